@@ -1,0 +1,79 @@
+# The day's work. `make help` lists it. Each target sets up what it needs; none needs another first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lock up down status logs login bench golden clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export GX_ANALYTICS_ENABLED ?= false
+export MLFLOW_DISABLE_TELEMETRY ?= true
+
+help: ## what there is to do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(READY) ## synthetic X-rays to a served model and its report, through Airflow
+	@$(BIN)/python -m cxr_tasks.cli.demo
+
+test: $(READY) chromium ## lint, types and all tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, types and the fast tests: the daily loop
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python -m pytest -q -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
+
+lock: $(READY) ## renew requirements.lock: newest versions that fit pyproject.toml, for Python 3.11 to 3.13
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	@if grep -n '://' requirements.lock; then echo 'requirements.lock names an address; it must not' >&2; exit 1; fi
+
+up: $(READY) ## start Airflow, MLflow and the model server on 127.0.0.1
+	@$(BIN)/python -m cxr_tasks.stack up
+
+down: $(READY) ## stop every process of the stack
+	@$(BIN)/python -m cxr_tasks.stack down
+
+status: $(READY) ## what runs, where, how healthy
+	@$(BIN)/python -m cxr_tasks.stack status
+
+logs: $(READY) ## last log lines; NAME=scheduler for one program
+	@$(BIN)/python -m cxr_tasks.stack logs $(NAME)
+
+login: $(READY) ## addresses and generated logins of the web pages
+	@$(BIN)/python -m cxr_tasks.stack login
+
+bench: $(READY) ## speed against plain alternatives, as ratios; also var/bench.json
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+golden: $(READY) ## rewrite generated golden files (expectations/*.json); read the diff like code
+	@$(BIN)/python -m expectations
+
+clean: ## stop the stack, remove the environment and everything made at run time
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m cxr_tasks.stack down; fi
+	@rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv installs the lock many times faster than pip; pip itself fetches uv, held to the lock's hashes like all the rest.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is expected, {sys.executable} is {v[0]}.{v[1]}; name one: make PYTHON=python3.12 ...")'
+	@echo "installing into $(VENV) (about 3 GB)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { echo 'python3 -m venv failed; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	@awk '/^uv==/{take=1} take{print} take && !/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+# The browser test drives Debian's chromium.
+.PHONY: chromium
+chromium:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'installing chromium for the browser test'; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	    echo 'chromium is not installed and may not be installed here: the browser test will be skipped (apt-get install chromium)'; \
+	fi

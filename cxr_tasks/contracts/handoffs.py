@@ -1,0 +1,145 @@
+"""What one stage gives to the next: small, plain, by reference; JSON in Airflow's XCom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.shapes import build, plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """Base: ``from_payload(to_payload(x)) == x``; a missing or unknown key is named."""
+
+    def to_payload(self) -> dict[str, Any]:
+        return plain(self)
+
+    @classmethod
+    def from_payload(cls, payload: dict[str, Any]) -> Self:
+        return build(cls, payload, cls.__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestedStudies(Handoff):
+    """What ``ingest`` gives to ``validate``: a manifest (columns: ``contracts.records``), by reference."""
+
+    dataset: str
+    root: str
+    """Folder that the manifest's ``image_id`` paths start from."""
+    manifest: ArtifactRef
+    quarantine: ArtifactRef
+    n_images: int
+    n_patients: int
+    n_quarantined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedStudies(Handoff):
+    """What ``validate`` gives to ``prepare``: the same manifest, found good."""
+
+    dataset: str
+    root: str
+    manifest: ArtifactRef
+    validation: ArtifactRef
+    """``validation.json``: every expectation with its outcome."""
+    data_docs: str
+    """Path of the Data Docs' ``index.html``."""
+    n_expectations: int
+    n_warnings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedDataset(Handoff):
+    """What ``prepare`` gives to ``train``: a TFDS dataset that ``tfds.builder_from_directory(folder)`` opens."""
+
+    dataset: str
+    folder: str
+    fingerprint: str
+    """sha256 (hex) over contents and settings; also names the folder."""
+    index: ArtifactRef
+    """``index.parquet``: one row per example, in stored order per split (columns: ``contracts.records``)."""
+    vocabulary: str
+    size_px: int
+    n_train: int
+    n_validation: int
+    n_test: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel(Handoff):
+    """What ``train`` gives to ``evaluate``: one candidate."""
+
+    model_name: str
+    recipe_sha256: str
+    dataset_fingerprint: str
+    mlflow_run_id: str
+    model: ArtifactRef
+    """A Keras ``.keras`` file: float32 (n, size, size, 1) in [0, 1] -> logits float32 (n, k)."""
+    history: ArtifactRef
+    """``history.json``: one record per epoch."""
+    best_epoch: int
+    epochs_run: int
+    val_auroc: float
+    """Exact mean AUROC on validation at the best epoch."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedModel(Handoff):
+    """What ``evaluate`` gives to ``gate``: numbers by reference."""
+
+    model_name: str
+    mlflow_run_id: str
+    predictions: ArtifactRef
+    """``predictions.parquet``: one row per validation and test image (columns: ``contracts.records``)."""
+    metrics: ArtifactRef
+    """``metrics.json`` (see ``cxr_tasks.evaluate.assess``)."""
+    test_auroc: float | None
+    test_auroc_lower: float | None
+    test_auroc_upper: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateDecision(Handoff):
+    """What ``gate`` decides; every rule is in ``decision.json``."""
+
+    model_name: str
+    verdict: str
+    """``PASS`` or ``FAIL``."""
+    reasons: tuple[str, ...]
+    """One sentence per rule that was not met; empty on PASS."""
+    decision: ArtifactRef
+    champion_version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel(Handoff):
+    """What ``register`` gives to ``release``."""
+
+    model_name: str
+    version: int
+    mlflow_run_id: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedModel(Handoff):
+    """What ``release`` gives to ``report``: a version folder that the model server has loaded."""
+
+    model_name: str
+    version: int
+    mlflow_run_id: str
+    folder: str
+    parity: ArtifactRef
+    """``parity.json``: largest difference between served and in-process answers, and the requests sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Handoff):
+    """What ``report`` leaves: one self-contained HTML page."""
+
+    model_name: str
+    version: int
+    page: ArtifactRef

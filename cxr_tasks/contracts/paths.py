@@ -1,0 +1,64 @@
+"""Where files made at run time live: under ``var/`` of the checkout, or ``CXR_HOME``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def home() -> Path:
+    """The root of everything made at run time: ``$CXR_HOME``, else ``var/`` beside the code."""
+    return Path(os.environ.get("CXR_HOME") or PROJECT_ROOT / "var").absolute()
+
+
+def datasets_root() -> Path:
+    """Prepared datasets, as ``<name>/<fingerprint>/``."""
+    return home() / "datasets"
+
+
+def served_root() -> Path:
+    """What the model server watches: ``<model>/<version>/``."""
+    return home() / "served"
+
+
+def reports_root() -> Path:
+    """Finished reports, as ``<model>/<version>/index.html``."""
+    return home() / "reports"
+
+
+def secrets_root() -> Path:
+    """Generated logins and keys; readable by the owner only."""
+    return home() / "secrets"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The folder of one run; stages write under it and nowhere else before they publish."""
+
+    root: Path
+
+    @classmethod
+    def for_run(cls, dag_name: str, run_name: str) -> RunPaths:
+        """The folder of the run ``run_name`` of a DAG; run ids hold ``:`` and ``+``, folder names must not.
+
+        A short hash keeps two run ids apart that differ only in replaced characters.
+        """
+        readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{dag_name}__{run_name}").strip("._")[:120]
+        digest = hashlib.sha256(f"{dag_name}\0{run_name}".encode()).hexdigest()[:8]
+        return cls(home() / "runs" / f"{readable}-{digest}")
+
+    def stage(self, name: str) -> Path:
+        """The folder of stage ``name`` in this run, made if absent."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def inside(root: Path, candidate: Path) -> bool:
+    """Whether ``candidate``, with links followed, lies in ``root``."""
+    return candidate.resolve().is_relative_to(root.resolve())

@@ -1,0 +1,89 @@
+"""Recipes: one YAML file per experiment, read once into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from cxr_tasks.contracts.artifacts import sha256_json
+from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, GateSpec, PixelSpec, SplitSpec, TrainSpec
+
+RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One experiment: a dataset, how it is split and prepared, how a model is trained, assessed and gated."""
+
+    name: str
+    model_name: Literal["cxr_binary", "cxr_multilabel"]
+    """Name in the registry and on the model server."""
+    dataset: DatasetSpec
+    split: SplitSpec
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    train: TrainSpec
+    evaluate: EvaluateSpec = field(default_factory=EvaluateSpec)
+    gate: GateSpec = field(default_factory=GateSpec)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return findings_of(self.dataset.vocabulary)
+
+    def to_dict(self) -> dict[str, Any]:
+        return plain(self)
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any], where: str = "recipe") -> Recipe:
+        return build(cls, mapping, where)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every setting, defaults included."""
+        return sha256_json(self.to_dict())
+
+    def with_overrides(self, *, epochs: int | None = None, gate_floor: float | None = None) -> Recipe:
+        """The recipe with what a person set in the trigger form; ``None`` keeps the recipe's own value."""
+        train = self.train if epochs is None else dataclasses.replace(self.train, epochs=epochs)
+        gate = self.gate if gate_floor is None else dataclasses.replace(self.gate, auroc_floor=gate_floor)
+        return dataclasses.replace(self, train=train, gate=gate)
+
+
+def recipe_names(model_name: str | None = None) -> list[str]:
+    """Names of the shipped recipes (those of ``model_name`` only, where given), sorted. Reads no YAML for all."""
+    names = sorted(path.stem for path in RECIPES_FOLDER.glob("*.yaml"))
+    return names if model_name is None else [name for name in names if load_recipe(name).model_name == model_name]
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """The recipe of that name in ``cxr_tasks/recipes``, or in a YAML file given by a path ending in ``.yaml``.
+
+    Raises:
+        ConfigurationError: No such recipe, broken YAML, or a key or value that is not right; file and key are named.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = RECIPES_FOLDER / f"{name_or_path}.yaml"
+        known = sorted(one.stem for one in RECIPES_FOLDER.glob("*.yaml"))
+        if str(name_or_path) not in known:
+            raise ConfigurationError(
+                f"recipe {str(name_or_path)!r} is not known{nearest(str(name_or_path), known)}; "
+                f"known: {', '.join(known)}"
+            )
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: expected a recipe file, found none") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: expected YAML, found {error}") from None
+    if not isinstance(mapping, dict):
+        raise ConfigurationError(f"{path}: expected a mapping, found {type(mapping).__name__}")
+    recipe = build(Recipe, {"name": path.stem, **mapping}, str(path.name))
+    findings_of(recipe.dataset.vocabulary)
+    return recipe

@@ -1,0 +1,68 @@
+"""What travels with a model into the registry and from there into its served graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.contracts.artifacts import read_json, write_json
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.contracts.specs import PixelSpec
+
+FILE_NAME = "serving.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingDecision:
+    """How one finding's logit becomes a probability and a decision.
+
+    probability = sigmoid(a * logit + b) (Platt scaling, fitted on validation); decision = probability >= threshold.
+    """
+
+    finding: str
+    a: float
+    b: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not self.a > 0:
+            raise ConfigurationError(
+                f"a of {self.finding}: expected more than 0, found {self.a}; it would turn scores over"
+            )
+        if not 0 < self.threshold < 1:
+            raise ConfigurationError(
+                f"threshold of {self.finding}: expected more than 0 and less than 1, found {self.threshold}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingContract:
+    """Pixels, calibration, thresholds and names of one model version: all that its logits do not say."""
+
+    model_name: str
+    pixels: PixelSpec
+    decisions: tuple[FindingDecision, ...]
+    """One per model output, in the order of the logits."""
+    dataset: str
+    dataset_fingerprint: str
+    recipe: str
+    recipe_sha256: str
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return tuple(one.finding for one in self.decisions)
+
+    def write(self, folder: Path) -> Path:
+        path = folder / FILE_NAME
+        write_json(path, plain(self))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> ServingContract:
+        return build(cls, read_json(path), path.name)
+
+    @classmethod
+    def from_mapping(cls, mapping: dict[str, Any]) -> ServingContract:
+        return build(cls, mapping, "serving contract")

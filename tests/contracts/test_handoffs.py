@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.handoffs import GateDecision, IngestedStudies, PreparedDataset
+
+REF = ArtifactRef(uri="/data/file", sha256="ab" * 32)
+EXAMPLES = [
+    IngestedStudies(
+        dataset="kermany", root="/data", manifest=REF, quarantine=REF, n_images=10, n_patients=8, n_quarantined=1
+    ),
+    PreparedDataset(
+        dataset="kermany",
+        folder="/data/x",
+        fingerprint="cd" * 32,
+        index=REF,
+        vocabulary="pneumonia",
+        size_px=64,
+        n_train=6,
+        n_validation=2,
+        n_test=2,
+    ),
+    GateDecision(
+        model_name="cxr_binary", verdict="FAIL", reasons=("too low", "too few"), decision=REF, champion_version=None
+    ),
+]
+
+
+@pytest.mark.parametrize("handoff", EXAMPLES, ids=lambda one: type(one).__name__)
+def test_payload_is_json_and_comes_back_equal(handoff):
+    payload = json.loads(json.dumps(handoff.to_payload()))
+    assert type(handoff).from_payload(payload) == handoff
+
+
+def test_missing_and_unknown_keys_are_named():
+    payload = EXAMPLES[0].to_payload()
+    del payload["n_images"]
+    with pytest.raises(ConfigurationError, match="IngestedStudies: 'n_images' is missing"):
+        IngestedStudies.from_payload(payload)
+    with pytest.raises(ConfigurationError, match="'n_image' is not known; did you mean 'n_images'"):
+        IngestedStudies.from_payload({**EXAMPLES[0].to_payload(), "n_image": 3})

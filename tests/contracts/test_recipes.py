@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.recipes import Recipe, load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_load_and_round_trip(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean 'kermany_cnn'"):
+        load_recipe("kermany_cn")
+
+
+def test_a_path_that_climbs_out_is_no_recipe_name():
+    with pytest.raises(ConfigurationError, match="is not known"):
+        load_recipe("../../../etc/passwd")
+
+
+def test_overrides_change_only_what_was_given():
+    recipe = load_recipe("kermany_cnn")
+    assert recipe.with_overrides() == recipe
+    changed = recipe.with_overrides(epochs=3, gate_floor=0.8)
+    assert (changed.train.epochs, changed.gate.auroc_floor) == (3, 0.8)
+    assert changed.dataset == recipe.dataset
+    assert changed.sha256 != recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model_name: [", "expected YAML"),
+        ("- a", "expected a mapping, found list"),
+        ("model_name: cxr_binari", "'cxr_binari' is not known; did you mean 'cxr_binary'?"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_recipe(path)
+    assert "mine.yaml" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_values_out_of_range_are_refused():
+    with pytest.raises(ConfigurationError, match="auroc_floor: expected a value from 0.5 to 1.0, found 0.3"):
+        load_recipe("kermany_cnn").with_overrides(gate_floor=0.3)
