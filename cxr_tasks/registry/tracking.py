@@ -1,0 +1,202 @@
+"""MLflow runs: the only module that opens one.
+
+The low-level client is used instead of ``mlflow.start_run`` so that nothing global is set: a task that dies
+leaves no active run behind, and two runs can be open in one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.paths import home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: MLflow refuses parameter values longer than this.
+PARAMETER_LENGTH = 6000
+#: MLflow's limit for the digest of a dataset; the full hash goes into a tag.
+DATASET_DIGEST_LENGTH = 32
+
+
+def tracking_uri() -> str:
+    """``$MLFLOW_TRACKING_URI``, else a SQLite file under the run-time folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow' / 'mlflow.db'}"
+
+
+def client() -> MlflowClient:
+    """A client of the tracking server and registry in force."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    uri = tracking_uri()
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+class RunLog:
+    """One open MLflow run; what is logged can be seen in the MLflow UI at once."""
+
+    def __init__(self, client: MlflowClient, run_id: str):
+        self._client = client
+        self.run_id = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, nested mappings as dotted names. A parameter already logged keeps its first value."""
+        from mlflow.entities import Param
+
+        known = self._client.get_run(self.run_id).data.params
+        fresh = {key: str(value)[:PARAMETER_LENGTH] for key, value in flatten(values).items() if key not in known}
+        items = [Param(key, value) for key, value in fresh.items()]
+        for start in range(0, len(items), 100):
+            self._client.log_batch(self.run_id, params=items[start : start + 100])
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Log finite numbers at ``step`` (an epoch, from 1); others are left out, MLflow stores no NaN in SQLite."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        items = [Metric(key, float(value), now, step) for key, value in values.items() if math.isfinite(value)]
+        for start in range(0, len(items), 500):
+            self._client.log_batch(self.run_id, metrics=items[start : start + 500])
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload one file, or a folder with all it holds."""
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path), folder)
+        else:
+            self._client.log_artifact(self.run_id, str(path), folder)
+
+    def dataset(self, *, name: str, fingerprint: str, location: str, context: str) -> None:
+        """Record the data a run used. ``fingerprint`` is a sha256 in hex; MLflow's digest holds its beginning."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=fingerprint[:DATASET_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": location}),
+        )
+        tags = [InputTag("mlflow.data.context", context), InputTag("cxr.fingerprint", fingerprint)]
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, tags)])
+
+
+@contextlib.contextmanager
+def open_run(
+    experiment: str, run_name: str, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
+) -> Iterator[RunLog]:
+    """An MLflow run for the length of the block: new, or the one of ``run_id`` opened again.
+
+    The run ends FINISHED when the block ends well and FAILED when it raises. A process that is killed leaves it
+    RUNNING; opening it again by ``run_id`` goes on with the same run.
+    """
+    mlflow_client = client()
+    with outside_failures("MLflow"):
+        if run_id is None:
+            run = mlflow_client.create_run(
+                experiment_id(mlflow_client, experiment), run_name=run_name, tags=dict(tags or {})
+            )
+            run_id = run.info.run_id
+        else:
+            mlflow_client.update_run(run_id, status="RUNNING")
+    log = RunLog(mlflow_client, run_id)
+    if tags:
+        log.tags(tags)
+    try:
+        yield log
+    except BaseException:
+        # The error that ends the block is the one to report, also when MLflow itself is what went away.
+        with contextlib.suppress(Exception):
+            mlflow_client.set_terminated(run_id, "FAILED")
+        raise
+    mlflow_client.set_terminated(run_id, "FINISHED")
+
+
+def experiment_id(mlflow_client: MlflowClient, name: str) -> str:
+    """The id of experiment ``name``, made if absent; two processes may ask at once."""
+    from mlflow.exceptions import MlflowException
+
+    found = mlflow_client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    try:
+        if tracking_uri().startswith("sqlite:///"):
+            location = (home() / "mlflow" / "artifacts").as_uri()
+            return mlflow_client.create_experiment(name, artifact_location=location)
+        return mlflow_client.create_experiment(name)
+    except MlflowException:
+        found = mlflow_client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return found.experiment_id
+
+
+def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int) -> tuple[str, str]:
+    """Log a ``.keras`` file as an MLflow model with the contract beside it; its URI and its model id.
+
+    The file goes into MLflow in Keras's own format, with fixed requirements: MLflow would otherwise import
+    the model in a process of its own to guess them.
+    """
+    import importlib.metadata
+
+    import keras
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    model = keras.models.load_model(model_path, compile=False, safe_mode=True)
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype("float32"), (-1, size_px, size_px, 1))]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, int(model.output_shape[-1])))]),
+    )
+    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
+    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_registry_uri(tracking_uri())
+    with outside_failures("MLflow"), mlflow.start_run(run_id=run_id):
+        info = mlflow.tensorflow.log_model(
+            model, name="model", signature=signature, pip_requirements=requirements, extra_files=[str(contract)]
+        )
+    return info.model_uri, info.model_id
+
+
+@contextlib.contextmanager
+def outside_failures(service: str) -> Iterator[None]:
+    """Turn a service that does not answer into ``ServiceUnavailable``, which Airflow tries again."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if "Max retries" in str(error) or "failed with exception" in str(error) or "error code 5" in str(error):
+            raise ServiceUnavailable(f"{service} at {tracking_uri()}: expected an answer, found {error}") from error
+        raise
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level with dotted names.
+
+    >>> flatten({"train": {"epochs": 3}, "name": "a"})
+    {'train.epochs': 3, 'name': 'a'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,147 @@
+"""Does an exported version, in a server process of its own, answer as the model it came from?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.serving_contract import ServingContract
+from cxr_tasks.prepare.pixels import batch_pixels
+from serving import signature
+from serving.golden import golden_images
+from serving.grpc_client import GrpcClient
+from serving.server_process import model_server
+
+#: Largest difference of a probability between the server and the process the model came from.
+PARITY_TOLERANCE = 1e-3
+LOAD_LIMIT_S = 120.0
+TIMED_REQUESTS = 20
+
+#: Signature -> output -> dtype that clients rely on.
+PROMISED_OUTPUTS = {
+    "serving_default": {"probabilities": tf.float32, "decisions": tf.bool, "labels": tf.string},
+    "explain": {
+        "probabilities": tf.float32,
+        "decisions": tf.bool,
+        "labels": tf.string,
+        "heat_maps": tf.float32,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """What the check measured; all of it is written to ``parity.json``."""
+
+    version: int
+    n_images: int
+    largest_difference: float
+    tolerance: float
+    load_seconds: float
+    median_latency_ms: float
+    signatures: tuple[str, ...]
+
+
+def in_process_probabilities(model: keras.Model, contract: ServingContract, images: list[bytes]) -> np.ndarray:
+    """What the model itself gives for image files: float64 (n, k)."""
+    pixels = batch_pixels(tf.constant(images), contract.pixels)
+    return signature.probabilities_of(model(pixels, training=False).numpy(), contract)
+
+
+def check_in_server(
+    exported: Path, version: int, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray], log: Path
+) -> Parity:
+    """Load ``exported`` in a model server process of its own and hold its answers against ``expected``.
+
+    Args:
+        exported: A folder named by the version's number, alone in its parent.
+        expected: Image files -> probabilities (n, k), computed without the SavedModel.
+        log: Where the server's output goes.
+
+    Raises:
+        ServiceUnavailable: The server does not load it within ``LOAD_LIMIT_S``.
+        ReleaseRefused: Signatures are not as promised, or an answer differs by more than ``PARITY_TOLERANCE``.
+    """
+    images = list(golden_images().values())
+    with (
+        model_server(contract.model_name, exported.parent, log) as server,
+        GrpcClient.connected(server.address) as client,
+    ):
+        load_seconds = client.wait_available(contract.model_name, version, LOAD_LIMIT_S, server.require_alive)
+        found = client.signatures(contract.model_name, version)
+        check_signatures(found)
+        _, outputs = client.predict(contract.model_name, images, version=version)
+        difference = compare(outputs, expected(images), contract)
+        _, explained = client.predict(contract.model_name, images[:2], version=version, signature_name="explain")
+        check_heat_maps(explained["heat_maps"], len(contract.findings))
+        latency_ms = _median_latency_ms(client, contract.model_name, images[0])
+    return Parity(
+        version=version,
+        n_images=len(images),
+        largest_difference=difference,
+        tolerance=PARITY_TOLERANCE,
+        load_seconds=round(load_seconds, 2),
+        median_latency_ms=round(latency_ms, 2),
+        signatures=tuple(sorted(found)),
+    )
+
+
+def check_signatures(found: dict[str, dict[str, dict[str, int]]]) -> None:
+    """Whether a server's metadata promises what clients rely on; otherwise ``ReleaseRefused`` names what is missing."""
+    for name, outputs in PROMISED_OUTPUTS.items():
+        if name not in found:
+            raise ReleaseRefused(f"expected a signature {name!r}, found {', '.join(sorted(found)) or 'none'}")
+        if set(found[name]["inputs"]) != {signature.INPUT_NAME}:
+            raise ReleaseRefused(
+                f"{name}: expected the input {signature.INPUT_NAME!r}, found {sorted(found[name]['inputs'])}"
+            )
+        for output, dtype in outputs.items():
+            number = found[name]["outputs"].get(output)
+            if number != dtype.as_datatype_enum:
+                came = "none" if number is None else tf.dtypes.as_dtype(number).name
+                raise ReleaseRefused(f"{name}: expected the output {output!r} as {dtype.name}, found {came}")
+
+
+def compare(outputs: dict[str, np.ndarray], expected: np.ndarray, contract: ServingContract) -> float:
+    """The largest absolute difference of a probability; ``ReleaseRefused`` where anything is not as promised."""
+    probabilities = outputs["probabilities"]
+    if probabilities.shape != expected.shape:
+        raise ReleaseRefused(f"probabilities: expected shape {expected.shape}, found {probabilities.shape}")
+    difference = float(np.max(np.abs(probabilities - expected)))
+    if not difference <= PARITY_TOLERANCE:
+        raise ReleaseRefused(
+            f"served probabilities: expected within {PARITY_TOLERANCE} of the model's own, "
+            f"found a difference of {difference:.3g}"
+        )
+    thresholds = np.array([one.threshold for one in contract.decisions])
+    if not np.array_equal(outputs["decisions"], probabilities >= thresholds.astype(np.float32)):
+        raise ReleaseRefused("decisions: expected probability >= threshold for each finding, found other values")
+    labels = [[name.decode() for name in row] for row in outputs["labels"].reshape(probabilities.shape)]
+    if labels != [list(contract.findings)] * len(labels):
+        raise ReleaseRefused(f"labels: expected {list(contract.findings)} in each row, found {labels[0]}")
+    return difference
+
+
+def check_heat_maps(maps: np.ndarray, n_findings: int) -> None:
+    """Heat maps must be (n, k, h, w) in [0, 1]."""
+    if maps.ndim != 4 or maps.shape[1] != n_findings:
+        raise ReleaseRefused(f"heat_maps: expected shape (n, {n_findings}, h, w), found {maps.shape}")
+    if not (np.isfinite(maps).all() and maps.min() >= 0 and maps.max() <= 1 + 1e-6):
+        raise ReleaseRefused(f"heat_maps: expected values in [0, 1], found {maps.min():.3g} to {maps.max():.3g}")
+
+
+def _median_latency_ms(client: GrpcClient, model_name: str, image: bytes) -> float:
+    times = []
+    for _ in range(TIMED_REQUESTS):
+        start = time.perf_counter()
+        client.predict(model_name, [image])
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000

@@ -1,0 +1,80 @@
+"""A SavedModel that any TensorFlow Serving loads, from a Keras model and its serving contract."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.serving_contract import ServingContract
+from serving import signature
+from serving.golden import golden_images
+
+logger = logging.getLogger(__name__)
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def export_saved_model(model: keras.Model, contract: ServingContract, folder: Path) -> Path:
+    """Write the SavedModel of ``model`` into ``folder``: both signatures, warm-up requests and ``serving.json``.
+
+    Raises:
+        ReleaseRefused: The model does not have one output per finding of the contract.
+    """
+    n_outputs = int(model.output_shape[-1])
+    if n_outputs != len(contract.findings):
+        raise ReleaseRefused(
+            f"{contract.model_name}: expected one output for each of {len(contract.findings)} findings "
+            f"({', '.join(contract.findings)}), found {n_outputs}"
+        )
+    model = in_float32(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", signature.serving_default(model, contract), signature.input_signature())
+    archive.add_endpoint("explain", signature.explain(model, contract), signature.input_signature())
+    archive.write_out(str(folder), verbose=False)
+    extra = folder / WARMUP_FILE.parent
+    extra.mkdir(exist_ok=True)
+    contract.write(extra)
+    write_warmup(folder / WARMUP_FILE, contract.model_name)
+    return folder
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same weights under the float32 policy: a model trained in bfloat16 is served in full precision."""
+    config = model.get_config()
+    if "bfloat16" not in str(config):
+        return model
+    clone = model.__class__.from_config(_without_bfloat16(config))
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _without_bfloat16(value):
+    if isinstance(value, dict):
+        return {key: _without_bfloat16(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_bfloat16(one) for one in value)
+    return {"mixed_bfloat16": "float32", "bfloat16": "float32"}.get(value, value) if isinstance(value, str) else value
+
+
+def write_warmup(path: Path, model_name: str) -> None:
+    """Warm-up requests as the server reads them: a TFRecord of PredictionLog, both signatures, batches of 1 and 8.
+
+    Without them the first caller after a release waits while TensorFlow traces and tunes the graph.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    images = list(golden_images().values())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name in ("serving_default", "explain"):
+            for size in (1, 8):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = name
+                request.inputs[signature.INPUT_NAME].CopyFrom(tf.make_tensor_proto(images[:size], dtype=tf.string))
+                writer.write(log.SerializeToString())

@@ -1,0 +1,148 @@
+"""From the registry's champion to a version that the model server answers with; undone whole if any step fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, write_json
+from cxr_tasks.contracts.errors import CxrError, ReleaseRefused
+from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.registry import tracking
+from cxr_tasks.registry import versions as registry
+from serving import versions as on_disk
+
+logger = logging.getLogger(__name__)
+
+AVAILABLE_LIMIT_S = 120.0
+
+
+def champion_of(model_name: str) -> RegisteredModel:
+    """The registry's champion of ``model_name``; ``NoSuchVersion`` where there is none."""
+    found = registry.version_with_alias(model_name, registry.CHAMPION)
+    if found is None:
+        raise registry.NoSuchVersion(
+            f"{model_name}: expected a version with alias {registry.CHAMPION!r} in the registry, found none; "
+            "train one first"
+        )
+    return RegisteredModel(
+        model_name=model_name, version=int(found.version), mlflow_run_id=found.run_id, alias=registry.CHAMPION
+    )
+
+
+def export_version(champion: RegisteredModel, paths: RunPaths) -> Path:
+    """The SavedModel of a registered version, in this run's folder; made once."""
+    from serving.export import export_saved_model
+
+    work = paths.stage("release")
+    folder = work / "exported" / str(champion.version)
+    if not folder.exists():
+        loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
+        with published_folder(folder) as aside:
+            export_saved_model(loaded.keras_model(), loaded.contract, aside)
+        logger.info("%s version %d exported to %s", champion.model_name, champion.version, folder)
+    return folder
+
+
+def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) -> ArtifactRef:
+    """``parity.json``, once a server process of its own answered for ``exported`` as the registered model does."""
+    from serving.check import check_in_server, in_process_probabilities
+
+    work = paths.stage("release")
+    loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
+    model = loaded.keras_model()
+    parity = check_in_server(
+        exported,
+        champion.version,
+        loaded.contract,
+        expected=lambda images: in_process_probabilities(model, loaded.contract, images),
+        log=work / "check_server.log",
+    )
+    path = work / "parity.json"
+    write_json(path, plain(parity))
+    logger.info(
+        "%s version %d: %d images, largest difference %.2g (bound %.0g), loaded in %.1f s, median answer %.1f ms",
+        champion.model_name,
+        champion.version,
+        parity.n_images,
+        parity.largest_difference,
+        parity.tolerance,
+        parity.load_seconds,
+        parity.median_latency_ms,
+    )
+    return ArtifactRef.of(path)
+
+
+def publish_version(champion: RegisteredModel, exported: Path, parity: ArtifactRef, address: str) -> ReleasedModel:
+    """Publish a checked version and wait until the running model server at ``address`` answers with it.
+
+    Any failure after the rename takes the version away again, so that the server falls back to the one before.
+
+    Raises:
+        ReleaseRefused: The server answers, but not with this version or not as promised.
+        ServiceUnavailable: The server does not load it in time.
+    """
+    from cxr_tasks.stack.model_server import write_models_config
+    from serving.grpc_client import GrpcClient
+
+    name, version = champion.model_name, champion.version
+    newer = [one for one in on_disk.versions_on_disk(name) if one > version]
+    if newer:
+        raise ReleaseRefused(
+            f"{name}: expected version {version} to be the newest on the model server, found {newer[-1]}; "
+            "going back is a rollback"
+        )
+    fresh = version not in on_disk.versions_on_disk(name)
+    folder = on_disk.version_folder(name, version)
+    try:
+        if fresh:
+            on_disk.publish(exported, name, version)
+        write_models_config()
+        with GrpcClient.connected(address) as client:
+            seconds = client.wait_available(name, version, AVAILABLE_LIMIT_S)
+            smoke_test(client, name, version)
+    except CxrError:
+        if fresh:
+            on_disk.withdraw(name, version)
+            logger.exception("%s version %d was taken back; what served before still serves", name, version)
+        raise
+    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
+    removed = on_disk.prune(name)
+    shutil.rmtree(exported.parent, ignore_errors=True)
+    logger.info("%s version %d serves after %.1f s; removed from disk: %s", name, version, seconds, removed or "none")
+    return ReleasedModel(
+        model_name=name, version=version, mlflow_run_id=champion.mlflow_run_id, folder=str(folder), parity=parity
+    )
+
+
+def smoke_test(client, model_name: str, version: int) -> None:
+    """One request to the running server, without naming a version: the new one must answer."""
+    import grpc
+
+    from serving.golden import golden_images
+
+    image = next(iter(golden_images().values()))
+    try:
+        answered, outputs = client.predict(model_name, [image])
+    except grpc.RpcError as error:
+        raise ReleaseRefused(
+            f"{model_name} version {version}: expected an answer, found {error.code().name} {error.details()}"
+        ) from error
+    if answered != version:
+        raise ReleaseRefused(f"{model_name}: expected version {version} to answer, found {answered}")
+    probability = outputs["probabilities"]
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ReleaseRefused(
+            f"{model_name} version {version}: expected probabilities in [0, 1], found {probability.tolist()}"
+        )
+
+
+def server_address() -> str:
+    """gRPC address of the running model server: ``$CXR_SERVING_ADDRESS``, else as the stack has it."""
+    from cxr_tasks.stack.settings import StackSettings
+
+    return os.environ.get("CXR_SERVING_ADDRESS") or StackSettings.load().grpc_address

@@ -1,0 +1,77 @@
+"""A model server of one's own for the length of a block: the real one where it is installed, else the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.paths import PROJECT_ROOT
+
+HOST = "127.0.0.1"
+
+
+def server_command() -> list[str]:
+    """``tensorflow_model_server`` where it is on PATH, else the embedded server over the same protocol and flags."""
+    real = shutil.which("tensorflow_model_server")
+    return [real] if real else [sys.executable, "-m", "serving.server"]
+
+
+def free_port() -> int:
+    """A port free at this moment on the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A model server process and where to reach it."""
+
+    address: str
+    process: subprocess.Popen
+    log: Path
+
+    def require_alive(self) -> None:
+        """``ReleaseRefused`` with the last lines of its log where the process has ended by itself.
+
+        The real server ends when a model it was started with cannot be loaded.
+        """
+        code = self.process.poll()
+        if code is not None:
+            lines = self.log.read_text(errors="replace").splitlines()[-5:]
+            raise ReleaseRefused(
+                f"expected the model server to load the version, found that it ended with code {code}: "
+                + " | ".join(lines)
+            )
+
+
+@contextlib.contextmanager
+def model_server(model_name: str, base_path: Path, log: Path) -> Iterator[RunningServer]:
+    """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
+    port = free_port()
+    command = [
+        *server_command(),
+        f"--port={port}",
+        f"--model_name={model_name}",
+        f"--model_base_path={base_path.absolute()}",
+        "--max_num_load_retries=0",
+    ]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=PROJECT_ROOT)  # noqa: S603
+        try:
+            yield RunningServer(f"{HOST}:{port}", process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,64 @@
+"""Version folders on disk, as the model server sees them: ``<served root>/<model>/<number>/``, whole or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.paths import served_root
+
+#: Champion and the version before it, so that going back needs no export.
+KEPT_VERSIONS = 2
+
+
+def version_folder(model_name: str, version: int) -> Path:
+    return served_root() / model_name / str(version)
+
+
+def versions_on_disk(model_name: str) -> list[int]:
+    """Published versions, oldest first. Names that are not numbers are work in progress, as the server takes them."""
+    base = served_root() / model_name
+    if not base.is_dir():
+        return []
+    return sorted(int(one.name) for one in base.iterdir() if one.is_dir() and one.name.isdigit())
+
+
+def publish(exported: Path, model_name: str, version: int) -> Path:
+    """Put a finished SavedModel folder in its place by rename.
+
+    The server takes a version as complete the moment its folder appears, so the copy is made beside
+    it under a name that the server ignores, on the same file system.
+    """
+    target = version_folder(model_name, version)
+    if target.exists():
+        raise ReleaseRefused(f"{target}: expected no such version yet, found one; it is not replaced in place")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".publishing-{version}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        shutil.copytree(exported, aside)
+        aside.chmod(0o755)
+        os.rename(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def withdraw(model_name: str, version: int) -> None:
+    """Take a version away, for the server at once by a rename, so that it falls back to the one before."""
+    target = version_folder(model_name, version)
+    if not target.exists():
+        return
+    aside = target.parent / f".withdrawn-{version}-{os.getpid()}"
+    os.rename(target, aside)
+    shutil.rmtree(aside)
+
+
+def prune(model_name: str, keep: int = KEPT_VERSIONS) -> list[int]:
+    """Remove all but the newest ``keep`` versions; the removed ones."""
+    old = versions_on_disk(model_name)[:-keep]
+    for version in old:
+        withdraw(model_name, version)
+    return old

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
+from serving.golden import golden_images
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(exported))
+
+
+def test_served_probabilities_are_the_models_own_calibrated(loaded, small_model, contract):
+    import tensorflow as tf
+
+    from serving.check import in_process_probabilities
+
+    images = list(golden_images().values())
+    outputs = loaded.signatures["serving_default"](image_bytes=tf.constant(images))
+    expected = in_process_probabilities(small_model, contract, images)
+    assert expected.std() > 0.01, "a model that answers alike for all images proves nothing"
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
+    np.testing.assert_array_equal(outputs["decisions"], outputs["probabilities"].numpy() >= np.float32(0.45))
+    assert outputs["labels"].numpy().tolist() == [[b"pneumonia"]] * len(images)
+
+
+def test_an_empty_batch_gives_empty_outputs(loaded):
+    import tensorflow as tf
+
+    outputs = loaded.signatures["serving_default"](image_bytes=tf.zeros([0], tf.string))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "probabilities": (0, 1),
+        "decisions": (0, 1),
+        "labels": (0, 1),
+    }
+
+
+def test_heat_maps_are_scaled_class_activation(loaded, small_model, contract):
+    import keras
+    import tensorflow as tf
+
+    from cxr_tasks.prepare.pixels import batch_pixels
+
+    images = list(golden_images().values())[:3]
+    maps = loaded.signatures["explain"](image_bytes=tf.constant(images))["heat_maps"].numpy()
+    features = keras.Model(small_model.inputs, small_model.get_layer("features").output)(
+        batch_pixels(tf.constant(images), contract.pixels)
+    ).numpy()
+    expected = np.maximum((features * small_model.get_layer("head").kernel.numpy()[:, 0]).sum(-1), 0)
+    peak = expected.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(
+        maps[:, 0], np.divide(expected, peak, where=peak > 0, out=np.zeros_like(expected)), atol=1e-5
+    )
+
+
+def test_a_file_that_is_no_image_is_refused_by_the_graph(loaded):
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded.signatures["serving_default"](image_bytes=tf.constant([b"no image"]))
+
+
+def test_contract_travels_with_the_version(exported, contract):
+    assert ServingContract.read(exported / "assets.extra" / FILE_NAME) == contract
+
+
+def test_a_model_with_other_outputs_is_refused(small_model, contract, tmp_path):
+    from serving.export import export_saved_model
+
+    one = contract.decisions[0]
+    two = dataclasses.replace(contract, decisions=(one, dataclasses.replace(one, finding="mass")))
+    with pytest.raises(ReleaseRefused, match="expected one output for each of 2 findings"):
+        export_saved_model(small_model, two, tmp_path / "1")
+    assert not (tmp_path / "1").exists()
