@@ -1,0 +1,184 @@
+"""Airflow's REST API, as far as the ``cxr`` command needs it: trigger a DAG, watch its tasks, read a task's error."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.stack.settings import StackSettings, require_up
+
+TIMEOUT_S = 30
+#: The API server may be busy for a moment while tasks use all cores.
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """One task of one DAG run as the API shows it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    state: str
+    """``none`` while nothing has happened yet."""
+    try_number: int
+    seconds: float | None
+    """Run time of the last try; None before it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class DagRun:
+    dag_id: str
+    run_id: str
+    state: str
+
+
+class AirflowApi:
+    """A session with the API server of the running stack, logged in with the generated login."""
+
+    def __init__(self, settings: StackSettings):
+        require_up(settings)
+        self.url = settings.airflow_url
+        self._login = settings.airflow_login()
+        self._session = requests.Session()
+        # Loopback only: a proxy from the environment must not see the login.
+        self._session.trust_env = False
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> DagRun:
+        """Start a run of ``dag_id``.
+
+        Raises:
+            ConfigurationError: Airflow refuses ``conf``; its reason is given.
+        """
+        answer = self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        return DagRun(dag_id, answer["dag_run_id"], answer["state"])
+
+    def wait_for_dags(self, dag_ids: tuple[str, ...], limit_s: float) -> None:
+        """Until Airflow has parsed all of ``dag_ids``; ``ServiceUnavailable`` names those it has not in time."""
+        end = time.monotonic() + limit_s
+        while True:
+            known = {one["dag_id"] for one in self._call("GET", "/dags?limit=100")["dags"]}
+            missing = [one for one in dag_ids if one not in known]
+            if not missing:
+                return
+            if time.monotonic() > end:
+                broken = self._call("GET", "/importErrors")["import_errors"]
+                detail = "; ".join(f"{one['filename']}: {one['stack_trace'].splitlines()[-1]}" for one in broken)
+                raise ServiceUnavailable(
+                    f"Airflow at {self.url}: expected the DAGs {', '.join(missing)}, found none in {limit_s:.0f} s. "
+                    f"{detail or 'No DAG file has an import error.'}"
+                )
+            time.sleep(1)
+
+    def run(self, dag_id: str, run_id: str) -> DagRun:
+        answer = self._call("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
+        return DagRun(dag_id, run_id, answer["state"])
+
+    def tasks(self, run: DagRun) -> list[TaskRun]:
+        """The tasks of a run, in no promised order."""
+        answer = self._call("GET", f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances?limit=100")
+        return [
+            TaskRun(
+                run.dag_id,
+                run.run_id,
+                one["task_id"],
+                one["state"] or "none",
+                one["try_number"] or 0,
+                one["duration"],
+            )
+            for one in answer["task_instances"]
+        ]
+
+    def pid_of(self, task: TaskRun) -> int | None:
+        """Process id of a running task, on the machine that runs it."""
+        return self._call("GET", _instance(task))["pid"]
+
+    def runs_started_by(self, run: DagRun) -> list[DagRun]:
+        """The runs that the Asset events of ``run`` have started so far."""
+        answer = self._call(
+            "GET", f"/assets/events?source_dag_id={run.dag_id}&source_run_id={quote(run.run_id, safe='')}&limit=100"
+        )
+        return [
+            DagRun(one["dag_id"], one["run_id"], one["state"])
+            for event in answer["asset_events"]
+            for one in event["created_dagruns"]
+        ]
+
+    def xcom(self, task: TaskRun, key: str = "return_value") -> Any:
+        """What a task handed on; None where it handed on nothing."""
+        path = f"{_instance(task)}/xcomEntries/{key}?deserialize=false&stringify=false"
+        answer = self._call("GET", path, missing_is_none=True)
+        return None if answer is None else answer["value"]
+
+    def error_of(self, task: TaskRun) -> str:
+        """The last error in a task's log, as ``Class: message``; a hint where the log holds none."""
+        path = f"{_instance(task)}/logs/{task.try_number}"
+        answer = self._call("GET", path, headers={"Accept": "application/json"}, missing_is_none=True)
+        lines = [one for one in (answer or {}).get("content", []) if isinstance(one, dict)]
+        for line in reversed(lines):
+            for detail in reversed(line.get("error_detail") or []):
+                return f"{detail['exc_type']}: {detail['exc_value']}"
+        for line in reversed(lines):
+            if line.get("level") in {"error", "critical"}:
+                return str(line.get("event"))
+        return "the log names no error; the process may have been killed"
+
+    def _call(self, method: str, path: str, *, missing_is_none: bool = False, **options: Any) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                if "Authorization" not in self._session.headers:
+                    self._log_in()
+                answer = self._session.request(method, f"{self.url}/api/v2{path}", timeout=TIMEOUT_S, **options)
+            except (requests.ConnectionError, requests.Timeout) as error:
+                if attempt + 1 == ATTEMPTS or (method == "POST" and isinstance(error, requests.Timeout)):
+                    raise ServiceUnavailable(
+                        f"Airflow at {self.url}: expected an answer, found {type(error).__name__}; see 'make status'"
+                    ) from None
+                time.sleep(2**attempt)
+                continue
+            if answer.status_code == 401 and attempt == 0:
+                # The token has run out.
+                del self._session.headers["Authorization"]
+                continue
+            if answer.status_code == 404 and missing_is_none:
+                return None
+            if answer.status_code >= 500 and method == "GET" and attempt + 1 < ATTEMPTS:
+                time.sleep(2**attempt)
+                continue
+            if not answer.ok:
+                raise _refusal(self.url, method, path, answer)
+            return answer.json() if answer.content else None
+        raise ServiceUnavailable(
+            f"Airflow at {self.url}: expected an answer to {method} {path}, found none; see 'make status'"
+        )
+
+    def _log_in(self) -> None:
+        answer = self._session.post(
+            f"{self.url}/auth/token",
+            json={"username": self._login.username, "password": self._login.password},
+            timeout=TIMEOUT_S,
+        )
+        if not answer.ok:
+            raise ServiceUnavailable(
+                f"Airflow at {self.url}: expected to log in, found {answer.status_code}; see 'make status'"
+            )
+        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _instance(task: TaskRun) -> str:
+    return f"/dags/{task.dag_id}/dagRuns/{quote(task.run_id, safe='')}/taskInstances/{task.task_id}"
+
+
+def _refusal(url: str, method: str, path: str, answer: requests.Response) -> Exception:
+    try:
+        detail = answer.json().get("detail", answer.text)
+    except ValueError:
+        detail = answer.text
+    call = f"{method} {path.split('?', maxsplit=1)[0]}"
+    text = f"Airflow at {url}: {call} was refused with {answer.status_code}: {str(detail)[:500]}"
+    return ConfigurationError(text) if answer.status_code in (400, 404, 409, 422) else ServiceUnavailable(text)

@@ -1,0 +1,79 @@
+"""What a followed run has led to: the table at its end, and the same facts as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.cli.follow import Progress
+from cxr_tasks.cli.rest_client import served_versions
+from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, RegisteredModel, Report
+from cxr_tasks.stack.settings import StackSettings
+
+
+def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:
+    """The facts of an ended run, read from what its tasks handed on and from the model server itself."""
+
+    def handed_on(dag_id: str, task_id: str) -> Any:
+        task = progress.tasks.get((dag_id, task_id))
+        return api.xcom(task) if task is not None and task.state == "success" else None
+
+    evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_binary", "evaluate"))
+    decision = GateDecision.from_payload(handed_on("cxr_train_binary", "gate"))
+    facts: dict[str, Any] = {
+        "model": evaluated.model_name,
+        "version": None,
+        "test_auroc": evaluated.test_auroc,
+        "test_auroc_lower": evaluated.test_auroc_lower,
+        "test_auroc_upper": evaluated.test_auroc_upper,
+        "gate_verdict": decision.verdict,
+        "gate_reasons": list(decision.reasons),
+        "served_version": None,
+        "report": None,
+        "mlflow_run_id": evaluated.mlflow_run_id,
+        "n_test": _test_rows(evaluated),
+        "seconds_per_stage": progress.seconds_per_stage(),
+    }
+    if not progress.refused:
+        registered = RegisteredModel.from_payload(handed_on("cxr_train_binary", "promote"))
+        facts["version"] = registered.version
+        facts["served_version"] = max(served_versions(settings, evaluated.model_name), default=None)
+        report = handed_on("cxr_report", "report")
+        facts["report"] = Report.from_payload(report).page.uri if report else None
+    return facts
+
+
+def print_outcome(console: Console, facts: dict[str, Any]) -> None:
+    table = Table(title="Outcome", title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
+    table.add_row("test AUROC", _with_interval(facts))
+    table.add_row("gate", facts["gate_verdict"])
+    for reason in facts["gate_reasons"]:
+        table.add_row("", reason)
+    table.add_row("served version", str(facts["served_version"] or "unchanged"))
+    table.add_row("report", facts["report"] or "none")
+    console.print(table)
+    stages = Table(title="Seconds per stage", title_justify="left", show_header=False, box=None, pad_edge=False)
+    stages.add_column(style="dim")
+    stages.add_column(justify="right")
+    for name, seconds in facts["seconds_per_stage"].items():
+        stages.add_row(name, f"{seconds:.1f}")
+    console.print(stages)
+
+
+def _with_interval(facts: dict[str, Any]) -> str:
+    if facts["test_auroc"] is None:
+        return "not assessable"
+    interval = f"95 % interval {facts['test_auroc_lower']:.4f} to {facts['test_auroc_upper']:.4f}"
+    return f"{facts['test_auroc']:.4f} ({interval}, n = {facts['n_test']})"
+
+
+def _test_rows(evaluated: EvaluatedModel) -> int | None:
+    """Number of test images behind the AUROC, as ``metrics.json`` has it."""
+    return read_json(evaluated.metrics.verified_path()).get("n_images", {}).get("test")

@@ -1,0 +1,70 @@
+"""``cxr predict``: what the served model says of image files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cxr_tasks.cli.rest_client import RequestRefused, predict
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.stack.settings import StackSettings
+
+#: Larger files are not sent: the server's own limit for one message.
+MAX_FILE_BYTES = 40 * 1024 * 1024
+
+
+def predict_command(options: argparse.Namespace) -> int:
+    """A row per file and finding; a file that cannot be answered gets one line and the others go on (exit code 1)."""
+    settings = StackSettings.load()
+    rows = [_ask(settings, options, Path(name)) for name in options.files]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_rows(rows)
+    return 1 if any(row["error"] for row in rows) else 0
+
+
+def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> dict[str, Any]:
+    try:
+        image = _read(path)
+        answer = predict(settings, options.model, image, options.version)
+    except (OSError, RequestRefused) as error:
+        return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error)}
+    findings = [
+        {"finding": finding, "probability": probability, "decision": decision}
+        for finding, probability, decision in zip(answer.labels, answer.probabilities, answer.decisions, strict=True)
+    ]
+    return {"file": str(path), "findings": findings, "error": None}
+
+
+def _read(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size == 0:
+        raise OSError(None, f"{path}: expected an image, found an empty file")
+    if size > MAX_FILE_BYTES:
+        raise OSError(None, f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, found {size >> 20} MiB")
+    return path.read_bytes()
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    console = Console()
+    errors = Console(stderr=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    table.add_column("finding")
+    table.add_column("probability", justify="right")
+    table.add_column("decision")
+    for row in rows:
+        for one in row["findings"]:
+            decision = "positive" if one["decision"] else "negative"
+            table.add_row(Path(row["file"]).name, display_name(one["finding"]), f"{one['probability']:.3f}", decision)
+        if row["error"]:
+            errors.print(f"{row['file']}: {row['error']}", style="red", markup=False, soft_wrap=True)
+    if table.row_count:
+        console.print(table)
+        console.print("Research use only; not a medical device.", style="dim")

@@ -1,0 +1,61 @@
+"""``cxr trigger``: the same run as from the Airflow UI's form, from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.cli.display import live_display
+from cxr_tasks.cli.follow import CHAIN, follow
+from cxr_tasks.cli.outcome import outcome_of, print_outcome
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.stack.settings import StackSettings, client_environment
+
+#: How long a stack that has just started may take to parse its DAG files.
+DAGS_LIMIT_S = 120.0
+
+
+def trigger_command(options: argparse.Namespace) -> int:
+    """Check the request here, before Airflow sees it; trigger; follow to the end where asked to."""
+    conf = request_conf(options.recipe, options.data, options.epochs, options.gate_floor)
+    console = Console(stderr=options.json)
+    settings = StackSettings.load()
+    api = AirflowApi(settings)
+    if not options.wait:
+        run = api.trigger("cxr_dataset_binary", conf)
+        address = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
+        print(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "address": address}) if options.json else address)
+        return 0
+    facts = run_and_follow(console, settings, api, conf)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        print_outcome(console, facts)
+    return 0
+
+
+def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: float | None) -> dict[str, Any]:
+    """The trigger form's fields; a wrong recipe or folder is an error here and now."""
+    load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor)
+    if data is not None and not Path(data).expanduser().is_dir():
+        raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
+    folder = str(Path(data).expanduser().resolve()) if data is not None else None
+    return {"recipe": recipe, "data_folder": folder, "epochs": epochs, "gate_floor": gate_floor}
+
+
+def run_and_follow(console: Console, settings: StackSettings, api: AirflowApi, conf: dict[str, Any]) -> dict[str, Any]:
+    """Trigger the dataset DAG, follow its chain with a live display, give the outcome's facts."""
+    # The display reads epochs from MLflow, which asks for the login in the environment.
+    os.environ.update(client_environment(settings))
+    api.wait_for_dags(tuple(CHAIN), DAGS_LIMIT_S)
+    first = api.trigger("cxr_dataset_binary", conf)
+    with live_display(console) as show:
+        progress = follow(api, first, show)
+    return outcome_of(api, progress, settings)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from cxr_tasks.cli.main import build_parser, main
+from cxr_tasks.cli.trigger import request_conf
+from cxr_tasks.contracts.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("command", ["trigger", "predict", "models"])
+def test_each_command_shows_an_example_and_has_json(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"example: cxr {command}" in shown
+    assert "--json" in shown
+
+
+def test_a_foreseen_error_is_one_line_and_exit_code_1(cxr_home, capsys):
+    assert main(["trigger", "kermany_cn"]) == 1
+    assert capsys.readouterr().err.startswith("cxr: recipe 'kermany_cn' is not known; did you mean 'kermany_cnn'?")
+
+
+def test_without_a_stack_the_command_says_what_to_do(cxr_home, capsys):
+    assert main(["trigger", "synthetic_binary"]) == 1
+    assert "start it with 'make up'" in capsys.readouterr().err
+
+
+def test_a_request_is_checked_before_airflow_sees_it(tmp_path):
+    assert request_conf("kermany_cnn", str(tmp_path), 3, 0.8) == {
+        "recipe": "kermany_cnn",
+        "data_folder": str(tmp_path.resolve()),
+        "epochs": 3,
+        "gate_floor": 0.8,
+    }
+    with pytest.raises(ConfigurationError, match="expected a folder with images"):
+        request_conf("kermany_cnn", str(tmp_path / "none"), None, None)
+    with pytest.raises(ConfigurationError, match="epochs: expected a value from 1"):
+        request_conf("kermany_cnn", None, 0, None)
+
+
+def test_a_command_is_required():
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args([])
+    assert ended.value.code == 2

@@ -1,0 +1,88 @@
+"""``cxr predict`` against a server on the loopback interface that answers as the model server's REST port does."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import threading
+
+import pytest
+
+from cxr_tasks.cli.main import main
+
+
+class _Rest(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        image = base64.b64decode(body["instances"][0]["image_bytes"]["b64"])
+        if self.path != "/v1/models/cxr_binary:predict":
+            self._answer(404, {"error": f"Servable not found for request: {self.path}"})
+        elif not image.startswith(b"\xff\xd8"):
+            self._answer(400, {"error": "Unknown image file format. One of JPEG, PNG, GIF, BMP required.\n\t[[node]]"})
+        else:
+            row = {"labels": ["pneumonia"], "probabilities": [0.75], "decisions": [True]}
+            self._answer(200, {"predictions": [row]})
+
+    def _answer(self, code, value):
+        text = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        """Quiet: the test reads what the command prints."""
+
+
+@pytest.fixture
+def rest_port(cxr_home, monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Rest)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("CXR_REST_PORT", str(server.server_port))
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "good.jpeg").write_bytes(b"\xff\xd8 not decoded by this test")
+    (tmp_path / "bad.txt").write_text("no image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_bad_file_gets_one_line_and_the_others_go_on(rest_port, files, capsys):
+    names = ["bad.txt", "empty.png", "absent.png", "good.jpeg"]
+    assert main(["predict", *(str(files / name) for name in names)]) == 1
+    captured = capsys.readouterr()
+    assert "good.jpeg" in captured.out
+    assert "Pneumonia" in captured.out
+    assert "0.750" in captured.out
+    assert "positive" in captured.out
+    errors = captured.err.strip().splitlines()
+    assert len(errors) == 3
+    assert errors[0].endswith("bad.txt: 400: Unknown image file format. One of JPEG, PNG, GIF, BMP required.")
+    assert "found an empty file" in errors[1]
+    assert "No such file" in errors[2]
+
+
+def test_json_holds_every_file(rest_port, files, capsys):
+    assert main(["predict", "--json", str(files / "good.jpeg")]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == [
+        {
+            "file": str(files / "good.jpeg"),
+            "findings": [{"finding": "pneumonia", "probability": 0.75, "decision": True}],
+            "error": None,
+        }
+    ]
+
+
+def test_no_server_is_said_once(cxr_home, monkeypatch, files, capsys):
+    from serving.server_process import free_port
+
+    monkeypatch.setenv("CXR_REST_PORT", str(free_port()))
+    assert main(["predict", str(files / "good.jpeg"), str(files / "good.jpeg")]) == 1
+    assert capsys.readouterr().err.count("expected an answer, found none") == 1
