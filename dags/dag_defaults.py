@@ -1,0 +1,156 @@
+"""What all DAGs share: retries by kind of error, trigger forms, the Assets between them, task links."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    BaseOperatorLink,
+    CronTriggerTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+)
+
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import recipe_names
+
+#: Errors that come again with the same input: a retry would only hide them for a while.
+_NEVER_RETRIED = (
+    "cxr_tasks.contracts.errors.DataDefect",
+    "cxr_tasks.contracts.errors.ConfigurationError",
+    "cxr_tasks.contracts.errors.ReleaseRefused",
+    "cxr_tasks.registry.versions.NoSuchVersion",
+)
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "cxr",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=10),
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            *(
+                RetryRule(exception=name, action=RetryAction.FAIL, reason="the same input fails again")
+                for name in _NEVER_RETRIED
+            ),
+            RetryRule(
+                exception="cxr_tasks.contracts.errors.ServiceUnavailable",
+                action=RetryAction.RETRY,
+                retry_delay=timedelta(seconds=30),
+                reason="a service outside did not answer",
+            ),
+        ]
+    ),
+}
+
+BINARY = "cxr_binary"
+BINARY_RECIPES = recipe_names(BINARY)
+
+#: New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder.
+NEW_IMAGES_BINARY = Asset(uri="cxr://images/binary", name="new_images_binary", group="cxr")
+PREPARED_BINARY = Asset(uri="cxr://dataset/binary", name="prepared_dataset_binary", group="cxr")
+CHAMPION_BINARY = Asset(uri="cxr://champion/cxr_binary", name="champion_cxr_binary", group="cxr")
+SERVED_BINARY = Asset(uri="cxr://served/cxr_binary", name="served_cxr_binary", group="cxr")
+REPORT_BINARY = Asset(uri="cxr://report/cxr_binary", name="report_cxr_binary", group="cxr")
+
+
+def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
+    """Start on ``asset``, and by the cron expression in environment variable ``cron_variable`` where there is one."""
+    # No DAG here has a start date: with one in the past, Airflow runs a cron schedule's last missed date at once.
+    cron = os.environ.get(cron_variable, default_cron or "")
+    if not cron:
+        return [asset]
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(cron, timezone="UTC"), assets=[asset])
+
+
+def training_params() -> dict[str, Param]:
+    """Fields of the trigger form that dataset and training share."""
+    return {
+        "recipe": Param(
+            "synthetic_binary" if "synthetic_binary" in BINARY_RECIPES else BINARY_RECIPES[0],
+            type="string",
+            enum=BINARY_RECIPES,
+            title="Recipe",
+            description="The experiment: a file in cxr_tasks/recipes.",
+        ),
+        "epochs": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000,
+            title="Epochs",
+            description="At most this many; empty: as the recipe says.",
+        ),
+        "gate_floor": Param(
+            None,
+            type=["null", "number"],
+            minimum=0.5,
+            maximum=1.0,
+            title="Gate floor",
+            description="The lower end of the test AUROC's interval must reach this; empty: as the recipe says.",
+        ),
+    }
+
+
+def data_folder_param() -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Data folder",
+        description="Folder with the images, on the machine that runs the tasks. Empty: the recipe's own.",
+    )
+
+
+def request_of(asset: Asset) -> dict[str, Any]:
+    """What this run was asked for: the newest event of ``asset`` that started it, else its trigger form."""
+    context = get_current_context()
+    params = dict(context["params"])
+    events = context["triggering_asset_events"]
+    started_by = events.get(asset, [])
+    if not started_by:
+        return params
+    newest = max(started_by, key=lambda event: event.timestamp)
+    return {**params, **(newest.extra or {})}
+
+
+def run_paths() -> RunPaths:
+    """The folder of the DAG run that the calling task belongs to."""
+    context = get_current_context()
+    return RunPaths.for_run(context["ti"].dag_id, context["run_id"])
+
+
+def airflow_tags() -> dict[str, str]:
+    """Which task of which DAG run makes this MLflow run."""
+    context = get_current_context()
+    return {"cxr.dag_id": context["ti"].dag_id, "cxr.dag_run_id": context["run_id"]}
+
+
+class TaskLink(BaseOperatorLink):
+    """A button on the task's page in the UI; the task pushes the address as an XCom under ``key``."""
+
+    def __init__(self, label: str, key: str):
+        self._label = label
+        self._key = key
+
+    @property
+    def name(self) -> str:
+        return self._label
+
+    @property
+    def xcom_key(self) -> str:
+        return f"_link_{self._key}"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return ti_key.xcom_pull(task_ids=ti_key.task_id, key=self._key, map_indexes=ti_key.map_index) or ""
+
+
+def with_links(task_output: Any, *links: TaskLink) -> Any:
+    """The output of a ``@task`` call, with buttons added to that task."""
+    task_output.operator.operator_extra_links = tuple(links)
+    return task_output

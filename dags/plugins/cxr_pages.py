@@ -1,0 +1,79 @@
+"""Reports and Data Docs as pages of the Airflow UI, behind its login: a menu entry and the targets of task links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from airflow.api_fastapi.core_api.security import get_user
+from airflow.plugins_manager import AirflowPlugin
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from cxr_tasks.contracts.paths import home, inside, reports_root
+from cxr_tasks.report.addresses import PAGES_PREFIX
+
+#: What a page may load: itself and what is inlined in it. A report is opened with the viewer's Airflow login.
+_POLICY = "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'self'; form-action 'none'; connect-src 'none'"
+_SUFFIXES = {".html", ".css", ".js", ".png", ".svg", ".json", ".woff2", ".ttf", ".woff"}
+
+app = FastAPI(title="Chest X-ray reports", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.exception_handler(401)
+async def to_login(request: Request, error: HTTPException) -> Response:
+    """A person without a login is sent to it, and comes back to the page asked for."""
+    return RedirectResponse(f"/auth/login?next={request.url.path}", status_code=303)
+
+
+LoggedIn = Annotated[object, Depends(get_user)]
+
+
+@app.get("/reports/{model}/{version}/{name}")
+def report(user: LoggedIn, model: str, version: str, name: str) -> Response:
+    """One report page."""
+    return _file(reports_root(), Path(model) / version / name)
+
+
+@app.get("/reports", response_class=HTMLResponse)
+def index(user: LoggedIn) -> Response:
+    """All reports, newest first."""
+    page = reports_root() / "index.html"
+    if not page.is_file():
+        return HTMLResponse("<p>No report yet. The first one is written after the first release.</p>")
+    return _file(reports_root(), Path("index.html"))
+
+
+@app.get("/runs/{run}/{path:path}")
+def run_page(user: LoggedIn, run: str, path: str) -> Response:
+    """A page a run left, such as its Data Docs."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", run) or run.startswith("."):
+        raise HTTPException(404, "no such run")
+    if not path.startswith("validate/data_docs/"):
+        raise HTTPException(404, "no such page")
+    return _file(home() / "runs" / run / "validate" / "data_docs", Path(path).relative_to("validate/data_docs"))
+
+
+def _file(root: Path, relative: Path) -> Response:
+    """A file below ``root``; everything else, links that lead out included, is 404."""
+    path = root / relative
+    if not inside(root, path) or not path.is_file() or path.suffix not in _SUFFIXES:
+        raise HTTPException(404, "no such page")
+    return FileResponse(path, headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"})
+
+
+class ChestXrayPages(AirflowPlugin):
+    """Registers the pages and their menu entry."""
+
+    name = "cxr_pages"
+    fastapi_apps = [{"app": app, "url_prefix": PAGES_PREFIX, "name": "chest x-ray pages"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {
+            "name": "X-ray reports",
+            "href": f"{PAGES_PREFIX}/reports",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "cxr-reports",
+        }
+    ]

@@ -1,0 +1,123 @@
+"""DAG files: they parse in an instant without heavy libraries, and their tasks hang together as this table says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.cli.follow import CHAIN
+
+pytestmark = pytest.mark.airflow_db
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+HEAVY = ("tensorflow", "keras", "mlflow", "great_expectations", "pandas", "sklearn", "matplotlib")
+
+#: DAG -> task -> tasks that follow it.
+EDGES = {
+    "cxr_dataset_binary": {"ingest": ["validate"], "validate": ["prepare"], "prepare": []},
+    "cxr_train_binary": {
+        "plan": ["evaluate", "gate", "register", "train"],
+        "train": ["evaluate", "register"],
+        "evaluate": ["gate", "register"],
+        "gate": ["passed", "register"],
+        "passed": ["register"],
+        "register": ["promote"],
+        "promote": [],
+    },
+    "cxr_release": {
+        "find": ["check", "export", "publish"],
+        "export": ["check", "publish"],
+        "check": ["publish"],
+        "publish": [],
+    },
+    "cxr_report": {"has_champion": ["report"], "report": []},
+}
+
+#: DAG -> Assets that start it, Assets it publishes.
+ASSETS = {
+    "cxr_dataset_binary": (["new_images_binary"], ["prepared_dataset_binary"]),
+    "cxr_train_binary": (["prepared_dataset_binary"], ["champion_cxr_binary"]),
+    "cxr_release": (["champion_cxr_binary"], ["served_cxr_binary"]),
+    "cxr_report": (["served_cxr_binary"], ["report_cxr_binary"]),
+}
+
+_PROBE = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import Asset
+seconds, dags = {}, {}
+for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
+    start = time.perf_counter()
+    bag = DagBag(dag_folder=str(path))
+    seconds[path.name] = time.perf_counter() - start
+    assert not bag.import_errors, bag.import_errors
+    for dag in bag.dags.values():
+        condition = dag.timetable.asset_condition
+        dags[dag.dag_id] = {
+            "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+            "starts": sorted(one.name for one in condition.objects),
+            "publishes": sorted({one.name for task in dag.tasks for one in task.outlets}),
+            "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
+            "retries": sorted({task.retries for task in dag.tasks}),
+        }
+heavy = [name for name in sys.argv[2].split(",") if name in sys.modules]
+print("RESULT" + json.dumps({"seconds": seconds, "dags": dags, "heavy": heavy}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    """The DAG files read in a fresh process, as the DAG processor reads them."""
+    home = tmp_path_factory.mktemp("airflow")
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, str(DAGS), ",".join(HEAVY)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "HOME": str(home),
+        },
+        cwd=DAGS.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.split("RESULT")[-1])
+
+
+def test_all_dags_are_accounted_for(parsed):
+    assert set(parsed["dags"]) == set(EDGES) == set(ASSETS)
+
+
+@pytest.mark.parametrize("dag_id", EDGES)
+def test_edges(parsed, dag_id):
+    assert parsed["dags"][dag_id]["edges"] == EDGES[dag_id]
+
+
+@pytest.mark.parametrize("dag_id", ASSETS)
+def test_assets_link_the_dags(parsed, dag_id):
+    assert (parsed["dags"][dag_id]["starts"], parsed["dags"][dag_id]["publishes"]) == ASSETS[dag_id]
+
+
+@pytest.mark.parametrize("dag_id", EDGES)
+def test_each_dag_explains_itself_and_retries(parsed, dag_id):
+    found = parsed["dags"][dag_id]
+    assert found["doc"]
+    assert "cxr" in found["tags"]
+    assert found["retries"] == [2]
+
+
+def test_nothing_heavy_is_imported(parsed):
+    assert parsed["heavy"] == []
+
+
+def test_the_display_knows_every_task(parsed):
+    assert {dag_id: set(tasks) for dag_id, tasks in CHAIN.items()} == {
+        dag_id: set(found["edges"]) for dag_id, found in parsed["dags"].items()
+    }

@@ -1,0 +1,134 @@
+"""What a person does in a browser: log in, trigger a DAG through its form, open the report. Headless Chromium."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.stack, pytest.mark.browser]
+
+#: Switches that keep Chromium from calling anyone but the pages under test.
+SWITCHES = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Chromium's own sandbox needs rights that a container's root does not have; it opens only our pages.
+    "--no-sandbox",
+]
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, stack):
+    """A page with a logged-in person; ``page.problems`` collects console errors from then on."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    login = stack.airflow_login()
+    page.goto(stack.airflow_url)
+    page.get_by_label("Username").fill(login.username)
+    page.locator("input[name=password]").fill(login.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Dags").first.wait_for()
+    page.problems = []
+    page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    yield page
+    context.close()
+
+
+def test_a_dag_is_triggered_through_its_form(page, stack, api, released):
+    page.goto(f"{stack.airflow_url}/dags/cxr_dataset_binary")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_text("Data folder").wait_for()
+    assert form.get_by_text("synthetic_binary").count() == 1
+    # What follows the dataset would train for longer than this test wants to wait.
+    form.locator("input[name=element_epochs]").fill("1")
+    form.locator("input[name=element_gate_floor]").fill("0.999")
+    form.get_by_role("button", name="Trigger").last.click()
+    run = _newest_manual_run(api, after=released)
+    assert run["conf"]["epochs"] == 1
+    assert run["conf"]["gate_floor"] == 0.999
+    assert run["conf"]["recipe"] == "synthetic_binary"
+    _wait_for_state(api, run, "success")
+    assert page.problems == []
+
+
+def test_the_report_is_one_click_from_its_task(page, stack, api, released):
+    runs = api._call("GET", "/dags/cxr_report/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
+    run = next(one for one in runs if one["run_type"] == "asset_triggered")
+    page.goto(f"{stack.airflow_url}/dags/cxr_report/runs/{run['dag_run_id']}/tasks/report")
+    link = page.get_by_role("link", name=re.compile("^Report$"))
+    link.first.wait_for()
+    with page.context.expect_page() as opened:
+        link.first.click()
+    report = opened.value
+    problems = []
+    report.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    report.reload()
+    report.wait_for_load_state()
+    assert report.url.endswith("/cxr/reports/cxr_binary/1/index.html")
+    assert report.get_by_role("heading", level=1).count() == 1
+    assert f"{released['test_auroc']:.3f}" in report.inner_text("body")
+    assert report.locator("img").count() > 4
+    broken = report.eval_on_selector_all("img", "found => found.filter(one => one.naturalWidth === 0).length")
+    assert broken == 0
+    assert problems == []
+
+
+def test_reports_are_behind_the_login(browser, stack, released):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{stack.airflow_url}/cxr/reports/cxr_binary/1/index.html")
+    assert "/auth/login" in page.url
+    page.goto(f"{stack.airflow_url}/cxr/reports")
+    assert "/auth/login" in page.url
+    context.close()
+
+
+def test_pages_cannot_be_asked_for_other_files(page, stack, released):
+    for path in (
+        "/cxr/reports/../secrets/airflow_jwt_secret/x",
+        "/cxr/reports/..%2f..%2fsecrets/1/index.html",
+        "/cxr/runs/..%2f..%2fsecrets/validate/data_docs/index.html",
+        "/cxr/runs/x/validate/data_docs/..%2f..%2f..%2f..%2fsecrets",
+    ):
+        assert page.request.get(f"{stack.airflow_url}{path}").status in (404, 403, 400), path
+
+
+def _newest_manual_run(api, after):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        runs = api._call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
+        if len(runs) > 1:
+            return runs[0]
+        time.sleep(1)
+    raise AssertionError("the form started no run")
+
+
+def _wait_for_state(api, run, state):
+    end = time.monotonic() + 300
+    while (found := api.run(run["dag_id"], run["dag_run_id"]).state) != state:
+        assert found != "failed"
+        assert time.monotonic() < end
+        time.sleep(1)

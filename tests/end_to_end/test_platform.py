@@ -1,0 +1,120 @@
+"""The whole platform on synthetic X-rays, through real Airflow, MLflow and model server processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.cli.follow import TERMINAL
+
+pytestmark = pytest.mark.stack
+
+LIMIT_S = 600
+
+
+def test_a_folder_of_images_ends_as_a_served_model_with_a_report(released):
+    assert released["model"] == "cxr_binary"
+    assert released["gate_verdict"] == "PASS"
+    assert released["version"] == released["served_version"] == 1
+    assert 0.6 < released["test_auroc_lower"] < released["test_auroc"] < released["test_auroc_upper"] <= 1
+    page = Path(released["report"]).read_text(encoding="utf-8")
+    assert f"{released['test_auroc']:.3f}" in page
+    assert "<script src" not in page
+    assert "http://" not in page.split("<body")[0]
+
+
+def test_a_stock_client_gets_probabilities_for_a_jpeg(stack, released):
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    folder = next((stack.home / "synthetic").glob("*/test/PNEUMONIA"))
+    image = next(folder.glob("*.jpeg")).read_bytes()
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "cxr_binary"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
+    with grpc.insecure_channel(stack.grpc_address) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+    assert answer.model_spec.version.value == 1
+    assert tf.make_ndarray(answer.outputs["labels"]).tolist() == [[b"pneumonia"]]
+    probability = tf.make_ndarray(answer.outputs["probabilities"])
+    assert probability.shape == (1, 1)
+    assert 0 <= probability[0, 0] <= 1
+
+
+def test_the_registry_tells_what_is_served(released):
+    from cxr_tasks.registry.versions import CHALLENGER, CHAMPION, version_with_alias
+
+    champion = version_with_alias("cxr_binary", CHAMPION)
+    assert champion.version == version_with_alias("cxr_binary", CHALLENGER).version == 1
+    assert champion.run_id == released["mlflow_run_id"]
+    assert champion.tags["gate.verdict"] == "PASS"
+
+
+def test_the_report_is_an_artifact_of_the_models_run(released):
+    from cxr_tasks.registry import tracking
+
+    names = [one.path for one in tracking.client().list_artifacts(released["mlflow_run_id"], "report")]
+    assert any(name.endswith(".html") for name in names), names
+
+
+def test_a_refused_model_ends_green_with_its_reasons_and_changes_nothing(api, released):
+    run = api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "epochs": 1, "gate_floor": 0.999})
+    states = {task.task_id: task.state for task in _ended(api, run)}
+    assert api.run(run.dag_id, run.run_id).state == "success"
+    assert states["gate"] == states["passed"] == "success"
+    assert states["register"] == states["promote"] == "skipped"
+    mlflow_run = _mlflow_runs(run)[0]
+    assert mlflow_run.data.tags["gate.verdict"] == "FAIL"
+    assert "0.999" in mlflow_run.data.tags["gate.reasons"]
+
+    from cxr_tasks.registry.versions import CHAMPION, version_with_alias
+
+    assert version_with_alias("cxr_binary", CHAMPION).version == 1
+
+
+def test_a_killed_training_goes_on_in_the_same_mlflow_run(api, released):
+    run = api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "epochs": 6, "gate_floor": 0.999})
+    end = time.monotonic() + LIMIT_S
+    while not _epochs(run):
+        assert time.monotonic() < end, "no epoch was logged in time"
+        time.sleep(0.5)
+    pid = api.pid_of(next(task for task in api.tasks(run) if task.task_id == "train"))
+    os.kill(pid, signal.SIGKILL)
+    train = next(task for task in _ended(api, run) if task.task_id == "train")
+    assert train.state == "success"
+    assert train.try_number == 2
+    assert len(_mlflow_runs(run)) == 1
+    assert _epochs(run) == list(range(1, 7)), "an epoch is missing or was trained twice"
+
+
+def _ended(api, run):
+    """The tasks of ``run`` once all of them have ended."""
+    end = time.monotonic() + LIMIT_S
+    while True:
+        tasks = api.tasks(run)
+        if api.run(run.dag_id, run.run_id).state in TERMINAL:
+            return api.tasks(run)
+        assert time.monotonic() < end, tasks
+        time.sleep(1)
+
+
+def _mlflow_runs(run):
+    from cxr_tasks.registry import tracking
+
+    client = tracking.client()
+    experiment = client.get_experiment_by_name("cxr_binary")
+    return client.search_runs([experiment.experiment_id], f"tags.`cxr.dag_run_id` = '{run.run_id}'")
+
+
+def _epochs(run) -> list[int]:
+    from cxr_tasks.registry import tracking
+
+    found = _mlflow_runs(run)
+    if not found:
+        return []
+    return sorted(metric.step for metric in tracking.client().get_metric_history(found[0].info.run_id, "val_auroc"))
