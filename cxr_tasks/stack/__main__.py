@@ -1,0 +1,111 @@
+"""``python -m cxr_tasks.stack up|down|status|logs|login``: the stack from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.paths import home
+from cxr_tasks.stack.settings import StackSettings, require_up
+from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
+from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
+from cxr_tasks.stack.stop import down
+
+
+def parser() -> argparse.ArgumentParser:
+    main_parser = argparse.ArgumentParser(
+        prog="python -m cxr_tasks.stack",
+        description="Airflow, MLflow and the model server on this machine, loopback only.",
+        epilog="Ports: CXR_AIRFLOW_PORT, CXR_MLFLOW_PORT, CXR_GRPC_PORT, CXR_REST_PORT. Run-time folder: CXR_HOME.",
+    )
+    commands = main_parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="start what is not running and wait until all is healthy")
+    start.add_argument("--timeout", type=float, default=HEALTHY_TIMEOUT_S, metavar="SECONDS")
+    commands.add_parser("down", help="stop every process of the stack")
+    status = commands.add_parser("status", help="one row per program; exit code 1 unless all are healthy")
+    status.add_argument("--json", action="store_true")
+    logs = commands.add_parser("logs", help="the last log lines of one program, or of all")
+    logs.add_argument("name", nargs="?", metavar="NAME")
+    logs.add_argument("-n", "--lines", type=int, default=20)
+    logs.add_argument("-f", "--follow", action="store_true")
+    commands.add_parser("login", help="addresses, names and passwords of the web pages")
+    return main_parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        return _run(options, console)
+    except CxrError as error:
+        Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    if options.command == "up":
+        began = time.monotonic()
+        # As Ctrl-C does: what was started is stopped. The default would leave it half-started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        with one_at_a_time(console):
+            settings = up(console, timeout_s=options.timeout)
+        console.print(f"the stack is up after {time.monotonic() - began:.0f} s")
+        _print_entrances(console, settings)
+        return 0
+    if options.command == "down":
+        with one_at_a_time(console):
+            down(console)
+        return 0
+    settings = StackSettings.load()
+    if options.command == "status":
+        rows = stack_status(settings)
+        if options.json:
+            print(json.dumps(rows, indent=2))
+        else:
+            print_status(console, rows)
+            print_orphans(console, settings)
+        return 0 if all(row["is_healthy"] for row in rows) else 1
+    if options.command == "logs":
+        print_logs(console, log_files(settings, options.name), n_lines=options.lines, follow=options.follow)
+        return 0
+    require_up(settings)
+    print_logins(console, settings)
+    return 0
+
+
+def _print_entrances(console: Console, settings: StackSettings) -> None:
+    """The logins, but only to a terminal: output that goes to a file or a build's log is read by others."""
+    if console.is_terminal:
+        print_logins(console, settings)
+    else:
+        console.print(f"Airflow {settings.airflow_url}, MLflow {settings.mlflow_url}; 'make login' shows the logins")
+
+
+@contextlib.contextmanager
+def one_at_a_time(console: Console) -> Iterator[None]:
+    """Hold the run-time folder's lock: two starts at once would each stop what the other started."""
+    folder = home() / "stack"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(folder / "lock", "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("waiting for another 'up' or 'down' of this stack to end")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

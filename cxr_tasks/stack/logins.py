@@ -1,0 +1,120 @@
+"""Logins and keys of the stack: made at the first start, kept under ``var/secrets`` for the owner's eyes only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+
+#: Airflow's users and their roles (viewer < user < op < admin).
+AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer"}
+AIRFLOW_PASSWORDS = "airflow_passwords.json"
+MLFLOW_USER = "admin"
+MLFLOW_PASSWORD = "mlflow_admin_password"  # noqa: S105  a file name
+
+
+def new_password() -> str:
+    """144 random bits as 24 letters, digits, ``-`` and ``_``: safe in a URL, a shell and a configuration file."""
+    return secrets.token_urlsafe(18)
+
+
+def new_fernet_key() -> str:
+    """32 random bytes in URL-safe base64, the key format of Airflow's stored connections."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+#: File name -> what makes its content.
+KEYS: dict[str, Callable[[], str]] = {
+    MLFLOW_PASSWORD: new_password,
+    "mlflow_flask_key": lambda: secrets.token_hex(32),
+    "airflow_fernet_key": new_fernet_key,
+    "airflow_jwt_secret": lambda: secrets.token_urlsafe(48),
+    "airflow_api_secret_key": lambda: secrets.token_urlsafe(48),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A name and a password; the password is left out of ``repr`` so that no log line can carry it."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+def ensure_logins(folder: Path) -> None:
+    """Make what is missing of the stack's logins and keys; what exists stays as it is.
+
+    The folder ends with mode 0700 and each file with 0600, also where they were wider before.
+
+    Raises:
+        ConfigurationError: The folder or a file in it belongs to another user or is a link.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _owned(folder, stat.S_ISDIR).chmod(0o700)
+    for name, make in KEYS.items():
+        if not (folder / name).exists():
+            _write_private(folder / name, make())
+    passwords = _airflow_passwords(folder) if (folder / AIRFLOW_PASSWORDS).exists() else {}
+    missing = {user: new_password() for user in AIRFLOW_USERS if user not in passwords}
+    if missing:
+        _write_private(folder / AIRFLOW_PASSWORDS, json.dumps(passwords | missing))
+    for name in (*KEYS, AIRFLOW_PASSWORDS):
+        _owned(folder / name, stat.S_ISREG).chmod(0o600)
+
+
+def read_key(folder: Path, name: str) -> str:
+    """The key or password kept in file ``name``; ``ServiceUnavailable`` before the first start."""
+    try:
+        return (folder / name).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise ServiceUnavailable(
+            f"{folder / name}: no login yet; the first 'make up' makes it (CXR_HOME says whose run-time folder)"
+        ) from None
+
+
+def airflow_login(folder: Path, user: str = "admin") -> Login:
+    """The name and password of one of Airflow's users."""
+    return Login(user, _airflow_passwords(folder)[user])
+
+
+def mlflow_login(folder: Path) -> Login:
+    """The name and password of MLflow's administrator."""
+    return Login(MLFLOW_USER, read_key(folder, MLFLOW_PASSWORD))
+
+
+def _airflow_passwords(folder: Path) -> dict[str, str]:
+    text = read_key(folder, AIRFLOW_PASSWORDS)
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            f"{folder / AIRFLOW_PASSWORDS}: expected a JSON object of users and passwords; "
+            "remove the file, the next 'make up' makes new passwords"
+        ) from None
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Whole or not at all, and never readable by others, not even while it is written."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="ascii") as stream:
+        stream.write(text + "\n")
+    os.replace(aside, path)
+
+
+def _owned(path: Path, is_expected_kind: Callable[[int], bool]) -> Path:
+    found = path.lstat()
+    if not is_expected_kind(found.st_mode) or found.st_uid != os.getuid():
+        raise ConfigurationError(
+            f"{path}: expected a plain file or folder of this user, found a link, another kind, or another "
+            "user's; move it away, the next 'make up' makes a new one"
+        )
+    return path

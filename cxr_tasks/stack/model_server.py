@@ -1,0 +1,89 @@
+"""Starting the model server: what it serves, when it can start, and which server it is.
+
+The real server waits for ever, with no port open, when a listed model has no version yet. So only models with a
+version are listed, and the server starts when the first version of any model is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.contracts.paths import home
+from cxr_tasks.stack.settings import HOST, StackSettings
+
+#: Models the platform serves; the order is that of models.config.
+SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
+POLL_INTERVAL_S = 1.0
+
+
+def models_config_path() -> Path:
+    """The file the running model server reads again every second."""
+    return home() / "stack" / "models.config"
+
+
+def has_version(folder: Path) -> bool:
+    """Whether a model's folder has a version: a folder with a numeric name, as the server sees it."""
+    return folder.is_dir() and any(one.name.isdecimal() and one.is_dir() for one in folder.iterdir())
+
+
+def write_models_config(served: Path | None = None) -> tuple[str, ...]:
+    """Write ``models.config`` with the models that have a version, and return their names.
+
+    To be called after a model's first version is published: the running server takes the model up within about a
+    second, and a server still waiting for a first version starts. Nothing is written while there is no model,
+    since an empty list would make a running server unload all it has.
+    """
+    served = served or home() / "served"
+    present = tuple(name for name in SERVED_MODELS if has_version(served / name))
+    if not present:
+        return present
+    entries = "".join(
+        f'  config {{ name: "{name}" base_path: "{served / name}" model_platform: "tensorflow" }}\n' for name in present
+    )
+    text = f"model_config_list {{\n{entries}}}\n"
+    path = models_config_path()
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return present
+
+
+def write_monitoring_config() -> Path:
+    """Write the file that turns on the Prometheus page of either server, and return its path."""
+    path = models_config_path().with_name("monitoring.config")
+    write_text(path, 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
+    return path
+
+
+def server_command(settings: StackSettings, which: str | None = None) -> list[str]:
+    """``tensorflow_model_server`` where it is on ``PATH``, else the embedded server, which takes the same flags."""
+    real = which or shutil.which("tensorflow_model_server")
+    return [
+        *([real] if real else [sys.executable, "-m", "serving.server"]),
+        f"--port={settings.grpc_port}",
+        f"--rest_api_port={settings.rest_port}",
+        f"--model_config_file={models_config_path()}",
+        f"--model_config_file_poll_wait_seconds={POLL_INTERVAL_S:.0f}",
+        f"--monitoring_config_file={models_config_path().with_name('monitoring.config')}",
+    ]
+
+
+def main() -> None:
+    """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
+    settings = StackSettings.load()
+    write_monitoring_config()
+    if not write_models_config():
+        print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)
+    while not (present := write_models_config()):
+        time.sleep(POLL_INTERVAL_S)
+    command = server_command(settings)
+    print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
+    os.execvp(command[0], command)  # noqa: S606  no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

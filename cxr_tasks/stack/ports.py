@@ -1,0 +1,50 @@
+"""Whether the stack's ports are free, and who holds one that is not."""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.stack.settings import HOST, PORT_VARIABLES, StackSettings
+
+
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether a server could listen on ``port`` now; a connection still closing down does not count as busy."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def holder(port: int) -> str:
+    """The process that listens on ``port``, as ``name (pid N)``; a reason where this user may not know."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return "a process that this user may not see"
+    for one in connections:
+        if one.laddr and one.laddr.port == port and one.status == psutil.CONN_LISTEN:
+            if one.pid is None:
+                return "a process of another user"
+            try:
+                return f"{psutil.Process(one.pid).name()} (pid {one.pid})"
+            except psutil.NoSuchProcess:
+                return f"pid {one.pid}, which has just ended"
+    return "a process that this user may not see"
+
+
+def require_free(settings: StackSettings) -> None:
+    """``ServiceUnavailable`` that names every busy port, its holder and the variable that moves it."""
+    busy = []
+    for name, (variable, _) in PORT_VARIABLES.items():
+        port = getattr(settings, name)
+        if not is_free(port):
+            other = port + 10000 if port < 50000 else port - 10000
+            busy.append(f"port {port} is held by {holder(port)}; free it, or choose another, as {variable}={other}")
+    if busy:
+        raise ServiceUnavailable("\n".join(busy))

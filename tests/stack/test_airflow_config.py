@@ -1,0 +1,104 @@
+"""The file holds what the stack needs, and no secret."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+import stat
+import subprocess
+
+import pytest
+
+from cxr_tasks.stack.airflow_config import airflow_options, parallel_tasks, write_airflow_config
+from cxr_tasks.stack.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.stack.settings import StackSettings
+
+
+@pytest.fixture
+def written(settings: StackSettings) -> configparser.ConfigParser:
+    ensure_logins(settings.home / "secrets")
+    parser = configparser.ConfigParser(interpolation=configparser.BasicInterpolation())
+    parser.read(write_airflow_config(settings), encoding="utf-8")
+    return parser
+
+
+def test_every_address_follows_the_port(written: configparser.ConfigParser, settings: StackSettings):
+    assert written.get("api", "host") == "127.0.0.1"
+    assert written.getint("api", "port") == settings.airflow_port
+    assert written.get("api", "base_url") == settings.airflow_url
+    assert written.get("core", "execution_api_server_url") == f"{settings.airflow_url}/execution/"
+
+
+def test_dags_come_from_one_local_bundle(written: configparser.ConfigParser, settings: StackSettings):
+    (bundle,) = json.loads(written.get("dag_processor", "dag_bundle_config_list"))
+    assert bundle["name"] == "cxr"
+    assert bundle["kwargs"]["path"] == str(settings.dags)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "key"),
+    [
+        ("core", "fernet_key_cmd", "airflow_fernet_key"),
+        ("api", "secret_key_cmd", "airflow_api_secret_key"),
+        ("api_auth", "jwt_secret_cmd", "airflow_jwt_secret"),
+    ],
+)
+def test_key_commands_give_the_keys(
+    written: configparser.ConfigParser, settings: StackSettings, section: str, option: str, key: str
+):
+    command = shlex.split(written.get(section, option))
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed == read_key(settings.home / "secrets", key)
+
+
+def test_file_holds_no_secret_and_is_private(written: configparser.ConfigParser, settings: StackSettings):
+    path = settings.airflow_home / "airflow.cfg"
+    text = path.read_text()
+    assert not [name for name in KEYS if read_key(settings.home / "secrets", name) in text]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "n_tasks"),
+    [
+        (1, 2),     # a sensor must not block everything
+        (2, 2),
+        (3, 3),
+        (64, 4),    # each idle worker costs memory
+        (None, 2),  # unknown
+    ],
+)  # fmt: skip
+def test_tasks_at_once_follow_the_cores(n_cores: int | None, n_tasks: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.cpu_count", lambda: n_cores)
+    assert parallel_tasks() == n_tasks
+
+
+@pytest.mark.airflow_db
+def test_airflow_knows_every_option(settings: StackSettings):
+    """A misspelt option would be ignored without a word."""
+    from airflow.configuration import retrieve_configuration_description
+
+    known = retrieve_configuration_description()
+    unknown = [
+        f"[{section}] {name}"
+        for section, options in airflow_options(settings).items()
+        for name in options
+        if name.removesuffix("_cmd") not in known.get(section, {}).get("options", {})
+    ]
+    assert unknown == []
+
+
+@pytest.mark.airflow_db
+def test_options_read_by_command_are_those_airflow_calls_sensitive(settings: StackSettings):
+    from airflow.configuration import retrieve_configuration_description
+
+    known = retrieve_configuration_description()
+    read_by_command = [
+        (section, name.removesuffix("_cmd"))
+        for section, options in airflow_options(settings).items()
+        for name in options
+        if name.endswith("_cmd")
+    ]
+    assert len(read_by_command) == 3
+    assert all(known[section]["options"][name].get("sensitive") for section, name in read_by_command)

@@ -1,0 +1,41 @@
+"""MLflow's configuration: its own reader understands it, and no password is in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.stack.logins import ensure_logins
+from cxr_tasks.stack.mlflow_server import server_environment, write_ahead, write_auth_config
+from cxr_tasks.stack.settings import StackSettings
+
+
+def test_file_holds_no_password_and_is_private(settings: StackSettings):
+    ensure_logins(settings.home / "secrets")
+    path = write_auth_config(settings)
+    assert settings.mlflow_login().password not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.mlflow
+def test_mlflow_reads_what_was_written(settings: StackSettings, monkeypatch: pytest.MonkeyPatch):
+    ensure_logins(settings.home / "secrets")
+    write_auth_config(settings)
+    for name, value in server_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    from mlflow.server.auth.config import read_auth_config
+
+    config = read_auth_config()
+    assert (config.admin_username, config.admin_password) == ("admin", settings.mlflow_login().password)
+    assert config.database_uri == f"sqlite:///{settings.mlflow_home / 'basic_auth.db'}"
+    assert config.auth_cache_ttl_seconds == 300
+
+
+def test_write_ahead_log_stays_on(tmp_path: Path):
+    path = tmp_path / "some.db"
+    write_ahead(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
