@@ -1,0 +1,73 @@
+"""Work on many items in all cores, results in the order of the items, memory bounded."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Cores this process may use, which in a container are often fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_processes(
+    function: Callable[[list[Item]], list[Result]],
+    items: Iterable[Item],
+    *,
+    chunk_size: int = 16,
+    n_workers: int | None = None,
+    patience_s: float = 1.5,
+) -> Iterator[Result]:
+    """``function`` of every chunk of ``items``, flattened, in order.
+
+    The work begins in this process; what is left after ``patience_s`` seconds goes to worker processes. Starting these
+    takes seconds where the main program is a large one, such as Airflow, which every worker imports again.
+
+    ``function`` is defined at the top of a module and takes and gives what can be pickled. Workers are started afresh
+    (``spawn``): a forked child of a process that runs threads can hang. At most four chunks per worker are under way,
+    so memory does not grow with the number of items.
+    """
+    chunks = _batched(items, chunk_size)
+    n_workers = n_workers or available_cores()
+    start = time.monotonic()
+    for chunk in chunks:
+        yield from function(chunk)
+        if n_workers > 1 and time.monotonic() - start >= patience_s:
+            break
+    first = next(chunks, None)
+    if first is not None:
+        yield from _in_workers(function, itertools.chain([first], chunks), n_workers)
+
+
+def _in_workers(
+    function: Callable[[list[Item]], list[Result]], chunks: Iterable[list[Item]], n_workers: int
+) -> Iterator[Result]:
+    with ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        under_way: deque[Future[list[Result]]] = deque()
+        try:
+            for chunk in chunks:
+                under_way.append(pool.submit(function, chunk))
+                if len(under_way) >= 4 * n_workers:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    # itertools.batched needs Python 3.12.
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

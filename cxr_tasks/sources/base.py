@@ -1,0 +1,137 @@
+"""What a source of X-rays is, and how the one a recipe names is found.
+
+A new source is one module in this package that defines ``SOURCE``, and one test. Modules whose name starts with an
+underscore, this one, and sub-packages are helpers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
+from cxr_tasks.contracts.labels import LabelState
+from cxr_tasks.contracts.specs import DatasetSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where a finding lies, in pixels of the original image; ``x`` and ``y`` are the upper left corner."""
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """What a source says of one image before the image is opened; fields as in ``contracts.records``."""
+
+    image_id: str
+    patient_id: str
+    study_id: str
+    states: Mapping[str, LabelState]
+    """One state per finding of the vocabulary."""
+    official_split: str = ""
+    view: str = "unknown"
+    sex: str = "unknown"
+    age_years: float = float("nan")
+    sub_label: str = ""
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One file that does not get into the manifest; a row of ``quarantine.csv``."""
+
+    image_id: str
+    reason: str
+    detail: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceScan:
+    """What lies in a data folder: images with their labels, files refused by name, and notes for the log."""
+
+    root: Path
+    """Folder that ``image_id`` paths start from; may lie below the folder given (``chest_xray/``)."""
+    records: tuple[ImageRecord, ...]
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+class Source(Protocol):
+    """Reads one layout of files and labels; never writes into the data folder."""
+
+    name: str
+
+    def scan(self, root: Path, spec: DatasetSpec) -> SourceScan:
+        """All images below ``root``, none of them opened.
+
+        Raises:
+            DataDefect: The folder does not have this source's layout; the message says what was found instead.
+            ConfigurationError: ``spec.options`` or ``spec.vocabulary`` do not suit this source.
+        """
+        ...
+
+    def own_root(self, spec: DatasetSpec) -> Path | None:
+        """A folder the source makes for itself where none is given; None where the images must be brought."""
+        ...
+
+
+def source_names() -> list[str]:
+    """Names of the sources in this package, sorted; imports none of them."""
+    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
+    return sorted(one.name for one in modules if not (one.ispkg or one.name.startswith("_") or one.name == "base"))
+
+
+def get_source(name: str) -> Source:
+    """The source of that name; an unknown one is a ``ConfigurationError`` that lists the known ones."""
+    known = source_names()
+    if name not in known:
+        raise ConfigurationError(f"source {name!r} is not known{nearest(name, known)}; known: {', '.join(known)}")
+    return importlib.import_module(f"cxr_tasks.sources.{name}").SOURCE
+
+
+def resolve_root(spec: DatasetSpec, data_folder: str | None) -> Path:
+    """The data folder of a run, as an absolute path: the one given, else ``$<root_env>``, else the source's own.
+
+    Raises:
+        ConfigurationError: No folder is given and the source has none of its own; what to set is named.
+        DataDefect: The folder does not exist, is not a folder, or cannot be listed.
+    """
+    if data_folder:
+        return _checked_folder(Path(data_folder), "the data folder given")
+    from_environment = os.environ.get(spec.root_env or "")
+    if from_environment:
+        return _checked_folder(Path(from_environment), f"${spec.root_env}")
+    own = get_source(spec.source).own_root(spec)
+    if own is not None:
+        return own
+    also = f", or set {spec.root_env}" if spec.root_env else ""
+    raise ConfigurationError(
+        f"dataset {spec.name!r}: no data folder is given; source {spec.source!r} reads files you bring. "
+        f"Give the folder when the run is started (--data DIR){also}"
+    )
+
+
+def _checked_folder(folder: Path, origin: str) -> Path:
+    folder = folder.expanduser()
+    if not folder.is_absolute():
+        folder = Path.cwd() / folder
+    if not folder.exists():
+        parent = next((one for one in folder.parents if one.is_dir()), None)
+        raise DataDefect(f"{folder} ({origin}): expected a folder, found nothing; the path exists as far as {parent}")
+    if not folder.is_dir():
+        raise DataDefect(f"{folder} ({origin}): expected a folder, found a file")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise DataDefect(f"{folder} ({origin}): this process may not list the folder; give it read permission")
+    return folder.resolve()

@@ -1,0 +1,94 @@
+"""What came of each expectation: plain records, as JSON and as tables for a task's log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cxr_tasks.contracts.tables import text_table
+
+#: Offending rows kept per expectation; the count is exact beside them.
+KEPT_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One expectation, what it saw, and which rows did not meet it."""
+
+    expectation: str
+    """Type, such as ``expect_column_values_to_be_unique``."""
+    column: str
+    """Empty for expectations of the whole table."""
+    about: str
+    """The sentence that says what it is for."""
+    severity: str
+    success: bool
+    expected: Mapping[str, Any]
+    observed: str
+    n_unexpected: int | None
+    """None where the expectation is about the table, not about rows."""
+    offending_rows: tuple[Mapping[str, Any], ...] = ()
+
+
+def outcome_of(result: Mapping[str, Any]) -> Outcome:
+    """The outcome in one expectation's result, as Great Expectations gives it in ``to_json_dict()``."""
+    config, found = result["expectation_config"], result.get("result") or {}
+    arguments = {name: value for name, value in config["kwargs"].items() if name not in {"batch_id", "column"}}
+    rows = found.get("unexpected_index_list") or []
+    return Outcome(
+        expectation=config["type"],
+        column=config["kwargs"].get("column", ""),
+        about=_text(config.get("notes")),
+        severity=config["severity"],
+        success=bool(result["success"]),
+        expected=arguments,
+        observed=_observed(result.get("exception_info") or {}, found),
+        n_unexpected=found.get("unexpected_count"),
+        offending_rows=tuple(rows[:KEPT_ROWS]),
+    )
+
+
+def _text(notes: str | Sequence[str] | None) -> str:
+    return notes if isinstance(notes, str) else " ".join(notes or ())
+
+
+def _observed(exception_info: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    # One exception stands in the mapping itself; several stand under a key per metric.
+    for info in (exception_info, *exception_info.values()):
+        if isinstance(info, Mapping) and info.get("exception_message"):
+            return f"could not be checked: {info['exception_message']}"
+    if missing := found.get("partial_missing_list"):
+        return f"missing: {', '.join(sorted(map(str, missing)))}"
+    if mismatched := (found.get("details") or {}).get("mismatched"):
+        # Missing before unexpected: what is missing is why it failed, and it must not be cut off.
+        return "; ".join(f"{kind}: {', '.join(map(str, mismatched[kind]))}" for kind in sorted(mismatched))
+    if found.get("observed_value") is not None:
+        return str(found["observed_value"])
+    if found.get("unexpected_count") is not None:
+        return f"{found['unexpected_count']} of {found['element_count']} rows do not meet it"
+    return ""
+
+
+def failures_table(outcomes: Sequence[Outcome]) -> str:
+    """The expectations not met, critical ones first, one line each."""
+    failed = sorted((one for one in outcomes if not one.success), key=lambda one: one.severity != "critical")
+    rows = [[one.severity, one.about or one.expectation, _shown(one.expected), one.observed] for one in failed]
+    return text_table(["severity", "expectation", "expected", "found"], rows, max_width=72)
+
+
+def offending_rows_text(outcomes: Sequence[Outcome]) -> str:
+    """Under each failed expectation about rows, the first rows that do not meet it; empty where there are none."""
+    parts = []
+    for one in outcomes:
+        if one.success or not one.offending_rows:
+            continue
+        header = list(one.offending_rows[0])
+        table = text_table(header, [[row.get(name) for name in header] for row in one.offending_rows])
+        more = (one.n_unexpected or 0) - len(one.offending_rows)
+        parts.append(f"{one.about} ({one.severity})\n{table}" + (f"\n... and {more} more" if more > 0 else ""))
+    return "\n\n".join(parts)
+
+
+def _shown(expected: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in expected.items())

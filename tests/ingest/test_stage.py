@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+
+import pandas as pd
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.records import MANIFEST_COLUMNS
+from cxr_tasks.contracts.specs import DatasetSpec
+from cxr_tasks.ingest.stage import ingest_source
+
+
+def ingest(recipe, root, cxr_home, run="r1"):
+    ingested = ingest_source(recipe, str(root), RunPaths.for_run("cxr_dataset_binary", run))
+    return ingested, pd.read_parquet(ingested.manifest.verified_path())
+
+
+def test_manifest_has_a_row_per_image_in_the_contract_columns(xrays, recipe, cxr_home):
+    ingested, table = ingest(recipe, xrays, cxr_home)
+    assert (ingested.n_images, ingested.n_patients, ingested.n_quarantined) == (68, 68, 0)
+    assert list(table.columns) == [*MANIFEST_COLUMNS, "label_pneumonia"]
+    assert table["image_id"].is_monotonic_increasing
+    assert (xrays / table["image_id"][0]).is_file()
+    assert table["label_pneumonia"].value_counts().to_dict() == {"positive": 44, "negative": 24}
+    assert table["split"].value_counts()["test"] == 8
+    assert set(table["source"]) == {"kermany"}
+
+
+def test_same_files_and_recipe_give_the_same_bytes(xrays, recipe, cxr_home):
+    first, _ = ingest(recipe, xrays, cxr_home, "r1")
+    second, _ = ingest(recipe, xrays, cxr_home, "r2")
+    assert first.manifest.uri != second.manifest.uri
+    assert first.manifest.sha256 == second.manifest.sha256
+    assert first.quarantine.sha256 == second.quarantine.sha256
+
+
+def test_unusable_files_go_to_quarantine_and_the_run_goes_on(xrays, lenient_recipe, cxr_home, caplog):
+    folder = xrays / "train" / "NORMAL"
+    (folder / "IM-0900-0001.jpeg").write_bytes(b"")
+    (folder / "IM-0901-0001.jpeg").write_bytes(b"<html>")
+    (folder / "holiday.jpeg").write_bytes(b"anything")
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "Thumbs.db").write_bytes(b"x")
+    (xrays / "__MACOSX").mkdir()
+    with caplog.at_level(logging.INFO):
+        ingested, table = ingest(lenient_recipe, xrays, cxr_home)
+    quarantine = pd.read_csv(ingested.quarantine.verified_path()).set_index("image_id")["reason"]
+    assert quarantine.to_dict() == {
+        "train/NORMAL/IM-0900-0001.jpeg": "empty_file",
+        "train/NORMAL/IM-0901-0001.jpeg": "not_an_image",
+        "train/NORMAL/holiday.jpeg": "unknown_patient",
+    }
+    assert (ingested.n_images, ingested.n_quarantined, len(table)) == (68, 3, 68)
+    assert "ignored 1 x .DS_Store" in caplog.text
+    assert "3 files are in quarantine" in caplog.text
+
+
+def test_too_many_unusable_files_end_the_run_and_leave_the_quarantine(xrays, recipe, cxr_home):
+    for path in sorted((xrays / "train" / "NORMAL").iterdir())[:10]:
+        path.write_bytes(b"")
+    with pytest.raises(DataDefect, match=r"10 of 68 files \(14.7%\) cannot be used"):
+        ingest(recipe, xrays, cxr_home)
+    assert len(pd.read_csv(RunPaths.for_run("cxr_dataset_binary", "r1").stage("ingest") / "quarantine.csv")) == 10
+
+
+def test_the_data_folder_is_only_read(xrays, recipe, cxr_home):
+    def state():
+        return {path: path.lstat().st_mtime_ns for path in sorted(xrays.rglob("*"))} | {
+            xrays: xrays.lstat().st_mtime_ns
+        }
+
+    before = state()
+    ingest(recipe, xrays, cxr_home)
+    assert state() == before
+
+
+def test_equal_pictures_under_two_names_are_on_one_side(xrays, recipe, cxr_home):
+    test_image = next((xrays / "test" / "PNEUMONIA").iterdir())
+    shutil.copy(test_image, xrays / "train" / "PNEUMONIA" / "person900_virus_900.jpeg")
+    _, table = ingest(recipe, xrays, cxr_home)
+    copies = table[table["pixel_sha256"].duplicated(keep=False)]
+    assert len(copies) == 2
+    assert set(copies["split"]) == {"test"}
+
+
+def test_archive_folder_is_found_and_root_tells_it(xrays, recipe, cxr_home, tmp_path):
+    (tmp_path / "download").mkdir()
+    xrays.rename(tmp_path / "download" / "chest_xray")
+    ingested, table = ingest(recipe, tmp_path / "download", cxr_home)
+    assert ingested.root == str(tmp_path / "download" / "chest_xray")
+    assert len(table) == 68
+
+
+def test_phantoms_are_ingested_with_their_boxes(recipe, cxr_home):
+    spec = DatasetSpec(name="tiny", source="synthetic", vocabulary="pneumonia", options={"n_images": 40, "size_px": 96})
+    ingested = ingest_source(dataclasses.replace(recipe, dataset=spec), None, RunPaths.for_run("d", "r"))
+    table = pd.read_parquet(ingested.manifest.verified_path())
+    boxes = table.set_index("image_id")["boxes"].map(json.loads)
+    is_positive = table.set_index("image_id")["label_pneumonia"] == "positive"
+    assert ingested.n_images == 40
+    assert (boxes[is_positive].map(len) > 0).mean() > 0.9
+    assert (boxes[~is_positive].map(len) == 0).all()
+    assert set(boxes[is_positive].iloc[0][0]) == {"finding", "x", "y", "width", "height"}
+
+
+def test_a_run_without_folder_says_what_to_set(recipe, cxr_home, monkeypatch):
+    monkeypatch.delenv("CXR_KERMANY_ROOT", raising=False)
+    with pytest.raises(ConfigurationError, match="set CXR_KERMANY_ROOT"):
+        ingest_source(recipe, None, RunPaths.for_run("d", "r"))
+
+
+@pytest.mark.data
+def test_real_kermany_folder_gives_the_counts_of_its_readme(shared_data, recipe, cxr_home):
+    ingested, table = ingest(recipe, shared_data / "kermany", cxr_home)
+    assert (ingested.n_images, ingested.n_quarantined) == (1400, 0)
+    test = table[table["split"] == "test"]
+    assert test["label_pneumonia"].value_counts().to_dict() == {"negative": 112, "positive": 188}
+    assert (test["official_split"] == "test").all()
+    assert table.groupby("patient_id")["split"].nunique().max() == 1
+    repeated = table[table["pixel_sha256"].duplicated(keep=False)]
+    assert repeated["official_split"].value_counts().to_dict() == {"train": 4, "test": 2}  # 2 pairs and 1 pair
+    assert repeated.groupby("pixel_sha256")["split"].nunique().max() == 1
+    assert set(table.loc[table["mode"] == "L", "file_format"]) == {"JPEG"}
+
+
+@pytest.mark.data
+def test_originals_of_odd_form_are_ingested(shared_data, lenient_recipe, cxr_home, tmp_path):
+    for split, name, folder in [
+        ("train", "IM-0521-0001.jpeg", "NORMAL"),
+        ("train", "person276_virus_569.jpeg", "PNEUMONIA"),
+        ("train", "person67_bacteria_332.jpeg", "PNEUMONIA"),
+        ("test", "NORMAL2-IM-1362-0001.jpeg", "NORMAL"),
+        ("test", "person1716_bacteria_4533.jpeg", "PNEUMONIA"),
+    ]:
+        (tmp_path / "x" / split / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(shared_data / "raw_samples" / "kermany" / name, tmp_path / "x" / split / folder / name)
+    _, table = ingest(lenient_recipe, tmp_path / "x", cxr_home)
+    assert table.set_index("image_id")["mode"].to_dict()["train/PNEUMONIA/person276_virus_569.jpeg"] == "RGB"
+    assert table["width_px"].max() == 2890
