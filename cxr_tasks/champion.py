@@ -11,6 +11,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.gate import ChampionEvidence
 from cxr_tasks.registry import versions
 
@@ -35,29 +36,43 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
     number, work = int(found.version), paths.stage("gate")
     try:
         loaded = versions.load_version(recipe.model_name, number, work / "champion")
-        predictions = _score(loaded, prepared, recipe, work / f"champion_{number}_predictions.parquet")
     except (DataDefect, ConfigurationError, versions.NoSuchVersion) as error:
-        log.warning("champion %d cannot be scored: %s", number, error)
-        return ChampionEvidence(version=number, reason=str(error))
-    return ChampionEvidence(version=number, predictions=predictions)
+        return _unscored(number, error)
+    if loaded.contract.findings != recipe.findings:
+        named = ", ".join(loaded.contract.findings)
+        return _unscored(number, DataDefect(f"expected the findings {', '.join(recipe.findings)}, found {named}"))
+    return evidence_of(number, loaded.model_path, loaded.contract.pixels, prepared, recipe, paths)
 
 
-def _score(loaded: versions.LoadedVersion, prepared: PreparedDataset, recipe: Recipe, out: Path) -> Path:
+def evidence_of(
+    version: int, model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
+) -> ChampionEvidence:
+    """The scores of the model in ``model_path``, which was trained on ``pixels``, or why there are none."""
+    out = paths.stage("gate") / f"champion_{version}_predictions.parquet"
+    try:
+        _score(model_path, pixels, prepared, recipe, out)
+    except DataDefect as error:
+        return _unscored(version, error)
+    log.info("champion %d scored on the %d test images of %s", version, prepared.n_test, prepared.dataset)
+    return ChampionEvidence(version=version, predictions=out)
+
+
+def _unscored(version: int, error: Exception) -> ChampionEvidence:
+    log.warning("champion %d cannot be scored: %s", version, error)
+    return ChampionEvidence(version=version, reason=str(error))
+
+
+def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, out: Path) -> None:
     from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
 
-    if loaded.contract.findings != recipe.findings:
-        raise DataDefect(f"expected the findings {recipe.findings}, found {loaded.contract.findings}")
-    size_px = loaded.contract.pixels.size_px
-    model = load_model(loaded.model_path, size_px=size_px, n_findings=len(recipe.findings))
+    model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))
     stored = stored_split(prepared, "test", recipe.findings, out.parent)
-    if loaded.contract.pixels != recipe.pixels:
-        stored = _with_pixels_of(loaded, stored, prepared)
+    if pixels != recipe.pixels:
+        stored = _with_pixels(pixels, stored, prepared)
     write_predictions(predictions_of(model, stored, recipe.findings), out)
-    log.info("champion %d scored on the %d test images of %s", loaded.version, len(stored.rows), prepared.dataset)
-    return out
 
 
-def _with_pixels_of(loaded: versions.LoadedVersion, stored: StoredSplit, prepared: PreparedDataset) -> StoredSplit:
+def _with_pixels(spec: PixelSpec, stored: StoredSplit, prepared: PreparedDataset) -> StoredSplit:
     """The same test rows with pixels as the champion was trained on, decoded from the original files."""
     import dataclasses
 
@@ -66,9 +81,8 @@ def _with_pixels_of(loaded: versions.LoadedVersion, stored: StoredSplit, prepare
     from cxr_tasks.prepare.decode import decode_files
 
     root = Path(read_json(Path(prepared.folder) / "provenance.json")["root"])
-    size_px = loaded.contract.pixels.size_px
-    pixels = np.empty((len(stored.rows), size_px, size_px, 1), np.uint8)
-    left_out = decode_files(root, stored.rows, loaded.contract.pixels, into=pixels)
+    pixels = np.empty((len(stored.rows), spec.size_px, spec.size_px, 1), np.uint8)
+    left_out = decode_files(root, stored.rows, spec, into=pixels)
     if left_out:
         raise DataDefect(f"{len(left_out)} of {len(pixels)} test images cannot be decoded for it: {left_out[0].reason}")
     return dataclasses.replace(stored, images=pixels)

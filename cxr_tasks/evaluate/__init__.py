@@ -1,0 +1,1 @@
+"""How good a trained model is: predictions, then numbers with intervals, from validation and test."""

@@ -1,0 +1,106 @@
+"""Calibration: logits into probabilities that mean what they say, fitted on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Equal-width bins of the calibration error and the reliability diagram.
+N_BINS = 10
+#: Per standard deviation of the logits, where no positive slope fits.
+FLAT_SLOPE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """probability = sigmoid(a * logit + b), with a > 0, so the order of the images never changes."""
+
+    a: float
+    b: float
+    note: str = ""
+    """Why the fit is not the plain one; empty where it is."""
+
+    def logits(self, logits: np.ndarray) -> np.ndarray:
+        return self.a * np.asarray(logits, dtype=np.float64) + self.b
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities in (0, 1), the shape of ``logits``."""
+        return sigmoid(self.logits(logits))
+
+
+def sigmoid(value: np.ndarray) -> np.ndarray:
+    value = np.asarray(value, dtype=np.float64)
+    small = np.exp(-np.abs(value))
+    return np.where(value >= 0, 1.0, small) / (1.0 + small)
+
+
+def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
+    """The maximum-likelihood ``a`` and ``b`` with Platt's smoothed targets, which keep it finite when the classes
+    are separable. Where the best ``a`` is not positive (the model ranks validation no better than chance) the slope
+    is nearly flat instead, so that every probability is about the share of positives, and the note says so: a
+    calibration must not turn the ranking round.
+
+    Source: Platt (1999); Newton's method with backtracking of Lin, Lin & Weng, Machine Learning 68:267-276 (2007).
+    """
+    is_positive = np.asarray(is_positive).astype(bool)
+    logits = np.asarray(logits, dtype=np.float64)
+    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
+    targets = np.where(is_positive, (n_positive + 1.0) / (n_positive + 2.0), 1.0 / (n_negative + 2.0))
+    # Standardised for the search, so that one step size suits logits of any scale.
+    centre, scale = float(logits.mean()), float(logits.std()) or 1.0
+    slope, offset = _newton(np.stack([(logits - centre) / scale, np.ones_like(logits)], axis=1), targets)
+    a = slope / scale
+    if a > 0.0:
+        return Platt(float(a), float(offset - a * centre))
+    flat = FLAT_SLOPE / scale
+    (shift,) = _newton(np.ones((len(logits), 1)), targets, fixed=flat * (logits - centre))
+    note = f"the fitted slope on validation was {a:.3g}, not above 0; a nearly flat one of {flat:.3g} stands in"
+    return Platt(float(flat), float(shift - flat * centre), note)
+
+
+def _newton(design: np.ndarray, targets: np.ndarray, fixed: np.ndarray | float = 0.0) -> np.ndarray:
+    """Coefficients ``(k,)`` of a logistic regression of ``targets`` on ``design`` ``(n, k)`` plus ``fixed``."""
+    weights = np.zeros(design.shape[1])
+
+    def loss(at: np.ndarray) -> float:
+        z = design @ at + fixed
+        return float((np.logaddexp(0.0, z) - targets * z).sum())
+
+    best = loss(weights)
+    for _ in range(100):
+        p = sigmoid(design @ weights + fixed)
+        gradient = design.T @ (p - targets)
+        if np.abs(gradient).max() < 1e-9 * len(targets):
+            break
+        hessian = design.T @ (design * (p * (1.0 - p))[:, None]) + 1e-12 * np.eye(len(weights))
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while size > 1e-10 and (after := loss(weights - size * step)) > best - 1e-4 * size * float(gradient @ step):
+            size /= 2.0
+        if size <= 1e-10:
+            break
+        weights, best = weights - size * step, after
+    return weights
+
+
+def weighted_brier(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Mean squared error of the probability, per resample, shape ``(b,)``; 0 is perfect (Brier 1950)."""
+    error = (probability - is_positive.astype(float)) ** 2
+    weights = np.ones((1, len(error))) if weights is None else weights
+    return weights @ error / weights.sum(axis=1)
+
+
+def weighted_ece(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Expected calibration error over ``N_BINS`` equal-width bins of the probability of the finding, per resample,
+    shape ``(b,)``: mean absolute gap between mean probability and share of positives, weighted by images
+    (Naeini et al., AAAI 2015)."""
+    weights = np.ones((1, len(probability))) if weights is None else weights
+    member = np.eye(N_BINS)[bins_of(probability)]
+    gap = np.abs(weights @ (member * (probability - is_positive.astype(float))[:, None]))
+    return gap.sum(axis=1) / weights.sum(axis=1)
+
+
+def bins_of(probability: np.ndarray) -> np.ndarray:
+    """Bin number, 0 to ``N_BINS - 1``, of each probability in [0, 1]."""
+    return np.minimum((np.asarray(probability) * N_BINS).astype(int), N_BINS - 1)

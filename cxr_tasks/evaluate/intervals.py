@@ -1,0 +1,136 @@
+"""Intervals: of an AUROC, of a difference of AUROCs, of a proportion, and of anything by resampling patients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.evaluate.delong import delong
+
+#: Most elements of one block of resampling weights: 8 MB of float64.
+BLOCK = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the bounds of its interval and how they were made."""
+
+    value: float
+    lower: float
+    upper: float
+    method: str
+
+
+def z_of(confidence: float) -> float:
+    """Half-width of a two-sided interval in standard deviations; 1.96 for 0.95."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2.0)
+
+
+def auroc_interval(is_positive: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
+    """The AUROC with its DeLong interval, made on the logit scale so that it stays in (0, 1) and covers near 1.
+
+    Where DeLong's variance is 0 it says nothing of the uncertainty, and a bound that needs no variance stands in:
+
+    - AUROC 1 (or 0): the images hold ``k = min(positives, negatives)`` disjoint pairs, all in the right order, which
+      has a probability of at most AUROC^k. The lower bound solves AUROC^k = (1 - confidence) / 2.
+    - between (all scores tied): variance AUROC (1 - AUROC) / k, the largest possible (Birnbaum & Klose 1957).
+
+    Source for the logit scale: Pepe, The Statistical Evaluation of Medical Tests (2003), section 5.2.
+
+    Raises:
+        ValueError, UndefinedMetric: As in ``scores.checked``; fewer than two images of a class.
+    """
+    is_positive = np.asarray(is_positive).astype(bool)
+    values, covariance = delong(is_positive, score)
+    value, variance = float(values[0]), float(covariance[0, 0])
+    pairs = int(min(is_positive.sum(), (~is_positive).sum()))
+    percent = f"{confidence * 100:g} %"
+    if value in (0.0, 1.0):
+        reach = 1.0 - ((1.0 - confidence) / 2.0) ** (1.0 / pairs)
+        method = f"exact bound from {pairs} disjoint pairs, {percent} (DeLong has no variance at {value:g})"
+        return Interval(value, max(0.0, value - reach), min(1.0, value + reach), method)
+    method = f"DeLong {percent}, logit scale"
+    if variance <= 0.0:
+        variance, method = value * (1.0 - value) / pairs, f"largest possible variance, {percent} (DeLong's is 0)"
+    centre, spread = math.log(value / (1.0 - value)), math.sqrt(variance) / (value * (1.0 - value))
+    z = z_of(confidence)
+    return Interval(value, _expit(centre - z * spread), _expit(centre + z * spread), method)
+
+
+def auroc_difference(
+    is_positive: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confidence: float
+) -> Interval:
+    """AUROC of ``candidate`` less that of ``champion`` on the same images, with the paired DeLong interval.
+
+    Two models that rank all images alike differ by 0 with an interval of no width, and rightly so.
+    """
+    values, covariance = delong(is_positive, np.stack([candidate, champion]))
+    difference = float(values[0] - values[1])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+    reach = z_of(confidence) * math.sqrt(max(variance, 0.0))
+    method = f"paired DeLong {confidence * 100:g} %"
+    return Interval(difference, difference - reach, difference + reach, method)
+
+
+def wilson(n_hits: int, n: int, confidence: float) -> Interval:
+    """A proportion with Wilson's score interval (JASA 22:209-212, 1927); right at 0 and 1 too.
+
+    Raises:
+        UndefinedMetric: ``n`` is 0.
+    """
+    if n == 0:
+        raise UndefinedMetric("a proportion of 0 images has no value")
+    share, z = n_hits / n, z_of(confidence)
+    scale = 1.0 + z * z / n
+    centre = (share + z * z / (2.0 * n)) / scale
+    reach = z / scale * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
+    # At 0 and 1 the bound equals the share; rounding must not put it beside it.
+    lower = 0.0 if n_hits == 0 else max(0.0, centre - reach)
+    upper = 1.0 if n_hits == n else min(1.0, centre + reach)
+    return Interval(share, lower, upper, f"Wilson {confidence * 100:g} %")
+
+
+def patient_bootstrap(
+    patient_key: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float,
+    samples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Percentile bounds of ``statistic`` when patients, each with all their images, are drawn with replacement.
+
+    Args:
+        patient_key: shape ``(n,)``; images of one patient are not independent, so they are drawn together.
+        statistic: weights ``(b, n)`` -> values ``(b,)``, NaN where a resample leaves it undefined.
+        samples: How many resamples.
+        seed: The same seed draws the same patients, so two models can be compared resample by resample.
+
+    Raises:
+        UndefinedMetric: More than half of the resamples are undefined.
+    """
+    _, patient = np.unique(np.asarray(patient_key, dtype=str), return_inverse=True)
+    n_patients = int(patient.max()) + 1
+    rng = np.random.default_rng(seed)
+    size = max(1, BLOCK // max(len(patient), n_patients))
+    values = []
+    for start in range(0, samples, size):
+        count = min(size, samples - start)
+        drawn = rng.multinomial(n_patients, np.full(n_patients, 1.0 / n_patients), size=count)
+        values.append(statistic(drawn[:, patient].astype(np.float64)))
+    found = np.concatenate(values)
+    found = found[~np.isnan(found)]
+    if len(found) * 2 < samples:
+        raise UndefinedMetric(f"{samples - len(found)} of {samples} resamples of {n_patients} patients have no value")
+    tail = (1.0 - confidence) / 2.0
+    lower, upper = np.quantile(found, [tail, 1.0 - tail])
+    return float(lower), float(upper)
+
+
+def _expit(value: float) -> float:
+    return 1.0 / (1.0 + math.exp(-value)) if value >= 0 else math.exp(value) / (1.0 + math.exp(value))

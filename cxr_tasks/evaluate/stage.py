@@ -1,0 +1,160 @@
+"""Evaluate one trained model: predictions, metrics with intervals, baselines beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.contracts.artifacts import ArtifactRef, write_json, write_text
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.tables import text_table
+
+log = logging.getLogger(__name__)
+
+#: Where an evaluation's files stand among the artifacts of its MLflow run.
+ARTIFACT_FOLDER = "evaluation"
+
+
+def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> EvaluatedModel:
+    """Numbers of ``trained`` on validation and test; the test split is read once per winner.
+
+    Leaves ``predictions.parquet`` and ``metrics.json`` in the run's ``evaluate`` folder, logs metrics
+    (``test_auroc``, ``test_auroc_lower``, ...) and ``metrics.json`` to the MLflow run, and a table to the task's log.
+    The handoff itself goes there too (``evaluation/evaluated.json``), so that a later report finds the files again.
+
+    Raises:
+        DataDefect: The model was trained on another dataset, or a file was changed since it was written.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    if trained.dataset_fingerprint != prepared.fingerprint:
+        raise DataDefect(
+            f"expected a model trained on dataset {prepared.fingerprint[:12]}, found one trained on "
+            f"{trained.dataset_fingerprint[:12]}; its test images may have been in its training split"
+        )
+    folder = paths.stage("evaluate")
+    predictions, metrics = _measure(trained, prepared, recipe, folder)
+    write_json(folder / "metrics.json", metrics)
+    log.info("%s\n%s", trained.model_name, readable(metrics))
+    test = next(one for one in metrics["mean"]["test"] if one["name"] == "auroc")
+    evaluated = EvaluatedModel(
+        model_name=trained.model_name,
+        mlflow_run_id=trained.mlflow_run_id,
+        predictions=ArtifactRef.of(predictions),
+        metrics=ArtifactRef.of(folder / "metrics.json"),
+        test_auroc=test["value"],
+        test_auroc_lower=test["lower"],
+        test_auroc_upper=test["upper"],
+    )
+    write_json(folder / "evaluated.json", evaluated.to_payload())
+    _log_to_mlflow(evaluated, metrics, folder)
+    return evaluated
+
+
+def _measure(
+    trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, folder: Path
+) -> tuple[Path, dict[str, Any]]:
+    import pandas as pd
+
+    from cxr_tasks.evaluate.assess import SPLITS, assess
+    from cxr_tasks.evaluate.baselines import BaselineInputs, assess_baselines, thumbnails
+    from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
+
+    findings = recipe.findings
+    model = load_model(trained.model.verified_path(), size_px=prepared.size_px, n_findings=len(findings))
+    stored = {split: stored_split(prepared, split, findings, folder) for split in ("train", *SPLITS)}
+    table = pd.concat([predictions_of(model, stored[split], findings) for split in SPLITS], ignore_index=True)
+    path = folder / "predictions.parquet"
+    write_predictions(table, path)
+    metrics = assess(table, findings, recipe.evaluate, pd.concat([stored[split].rows for split in SPLITS]))
+    metrics["model"] = {
+        "model_name": trained.model_name,
+        "mlflow_run_id": trained.mlflow_run_id,
+        "model_sha256": trained.model.sha256,
+        "recipe": recipe.name,
+        "recipe_sha256": recipe.sha256,
+        "dataset": prepared.dataset,
+        "dataset_fingerprint": prepared.fingerprint,
+        "n_parameters": int(model.count_params()),
+        "size_px": prepared.size_px,
+    }
+    inputs = {split: BaselineInputs(thumbnails(one.images), one.labels, one.rows) for split, one in stored.items()}
+    metrics["baselines"] = assess_baselines(inputs, findings, recipe.evaluate)
+    return path, metrics
+
+
+def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: Path) -> None:
+    from cxr_tasks.registry.tracking import open_run
+
+    with open_run(evaluated.model_name, "evaluate", run_id=evaluated.mlflow_run_id) as run:
+        run.metrics(flat_metrics(metrics))
+        run.tags({"cxr.rows_sha256": metrics["rows_sha256"], "cxr.predictions_sha256": evaluated.predictions.sha256})
+        # The predictions table stays out: its image ids can hold a source's patient numbers.
+        for name in ("metrics.json", "evaluated.json"):
+            run.artifact(folder / name, ARTIFACT_FOLDER)
+        for finding, found in metrics["by_finding"].items():
+            if found["classification_report"]:
+                path = folder / f"classification_report_{finding}.txt"
+                write_text(path, found["classification_report"])
+                run.artifact(path, ARTIFACT_FOLDER)
+
+
+def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Every number as MLflow wants it: ``test_auroc``, ``test_auroc_lower``, ``test_sensitivity_served``, ...
+
+    The mean over findings has the plain name; with several findings each has its own, ending in ``_<finding>``.
+    """
+    flat: dict[str, float] = {}
+    one_finding = len(metrics["findings"]) == 1
+    for split, records in metrics["mean"].items():
+        for record in records:
+            _add(flat, f"{split}_{record['name']}", record)
+    for finding, found in metrics["by_finding"].items():
+        ending = "" if one_finding else f"_{finding}"
+        for split, records in found["metrics"].items():
+            for record in records:
+                _add(flat, f"{split}_{record['name']}{ending}", record)
+        for point, split, record in _point_records(found):
+            _add(flat, f"{split}_{record['name']}_{point}{ending}", record)
+    for baseline in metrics.get("baselines", []):
+        for record in baseline["metrics"]:
+            ending = "" if one_finding else f"_{record['finding']}"
+            _add(flat, f"{record['split']}_auroc_{baseline['name']}{ending}", record)
+    return flat
+
+
+def _point_records(found: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, point in found["operating_points"].items():
+        for split in ("validation", "test"):
+            for record in point[split]["metrics"]:
+                yield name, split, record
+                if point["served"]:
+                    yield "served", split, record
+
+
+def _add(flat: dict[str, float], name: str, record: dict[str, Any]) -> None:
+    for ending, key in (("", "value"), ("_lower", "lower"), ("_upper", "upper")):
+        if record[key] is not None:
+            flat[name + ending] = float(record[key])
+
+
+def readable(metrics: dict[str, Any]) -> str:
+    """The numbers a person looks for first, as a text table: value, interval, n."""
+    rows: list[list[object]] = []
+    for finding, found in metrics["by_finding"].items():
+        for split, records in found["metrics"].items():
+            rows += [_row(finding, split, record["name"], record) for record in records]
+        for name, point in found["operating_points"].items():
+            shown = f"{name}{' (served)' if point['served'] else ''} >= {point['threshold']:.4f}"
+            rows += [_row(finding, "test", f"{one['name']} at {shown}", one) for one in point["test"]["metrics"]]
+    for baseline in metrics.get("baselines", []):
+        rows += [_row(one["finding"], one["split"], f"auroc of {baseline['name']}", one) for one in baseline["metrics"]]
+    return text_table(["finding", "split", "metric", "value", "lower", "upper", "n", "note"], rows)
+
+
+def _row(finding: str, split: str, name: str, record: dict[str, Any]) -> list[object]:
+    return [finding, split, name, record["value"], record["lower"], record["upper"], record["n"], record["reason"]]

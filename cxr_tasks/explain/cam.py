@@ -1,0 +1,49 @@
+"""Grad-CAM: where in an image the evidence for a finding lies (TensorFlow lives here).
+
+Source: Selvaraju et al., ICCV 2017. The weight of each feature map is the mean over its area of the gradient of the
+finding's logit; the weighted sum is cut off below 0, so a map shows what speaks for the finding, never against it. For
+networks that end in global average pooling and one Dense layer this is the class activation map of Zhou et al., CVPR
+2016, up to a constant factor.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.train.inputs import plain_batches
+from cxr_tasks.train.networks import FEATURES_LAYER
+
+BATCH = 32
+
+
+def grad_cam(model: keras.Model, images: np.ndarray, output: int) -> np.ndarray:
+    """Maps float32 ``(n, h, w)``, not below 0, of logit number ``output``; ``h`` and ``w`` are those of ``features``.
+
+    Args:
+        images: uint8 ``(n, size, size, 1)``.
+
+    Raises:
+        DataDefect: The model has no layer ``features`` with four dimensions.
+    """
+    try:
+        features = model.get_layer(FEATURES_LAYER).output
+    except ValueError as error:
+        raise DataDefect(f"model {model.name}: expected a layer named {FEATURES_LAYER!r}, found none") from error
+    if len(features.shape) != 4:
+        raise DataDefect(f"model {model.name}: expected features of shape (n, h, w, c), found {features.shape}")
+    split = keras.Model(model.inputs, [features, model.outputs[0]])
+
+    @tf.function(reduce_retracing=True)
+    def maps_of(batch: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            activations, logits = split(batch, training=False)
+            logit = logits[:, output]
+        weights = tf.reduce_mean(tape.gradient(logit, activations), axis=(1, 2), keepdims=True)
+        return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))
+
+    maps = [maps_of(batch).numpy() for batch in plain_batches(images, BATCH)]
+    return np.concatenate(maps) if maps else np.empty((0, *features.shape[1:3]), np.float32)

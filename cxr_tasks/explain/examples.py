@@ -1,0 +1,66 @@
+"""Which test images are worth looking at: hits and misses of the served decision, sure ones and close calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_tasks.evaluate.table import Scored
+
+KINDS = ("true_positive", "false_positive", "false_negative", "true_negative")
+MOST_CONFIDENT, NEAR_THRESHOLD = "most confident", "nearest the threshold"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One test image and why it is shown."""
+
+    image_id: str
+    kind: str
+    why: str
+    probability: float
+
+
+def choose_examples(
+    rows: Scored, probability: np.ndarray, threshold: float, *, n_confident: int = 2, n_near: int = 1
+) -> list[Chosen]:
+    """Up to ``n_confident + n_near`` images of each kind, in the order of ``KINDS``.
+
+    A confident mistake says more than a close call, so both are shown. Each patient is shown once per kind; ties go
+    by image id, so the same table gives the same choice.
+
+    Args:
+        probability: calibrated, shape ``(n,)``, of ``rows``.
+        threshold: an image from it on is called positive.
+    """
+    is_called = probability >= threshold
+    member = {
+        "true_positive": rows.is_positive & is_called,
+        "false_positive": ~rows.is_positive & is_called,
+        "false_negative": rows.is_positive & ~is_called,
+        "true_negative": ~rows.is_positive & ~is_called,
+    }
+    distance = np.abs(probability - threshold)
+    chosen: list[Chosen] = []
+    for kind in KINDS:
+        places = sorted(np.flatnonzero(member[kind]).tolist(), key=lambda at: (distance[at], rows.image_id[at]))
+        shown: set[str] = set()
+        for why, order, count in (
+            (MOST_CONFIDENT, places[::-1], n_confident),
+            (NEAR_THRESHOLD, places, n_near),
+        ):
+            found = _first_of_new_patients(order, rows.patient_key, shown, count)
+            chosen += [Chosen(str(rows.image_id[at]), kind, why, float(probability[at])) for at in found]
+    return chosen
+
+
+def _first_of_new_patients(order: list[int], patient_key: np.ndarray, shown: set[str], count: int) -> list[int]:
+    found: list[int] = []
+    for at in order:
+        if len(found) == count:
+            break
+        if patient_key[at] not in shown:
+            shown.add(patient_key[at])
+            found.append(at)
+    return found

@@ -1,0 +1,215 @@
+"""Explain one model on its test images: heat maps of chosen examples, and how maps agree with marked boxes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxr_tasks.contracts.artifacts import write_json
+from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.shapes import build, plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from cxr_tasks.evaluate.predict import StoredSplit
+    from cxr_tasks.explain.examples import Chosen
+    from cxr_tasks.explain.maps import Localisation
+
+log = logging.getLogger(__name__)
+
+#: At most this many marked images are scored for localisation; the rest adds time and little certainty.
+MAX_MARKED = 2000
+KEY_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One test image with its heat map, told by a number and a key instead of its id."""
+
+    number: int
+    key: str
+    """8 hex digits, keyed by this installation's secret: image ids can hold a source's patient numbers."""
+    finding: str
+    kind: str
+    why: str
+    probability: float
+    threshold: float
+    is_positive: bool
+    is_called: bool
+    heat_is_empty: bool
+    """Nothing in the image speaks for the finding, so the map is zero everywhere."""
+    has_box: bool
+    picture: str
+    """Path of the PNG."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanations:
+    """All examples of one model, and per finding with boxes the localisation (``maps.Localisation`` as a dict)."""
+
+    examples: tuple[Example, ...]
+    localisation: dict[str, dict[str, Any]]
+    map_cells: tuple[int, ...]
+    """Height and width of a heat map before it is enlarged."""
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any]) -> Explanations:
+        return build(cls, mapping, "explanations")
+
+
+def explain_model(
+    model_path: Path,
+    predictions_path: Path,
+    metrics: dict[str, Any],
+    prepared: PreparedDataset,
+    findings: Sequence[str],
+    *,
+    folder: Path,
+    n_confident: int = 2,
+    n_near: int = 1,
+) -> Explanations:
+    """Heat maps of true and false positives and negatives at the served operating point, from the test split.
+
+    Leaves ``example-<n>.png`` and ``explanations.json`` (what is returned) in ``folder``. A finding without a served
+    operating point has no examples.
+
+    Raises:
+        DataDefect: Model, predictions or dataset are not what they were, or do not fit each other.
+    """
+    from cxr_tasks.evaluate.predict import load_model, stored_split
+    from cxr_tasks.evaluate.table import read_predictions
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = load_model(model_path, size_px=prepared.size_px, n_findings=len(findings))
+    predictions = read_predictions(predictions_path, findings)
+    stored = stored_split(prepared, "test", findings, folder)
+    examples: list[Example] = []
+    localised = {}
+    for output, finding in enumerate(findings):
+        heats = HeatMaps(model, stored, output)
+        chosen = _chosen(predictions, metrics, finding, n_confident, n_near)
+        examples += _examples(
+            finding, chosen, heats, metrics["serving"][finding]["threshold"], folder,
+            first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
+        )  # fmt: skip
+        if (found := _localised(heats, finding, metrics["confidence"])) is not None:
+            localised[finding] = plain(found)
+    cells = tuple(int(one) for one in model.get_layer("features").output.shape[1:3])
+    explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=cells)
+    write_json(folder / "explanations.json", plain(explanations))
+    log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, cells)))
+    for finding, found in localised.items():
+        log.info("%s: %s", finding, localisation_sentence(found))
+    return explanations
+
+
+def localisation_sentence(found: dict[str, Any]) -> str:
+    """The pointing game in words, with its interval, its n and chance beside it."""
+    return (
+        f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images "
+        f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}); a place drawn at random would in "
+        f"{found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMaps:
+    """Heat maps of one output of a model, for images of one stored split asked for by id."""
+
+    model: Any
+    stored: StoredSplit
+    output: int
+
+    def of(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 ``(n, size, size)`` and their heat in [0, 1], same shape."""
+        import numpy as np
+
+        from cxr_tasks.explain.cam import grad_cam
+        from cxr_tasks.explain.maps import enlarged, normalised
+
+        places = {name: place for place, name in enumerate(self.stored.rows["image_id"])}
+        images = self.stored.images[[places[name] for name in image_ids]]
+        size_px = images.shape[1]
+        maps = normalised(grad_cam(self.model, images, self.output))
+        heat = np.stack([enlarged(one, size_px) for one in maps]) if len(maps) else np.empty((0, size_px, size_px))
+        return images[..., 0], heat
+
+    def boxes(self, finding: str) -> dict[str, list[dict[str, Any]]]:
+        """Boxes of ``finding`` by image id, in pixels of the stored square; images without one are left out."""
+        found = {}
+        for image_id, text in zip(self.stored.rows["image_id"], self.stored.rows["boxes"], strict=True):
+            boxes = [one for one in json.loads(text) if one["finding"] == finding]
+            if boxes:
+                found[image_id] = boxes
+        return found
+
+
+def _chosen(
+    predictions: pd.DataFrame, metrics: dict[str, Any], finding: str, n_confident: int, n_near: int
+) -> list[Chosen]:
+    from cxr_tasks.evaluate.calibration import Platt
+    from cxr_tasks.evaluate.table import scored
+    from cxr_tasks.explain.examples import choose_examples
+
+    serving = metrics["serving"][finding]
+    if serving["operating_point"] is None:
+        return []
+    rows = scored(predictions, "test", finding)
+    probability = Platt(serving["a"], serving["b"]).probabilities(rows.logit)
+    return choose_examples(rows, probability, serving["threshold"], n_confident=n_confident, n_near=n_near)
+
+
+def _examples(
+    finding: str,
+    chosen: Sequence[Chosen],
+    heats: HeatMaps,
+    threshold: float,
+    folder: Path,
+    *,
+    first_number: int,
+    fingerprint: str,
+) -> list[Example]:
+    from cxr_tasks.explain.overlays import overlay_png
+    from cxr_tasks.prepare.keys import patient_key, patient_secret
+
+    images, heat = heats.of([one.image_id for one in chosen])
+    boxes, secret = heats.boxes(finding), patient_secret()
+    examples = []
+    for place, one in enumerate(chosen):
+        number = first_number + place
+        path = folder / f"example-{number}.png"
+        path.write_bytes(overlay_png(images[place], heat[place], boxes.get(one.image_id, [])))
+        examples.append(
+            Example(
+                number=number,
+                key=patient_key(one.image_id, salt=fingerprint, secret=secret)[:KEY_LENGTH],
+                finding=finding,
+                kind=one.kind,
+                why=one.why,
+                probability=one.probability,
+                threshold=threshold,
+                is_positive=one.kind in {"true_positive", "false_negative"},
+                is_called=one.kind in {"true_positive", "false_positive"},
+                heat_is_empty=not heat[place].any(),
+                has_box=one.image_id in boxes,
+                picture=str(path),
+            )
+        )
+    return examples
+
+
+def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation | None:
+    from cxr_tasks.explain.maps import box_mask, localisation
+
+    marked = dict(list(heats.boxes(finding).items())[:MAX_MARKED])
+    if not marked:
+        return None
+    images, heat = heats.of(list(marked))
+    masks = [box_mask(boxes, images.shape[1]) for boxes in marked.values()]
+    return localisation(list(heat), masks, confidence)

@@ -1,0 +1,130 @@
+"""The report of a registered version, made from what its MLflow run and its prepared dataset hold."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxr_tasks.contracts.artifacts import read_json, write_json
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
+from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths, reports_root
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.prepare.latest import dataset_of
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.report.addresses import mlflow_run_page
+
+log = logging.getLogger(__name__)
+
+#: Where the page stands among the artifacts of the model's MLflow run.
+ARTIFACT_FOLDER = "report"
+
+
+def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
+    """Explain and describe a version on one page; the page under ``reports_root()`` and on its MLflow run.
+
+    Written again, it replaces the earlier page of the same version.
+
+    Raises:
+        DataDefect: A file of the training run, or its prepared dataset, is missing or not what it was.
+    """
+    from cxr_tasks.explain.stage import explain_model
+    from cxr_tasks.report.inputs import ReportInputs
+    from cxr_tasks.report.stage import write_index, write_report
+
+    work = paths.stage("report")
+    version = versions.load_version(registered.model_name, registered.version, work / "model")
+    files = _run_files(registered.mlflow_run_id, work / "run")
+    recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe = Recipe.from_dict(recipe_dict, "recipe.yaml")
+    evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
+    metrics = read_json(files / "evaluation" / "metrics.json")
+    prepared = dataset_of(version.contract.dataset, version.contract.dataset_fingerprint)
+    predictions = evaluated.predictions.verified_path()
+    explanations = explain_model(
+        version.model_path, predictions, metrics, prepared, recipe.findings, folder=work / "examples"
+    )
+    trained = tracking.client().get_run(registered.mlflow_run_id).data.metrics
+    run_page = mlflow_run_page(registered.mlflow_run_id)
+    inputs = ReportInputs(
+        model_name=registered.model_name,
+        version=registered.version,
+        generated_at=datetime.now(UTC),
+        metrics=metrics,
+        predictions=predictions,
+        recipe=recipe_dict,
+        recipe_sha256=recipe.sha256,
+        statistics=read_json(Path(prepared.folder) / "statistics.json"),
+        fingerprint=prepared.fingerprint,
+        history=read_json(files / "history.json"),
+        best_epoch=int(trained["best_epoch"]),
+        train_seconds=trained["train_seconds"],
+        decision=_optional(files / "gate" / "decision.json"),
+        explanations=explanations,
+        release=_release_facts(_optional(files / "release" / "parity.json")),
+        links={"MLflow run": run_page} if run_page else {},
+        git_commit=_git_commit(),
+    )
+    folder = reports_root() / registered.model_name / str(registered.version)
+    page = write_report(inputs, folder)
+    write_index(reports_root())
+    with tracking.outside_failures("MLflow"):
+        tracking.RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder / "index.html", ARTIFACT_FOLDER)
+        versions.set_version_tags(registered.model_name, registered.version, {"report.sha256": page.sha256})
+    report = Report(model_name=registered.model_name, version=registered.version, page=page)
+    write_json(work / "report.json", report.to_payload())
+    return report
+
+
+def _run_files(run_id: str, folder: Path) -> Path:
+    """The small files that training, evaluation, gate and release left on the run; the model itself is not fetched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    client = tracking.client()
+    with tracking.outside_failures("MLflow"):
+        present = {one.path for one in client.list_artifacts(run_id)}
+        for name in ("recipe.yaml", "history.json", "evaluation", "gate", "release"):
+            if name in present:
+                client.download_artifacts(run_id, name, str(folder))
+    missing = [name for name in ("recipe.yaml", "history.json", "evaluation") if name not in present]
+    if missing:
+        raise DataDefect(f"MLflow run {run_id}: expected the artifacts {', '.join(missing)}, found none")
+    return folder
+
+
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _release_facts(parity: dict[str, Any] | None) -> dict[str, Any]:
+    """What the release check measured, in words for the page."""
+    if parity is None:
+        return {}
+    return {
+        "Served version": parity["version"],
+        "Images sent to a model server before release": parity["n_images"],
+        "Largest difference to the registered model": f"{parity['largest_difference']:.1e}",
+        "Bound": f"{parity['tolerance']:.0e}",
+        "Median answer for one image": f"{parity['median_latency_ms']:.1f} ms",
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of this checkout; None where it is no checkout or git is absent."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.info("the commit is not known: %s", error)
+        return None
+    return done.stdout.strip() or None

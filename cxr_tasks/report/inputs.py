@@ -1,0 +1,44 @@
+"""What a report is made from: plain values and paths, gathered by whoever asks for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.explain.stage import Explanations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """One model version and all that is known of it; what is None or empty is said to be missing on the page."""
+
+    model_name: str
+    version: int
+    generated_at: datetime
+    metrics: dict[str, Any]
+    """``metrics.json`` (see ``cxr_tasks.evaluate.assess``)."""
+    predictions: Path
+    """``predictions.parquet``, for the curves; no image id leaves it."""
+    recipe: dict[str, Any]
+    """``Recipe.to_dict()``."""
+    recipe_sha256: str
+    statistics: dict[str, Any]
+    """``statistics.json`` of the prepared dataset."""
+    fingerprint: str
+    """Of the prepared dataset."""
+    history: list[dict[str, Any]]
+    """``history.json``: one record per epoch."""
+    best_epoch: int
+    train_seconds: float
+    decision: dict[str, Any] | None = None
+    """``decision.json`` of the gate."""
+    explanations: Explanations | None = None
+    release: dict[str, Any] = field(default_factory=dict)
+    """Facts of the served version, shown as they are: name -> text or number."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Text -> address, such as the MLflow run."""
+    git_commit: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)
+    """Name -> version; empty takes those installed."""

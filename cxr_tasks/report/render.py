@@ -1,0 +1,187 @@
+"""A report's inputs as one HTML page: tables by Jinja with everything escaped, plots as SVG inside it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.evaluate.table import read_predictions, scored
+from cxr_tasks.explain.stage import localisation_sentence
+from cxr_tasks.report import plots
+from cxr_tasks.report.conclusion import can_do, cannot_do
+from cxr_tasks.report.curves import precision_recall_curve, roc_curve
+from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
+
+TEMPLATES = Path(__file__).with_name("templates")
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "mlflow", "apache-airflow", "numpy", "scikit-learn")
+#: Resamples behind the bands of the curves; they are drawn, not decided by.
+BAND_SAMPLES = 400
+
+
+def environment() -> Environment:
+    """Jinja that escapes everything and fails on a name it does not know."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["fixed"] = lambda value, digits=3: f"{value:.{digits}f}"
+    made.filters["rounded"] = lambda value: f"{value:.0f}" if float(value).is_integer() else f"{value:.4f}"
+    made.filters["short"] = lambda value: f"{value:.4g}"
+    made.filters["percent"] = lambda value: f"{value * 100:.0f} %"
+    return made
+
+
+def stylesheet() -> Markup:
+    # Ours and constant, so it may stand unescaped.
+    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The page as text. Same inputs, same page."""
+    explained = inputs.explanations
+    context: dict[str, Any] = {
+        "inputs": inputs,
+        "css": stylesheet(),
+        "verdict": verdict(inputs),
+        "confidence": f"{inputs.metrics['confidence'] * 100:g} %",
+        "tiles": tiles(inputs.metrics),
+        "can": can_do(inputs.metrics),
+        "cannot": cannot_do(inputs.metrics, inputs.recipe["dataset"]["source"]),
+        "data": data_rows(inputs),
+        "facts": facts(inputs),
+        "findings": finding_sections(inputs),
+        "baselines": baseline_rows(inputs),
+        "examples": example_groups(inputs),
+        "localisation": [
+            f"{display_name(finding)}: {localisation_sentence(found)}"
+            for finding, found in (explained.localisation if explained else {}).items()
+        ],
+        "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
+        "commands": commands(inputs),
+        "packages": inputs.packages or installed_packages(),
+        "recipe_yaml": yaml.safe_dump(inputs.recipe, sort_keys=False, allow_unicode=True),
+        "plots": drawn(inputs),
+    }
+    return environment().get_template("report.html.j2").render(context)
+
+
+def verdict(inputs: ReportInputs) -> dict[str, Any]:
+    """The box at the top: what the gate decided, and the one number behind it."""
+    auroc = record_of(inputs.metrics["mean"]["test"], "auroc")
+    if auroc["value"] is None:
+        number = f"There is no test AUROC: {auroc['reason']}."
+    else:
+        number = f"Test AUROC {auroc['value']:.3f} ({auroc['lower']:.3f} to {auroc['upper']:.3f}, n = {auroc['n']})."
+    if inputs.decision is None:
+        return {"outcome": "", "title": "No decision of the gate is on record", "sentence": number, "reasons": []}
+    if inputs.decision["verdict"] == "PASS":
+        met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
+        sentence = f"{number} All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
+        return {"outcome": "PASS", "title": "Passed the gate", "sentence": sentence, "reasons": []}
+    title = "Refused by the gate"
+    return {"outcome": "FAIL", "title": title, "sentence": number, "reasons": inputs.decision["reasons"]}
+
+
+def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The few numbers to see first: AUROC, and sensitivity and specificity of the served decision."""
+    shown = [{"name": "AUROC", "record": record_of(metrics["mean"]["test"], "auroc")}]
+    if len(metrics["findings"]) > 1:
+        shown[0]["name"] = "Mean AUROC"
+        return shown
+    point = served_point(metrics, metrics["findings"][0])
+    if point is not None:
+        names = {"sensitivity": "Sensitivity, served decision", "specificity": "Specificity, served decision"}
+        shown += [{"name": text, "record": record_of(point["test"]["metrics"], one)} for one, text in names.items()]
+    test = metrics["by_finding"][metrics["findings"][0]]["metrics"]["test"]
+    return [*shown, {"name": "Average precision", "record": record_of(test, "average_precision")}]
+
+
+def drawn(inputs: ReportInputs) -> dict[str, Any]:
+    """All plots as SVG; a finding that cannot be assessed has none."""
+    table = read_predictions(inputs.predictions, inputs.metrics["findings"])
+    found: dict[str, Any] = {"findings": {}, "history": None, "forest": None}
+    if inputs.history:
+        found["history"] = _svg(
+            lambda figure: plots.draw_history(figure, inputs.history, inputs.best_epoch),
+            name="history", alt="Loss and validation AUROC by training epoch.", width=8.4, height=3.1,
+        )  # fmt: skip
+    for finding in inputs.metrics["findings"]:
+        if inputs.metrics["by_finding"][finding]["assessable"]:
+            found["findings"][finding] = _finding_plots(inputs, table, finding)
+    rows = [
+        (_short_name(one), one["test"])
+        for one in baseline_rows(inputs)
+        if one.get("test") and one["test"]["value"] is not None
+    ]
+    if rows and len(inputs.metrics["findings"]) == 1:
+        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one['value']:.3f}" for name, one in rows) + "."
+        found["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
+    return found
+
+
+def _finding_plots(inputs: ReportInputs, table: Any, finding: str) -> dict[str, Any]:
+    rows, metrics = scored(table, "test", finding), inputs.metrics["by_finding"][finding]
+    band = {"confidence": inputs.metrics["confidence"], "samples": BAND_SAMPLES, "seed": 0}
+    roc, recall = roc_curve(rows, **band), precision_recall_curve(rows, **band)
+    auroc, name = record_of(metrics["metrics"]["test"], "auroc")["value"], display_name(finding)
+    prevalence = rows.n_positive / rows.n
+    return {
+        "n": rows.n,
+        "n_positive": rows.n_positive,
+        "roc": _svg(
+            lambda figure: plots.draw_roc(figure, roc, metrics["operating_points"]),
+            name=f"roc-{finding}", alt=f"ROC curve of {name} on test; area {auroc:.3f}.",
+        ),
+        "precision_recall": _svg(
+            lambda figure: plots.draw_precision_recall(figure, recall, prevalence),
+            name=f"pr-{finding}", alt=f"Precision-recall curve of {name} on test; prevalence {prevalence:.2f}.",
+        ),
+        "calibration": _svg(
+            lambda figure: plots.draw_calibration(figure, metrics["calibration"]["reliability"]["test"]),
+            name=f"calibration-{finding}", alt=f"Share of positives by predicted probability of {name} on test.",
+            height=4.6,
+        ),
+    }  # fmt: skip
+
+
+def _svg(draw: Any, **options: Any) -> Markup:
+    # Matplotlib escapes the text it draws, and svg_of the text it adds.
+    return Markup(plots.svg_of(draw, **options))  # noqa: S704
+
+
+def _short_name(row: dict[str, Any]) -> str:
+    return str(row["name"]).split(",")[0].split(" (")[0].replace(" of the file alone", "")
+
+
+def commands(inputs: ReportInputs) -> str:
+    """What to type to get this model again from the same images."""
+    name, size = inputs.recipe["name"], f"{inputs.fingerprint[:16]}"
+    epochs = inputs.recipe["train"]["epochs"]
+    data = "" if inputs.recipe["dataset"]["source"] == "synthetic" else " --data DIR"
+    return (
+        f"make up                                   # Airflow, MLflow and the model server, on this machine\n"
+        f"cxr trigger {name}{data} --epochs {epochs} --wait\n"
+        f"# the prepared data set must come out with a fingerprint beginning {size}"
+    )
+
+
+def installed_packages() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

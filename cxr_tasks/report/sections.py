@@ -1,0 +1,180 @@
+"""The parts of a report as plain rows and sentences, ready for the template; nothing here knows HTML."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.contracts.labels import SPLITS, display_name
+from cxr_tasks.explain.examples import KINDS
+from cxr_tasks.report.inputs import ReportInputs
+
+METRIC_NAMES = {
+    "prevalence": "Prevalence",
+    "auroc": "AUROC",
+    "auroc_patient_bootstrap": "AUROC, patients resampled",
+    "average_precision": "Average precision",
+    "specificity_at_sensitivity": "Specificity at the target sensitivity",
+    "brier_before": "Brier score before calibration",
+    "brier_after": "Brier score",
+    "ece_before": "Calibration error before calibration",
+    "ece_after": "Calibration error",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "accuracy": "Accuracy",
+    "f1": "F1",
+}
+POINT_NAMES = {
+    "youden": "Youden (sensitivity + specificity)",
+    "best_f1": "Best F1",
+    "target_sensitivity": "Target sensitivity",
+}
+KIND_NAMES = {
+    "true_positive": ("True positives", "the finding is there and the model says so"),
+    "false_positive": ("False positives", "the model calls a finding that the label does not have"),
+    "false_negative": ("False negatives", "the finding is there and the model misses it"),
+    "true_negative": ("True negatives", "no finding, and the model says so"),
+}
+SUBGROUP_NAMES = {
+    "age_years": "Age (years)",
+    "sub_label": "Finer label",
+    "sex": "Sex",
+    "view": "View",
+    "source": "Source",
+}
+
+
+def data_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Per split: images, patients, and images by class of each finding."""
+    rows = []
+    for split in SPLITS:
+        of_split = inputs.statistics.get(split, {})
+        classes = {
+            display_name(finding): of_split.get("labels", {}).get(finding, {}) for finding in inputs.metrics["findings"]
+        }
+        finer = {name: n for name, n in of_split.get("sub_label", {}).items() if name}
+        rows.append(
+            {
+                "split": split,
+                "n_images": of_split.get("n_images"),
+                "n_patients": of_split.get("n_patients"),
+                "classes": classes,
+                "finer": ", ".join(f"{name} {n}" for name, n in finer.items()),
+            }
+        )
+    return rows
+
+
+def facts(inputs: ReportInputs) -> dict[str, Any]:
+    """What was trained on what, name to value, in the order to show."""
+    model, train, pixels = inputs.metrics.get("model", {}), inputs.recipe["train"], inputs.recipe["pixels"]
+    options = ", ".join(f"{key} {value}" for key, value in train.get("network_options", {}).items())
+    augment = ", ".join(f"{key} {value}" for key, value in train.get("augment", {}).items() if value)
+    count = model.get("n_parameters")
+    return {
+        "Data set": inputs.recipe["dataset"]["name"],
+        "Data fingerprint": inputs.fingerprint,
+        "Image": f"{pixels['size_px']} x {pixels['size_px']} px, greyscale, {pixels['fit']}",
+        "Network": train["network"] + (f" ({options})" if options else ""),
+        "Parameters": f"{count:,}".replace(",", " ") if count else "not recorded",
+        "Epochs": f"{len(inputs.history)} in {inputs.train_seconds / 60:.1f} min; epoch {inputs.best_epoch} was kept",
+        "Batch": f"{train['batch_size']} images; peak learning rate {train['learning_rate']:g}; seed {train['seed']}",
+        "Class imbalance": str(train["imbalance"]).replace("_", " "),
+        "Augmentation": augment or "none",
+    }
+
+
+def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Per finding: metrics of test beside validation, operating points, subgroups, classification report."""
+    sections = []
+    for finding in inputs.metrics["findings"]:
+        found = inputs.metrics["by_finding"][finding]
+        validation = {one["name"]: one for one in found["metrics"]["validation"]}
+        points = sorted(found["operating_points"].items(), key=lambda one: not one[1]["served"])
+        sections.append(
+            {
+                "finding": finding,
+                "name": display_name(finding),
+                "assessable": found["assessable"],
+                "reason": found["reason"],
+                "metrics": [
+                    {"name": METRIC_NAMES[one["name"]], "test": one, "validation": validation[one["name"]]}
+                    for one in found["metrics"]["test"]
+                ],
+                "points": [_point(name, point) for name, point in points],
+                "calibration": found["calibration"],
+                "classification_report": found["classification_report"],
+                "subgroups": [{**one, "by": SUBGROUP_NAMES.get(one["by"], one["by"])} for one in found["subgroups"]],
+            }
+        )
+    return sections
+
+
+def _point(name: str, point: dict[str, Any]) -> dict[str, Any]:
+    test = point["test"]
+    positives, negatives = test["n_positive"], test["n"] - test["n_positive"]
+    cells = (
+        ("true_positives", "false_negatives", positives, "Finding present"),
+        ("false_positives", "true_negatives", negatives, "Finding absent"),
+    )
+    return {
+        "name": POINT_NAMES[name],
+        "threshold": point["threshold"],
+        "served": point["served"],
+        "metrics": [{**one, "label": METRIC_NAMES[one["name"]]} for one in test["metrics"]],
+        "confusion": [
+            {
+                "truth": truth,
+                "called": test[called],
+                "cleared": test[cleared],
+                "n": n,
+                "called_share": test[called] / n if n else 0.0,
+                "cleared_share": test[cleared] / n if n else 0.0,
+                "called_is_right": called == "true_positives",
+            }
+            for called, cleared, n, truth in cells
+        ],
+    }
+
+
+def baseline_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The model, then each baseline: AUROC on test and validation, per finding."""
+    rows = []
+    for finding in inputs.metrics["findings"]:
+        of_finding = inputs.metrics["by_finding"][finding]["metrics"]
+        model = {
+            split: next(one for one in of_finding[split] if one["name"] == "auroc") for split in ("validation", "test")
+        }
+        rows.append({"name": "This model", "finding": display_name(finding), "is_model": True, **model})
+        for baseline in inputs.metrics.get("baselines", []):
+            by_split = {one["split"]: one for one in baseline["metrics"] if one["finding"] == finding}
+            row = {"name": baseline["description"], "finding": display_name(finding), "is_model": False}
+            rows.append({**row, **by_split})
+    return rows
+
+
+def example_groups(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Examples by kind, each with its picture as a data URI, its caption and its text for screen readers."""
+    if inputs.explanations is None:
+        return []
+    groups = []
+    for kind in KINDS:
+        title, meaning = KIND_NAMES[kind]
+        items = [one for one in inputs.explanations.examples if one.kind == kind]
+        shown = []
+        for one in items:
+            encoded = base64.b64encode(Path(one.picture).read_bytes()).decode("ascii")
+            label = display_name(one.finding).lower()
+            call = "positive" if one.is_called else "negative"
+            alt = (
+                f"Example {one.number}, a {kind.replace('_', ' ')} for {label}: the X-ray, and the same X-ray with its "
+                f"heat map. Probability {one.probability:.2f}, called {call}."
+            )
+            shown.append(
+                {"item": one, "uri": f"data:image/png;base64,{encoded}", "alt": alt, "label": label, "call": call}
+            )
+        groups.append({"title": title, "meaning": meaning, "items": shown})
+    return groups

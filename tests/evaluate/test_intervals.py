@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, norm
+
+from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.evaluate.intervals import auroc_difference, auroc_interval, patient_bootstrap, wilson, z_of
+from cxr_tasks.evaluate.scores import weighted_auroc
+
+
+def two_normals(rng: np.random.Generator, n_positive: int, n_negative: int, separation: float):
+    positive = np.repeat([True, False], [n_positive, n_negative])
+    return positive, rng.normal(size=n_positive + n_negative) + separation * positive
+
+
+def test_z_is_the_normal_quantile():
+    assert z_of(0.95) == pytest.approx(1.959964, abs=1e-6)
+
+
+@pytest.mark.parametrize("separation", [1.0, 1.8, 2.6])  # true AUROC 0.76, 0.90, 0.967
+def test_delong_intervals_cover_the_true_auroc(separation):
+    """1500 simulated test splits of the size of ours: 95 % intervals must hold the truth in 93 to 97 % of them."""
+    truth, rng = norm.cdf(separation / np.sqrt(2)), np.random.default_rng(20261123)
+    intervals = [auroc_interval(*two_normals(rng, 120, 80, separation), 0.95) for _ in range(1500)]
+    covered = np.mean([one.lower <= truth <= one.upper for one in intervals])
+    assert 0.93 <= covered <= 0.97
+
+
+def test_paired_intervals_cover_the_true_difference():
+    """Two scores with a shared part and equal AUROC: the interval of the difference must hold 0 as often as it says."""
+    rng, covered = np.random.default_rng(7), 0
+    for _ in range(1000):
+        positive, shared = two_normals(rng, 100, 80, 2.0)
+        one, other = (shared + 0.7 * rng.normal(size=180) for _ in range(2))
+        interval = auroc_difference(positive, one, other, 0.95)
+        covered += interval.lower <= 0.0 <= interval.upper
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("n_positive", "n_negative", "lower"),
+    [
+        (20, 30, 0.025 ** (1 / 20)),  # 0.832: twenty disjoint pairs, all in order
+        (200, 100, 0.025 ** (1 / 100)),  # 0.964
+    ],
+)
+def test_a_perfect_auroc_has_a_lower_bound_below_one(n_positive, n_negative, lower):
+    positive = np.repeat([True, False], [n_positive, n_negative])
+    one = auroc_interval(positive, positive * 2.0 + np.linspace(0, 0.5, len(positive)), 0.95)
+    assert (one.value, one.upper) == (1.0, 1.0)
+    assert one.lower == pytest.approx(lower)
+    assert "exact bound" in one.method
+
+
+def test_the_bound_of_a_perfect_auroc_holds():
+    """Where the truth is 0.96, samples of 10 + 10 are often perfect; the bound may then miss it in 2.5 % of all."""
+    rng, truth, missed = np.random.default_rng(3), norm.cdf(2.5 / np.sqrt(2)), 0
+    for _ in range(2000):
+        one = auroc_interval(*two_normals(rng, 10, 10, 2.5), 0.95)
+        missed += one.value == 1.0 and one.lower > truth
+    assert missed / 2000 <= 0.025
+
+
+def test_an_auroc_of_zero_is_the_mirror_image():
+    positive = np.repeat([True, False], [20, 30])
+    one = auroc_interval(positive, -1.0 * positive, 0.95)
+    assert (one.value, one.lower) == (0.0, 0.0)
+    assert one.upper == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_tied_scores_are_no_certainty():
+    one = auroc_interval(np.repeat([True, False], [20, 30]), np.zeros(50), 0.95)
+    assert one.value == 0.5
+    assert one.lower < 0.35
+    assert one.upper > 0.65
+    assert "largest possible variance" in one.method
+
+
+@given(st.integers(0, 2**31), st.integers(2, 30), st.integers(2, 30))
+@settings(max_examples=60, deadline=None)
+def test_an_interval_holds_its_value_and_stays_within_zero_and_one(seed, n_positive, n_negative):
+    rng = np.random.default_rng(seed)
+    positive, score = two_normals(rng, n_positive, n_negative, rng.uniform(-2, 4))
+    one = auroc_interval(positive, np.round(score, 1), 0.95)
+    assert 0.0 <= one.lower <= one.value <= one.upper <= 1.0
+    assert one.lower < one.upper
+
+
+def test_a_model_does_not_differ_from_itself():
+    positive, score = two_normals(np.random.default_rng(0), 50, 50, 1.0)
+    one = auroc_difference(positive, score, score * 2 + 1, 0.95)
+    assert (one.value, one.lower, one.upper) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "lower", "upper"),
+    [
+        (0, 10, 0.0, 0.2775),  # published values of Newcombe, Statistics in Medicine 17:857-872 (1998), method 3
+        (1, 29, 0.0061, 0.1718),
+        (81, 263, 0.2553, 0.3662),
+        (10, 10, 0.7225, 1.0),
+    ],
+)
+def test_wilson_gives_published_bounds(hits, n, lower, upper):
+    one = wilson(hits, n, 0.95)
+    assert one.value == hits / n
+    assert (one.lower, one.upper) == (pytest.approx(lower, abs=5e-5), pytest.approx(upper, abs=5e-5))
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.3, 0.8, 0.95])
+def test_wilson_covers_on_average(truth):
+    """Coverage computed, not simulated: over all outcomes of 100 images, weighted by their probability."""
+    covers = [wilson(k, 100, 0.95).lower <= truth <= wilson(k, 100, 0.95).upper for k in range(101)]
+    assert 0.93 <= binom.pmf(np.arange(101), 100, truth)[covers].sum() <= 0.98
+
+
+def test_a_proportion_of_nothing_is_undefined():
+    with pytest.raises(UndefinedMetric):
+        wilson(0, 0, 0.95)
+
+
+def bootstrap(patient, positive, score, **changed):
+    options = {"confidence": 0.95, "samples": 1500, "seed": 1, **changed}
+    return patient_bootstrap(patient, lambda weights: weighted_auroc(positive, score, weights), **options)
+
+
+def test_patient_bootstrap_agrees_with_delong_where_images_are_independent():
+    positive, score = two_normals(np.random.default_rng(5), 120, 80, 1.5)
+    lower, upper = bootstrap(np.arange(200), positive, score)
+    one = auroc_interval(positive, score, 0.95)
+    assert lower == pytest.approx(one.lower, abs=0.012)
+    assert upper == pytest.approx(one.upper, abs=0.012)
+
+
+def test_repeated_images_of_a_patient_narrow_delong_but_not_the_patient_bootstrap():
+    positive, score = two_normals(np.random.default_rng(5), 60, 40, 1.5)
+    patient = np.arange(100)
+    once = bootstrap(patient, positive, score)
+    four = bootstrap(np.tile(patient, 4), np.tile(positive, 4), np.tile(score, 4))
+    assert four == pytest.approx(once, abs=1e-9)
+    wide, narrow = (auroc_interval(np.tile(positive, k), np.tile(score, k), 0.95) for k in (1, 4))
+    assert narrow.upper - narrow.lower < 0.6 * (wide.upper - wide.lower)
+
+
+def test_the_same_seed_gives_the_same_bounds_whatever_the_block_size(monkeypatch):
+    positive, score = two_normals(np.random.default_rng(5), 30, 30, 1.0)
+    whole = bootstrap(np.arange(60), positive, score)
+    monkeypatch.setattr("cxr_tasks.evaluate.intervals.BLOCK", 60 * 7)
+    assert bootstrap(np.arange(60), positive, score) == whole
+    assert bootstrap(np.arange(60), positive, score, seed=2) != whole
+
+
+def test_resamples_that_mostly_lack_a_class_have_no_interval():
+    patients = np.arange(10)
+    with pytest.raises(UndefinedMetric, match="of 10 patients have no value"):
+        patient_bootstrap(
+            patients,
+            lambda weights: np.where(weights[:, 0] >= 2, 1.0, np.nan),
+            confidence=0.95,
+            samples=200,
+            seed=0,
+        )

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cxr_tasks.champion import evidence_of
+from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.evaluate.stage import evaluate_model, flat_metrics, readable
+from cxr_tasks.gate import gate_candidate
+
+pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
+
+
+@pytest.fixture(scope="module")
+def paths(tiny):
+    return RunPaths(tiny.home / "runs" / "train")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny, paths):
+    return evaluate_model(tiny.trained, tiny.prepared, tiny.recipe, paths)
+
+
+def test_the_handoff_refers_to_whole_files(tiny, evaluated):
+    assert EvaluatedModel.from_payload(json.loads(json.dumps(evaluated.to_payload()))) == evaluated
+    table = pd.read_parquet(evaluated.predictions.verified_path())
+    assert table["split"].value_counts().to_dict() == {"test": 60, "validation": 40}
+    metrics = read_json(evaluated.metrics.verified_path())
+    assert metrics["mean"]["test"][0]["value"] == evaluated.test_auroc
+    assert evaluated.test_auroc_lower < evaluated.test_auroc < evaluated.test_auroc_upper
+    assert 0.8 < evaluated.test_auroc < 1.0  # some patches are too faint to tell
+    assert metrics["model"]["dataset_fingerprint"] == tiny.prepared.fingerprint
+    assert metrics["model"]["model_sha256"] == tiny.trained.model.sha256
+
+
+def test_the_baselines_stand_beside_it(evaluated):
+    baselines = {one["name"]: one for one in read_json(evaluated.metrics.verified_path())["baselines"]}
+    assert set(baselines) == {"ridge_32px", "aspect_ratio"}
+    for one in baselines.values():
+        validation, test = one["metrics"]
+        assert (validation["split"], test["split"]) == ("validation", "test")
+        assert test["lower"] < test["value"] < test["upper"]
+        assert test["n"] == 60
+    # Every second positive is wider and no negative is: half of the positives are told by their shape alone.
+    assert baselines["aspect_ratio"]["metrics"][1]["value"] == pytest.approx(0.75, abs=0.05)
+
+
+def test_mlflow_has_the_numbers_and_no_image_id(tiny, evaluated):
+    from cxr_tasks.registry.tracking import client
+
+    run = client().get_run(tiny.trained.mlflow_run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_auroc"] == pytest.approx(evaluated.test_auroc)
+    assert run.data.metrics["test_auroc_lower"] == pytest.approx(evaluated.test_auroc_lower)
+    assert {"test_sensitivity_served", "test_specificity_youden", "test_auroc_ridge_32px"} <= set(run.data.metrics)
+    artifacts = {one.path for one in client().list_artifacts(tiny.trained.mlflow_run_id, "evaluation")}
+    assert artifacts == {
+        "evaluation/metrics.json",
+        "evaluation/evaluated.json",
+        "evaluation/classification_report_pneumonia.txt",
+    }
+    folder = Path(client().download_artifacts(tiny.trained.mlflow_run_id, "evaluation"))
+    assert "person0" not in "".join(one.read_text() for one in folder.iterdir())
+
+
+def test_the_log_has_a_table_and_no_image_id(tiny, caplog, tmp_path):
+    with caplog.at_level(logging.INFO, logger="cxr_tasks"):
+        evaluate_model(tiny.trained, tiny.prepared, tiny.recipe, RunPaths(tmp_path))
+    assert "target_sensitivity (served)" in caplog.text
+    assert "auroc of ridge_32px" in caplog.text
+    assert "person0" not in caplog.text
+
+
+def test_the_same_model_and_data_give_the_same_files(tiny, evaluated, tmp_path):
+    again = evaluate_model(tiny.trained, tiny.prepared, tiny.recipe, RunPaths(tmp_path))
+    assert again.predictions.sha256 == evaluated.predictions.sha256
+    assert again.metrics.sha256 == evaluated.metrics.sha256
+
+
+def test_a_model_of_another_dataset_is_refused(tiny, tmp_path):
+    other = dataclasses.replace(tiny.trained, dataset_fingerprint="0" * 64)
+    with pytest.raises(DataDefect, match="may have been in its training split"):
+        evaluate_model(other, tiny.prepared, tiny.recipe, RunPaths(tmp_path))
+
+
+def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
+    recipe = dataclasses.replace(tiny.recipe, gate=dataclasses.replace(tiny.recipe.gate, auroc_floor=0.6))
+    champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths)
+    decision = gate_candidate(evaluated, recipe, champion, paths)
+    assert decision.verdict == "PASS", decision.reasons
+    rules = {one["name"]: one for one in read_json(decision.decision.verified_path())["rules"]}
+    assert (rules["champion"]["value"], rules["champion"]["outcome"]) == (0.0, "PASS")
+
+
+def test_flat_names_carry_the_finding_only_where_there_are_several():
+    one = {"name": "auroc", "finding": "hernia", "split": "test", "value": 0.8, "lower": 0.7, "upper": None}
+    found = {"metrics": {"test": [one]}, "operating_points": {}}
+    metrics = {"findings": ["hernia"], "mean": {"test": [{**one, "value": 0.9}]}, "by_finding": {"hernia": found}}
+    assert flat_metrics(metrics) == {"test_auroc": 0.8, "test_auroc_lower": 0.7}
+    metrics["findings"] = ["hernia", "mass"]
+    assert flat_metrics(metrics) == {
+        "test_auroc": 0.9,
+        "test_auroc_lower": 0.7,
+        "test_auroc_hernia": 0.8,
+        "test_auroc_hernia_lower": 0.7,
+    }
+
+
+def test_a_number_that_is_missing_is_shown_with_its_reason():
+    record = {"name": "auroc", "finding": "f", "split": "test", "value": None, "lower": None, "upper": None, "n": 3}
+    found = {"metrics": {"test": [{**record, "reason": "not assessable: 3 positives"}]}, "operating_points": {}}
+    text = readable({"by_finding": {"f": found}})
+    assert "not assessable: 3 positives" in text
+    assert "nan" not in text.lower()

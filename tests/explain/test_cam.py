@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxr_tasks.contracts.errors import DataDefect
+
+pytestmark = pytest.mark.tf
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The project's own network for two findings, with weights drawn at random (in batch normalisation too)."""
+    from cxr_tasks.train.networks import build_network
+
+    options = {"widths": [8, 12], "blocks": 1}
+    model = build_network("residual_cnn", size_px=32, n_findings=2, options=options, seed=3)
+    rng = np.random.default_rng(1)
+    model.set_weights([one + np.abs(rng.normal(0, 0.3, one.shape)).astype("float32") for one in model.get_weights()])
+    head = model.get_layer("head")
+    head.set_weights([rng.normal(size=(12, 2)), np.array([0.3, -0.2])])
+    return model
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_equals_the_class_activation_map_of_a_pooled_head(network, output):
+    """Zhou et al. (2016): the maps weighted by the head's weights; the gradient's mean is that over h * w cells."""
+    import keras
+
+    from cxr_tasks.explain.cam import grad_cam
+
+    features = keras.Model(network.inputs, network.get_layer("features").output)
+    activations = features.predict(IMAGES / 255.0, verbose=0)
+    weights = network.get_layer("head").get_weights()[0][:, output]
+    expected = np.maximum(activations @ weights, 0.0)
+    found = grad_cam(network, IMAGES, output)
+    cells = activations.shape[1] * activations.shape[2]
+    assert found.shape == expected.shape
+    assert expected.max() > 0
+    np.testing.assert_allclose(found * cells, expected, rtol=2e-4, atol=1e-5)
+
+
+def test_a_map_does_not_depend_on_the_other_images_of_its_batch(network):
+    from cxr_tasks.explain.cam import grad_cam
+
+    together = grad_cam(network, IMAGES, 0)
+    alone = np.concatenate([grad_cam(network, IMAGES[i : i + 1], 0) for i in range(len(IMAGES))])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_heat_lies_where_the_evidence_is():
+    """A network that only counts bright pixels must point at the bright patch."""
+    import keras
+
+    from cxr_tasks.explain.cam import grad_cam
+
+    image = keras.Input((32, 32, 1))
+    features = keras.layers.Activation("relu", name="features")(keras.layers.AveragePooling2D(4)(image))
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    model = keras.Model(image, keras.layers.Dense(1, name="head", kernel_initializer="ones")(pooled))
+    picture = np.zeros((1, 32, 32, 1), np.uint8)
+    picture[0, 20:28, 4:12] = 255
+    heat = grad_cam(model, picture, 0)[0]
+    assert np.unravel_index(heat.argmax(), heat.shape) in {(5, 1), (5, 2), (6, 1), (6, 2)}
+    assert heat[:4].max() == 0
+
+
+def test_no_images_give_no_maps(network):
+    from cxr_tasks.explain.cam import grad_cam
+
+    assert grad_cam(network, IMAGES[:0], 0).shape[0] == 0
+
+
+def test_a_model_without_the_layer_is_refused():
+    import keras
+
+    from cxr_tasks.explain.cam import grad_cam
+
+    image = keras.Input((32, 32, 1))
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image)))
+    with pytest.raises(DataDefect, match="expected a layer named 'features'"):
+        grad_cam(model, IMAGES, 0)

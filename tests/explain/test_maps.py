@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxr_tasks.explain.maps import box_mask, enlarged, localisation, normalised
+
+
+def test_each_map_is_divided_by_its_own_maximum_and_zero_stays_zero():
+    maps = np.array([[[0.0, 2.0], [4.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]], [[1e-6, 0.0], [0.0, 0.0]]])
+    found = normalised(maps)
+    np.testing.assert_allclose(found[0], [[0, 0.5], [1, 0.25]])
+    assert not found[1].any()
+    assert found[2].max() == 1.0
+    assert np.isfinite(found).all()
+
+
+def test_enlarging_keeps_the_place_and_the_range():
+    heat = np.zeros((4, 4), np.float32)
+    heat[1, 2] = 1.0
+    large = enlarged(heat, 32)
+    assert large.shape == (32, 32)
+    row, column = np.unravel_index(large.argmax(), large.shape)
+    assert (row // 8, column // 8) == (1, 2)
+    assert 0.0 <= large.min() <= large.max() <= 1.0
+    np.testing.assert_allclose(enlarged(np.full((4, 4), 0.3, np.float32), 32), 0.3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("box", "n_pixels"),
+    [
+        ({"x": 2, "y": 3, "width": 4, "height": 5}, 20),
+        ({"x": 1.5, "y": 1.5, "width": 1, "height": 1}, 4),  # parts of pixels count
+        ({"x": -3, "y": 0, "width": 5, "height": 1}, 2),  # outside the picture does not
+        ({"x": 30, "y": 30, "width": 10, "height": 10}, 4),
+    ],
+)
+def test_a_box_covers_its_pixels(box, n_pixels):
+    assert box_mask([box], 32).sum() == n_pixels
+
+
+def hot_at(row: int, column: int) -> np.ndarray:
+    heat = np.zeros((10, 10))
+    heat[row, column] = 1.0
+    return heat
+
+
+def test_the_pointing_game_by_hand():
+    mask = np.zeros((10, 10), bool)
+    mask[2:4, 2:7] = True  # 10 of 100 pixels
+    two_halves = (hot_at(2, 2) + hot_at(9, 9)) / 2
+    heats = [hot_at(2, 2), hot_at(9, 9), two_halves, np.zeros((10, 10)), hot_at(0, 0)]
+    masks = [mask, mask, mask, mask, np.zeros((10, 10), bool)]  # the last one has no box and is left out
+    found = localisation(heats, masks, 0.95)
+    assert (found.n_images, found.n_hits, found.n_empty) == (4, 2, 1)
+    assert found.share == 0.5
+    assert found.lower < 0.5 < found.upper
+    assert found.random_share == pytest.approx(0.1)
+    assert found.heat_share == pytest.approx((1 + 0 + 0.5 + 0) / 4)
+
+
+def test_random_places_hit_as_often_as_the_control_says():
+    rng = np.random.default_rng(0)
+    masks = [box_mask([{"x": x, "y": y, "width": 12, "height": 9}], 32) for x, y in rng.uniform(0, 20, (800, 2))]
+    found = localisation(list(rng.random((800, 32, 32))), masks, 0.99)
+    assert found.lower <= found.random_share <= found.upper
+
+
+def test_an_all_zero_map_is_no_hit_even_in_a_box_at_the_corner():
+    mask = np.zeros((10, 10), bool)
+    mask[0, 0] = True  # where argmax of zeros would point
+    assert localisation([np.zeros((10, 10))], [mask], 0.95).n_hits == 0
+
+
+def test_no_boxes_no_score():
+    assert localisation([hot_at(1, 1)], [np.zeros((10, 10), bool)], 0.95) is None

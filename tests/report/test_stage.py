@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from cxr_tasks.contracts.artifacts import sha256_file
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.report.stage import write_index, write_report
+
+VOID = {"meta", "link", "img", "br", "input", "hr", "use", "path"}
+
+
+class Page(HTMLParser):
+    """The page as lists of what the tests ask about; checks on the way that tags are closed in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if "id" in found:
+            self.ids.append(found["id"])
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """The bands of the curves are tested by themselves; here they need not be smooth."""
+    monkeypatch.setattr("cxr_tasks.report.render.BAND_SAMPLES", 20)
+
+
+@pytest.fixture
+def page(make_inputs, tmp_path):
+    ref = write_report(make_inputs(), tmp_path / "out")
+    return Page(ref.verified_path().read_text(encoding="utf-8"))
+
+
+def test_the_page_is_whole_html_with_unique_ids(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids)) > 20
+    assert page.all("html") == [{"lang": "en"}]
+    targets = {one["href"][1:] for one in page.all("a") if one["href"].startswith("#")}
+    assert targets <= set(page.ids)
+    referred = {one["xlink:href"][1:] for one in page.all("use")}
+    assert referred
+    assert referred <= set(page.ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    for tag in ("script", "iframe", "object", "embed", "video", "audio"):
+        assert not page.all(tag)
+    assert all(one["src"].startswith("data:image/png;base64,") for one in page.all("img"))
+    assert [one["href"] for one in page.all("link")] == ["data:,"]
+    policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    style = "".join(page.text)
+    assert "@import" not in style
+    assert not re.search(r"url\((?!#)", style)
+
+
+def test_pictures_and_plots_have_words(page):
+    images = page.all("img")
+    assert len(images) == 4
+    assert all(len(one["alt"]) > 40 for one in images)
+    plots = [one for one in page.all("svg") if one.get("class", "").startswith("plot")]
+    assert len(plots) == 5  # history, ROC, precision-recall, calibration, baselines
+    assert all(one["role"] == "img" and len(one["aria-label"]) > 20 for one in plots)
+
+
+def test_every_table_has_headers_with_a_scope(page):
+    assert len(page.all("table")) > 6
+    assert all(one.get("scope") in {"col", "row"} for one in page.all("th"))
+
+
+def test_it_says_what_a_reader_must_know(page):
+    text = " ".join(" ".join(page.text).split())
+    for wanted in (
+        "cxr_binary, version 3",
+        "Passed the gate",
+        "not a medical device",
+        "A heat map is not a diagnosis",
+        "What it cannot do",
+        "True positives",
+        "False negatives",
+        "Confusion matrix",
+        "Ridge regression on 32 x 32 pixels",
+        "0123456789abcdef" * 4,
+        "cxr trigger kermany_cnn --data DIR",
+        "weighted avg",
+        "tensorflow 2.21.0",
+        "map is empty",
+        "auroc floor",
+        "There is no champion yet",
+    ):
+        assert wanted in text, wanted
+
+
+def test_no_patient_identifier_is_on_the_page(page, make_inputs, tmp_path):
+    text = write_report(make_inputs(), tmp_path / "again").verified_path().read_text()
+    assert "person1042" not in text
+    assert "v000000000000000" not in text
+
+
+def test_the_same_inputs_give_the_same_page(make_inputs, tmp_path):
+    first, second = (write_report(make_inputs(), tmp_path / name) for name in ("a", "b"))
+    assert first.sha256 == second.sha256 == sha256_file(tmp_path / "a" / "index.html")
+
+
+def test_text_from_outside_is_escaped(make_inputs, tmp_path):
+    evil = "<script>alert(1)</script>"
+    inputs = make_inputs(model_name=evil, git_commit=evil, release={evil: evil}, packages={evil: evil})
+    inputs.recipe["name"] = evil
+    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    assert evil not in text
+    assert "&lt;script&gt;" in text
+    assert not Page(text).all("script")
+
+
+def test_a_refused_model_says_so_with_every_reason(make_inputs, tmp_path):
+    inputs = make_inputs(separation=1.0)
+    assert inputs.decision["verdict"] == "FAIL"
+    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    assert "Refused by the gate" in text
+    assert 'class="verdict FAIL"' in text
+    for reason in inputs.decision["reasons"]:
+        assert reason in text
+
+
+def test_a_model_that_could_not_be_assessed_has_a_page_too(make_inputs, tmp_path):
+    page = Page(write_report(make_inputs(n=6), tmp_path / "out").verified_path().read_text())
+    text = " ".join(page.text)
+    assert "Not assessable" in text
+    assert "at least 5 of each are needed" in text
+    assert not re.search(r"\b(nan|None)\b", text)
+
+
+def test_several_findings_each_have_their_section(make_inputs, tmp_path):
+    inputs = make_inputs(findings=("cardiomegaly", "pneumonia"), decision=None)
+    page = Page(write_report(inputs, tmp_path / "out").verified_path().read_text())
+    assert {"metrics-cardiomegaly", "metrics-pneumonia"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert "No decision of the gate is on record" in " ".join(page.text)
+
+
+def test_what_is_missing_is_said(make_inputs, tmp_path):
+    inputs = make_inputs(explanations=None, decision=None, git_commit=None, history=[], links={})
+    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    for wanted in ("No heat maps were made", "No decision of the gate is on record", "commit not known"):
+        assert wanted in text
+
+
+def test_a_broken_predictions_file_is_a_data_defect_and_leaves_the_old_page(make_inputs, tmp_path):
+    first = write_report(make_inputs(), tmp_path / "out")
+    inputs = make_inputs()
+    inputs.predictions.write_bytes(b"broken")
+    with pytest.raises(DataDefect, match=r"predictions\.parquet"):
+        write_report(inputs, tmp_path / "out")
+    assert first.verified_path().is_file()
+
+
+def test_the_index_lists_reports_newest_first(make_inputs, tmp_path):
+    root = tmp_path / "reports"
+    for version in (2, 10):
+        write_report(make_inputs(version=version), root / "cxr_binary" / str(version))
+    (root / "cxr_binary" / "11").mkdir()  # a report that is not finished
+    page = Page(write_index(root).read_text())
+    addresses = [one["href"] for one in page.all("a")]
+    assert addresses == ["cxr_binary/10/index.html", "cxr_binary/2/index.html"]
+    assert page.open == []
+
+
+def test_an_index_of_nothing_says_so(tmp_path):
+    assert "There is no report yet" in write_index(tmp_path).read_text()
