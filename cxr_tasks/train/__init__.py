@@ -1,0 +1,1 @@
+"""Train: one candidate from a stored dataset and a recipe, resumable after a kill."""

@@ -1,0 +1,44 @@
+"""Which arithmetic a training step uses, by what the processor has."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+#: Processors with bf16 units. Without them bf16 is emulated, and slower than float32.
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+def resolve_precision(choice: str, *, cpu_flags: frozenset[str], n_gpus: int) -> str:
+    """``choice``, or for ``"auto"`` the Keras policy that is faster here: ``"float32"`` or ``"mixed_bfloat16"``."""
+    if choice != "auto":
+        return choice
+    return "mixed_bfloat16" if n_gpus or cpu_flags & BF16_FLAGS else "float32"
+
+
+def cpu_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
+    """Feature flags of the first processor; empty where the system does not list them."""
+    try:
+        text = cpu_info.read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+@contextlib.contextmanager
+def dtype_policy(policy: str) -> Iterator[None]:
+    """Layers built inside the block compute in ``policy``; the policy in force before comes back after it."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

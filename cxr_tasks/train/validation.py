@@ -1,0 +1,112 @@
+"""How good a network is on the validation split while it trains: loss, exact AUROC, and AUROC under stress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from scipy.stats import rankdata
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.prepare.pixels import unit_scale
+from cxr_tasks.train.augment import augment_batch, draw_table
+from cxr_tasks.train.inputs import LoadedSplit, plain_batches
+from cxr_tasks.train.losses import ClassWeights, masked_bce
+
+#: The change of machine and framing that stressed views simulate. Fixed, so that recipes can be compared by it.
+STRESS = AugmentSpec(
+    rotate_degrees=8, stretch=0.15, crop=0.3, gamma=0.5, tone=1.0, illumination=0.3, blur=0.5, noise=0.04
+)
+STRESS_SEED = 1
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationScore:
+    """One epoch's result on validation."""
+
+    loss: float
+    auroc: float
+    auroc_stressed: float | None
+
+    @property
+    def score(self) -> float:
+        """What epochs are compared by."""
+        return self.auroc if self.auroc_stressed is None else (self.auroc + self.auroc_stressed) / 2
+
+    def better_than(self, other_score: float, other_loss: float) -> bool:
+        """A higher score; of equal scores (small splits reach 1.0 early) the lower loss."""
+        return (self.score, -self.loss) > (other_score, -other_loss)
+
+
+class Validator:
+    """The validation split with its stressed views, ready to be scored again and again."""
+
+    def __init__(self, split: LoadedSplit, weights: ClassWeights, n_stress_views: int):
+        self._split, self._weights = split, weights
+        self._views = [stressed_view(split.images, view) for view in range(n_stress_views)]
+        mean_auroc(split.labels, np.zeros_like(split.labels))  # a split that cannot be scored is told before training
+
+    def score(self, logits_of: Callable[[tf.Tensor], tf.Tensor]) -> ValidationScore:
+        """Score a network, given as a function from images (float32 in [0, 1]) to logits."""
+        logits = predict(logits_of, self._split.images)
+        loss = float(masked_bce(self._split.labels, logits, self._weights))
+        stressed = [mean_auroc(self._split.labels, predict(logits_of, view)) for view in self._views]
+        return ValidationScore(
+            loss=loss,
+            auroc=mean_auroc(self._split.labels, logits),
+            auroc_stressed=float(np.mean(stressed)) if stressed else None,
+        )
+
+
+def stressed_view(images: np.ndarray, view: int) -> np.ndarray:
+    """``images`` (uint8) under ``STRESS``, uint8; the same images and ``view`` give the same pixels."""
+    draws = draw_table(STRESS_SEED, view, len(images))
+    changed = []
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        seed = tf.constant([STRESS_SEED + view, start], tf.int32)
+        floats = augment_batch(unit_scale(tf.constant(images[part])), tf.constant(draws[part]), seed, STRESS)
+        changed.append(tf.cast(tf.round(floats * 255.0), tf.uint8).numpy())
+    return np.concatenate(changed)
+
+
+def predict(logits_of: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray) -> np.ndarray:
+    """Logits float32 ``(n, n_findings)`` of ``images`` (uint8 ``(n, size, size, 1)``)."""
+    return np.concatenate([logits_of(batch).numpy() for batch in plain_batches(images, BATCH)])
+
+
+def mean_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Exact AUROC, ties as half, averaged over the findings that have both classes among the known labels.
+
+    The Mann-Whitney form: the mean rank of the positives (Hanley & McNeil, Radiology 143:29-36, 1982).
+
+    Args:
+        labels: float ``(n, n_findings)``: 0, 1 or NaN for unknown.
+        scores: float, same shape.
+
+    Raises:
+        DataDefect: No finding has both classes.
+
+    >>> mean_auroc(np.array([[0.0], [0], [1], [1]]), np.array([[0.1], [0.4], [0.35], [0.8]]))
+    0.75
+    """
+    values = []
+    for finding in range(labels.shape[1]):
+        is_positive, is_negative = labels[:, finding] == 1, labels[:, finding] == 0
+        n_positive, n_negative = int(is_positive.sum()), int(is_negative.sum())
+        if not n_positive or not n_negative:
+            continue
+        known = is_positive | is_negative
+        ranks = rankdata(scores[known, finding])
+        rank_sum = ranks[is_positive[known]].sum()
+        values.append((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+    if not values:
+        raise DataDefect(
+            f"validation split, {len(labels)} images: expected a finding with both positive and negative images, found "
+            "none; check the split's share and the labels"
+        )
+    return float(np.mean(values))

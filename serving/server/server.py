@@ -1,0 +1,87 @@
+"""A whole model server in this process: the core with its ports."""
+
+from __future__ import annotations
+
+import logging
+
+import grpc
+
+from serving.server.answers import Answers
+from serving.server.config import read_metrics_path
+from serving.server.core import ServerCore
+from serving.server.flags import ServerOptions
+from serving.server.loading import ServableLoader
+from serving.server.metrics import Metrics
+from serving.server.rest import RestApi
+from serving.server.rest_port import RestServer
+from serving.server.service import start_grpc
+from serving.server.status import StatusError
+
+log = logging.getLogger(__name__)
+
+
+class ModelServer:
+    """Loads the configured models and answers on the configured ports."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self.metrics = Metrics()
+        self._loader = ServableLoader(options, self.metrics)
+        self.core = ServerCore(options, self._loader.load, self.metrics)
+        self._grpc: grpc.Server | None = None
+        self._rest: RestServer | None = None
+
+    def start(self) -> None:
+        """Loads all models, then opens the ports.
+
+        Raises:
+            StatusError: The configuration is refused, a model failed to load, or the gRPC port is taken.
+        """
+        self._check()
+        self._loader.start()
+        self.core.start()
+        answers = Answers(self.core)
+        self._grpc = start_grpc(answers, self.options)
+        log.info("Running gRPC ModelServer at %s:%d ...", self.options.host, self.options.port)
+        if self.options.rest_api_port:
+            self._rest = self._start_rest(answers)
+
+    def stop(self) -> None:
+        """Takes no more calls, gives the running ones ``shutdown_grace_seconds``, and ends."""
+        self.core.stop()
+        if self._rest is not None:
+            self._rest.stop()
+        if self._grpc is not None:
+            self._grpc.stop(self.options.shutdown_grace_seconds).wait()
+        self._loader.stop()
+
+    def _start_rest(self, answers: Answers) -> RestServer | None:
+        """The REST port; where it cannot be had the server goes on without, and says so."""
+        options = self.options
+        if options.rest_api_port == options.port:
+            log.error(
+                "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
+                "Skipped exporting HTTP/REST API."
+            )
+            return None
+        try:
+            metrics_path = read_metrics_path(options.monitoring_config_file)
+            rest = RestServer(RestApi(answers, self.metrics, metrics_path), options)
+        except StatusError as error:
+            log.error("Skipped exporting HTTP/REST API: %s", error)  # noqa: TRY400 - one clean line
+            return None
+        except OSError as error:
+            at = f"{options.host}:{options.rest_api_port}"
+            log.error("Failed to start HTTP Server at %s: %s", at, error.strerror)  # noqa: TRY400 - one clean line
+            return None
+        rest.start()
+        log.info("Exporting HTTP/REST API at: %s:%d ...", options.host, options.rest_api_port)
+        return rest
+
+    def _check(self) -> None:
+        if self.options.batching_parameters_file and not self.options.enable_batching:
+            raise StatusError(
+                "INVALID_ARGUMENT",
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to "
+                "true.",
+            )

@@ -1,0 +1,111 @@
+"""Small prepared datasets for the tests of ``train``: two classes that a tiny network learns in a few epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.labels import SPLITS
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe, load_recipe
+from cxr_tasks.contracts.specs import AugmentSpec, PixelSpec, TrainSpec
+
+SIZE_PX = 16
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """Trains in seconds and uses every part whose state a resumed run has to bring back."""
+    recipe = dataclasses.replace(
+        load_recipe("synthetic_binary"),
+        pixels=PixelSpec(size_px=SIZE_PX),
+        train=TrainSpec(
+            network="residual_cnn",
+            network_options={"widths": [4, 8], "dropout": 0.3, "instance_norm_stages": 1},
+            epochs=4,
+            batch_size=8,
+            learning_rate=0.01,
+            label_smoothing=0.05,
+            ema_momentum=0.9,
+            stress_views=1,
+            precision="float32",
+            seed=7,
+            augment=AugmentSpec(rotate_degrees=5, shift=0.05, crop=0.1, gamma=0.2, noise=0.02, blur=0.3, mix=0.1),
+        ),
+    )
+    return Recipe.from_dict(recipe.to_dict())  # numbers as a file would give them: the hash knows 5 from 5.0
+
+
+def two_classes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 ``(n, size, size, 1)`` noise, half of it with a bright spot, and labels float32 ``(n, 1)``."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(40, 120, (n, SIZE_PX, SIZE_PX, 1))
+    labels = np.arange(n) % 2
+    images[labels == 1, 5:11, 5:11] += 100
+    return images.astype(np.uint8), labels[:, None].astype(np.float32)
+
+
+@pytest.fixture
+def make_split():
+    """A builder of loaded splits of ``two_classes``."""
+
+    def make(n: int, seed: int = 0):
+        from cxr_tasks.train.inputs import LoadedSplit
+
+        return LoadedSplit(*two_classes(n, seed))
+
+    return make
+
+
+@pytest.fixture
+def prepare_tiny(tmp_path: Path) -> Callable[[Recipe], PreparedDataset]:
+    """A function that writes images of two classes and prepares them for real (set ``CXR_HOME`` first)."""
+
+    def prepare(recipe: Recipe) -> PreparedDataset:
+        from PIL import Image
+
+        from cxr_tasks.prepare.stage import prepare_dataset
+
+        root = tmp_path / "source"
+        root.mkdir()
+        images, labels = two_classes(48)
+        rows = []
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = root / f"{number:03d}.png"
+            Image.fromarray(image[..., 0]).save(path)
+            rows.append(
+                {
+                    "image_id": path.name,
+                    "patient_id": str(number),
+                    "split": SPLITS[0] if number < 32 else SPLITS[1 + number // 40],
+                    "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                    "label_pneumonia": "positive" if label[0] else "negative",
+                }
+            )
+        manifest = pd.DataFrame(rows).assign(
+            study_id="", source="synthetic", view="pa", sex="unknown", age_years=float("nan"), official_split="",
+            sub_label="", boxes="[]", pixel_sha256="", file_format="PNG", mode="L", width_px=SIZE_PX,
+            height_px=SIZE_PX, mean=0.4, deviation=0.1,
+        )  # fmt: skip
+        manifest.to_parquet(tmp_path / "manifest.parquet")
+        reference = ArtifactRef.of(tmp_path / "manifest.parquet")
+        studies = ValidatedStudies(
+            dataset=recipe.dataset.name,
+            root=str(root),
+            manifest=reference,
+            validation=reference,
+            data_docs="",
+            n_expectations=0,
+            n_warnings=0,
+        )
+        return prepare_dataset(studies, recipe, RunPaths.for_run("prepare", "1"))
+
+    return prepare

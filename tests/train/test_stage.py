@@ -1,0 +1,151 @@
+"""The stage as a DAG calls it, killed for real, with a real MLflow store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.specs import PixelSpec
+
+pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
+
+#: What a worker process runs; an epoch lasts a while, so that there is time to kill it in the middle of one.
+WORKER = """
+import json, sys, time
+from pathlib import Path
+from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.train import fit, stage
+
+step = fit.Trainer.run_epoch
+def slowly(self, epoch, batches):
+    record = step(self, epoch, batches)
+    Path(sys.argv[3]).write_text(str(epoch))
+    time.sleep(float(sys.argv[4]))
+    return record
+fit.Trainer.run_epoch = slowly
+order = json.loads(Path(sys.argv[1]).read_text())
+stage.train_candidate(
+    PreparedDataset.from_payload(order["prepared"]), Recipe.from_dict(order["recipe"]), RunPaths(Path(sys.argv[2])),
+    run_name="worker",
+)
+"""
+
+
+def runs_of(recipe: Recipe):
+    from cxr_tasks.registry.tracking import client, experiment_id
+
+    mlflow = client()
+    return mlflow.search_runs([experiment_id(mlflow, recipe.model_name)])
+
+
+def weights_of(trained):
+    import keras
+
+    return keras.saving.load_model(trained.model.verified_path()).get_weights()
+
+
+def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe):
+    from cxr_tasks.registry.tracking import client
+    from cxr_tasks.train.stage import train_candidate
+
+    prepared, paths = prepare_tiny(tiny_recipe), RunPaths.for_run("cxr_train_binary", "manual__1")
+    trained = train_candidate(prepared, tiny_recipe, paths, run_name="first", tags={"who": "test"})
+    history = json.loads(trained.history.verified_path().read_text())
+    assert trained.epochs_run == len(history) == 4 and trained.val_auroc == history[trained.best_epoch - 1]["val_auroc"]
+    assert trained.recipe_sha256 == tiny_recipe.sha256 and trained.dataset_fingerprint == prepared.fingerprint
+
+    run = client().get_run(trained.mlflow_run_id)
+    assert (run.info.status, run.info.run_name, run.data.tags["who"]) == ("FINISHED", "first", "test")
+    assert run.data.params["train.epochs"] == "4" and run.data.params["precision_in_force"] == "float32"
+    for metric in ("loss", "val_loss", "val_auroc", "learning_rate", "images_per_second", "seconds"):
+        points = client().get_metric_history(trained.mlflow_run_id, metric)
+        assert [point.step for point in points] == [1, 2, 3, 4], metric
+        assert [point.value for point in points] == pytest.approx([record[metric] for record in history])
+    assert {file.path for file in client().list_artifacts(trained.mlflow_run_id)} >= {
+        "model.keras", "history.json", "recipe.yaml",
+    }  # fmt: skip
+    assert {one.dataset.name for one in run.inputs.dataset_inputs} == {prepared.dataset}
+
+    assert train_candidate(prepared, tiny_recipe, paths, run_name="again") == trained
+    assert len(runs_of(tiny_recipe)) == 1
+
+
+def test_a_killed_training_goes_on_in_the_same_run_and_ends_with_the_same_bits(
+    cxr_home, tmp_path, prepare_tiny, tiny_recipe
+):
+    from cxr_tasks.registry.tracking import client
+    from cxr_tasks.train.stage import train_candidate
+
+    prepared = prepare_tiny(tiny_recipe)
+    never_killed = train_candidate(prepared, tiny_recipe, RunPaths(tmp_path / "whole"), run_name="whole")
+
+    paths = RunPaths(tmp_path / "killed")
+    order, epoch_file = tmp_path / "order.json", tmp_path / "epoch"
+    order.write_text(json.dumps({"prepared": prepared.to_payload(), "recipe": tiny_recipe.to_dict()}))
+    for kill_in_epoch in (1, 3):  # before any state is on disk, and with two epochs done
+        _kill_in_epoch(kill_in_epoch, order, paths.root, epoch_file)
+    killed = [run for run in runs_of(tiny_recipe) if run.info.run_id != never_killed.mlflow_run_id]
+    assert [run.info.status for run in killed] == ["RUNNING"]
+
+    trained = train_candidate(prepared, tiny_recipe, paths, run_name="worker")
+    assert trained.mlflow_run_id == killed[0].info.run_id and len(runs_of(tiny_recipe)) == 2
+    assert client().get_run(trained.mlflow_run_id).info.status == "FINISHED"
+    points = client().get_metric_history(trained.mlflow_run_id, "val_auroc")
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    assert (trained.best_epoch, trained.val_auroc) == (never_killed.best_epoch, never_killed.val_auroc)
+    pairs = zip(weights_of(trained), weights_of(never_killed), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def _kill_in_epoch(epoch: int, order: Path, root: Path, epoch_file: Path) -> None:
+    """Start a worker process and kill it after it trained ``epoch``, before that epoch is saved."""
+    epoch_file.unlink(missing_ok=True)
+    command = [sys.executable, "-c", WORKER, str(order), str(root), str(epoch_file)]
+    # Earlier epochs pass quickly; the one to be killed in waits for us.
+    script = command[2].replace("float(sys.argv[4])", f"60 if epoch == {epoch} else 0")
+    worker = subprocess.Popen([*command[:2], script, *command[3:], "0"], cwd=PROJECT_ROOT, env=dict(os.environ))
+    deadline = time.monotonic() + 300
+    while not (epoch_file.exists() and epoch_file.read_text() == str(epoch)):
+        assert worker.poll() is None, f"the worker ended by itself with {worker.returncode}"
+        assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(timeout=30)
+
+
+def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
+    from cxr_tasks.train.stage import train_candidate
+
+    prepared, paths = prepare_tiny(tiny_recipe), RunPaths(tmp_path / "run")
+    short = dataclasses.replace(tiny_recipe, train=dataclasses.replace(tiny_recipe.train, epochs=1))
+    trained = train_candidate(prepared, short, paths, run_name="x")
+    folder = Path(trained.model.uri).parent
+    for file in ("run.json", "trained.json"):
+        (folder / file).unlink()
+    assert train_candidate(prepared, short, paths, run_name="x").mlflow_run_id == trained.mlflow_run_id
+    assert len(runs_of(short)) == 1
+
+
+def test_recipe_and_dataset_must_fit(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
+    from cxr_tasks.train.stage import train_candidate
+
+    prepared = dataclasses.replace(prepare_tiny(tiny_recipe), size_px=99)
+    with pytest.raises(ConfigurationError, match=r"pixels\.size_px is 16, the dataset .* with 99"):
+        train_candidate(prepared, tiny_recipe, RunPaths(tmp_path / "run"), run_name="x")
+    other = dataclasses.replace(tiny_recipe, pixels=PixelSpec(size_px=24))
+    with pytest.raises(ConfigurationError, match=r"pixels\.size_px is 24"):
+        train_candidate(prepared, other, RunPaths(tmp_path / "run"), run_name="x")

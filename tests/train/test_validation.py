@@ -1,0 +1,68 @@
+"""AUROC while training, exact, and the fixed stress."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr_tasks.contracts.errors import DataDefect
+
+pytestmark = pytest.mark.tf
+
+NAN = float("nan")
+
+
+def by_pairs(is_positive, scores):
+    wins = [(p > n) + 0.5 * (p == n) for p in scores[is_positive] for n in scores[~is_positive]]
+    return float(np.mean(wins))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
+def test_auroc_is_the_share_of_pairs_in_order(rows):
+    from cxr_tasks.train.validation import mean_auroc
+
+    labels = np.array([[float(label)] for label, _ in rows])
+    scores = np.array([[float(score)] for _, score in rows])
+    if labels.min() == labels.max():
+        with pytest.raises(DataDefect, match="found none"):
+            mean_auroc(labels, scores)
+    else:
+        assert mean_auroc(labels, scores) == pytest.approx(by_pairs(labels[:, 0] == 1, scores[:, 0]))
+
+
+def test_unknown_labels_and_findings_of_one_class_are_left_out():
+    from cxr_tasks.train.validation import mean_auroc
+
+    labels = np.array([[0, 1], [1, NAN], [NAN, 1], [1, 1]])
+    scores = np.array([[0.2, 0.5], [0.1, 0.5], [0.9, 0.5], [0.8, 0.5]])
+    assert mean_auroc(labels, scores) == 0.5  # 0.2 against 0.1 and 0.8; the second finding has no negative
+
+
+def test_stressed_views_differ_from_the_images_and_repeat(make_split):
+    from cxr_tasks.train.validation import stressed_view
+
+    images = make_split(70).images
+    first = stressed_view(images, 0)
+    assert first.shape == images.shape and first.dtype == np.uint8
+    assert np.array_equal(first, stressed_view(images, 0))
+    assert not np.array_equal(first, stressed_view(images, 1))
+    assert (first != images).reshape(70, -1).any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "loss", "better"),
+    [(0.91, 9.0, True), (0.9, 0.4, True), (0.9, 0.5, False), (0.89, 0.1, False)],
+)
+def test_of_equal_scores_the_lower_loss_is_better(score, loss, better):
+    from cxr_tasks.train.validation import ValidationScore
+
+    assert ValidationScore(loss=loss, auroc=score, auroc_stressed=None).better_than(0.9, 0.5) == better
+
+
+def test_with_stress_the_score_is_the_mean_of_both():
+    from cxr_tasks.train.validation import ValidationScore
+
+    assert ValidationScore(loss=1, auroc=1.0, auroc_stressed=0.8).score == pytest.approx(0.9)
