@@ -30,7 +30,7 @@ def champion_of(model_name: str) -> RegisteredModel:
             "train one first"
         )
     return RegisteredModel(
-        model_name=model_name, version=int(found.version), mlflow_run_id=found.run_id, alias=registry.CHAMPION
+        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id), alias=registry.CHAMPION
     )
 
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.paths import PROJECT_ROOT
-
-HOST = "127.0.0.1"
-
-
-def server_command() -> list[str]:
-    """``tensorflow_model_server`` where it is on PATH, else the embedded server over the same protocol and flags."""
-    real = shutil.which("tensorflow_model_server")
-    return [real] if real else [sys.executable, "-m", "serving.server"]
+from cxr_tasks.stack.model_server import server_executable
+from cxr_tasks.stack.settings import HOST
 
 
 def free_port() -> int:
@@ -57,7 +49,7 @@ def model_server(model_name: str, base_path: Path, log: Path) -> Iterator[Runnin
     """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
     port = free_port()
     command = [
-        *server_command(),
+        *server_executable(),
         f"--port={port}",
         f"--model_name={model_name}",
         f"--model_base_path={base_path.absolute()}",

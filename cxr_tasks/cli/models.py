@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,7 @@ def models_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)
     os.environ.update(client_environment(settings))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": one.name,
             "version": int(one.version),

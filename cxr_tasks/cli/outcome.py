@@ -32,7 +32,7 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
         "test_auroc_upper": evaluated.test_auroc_upper,
         "gate_verdict": decision.verdict,
         "gate_reasons": list(decision.reasons),
-        "served_version": None,
+        "served_version": max(served_versions(settings, evaluated.model_name), default=None),
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
         "n_test": _test_rows(evaluated),
@@ -41,7 +41,6 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
     if not progress.refused:
         registered = RegisteredModel.from_payload(handed_on("cxr_train_binary", "promote"))
         facts["version"] = registered.version
-        facts["served_version"] = max(served_versions(settings, evaluated.model_name), default=None)
         report = handed_on("cxr_report", "report")
         facts["report"] = Report.from_payload(report).page.uri if report else None
     return facts
@@ -56,7 +55,7 @@ def print_outcome(console: Console, facts: dict[str, Any]) -> None:
     table.add_row("gate", facts["gate_verdict"])
     for reason in facts["gate_reasons"]:
         table.add_row("", reason)
-    table.add_row("served version", str(facts["served_version"] or "unchanged"))
+    table.add_row("served version", str(facts["served_version"] or "none"))
     table.add_row("report", facts["report"] or "none")
     console.print(table)
     stages = Table(title="Seconds per stage", title_justify="left", show_header=False, box=None, pad_edge=False)
@@ -76,4 +75,4 @@ def _with_interval(facts: dict[str, Any]) -> str:
 
 def _test_rows(evaluated: EvaluatedModel) -> int | None:
     """Number of test images behind the AUROC, as ``metrics.json`` has it."""
-    return read_json(evaluated.metrics.verified_path()).get("n_images", {}).get("test")
+    return read_json(evaluated.metrics.verified_path())["splits"]["test"]["n_images"]

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
@@ -41,6 +42,17 @@ def client() -> MlflowClient:
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def fluent() -> ModuleType:
+    """The ``mlflow`` module for calls that the client lacks; they follow module-wide settings, set here each time."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_registry_uri(tracking_uri())
+    return mlflow
 
 
 class RunLog:
@@ -154,7 +166,6 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
     import importlib.metadata
 
     import keras
-    import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -165,8 +176,7 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
         Schema([TensorSpec(np.dtype("float32"), (-1, int(model.output_shape[-1])))]),
     )
     requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
-    mlflow.set_tracking_uri(tracking_uri())
-    mlflow.set_registry_uri(tracking_uri())
+    mlflow = fluent()
     with outside_failures("MLflow"), mlflow.start_run(run_id=run_id):
         info = mlflow.tensorflow.log_model(
             model, name="model", signature=signature, pip_requirements=requirements, extra_files=[str(contract)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,19 +107,11 @@ def load_version(model_name: str, version: int, work: Path) -> LoadedVersion:
     Raises:
         NoSuchVersion: The version's artifacts do not hold a Keras model and a serving contract.
     """
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
     work.mkdir(parents=True, exist_ok=True)
     with tracking.outside_failures("MLflow"):
         registered = tracking.client().get_model_version(model_name, str(version))
         folder = Path(
-            mlflow.artifacts.download_artifacts(
-                f"models:/{model_name}/{version}",
-                dst_path=str(work),
-                tracking_uri=tracking.tracking_uri(),
-                registry_uri=tracking.tracking_uri(),
-            )
+            tracking.fluent().artifacts.download_artifacts(f"models:/{model_name}/{version}", dst_path=str(work))
         )
     model_path = folder / "data" / "model.keras"
     contract_path = folder / "extra_files" / FILE_NAME
@@ -130,7 +121,9 @@ def load_version(model_name: str, version: int, work: Path) -> LoadedVersion:
                 f"{model_name} version {version}: expected {path.relative_to(folder)} among its artifacts, found none; "
                 "it was not registered by this platform"
             )
-    return LoadedVersion(model_name, int(version), registered.run_id, model_path, ServingContract.read(contract_path))
+    return LoadedVersion(
+        model_name, int(version), str(registered.run_id), model_path, ServingContract.read(contract_path)
+    )
 
 
 def _ensure_model(model_name: str) -> None:

@@ -59,11 +59,16 @@ def write_monitoring_config() -> Path:
     return path
 
 
-def server_command(settings: StackSettings, which: str | None = None) -> list[str]:
+def server_executable() -> list[str]:
     """``tensorflow_model_server`` where it is on ``PATH``, else the embedded server, which takes the same flags."""
-    real = which or shutil.which("tensorflow_model_server")
+    real = shutil.which("tensorflow_model_server")
+    return [real] if real else [sys.executable, "-m", "serving.server"]
+
+
+def server_command(settings: StackSettings) -> list[str]:
+    """The model server of the stack, with its ports and files."""
     return [
-        *([real] if real else [sys.executable, "-m", "serving.server"]),
+        *server_executable(),
         f"--port={settings.grpc_port}",
         f"--rest_api_port={settings.rest_port}",
         f"--model_config_file={models_config_path()}",

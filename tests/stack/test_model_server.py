@@ -81,11 +81,15 @@ def test_written_file_is_read_by_the_servers_own_format(cxr_home: Path):
     ]
 
 
-def test_both_servers_get_the_same_flags(settings: StackSettings):
-    embedded = server_command(settings, which="")
-    real = server_command(settings, which="/opt/bin/tensorflow_model_server")
+def test_both_servers_get_the_same_flags(settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    embedded = server_command(settings)
+    installed = tmp_path / "tensorflow_model_server"
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    real = server_command(settings)
     assert embedded[:3] == [sys.executable, "-m", "serving.server"]
-    assert real[0] == "/opt/bin/tensorflow_model_server"
+    assert real[0] == str(installed)
     assert embedded[3:] == real[1:]
     assert f"--port={settings.grpc_port}" in real
     assert f"--rest_api_port={settings.rest_port}" in real
