@@ -41,9 +41,8 @@ def cxr_report():
 
     @task(multiple_outputs=False, outlets=[REPORT_BINARY])
     def report() -> dict:
-        from cxr_tasks.report.champion import report_on
-
         from cxr_tasks.report.addresses import mlflow_run_page, report_page
+        from cxr_tasks.report.champion import report_on
         from serving.release import champion_of
 
         champion = champion_of(request_of(SERVED_BINARY)["model"])
