@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,7 +17,7 @@ from cxr_tasks.prepare.pixels import batch_pixels
 from serving import signature
 from serving.golden import golden_images
 from serving.grpc_client import GrpcClient
-from serving.server_process import model_server
+from serving.server_process import RunningServer
 
 #: Largest difference of a probability between the server and the process the model came from.
 PARITY_TOLERANCE = 1e-3
@@ -57,25 +56,21 @@ def in_process_probabilities(model: keras.Model, contract: ServingContract, imag
     return signature.probabilities_of(model(pixels, training=False).numpy(), contract)
 
 
-def check_in_server(
-    exported: Path, version: int, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray], log: Path
+def check_server(
+    server: RunningServer, version: int, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray]
 ) -> Parity:
-    """Load ``exported`` in a model server process of its own and hold its answers against ``expected``.
+    """Hold the answers of a server that was just started for ``version`` against ``expected``.
 
     Args:
-        exported: A folder named by the version's number, alone in its parent.
+        server: Started for a folder that holds nothing but this version.
         expected: Image files -> probabilities (n, k), computed without the SavedModel.
-        log: Where the server's output goes.
 
     Raises:
         ServiceUnavailable: The server does not load it within ``LOAD_LIMIT_S``.
         ReleaseRefused: Signatures are not as promised, or an answer differs by more than ``PARITY_TOLERANCE``.
     """
     images = list(golden_images().values())
-    with (
-        model_server(contract.model_name, exported.parent, log) as server,
-        GrpcClient.connected(server.address) as client,
-    ):
+    with GrpcClient.connected(server.address) as client:
         load_seconds = client.wait_available(contract.model_name, version, LOAD_LIMIT_S, server.require_alive)
         found = client.signatures(contract.model_name, version)
         check_signatures(found)

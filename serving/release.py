@@ -50,18 +50,21 @@ def export_version(champion: RegisteredModel, paths: RunPaths) -> Path:
 
 def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) -> ArtifactRef:
     """``parity.json``, once a server process of its own answered for ``exported`` as the registered model does."""
-    from serving.check import check_in_server, in_process_probabilities
+    from serving.server_process import model_server
 
     work = paths.stage("release")
-    loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
-    model = loaded.keras_model()
-    parity = check_in_server(
-        exported,
-        champion.version,
-        loaded.contract,
-        expected=lambda images: in_process_probabilities(model, loaded.contract, images),
-        log=work / "check_server.log",
-    )
+    with model_server(champion.model_name, exported.parent, work / "check_server.log") as server:
+        # Imported now: this process and the server load TensorFlow side by side.
+        from serving.check import check_server, in_process_probabilities
+
+        loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
+        model = loaded.keras_model()
+        parity = check_server(
+            server,
+            champion.version,
+            loaded.contract,
+            expected=lambda images: in_process_probabilities(model, loaded.contract, images),
+        )
     path = work / "parity.json"
     write_json(path, plain(parity))
     logger.info(

@@ -6,6 +6,7 @@ version are listed, and the server starts when the first version of any model is
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -74,6 +75,11 @@ def server_command(settings: StackSettings) -> list[str]:
         f"--model_config_file={models_config_path()}",
         f"--model_config_file_poll_wait_seconds={POLL_INTERVAL_S:.0f}",
         f"--monitoring_config_file={models_config_path().with_name('monitoring.config')}",
+        # The default of 4 a core answers "exhausted" to the ninth of nine simultaneous callers on two cores.
+        "--grpc_max_threads=64",
+        # With the default of none, a version that cannot be loaded holds up every other load while it is tried again.
+        "--num_load_threads=2",
+        "--num_unload_threads=2",
     ]
 
 
@@ -81,12 +87,20 @@ def main() -> None:
     """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
     settings = StackSettings.load()
     write_monitoring_config()
+    is_embedded = server_executable()[0] == sys.executable
     if not write_models_config():
         print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)
+        if is_embedded:
+            # Loaded while there is nothing else to do, so that the first release need not wait for it.
+            importlib.import_module("serving.server.server")
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)
     command = server_command(settings)
     print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
+    if is_embedded:
+        from serving.server.main import main as serve
+
+        sys.exit(serve(command[len(server_executable()) :]))
     os.execvp(command[0], command)  # noqa: S606  no shell is wanted
 
 

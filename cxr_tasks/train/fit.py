@@ -20,7 +20,7 @@ from cxr_tasks.train.losses import class_weights, masked_bce
 from cxr_tasks.train.networks import build_network
 from cxr_tasks.train.precision import dtype_policy
 from cxr_tasks.train.resume import SavedState, load_state, save_state
-from cxr_tasks.train.validation import Validator
+from cxr_tasks.train.validation import Validator, is_better
 
 EpochRecord = dict[str, float]
 
@@ -142,9 +142,9 @@ class Trainer:
     def judge(self, record: EpochRecord, progress: Progress) -> None:
         """Enter ``record`` into ``progress``: keep the best weights, and say so when training should end."""
         progress.history.append(record)
-        if (record["val_score"], -record["val_loss"]) > (progress.best_score, -progress.best_loss):
-            progress.best_epoch = progress.epochs_run
-            progress.best_score, progress.best_loss = record["val_score"], record["val_loss"]
+        score, loss = record["val_score"], record["val_loss"]
+        if is_better(score, loss, best_score=progress.best_score, best_loss=progress.best_loss):
+            progress.best_epoch, progress.best_score, progress.best_loss = progress.epochs_run, score, loss
             self._best = self._judged.get_weights()
         if progress.epochs_run - progress.best_epoch >= self.spec.early_stopping_patience:
             progress.stopped_by = f"no better validation score for {self.spec.early_stopping_patience} epochs"

@@ -37,9 +37,10 @@ class ValidationScore:
         """What epochs are compared by."""
         return self.auroc if self.auroc_stressed is None else (self.auroc + self.auroc_stressed) / 2
 
-    def better_than(self, other_score: float, other_loss: float) -> bool:
-        """A higher score; of equal scores (small splits reach 1.0 early) the lower loss."""
-        return (self.score, -self.loss) > (other_score, -other_loss)
+
+def is_better(score: float, loss: float, *, best_score: float, best_loss: float) -> bool:
+    """Whether an epoch beats the best so far: a higher score; of equal ones (small splits reach 1.0 early) the loss."""
+    return (score, -loss) > (best_score, -best_loss)
 
 
 class Validator:

@@ -8,7 +8,6 @@ import os
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from rich.console import Console
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.paths import home
 from tests.benchmarks.data import lay_out
-from tests.benchmarks.isolated import in_own_process
+from tests.benchmarks.isolated import BenchmarkFailed, in_own_process
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.measure import Row, Setting
 from tests.benchmarks.show import print_rows
@@ -42,9 +41,8 @@ def main() -> int:
             try:
                 setting = Setting(data_root=root, scratch=Path(folder) / name, is_quick=asked.quick)
                 rows += in_own_process(name, setting)
-            except Exception as error:  # the others still run; the exit code tells
-                traceback.print_exc()
-                failures[name] = f"{type(error).__name__}: {error}"
+            except BenchmarkFailed as error:
+                failures[name] = str(error)
             console.print(f"  {name}: {time.monotonic() - begun:.0f} s")
     print_rows(console, rows, failures)
     if asked.quick:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +17,14 @@ from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContrac
 from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
+if TYPE_CHECKING:
+    from serving.grpc_client import GrpcClient
+
 N_CLIENTS = 8
 N_IMAGES = 64
 LOAD_LIMIT_S = 180.0
+#: Before a refused request is sent again.
+PAUSE_S = 0.005
 REAL_SERVER = "tensorflow_model_server"
 
 #: One image file in, probabilities out.
@@ -40,11 +46,7 @@ def run(setting: Setting) -> list[Row]:
         server = stack.enter_context(model_server(contract.model_name, folder.parent, setting.scratch / "server.log"))
         clients = [stack.enter_context(GrpcClient.connected(server.address)) for _ in range(N_CLIENTS)]
         clients[0].wait_available(contract.model_name, 1, LOAD_LIMIT_S, server.require_alive)
-
-        def served_by(client: GrpcClient) -> Call:
-            return lambda image: client.predict(contract.model_name, [image])[1]["probabilities"]
-
-        served = [served_by(client) for client in clients]
+        served = [ServedCall(client, contract.model_name) for client in clients]
         require_same_answers(served[0], in_process, images)
         sides = {
             "served ms": lambda: latency_ms(served[0], images, n_requests),
@@ -53,8 +55,8 @@ def run(setting: Setting) -> list[Row]:
             "in process/s": lambda: throughput([in_process] * N_CLIENTS, images, n_requests),
         }
         found = in_turns(sides, setting.repetitions)
-        program = Path(server.process.args[0]).name
-    server_name = program if program == REAL_SERVER else "the embedded server"
+        server_name = REAL_SERVER if REAL_SERVER in str(server.process.args) else "the embedded server"
+    refused = sum(one.n_refused for one in served)
     return [
         compare(
             "serving: latency",
@@ -70,10 +72,31 @@ def run(setting: Setting) -> list[Row]:
             ours=found["served/s"],
             baseline=found["in process/s"],
             unit="req/s",
-            ours_is=f"the same with {N_CLIENTS} clients at once, a request each at a time",
+            ours_is=f"the same with {N_CLIENTS} clients at once, each a request at a time; {refused} requests, refused "
+            "because the server's threads were taken, were sent again",
             baseline_is=f"the signature called in process from {N_CLIENTS} threads at once",
         ),
     ]
+
+
+class ServedCall:
+    """A request to the server; where its threads are all taken, as the eighth of 2 cores finds them, it comes again."""
+
+    def __init__(self, client: GrpcClient, model_name: str):
+        self._client, self._model_name = client, model_name
+        self.n_refused = 0
+
+    def __call__(self, image: bytes) -> np.ndarray:
+        import grpc
+
+        while True:
+            try:
+                return self._client.predict(self._model_name, [image])[1]["probabilities"]
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                self.n_refused += 1
+                time.sleep(PAUSE_S)
 
 
 def untrained_contract() -> ServingContract:
@@ -144,7 +167,7 @@ def latency_ms(call: Call, images: list[bytes], n_requests: int) -> float:
     return statistics.median(times) * 1e3
 
 
-def throughput(calls: list[Call], images: list[bytes], n_requests: int) -> float:
+def throughput(calls: Sequence[Call], images: list[bytes], n_requests: int) -> float:
     """Requests per second of all ``calls`` at once, each in a thread of its own; ``n_requests`` in all."""
     each = n_requests // len(calls)
 

@@ -15,7 +15,9 @@ _MET = {True: Text("yes", "green"), False: Text("no", "red"), None: Text("-", "d
 
 def print_rows(console: Console, rows: Sequence[Row], failures: Mapping[str, str]) -> None:
     """A table of the ratios, what was compared with what in each, and what could not be measured."""
-    table = Table(box=None, pad_edge=False, title="ours against a plain alternative", title_justify="left")
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), title="ours against a plain alternative", title_justify="left"
+    )
     table.add_column("benchmark", no_wrap=True)
     for name in ("ours", "baseline", "ratio", "lowest - highest", "goal"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -80,9 +80,8 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     chosen = list(itertools.islice(turns, n_images))
     contents = [(setting.data_root / one.image_id).read_bytes() for one in chosen]
     labels = [[float(one.states["pneumonia"] is LabelState.POSITIVE)] for one in chosen]
-    return LoadedSplit(
-        batch_standard_pixels(tf.constant(contents), recipe.pixels).numpy(), np.array(labels, np.float32)
-    )
+    decode = tf.function(lambda strings: batch_standard_pixels(strings, recipe.pixels))
+    return LoadedSplit(decode(tf.constant(contents)).numpy(), np.array(labels, np.float32))
 
 
 def our_epochs(train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str) -> Callable[[], float]:

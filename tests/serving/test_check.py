@@ -11,37 +11,35 @@ pytestmark = [pytest.mark.tf, pytest.mark.serving]
 
 
 def test_a_good_version_passes_in_a_server_of_its_own(exported, small_model, contract, tmp_path):
-    from serving.check import check_in_server, in_process_probabilities
+    from serving.check import check_server, in_process_probabilities
+    from serving.server_process import model_server
 
-    parity = check_in_server(
-        exported, 3, contract, lambda images: in_process_probabilities(small_model, contract, images), tmp_path / "log"
-    )
-    assert parity.largest_difference < 1e-5
-    assert {"serving_default", "explain"} <= set(parity.signatures)
-    assert parity.n_images == 13
+    def own(images):
+        return in_process_probabilities(small_model, contract, images)
 
-
-def test_answers_of_another_model_are_refused(exported, small_model, contract, tmp_path):
-    from serving.check import check_in_server, in_process_probabilities
-
-    with pytest.raises(ReleaseRefused, match=r"found a difference of 0\.1"):
-        check_in_server(
-            exported,
-            3,
-            contract,
-            lambda images: in_process_probabilities(small_model, contract, images) + 0.1,
-            tmp_path / "log",
-        )
+    with model_server("cxr_binary", exported.parent, tmp_path / "log") as server:
+        parity = check_server(server, 3, contract, own)
+        assert parity.largest_difference < 1e-5
+        assert {"serving_default", "explain"} <= set(parity.signatures)
+        assert parity.n_images == 13
+        # The answers of another model are refused.
+        with pytest.raises(ReleaseRefused, match=r"found a difference of 0\.1"):
+            check_server(server, 3, contract, lambda images: own(images) + 0.1)
+    assert server.process.poll() is not None, "the server outlived its block"
 
 
 def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract):
-    from serving.check import check_in_server
+    from serving.check import check_server
+    from serving.server_process import model_server
 
     broken = tmp_path / "cxr_binary" / "4"
     broken.mkdir(parents=True)
     (broken / "saved_model.pb").write_bytes(b"junk")
-    with pytest.raises((ReleaseRefused, ServiceUnavailable), match="version 4|ended with code"):
-        check_in_server(broken, 4, contract, lambda images: np.zeros((len(images), 1)), tmp_path / "log")
+    with (
+        model_server("cxr_binary", broken.parent, tmp_path / "log") as server,
+        pytest.raises((ReleaseRefused, ServiceUnavailable), match="version 4|ended with code 255"),
+    ):
+        check_server(server, 4, contract, lambda images: np.zeros((len(images), 1)))
 
 
 def test_missing_and_mistyped_outputs_are_named():

@@ -57,9 +57,9 @@ def test_stressed_views_differ_from_the_images_and_repeat(make_split):
     [(0.91, 9.0, True), (0.9, 0.4, True), (0.9, 0.5, False), (0.89, 0.1, False)],
 )
 def test_of_equal_scores_the_lower_loss_is_better(score, loss, better):
-    from cxr_tasks.train.validation import ValidationScore
+    from cxr_tasks.train.validation import is_better
 
-    assert ValidationScore(loss=loss, auroc=score, auroc_stressed=None).better_than(0.9, 0.5) == better
+    assert is_better(score, loss, best_score=0.9, best_loss=0.5) == better
 
 
 def test_with_stress_the_score_is_the_mean_of_both():
