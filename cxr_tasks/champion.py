@@ -14,6 +14,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.gate import ChampionEvidence
 from cxr_tasks.registry import versions
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from cxr_tasks.evaluate.predict import StoredSplit
@@ -63,6 +64,7 @@ def _unscored(version: int, error: Exception) -> ChampionEvidence:
 
 
 def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, out: Path) -> None:
+    start_tensorflow()
     from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
 
     model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))

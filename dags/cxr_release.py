@@ -55,10 +55,11 @@ def cxr_release():
 
         from cxr_tasks.contracts.artifacts import ArtifactRef
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from serving.release import publish_version, server_address
+        from cxr_tasks.stack.settings import StackSettings
+        from serving.release import publish_version
 
         released = publish_version(
-            RegisteredModel.from_payload(champion), Path(exported), ArtifactRef(**parity), server_address()
+            RegisteredModel.from_payload(champion), Path(exported), ArtifactRef(**parity), StackSettings.load()
         ).to_payload()
         get_current_context()["outlet_events"][SERVED_BINARY].extra = {
             "model": released["model_name"],

@@ -62,11 +62,12 @@ REPORT_BINARY = Asset(uri="cxr://report/cxr_binary", name="report_cxr_binary", g
 
 def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
     """Start on ``asset``, and by the cron expression in environment variable ``cron_variable`` where there is one."""
-    # No DAG here has a start date: with one in the past, Airflow runs a cron schedule's last missed date at once.
     cron = os.environ.get(cron_variable, default_cron or "")
     if not cron:
         return [asset]
-    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(cron, timezone="UTC"), assets=[asset])
+    # No start date and no tolerance: or a stack started on a Monday noon would run Monday morning's date at once.
+    timetable = CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+    return AssetOrTimeSchedule(timetable=timetable, assets=[asset])
 
 
 def training_params() -> dict[str, Param]:

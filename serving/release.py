@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, write_json
-from cxr_tasks.contracts.errors import CxrError, ReleaseRefused
+from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.registry import tracking
 from cxr_tasks.registry import versions as registry
+from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.tensorflow_start import start_tensorflow
+from serving import rest_client
 from serving import versions as on_disk
 
 logger = logging.getLogger(__name__)
 
-AVAILABLE_LIMIT_S = 120.0
+#: The embedded server may still have to start, and TensorFlow's import alone takes long on busy cores.
+AVAILABLE_LIMIT_S = 240.0
+#: On a version in the registry: the model server has answered with it.
+SERVED_TAG = "release.served"
 
 
 def champion_of(model_name: str) -> RegisteredModel:
@@ -36,6 +40,7 @@ def champion_of(model_name: str) -> RegisteredModel:
 
 def export_version(champion: RegisteredModel, paths: RunPaths) -> Path:
     """The SavedModel of a registered version, in this run's folder; made once."""
+    start_tensorflow()
     from serving.export import export_saved_model
 
     work = paths.stage("release")
@@ -54,7 +59,8 @@ def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) ->
 
     work = paths.stage("release")
     with model_server(champion.model_name, exported.parent, work / "check_server.log") as server:
-        # Imported now: this process and the server load TensorFlow side by side.
+        # Now and not earlier: this process and the server load TensorFlow side by side.
+        start_tensorflow()
         from serving.check import check_server, in_process_probabilities
 
         loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
@@ -80,17 +86,18 @@ def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) ->
     return ArtifactRef.of(path)
 
 
-def publish_version(champion: RegisteredModel, exported: Path, parity: ArtifactRef, address: str) -> ReleasedModel:
-    """Publish a checked version and wait until the running model server at ``address`` answers with it.
+def publish_version(
+    champion: RegisteredModel, exported: Path, parity: ArtifactRef, settings: StackSettings
+) -> ReleasedModel:
+    """Publish a checked version and wait until the running model server answers with it.
 
-    Any failure after the rename takes the version away again, so that the server falls back to the one before.
+    Any failure before the server has answered takes the version away again, so that it falls back to the one before.
 
     Raises:
         ReleaseRefused: The server answers, but not with this version or not as promised.
         ServiceUnavailable: The server does not load it in time.
     """
     from cxr_tasks.stack.model_server import write_models_config
-    from serving.grpc_client import GrpcClient
 
     name, version = champion.model_name, champion.version
     newer = [one for one in on_disk.versions_on_disk(name) if one > version]
@@ -99,53 +106,51 @@ def publish_version(champion: RegisteredModel, exported: Path, parity: ArtifactR
             f"{name}: expected version {version} to be the newest on the model server, found {newer[-1]}; "
             "going back is a rollback"
         )
-    fresh = version not in on_disk.versions_on_disk(name)
+    # A release that was killed after its rename left a folder that nothing has answered for yet.
+    has_served = registry.version_tags(name, version).get(SERVED_TAG) == "true"
     folder = on_disk.version_folder(name, version)
     try:
-        if fresh:
+        if version not in on_disk.versions_on_disk(name):
             on_disk.publish(exported, name, version)
         write_models_config()
-        with GrpcClient.connected(address) as client:
-            seconds = client.wait_available(name, version, AVAILABLE_LIMIT_S)
-            smoke_test(client, name, version)
-    except CxrError:
-        if fresh:
+        seconds = rest_client.wait_available(settings, name, version, AVAILABLE_LIMIT_S)
+        smoke_test(settings, name, version)
+    except BaseException:
+        if not has_served:
             on_disk.withdraw(name, version)
             logger.exception("%s version %d was taken back; what served before still serves", name, version)
         raise
+    registry.set_version_tags(name, version, {SERVED_TAG: "true"})
     tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
     removed = on_disk.prune(name)
-    shutil.rmtree(exported.parent, ignore_errors=True)
     logger.info("%s version %d serves after %.1f s; removed from disk: %s", name, version, seconds, removed or "none")
     return ReleasedModel(
         model_name=name, version=version, mlflow_run_id=champion.mlflow_run_id, folder=str(folder), parity=parity
     )
 
 
-def smoke_test(client, model_name: str, version: int) -> None:
-    """One request to the running server, without naming a version: the new one must answer."""
+def smoke_test(settings: StackSettings, model_name: str, version: int) -> None:
+    """Requests to the running server that name no version: the new one must answer, and the gRPC port be open."""
     import grpc
 
     from serving.golden import golden_images
 
-    image = next(iter(golden_images().values()))
-    try:
-        answered, outputs = client.predict(model_name, [image])
-    except grpc.RpcError as error:
-        raise ReleaseRefused(
-            f"{model_name} version {version}: expected an answer, found {error.code().name} {error.details()}"
-        ) from error
-    if answered != version:
-        raise ReleaseRefused(f"{model_name}: expected version {version} to answer, found {answered}")
-    probability = outputs["probabilities"]
-    if not ((probability >= 0) & (probability <= 1)).all():
-        raise ReleaseRefused(
-            f"{model_name} version {version}: expected probabilities in [0, 1], found {probability.tolist()}"
-        )
-
-
-def server_address() -> str:
-    """gRPC address of the running model server: ``$CXR_SERVING_ADDRESS``, else as the stack has it."""
-    from cxr_tasks.stack.settings import StackSettings
-
-    return os.environ.get("CXR_SERVING_ADDRESS") or StackSettings.load().grpc_address
+    newest = rest_client.served_versions(settings, model_name)
+    if newest[:1] != [version]:
+        raise ReleaseRefused(f"{model_name}: expected version {version} to answer, found {newest or 'none'}")
+    for kind, image in golden_images().items():
+        try:
+            answer = rest_client.predict(settings, model_name, image)
+        except rest_client.RequestRefused as error:
+            raise ReleaseRefused(
+                f"{model_name} version {version}: expected an answer to {kind}, found {error}"
+            ) from error
+        if not all(0 <= one <= 1 for one in answer.probabilities):
+            raise ReleaseRefused(
+                f"{model_name} version {version}: expected probabilities in [0, 1], found {answer.probabilities}"
+            )
+    with grpc.insecure_channel(settings.grpc_address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=10)
+        except grpc.FutureTimeoutError:
+            raise ReleaseRefused(f"expected gRPC at {settings.grpc_address}, found no answer") from None

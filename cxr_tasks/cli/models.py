@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxr_tasks.cli.rest_client import served_versions
 from cxr_tasks.registry.versions import model_versions
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from serving.rest_client import served_versions
 
 
 def models_command(options: argparse.Namespace) -> int:

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.follow import Progress
-from cxr_tasks.cli.rest_client import served_versions
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, RegisteredModel, Report
 from cxr_tasks.stack.settings import StackSettings
+from serving.rest_client import served_versions
 
 
 def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:

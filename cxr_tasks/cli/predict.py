@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxr_tasks.cli.rest_client import RequestRefused, predict
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.stack.settings import StackSettings
+from serving.rest_client import RequestRefused, predict
 
 #: Larger files are not sent: the server's own limit for one message.
 MAX_FILE_BYTES = 40 * 1024 * 1024

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, Traine
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Rec
 def _measure(
     trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, folder: Path
 ) -> tuple[Path, dict[str, Any]]:
+    start_tensorflow()
     import pandas as pd
 
     from cxr_tasks.evaluate.assess import SPLITS, assess

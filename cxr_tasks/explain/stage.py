@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +83,7 @@ def explain_model(
     Raises:
         DataDefect: Model, predictions or dataset are not what they were, or do not fit each other.
     """
+    start_tensorflow()
     from cxr_tasks.evaluate.predict import load_model, stored_split
     from cxr_tasks.evaluate.table import read_predictions
 

@@ -6,7 +6,6 @@ import csv
 import datetime
 import importlib.metadata
 import logging
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
 
 def _fill(folder: Path, index: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
     """Write everything but the provenance; returns what could not be decoded."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     import numpy as np
 
     from cxr_tasks.prepare.decode import decode_files

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.paths import home
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -163,6 +164,7 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
     The file goes into MLflow in Keras's own format, with fixed requirements: MLflow would otherwise import
     the model in a process of its own to guess them.
     """
+    start_tensorflow()
     import importlib.metadata
 
     import keras

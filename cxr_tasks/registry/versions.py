@@ -71,6 +71,11 @@ def set_version_tags(model_name: str, version: int, tags: dict[str, Any]) -> Non
             client.set_model_version_tag(model_name, str(version), key, str(value))
 
 
+def version_tags(model_name: str, version: int) -> dict[str, str]:
+    with tracking.outside_failures("MLflow"):
+        return dict(tracking.client().get_model_version(model_name, str(version)).tags)
+
+
 def version_with_alias(model_name: str, alias: str) -> ModelVersion | None:
     """The version that bears ``alias``, or None where the model or the alias is not there."""
     from mlflow.exceptions import MlflowException

@@ -16,6 +16,7 @@ from pathlib import Path
 from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.stack.settings import HOST, StackSettings
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 #: Models the platform serves; the order is that of models.config.
 SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
@@ -92,6 +93,7 @@ def main() -> None:
         print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)
         if is_embedded:
             # Loaded while there is nothing else to do, so that the first release need not wait for it.
+            start_tensorflow()
             importlib.import_module("serving.server.server")
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)

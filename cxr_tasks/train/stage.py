@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.registry.tracking import RunLog, client, experiment_id, open_run
+from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from cxr_tasks.train.fit import Progress
@@ -93,7 +93,7 @@ def _known_run(folder: Path, experiment: str, training: str) -> str | None:
 
 
 def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog) -> TrainedModel:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     import keras
     import tensorflow as tf
 

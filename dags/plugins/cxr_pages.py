@@ -73,7 +73,7 @@ class ChestXrayPages(AirflowPlugin):
             "name": "X-ray reports",
             "href": f"{PAGES_PREFIX}/reports",
             "destination": "nav",
-            "category": "browse",
+            "nav_top_level": True,
             "url_route": "cxr-reports",
         }
     ]

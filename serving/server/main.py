@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.tensorflow_start import start_tensorflow
 from serving.server.flags import ServerOptions, parse_flags, usage
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _serve(options: ServerOptions) -> int:
     signalled: queue.SimpleQueue[int] = queue.SimpleQueue()
     # Importing TensorFlow takes seconds; until it is done a signal simply ends the process.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    start_tensorflow()
     from serving.server.server import ModelServer
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -127,6 +127,45 @@ def _kill_in_epoch(epoch: int, order: Path, root: Path, epoch_file: Path) -> Non
     worker.wait(timeout=30)
 
 
+def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(
+    cxr_home, prepare_tiny, tiny_recipe, tmp_path, monkeypatch
+):
+    from cxr_tasks.contracts.errors import ServiceUnavailable
+    from cxr_tasks.registry.tracking import RunLog, client
+    from cxr_tasks.train.stage import train_candidate
+
+    tell = RunLog.metrics
+
+    def fail_once(self, values, *, step=0):
+        if step == 2:
+            monkeypatch.setattr(RunLog, "metrics", tell)
+            raise ServiceUnavailable("MLflow went away")
+        tell(self, values, step=step)
+
+    prepared, paths = prepare_tiny(tiny_recipe), RunPaths(tmp_path / "run")
+    monkeypatch.setattr(RunLog, "metrics", fail_once)
+    with pytest.raises(ServiceUnavailable):
+        train_candidate(prepared, tiny_recipe, paths, run_name="x")
+    assert [run.info.status for run in runs_of(tiny_recipe)] == ["FAILED"]
+    trained = train_candidate(prepared, tiny_recipe, paths, run_name="x")
+    points = client().get_metric_history(trained.mlflow_run_id, "loss")
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    assert [run.info.status for run in runs_of(tiny_recipe)] == ["FINISHED"]
+
+
+def test_the_line_of_an_epoch_says_where_training_stands():
+    from cxr_tasks.train.fit import Progress
+    from cxr_tasks.train.stage import epoch_line
+
+    record = {"epoch": 2, "loss": 0.5, "val_loss": 0.4, "val_auroc": 0.95, "images_per_second": 118.2, "seconds": 10.0}
+    progress = Progress(history=[{**record, "epoch": 1, "seconds": 30.0}, record], best_epoch=2, seconds=40.0)
+    assert epoch_line(progress, 4) == (
+        "epoch 2/4  loss 0.5000  val_loss 0.4000  val_auroc 0.9500 (best)  118 img/s  about 40 s left"
+    )
+    progress.best_epoch = 1
+    assert "(best: epoch 1)" in epoch_line(progress, 4)
+
+
 def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
     from cxr_tasks.train.stage import train_candidate
 

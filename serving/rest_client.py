@@ -6,12 +6,13 @@ The stubs of the gRPC API import TensorFlow, which takes longer than the questio
 from __future__ import annotations
 
 import base64
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
-from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
+from cxr_tasks.contracts.errors import CxrError, ReleaseRefused, ServiceUnavailable
 from cxr_tasks.stack.settings import StackSettings
 
 TIMEOUT_S = 60
@@ -55,6 +56,35 @@ def served_versions(settings: StackSettings, model: str) -> list[int]:
         return []
     found = [int(one["version"]) for one in answer["model_version_status"] if one["state"] == "AVAILABLE"]
     return sorted(found, reverse=True)
+
+
+def wait_available(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
+    """Seconds until ``version`` was AVAILABLE on the running server.
+
+    Raises:
+        ServiceUnavailable: It was not within ``limit_s``; the last state and the server's reason are named.
+        ReleaseRefused: The server has tried it and given it up.
+    """
+    start = time.monotonic()
+    found = "no answer"
+    while time.monotonic() - start < limit_s:
+        try:
+            states = _call(settings, "GET", f"/v1/models/{model}")["model_version_status"]
+        except (RequestRefused, ServiceUnavailable) as error:
+            found = str(error)
+        else:
+            mine = next((one for one in states if int(one["version"]) == version), None)
+            reason = mine["status"].get("error_message", "") if mine else ""
+            found = f"{mine['state']} {reason}".strip() if mine else "no such version"
+            if mine and mine["state"] == "AVAILABLE":
+                return time.monotonic() - start
+            if mine and mine["state"] == "END" and reason:
+                raise ReleaseRefused(f"{model} version {version}: the model server cannot load it: {reason}")
+        time.sleep(0.2)
+    raise ServiceUnavailable(
+        f"model server at {settings.rest_url}: expected {model} version {version} to be AVAILABLE within "
+        f"{limit_s:.0f} s, found {found}"
+    )
 
 
 def _call(settings: StackSettings, method: str, path: str, body: Any = None) -> Any:
