@@ -19,7 +19,7 @@ def print_rows(console: Console, rows: Sequence[Row], failures: Mapping[str, str
         box=None, pad_edge=False, padding=(0, 1, 0, 0), title="ours against a plain alternative", title_justify="left"
     )
     table.add_column("benchmark", no_wrap=True)
-    for name in ("ours", "baseline", "ratio", "lowest - highest", "goal"):
+    for name in ("ours", "baseline", "ratio", "range", "goal"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("met")
     for row in rows:
@@ -28,13 +28,15 @@ def print_rows(console: Console, rows: Sequence[Row], failures: Mapping[str, str
             _amount(row.ours, row.unit),
             _amount(row.baseline, row.unit),
             Text(f"{row.ratio:.2f}", "bold"),
-            f"{row.ratio_lowest:.2f} - {row.ratio_highest:.2f}",
+            f"{row.ratio_lowest:.2f}-{row.ratio_highest:.2f}",
             "-" if row.goal is None else f"{row.goal:.2f}",
             _MET[row.is_met],
         )
     console.print()
     console.print(table)
-    console.print("\nratio: how many times as fast as the baseline; median of pairs measured in turns\n", style="dim")
+    console.print(
+        "\nratio: how many times as fast as the baseline; median, and range, of pairs measured in turns\n", style="dim"
+    )
     for row in rows:
         console.print(f"{row.name}: {row.ours_is}; baseline: {row.baseline_is}", style="dim", soft_wrap=True)
     for name, failure in failures.items():
