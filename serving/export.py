@@ -30,7 +30,6 @@ def export_saved_model(model: keras.Model, contract: ServingContract, folder: Pa
             f"{contract.model_name}: expected one output for each of {len(contract.findings)} findings "
             f"({', '.join(contract.findings)}), found {n_outputs}"
         )
-    model = in_float32(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", signature.serving_default(model, contract), signature.input_signature())
@@ -41,24 +40,6 @@ def export_saved_model(model: keras.Model, contract: ServingContract, folder: Pa
     contract.write(extra)
     write_warmup(folder / WARMUP_FILE, contract.model_name)
     return folder
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """The same weights under the float32 policy: a model trained in bfloat16 is served in full precision."""
-    config = model.get_config()
-    if "bfloat16" not in str(config):
-        return model
-    clone = model.__class__.from_config(_without_bfloat16(config))
-    clone.set_weights(model.get_weights())
-    return clone
-
-
-def _without_bfloat16(value):
-    if isinstance(value, dict):
-        return {key: _without_bfloat16(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_without_bfloat16(one) for one in value)
-    return {"mixed_bfloat16": "float32", "bfloat16": "float32"}.get(value, value) if isinstance(value, str) else value
 
 
 def write_warmup(path: Path, model_name: str) -> None:

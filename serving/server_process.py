@@ -45,7 +45,9 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def model_server(model_name: str, base_path: Path, log: Path) -> Iterator[RunningServer]:
+def model_server(
+    model_name: str, base_path: Path, log: Path, *, rest_port: int | None = None
+) -> Iterator[RunningServer]:
     """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
     port = free_port()
     command = [
@@ -55,6 +57,8 @@ def model_server(model_name: str, base_path: Path, log: Path) -> Iterator[Runnin
         f"--model_base_path={base_path.absolute()}",
         "--max_num_load_retries=0",
     ]
+    if rest_port is not None:
+        command.append(f"--rest_api_port={rest_port}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=PROJECT_ROOT)  # noqa: S603

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import (
-    ArtifactRef,
     published_folder,
-    read_json,
     replaced_file,
     sha256_file,
     write_json,
@@ -26,6 +24,7 @@ from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
             _write_provenance(aside, validated, recipe, fingerprint, left_out)
         seconds = time.monotonic() - started
         log.info("prepared %d images in %.1f s (%.0f img/s)", len(index), seconds, len(index) / seconds)
-    prepared = _handoff(folder, recipe, fingerprint)
+    prepared = dataset_of(recipe.dataset.name, fingerprint)
     write_json(folder.parent / "latest.json", prepared.to_payload())
     write_json(paths.stage("prepare") / "prepared.json", prepared.to_payload())
     return prepared
@@ -170,27 +169,4 @@ def _write_provenance(
                 **{name: importlib.metadata.version(name) for name in ("tensorflow", "tensorflow-datasets", "numpy")},
             },
         },
-    )
-
-
-def _handoff(folder: Path, recipe: Recipe, fingerprint: str) -> PreparedDataset:
-    """The handoff of the dataset in ``folder``, checked against what its provenance says."""
-    provenance, statistics = (read_json(folder / name) for name in ("provenance.json", "statistics.json"))
-    index = ArtifactRef(uri=str(folder / "index.parquet"), sha256=str(provenance["index_sha256"]))
-    index.verified_path()
-    if provenance["fingerprint"] != fingerprint:
-        raise DataDefect(
-            f"{folder}: expected the dataset of fingerprint {fingerprint[:16]}..., found that of "
-            f"{str(provenance['fingerprint'])[:16]}...; remove the folder to prepare it again"
-        )
-    return PreparedDataset(
-        dataset=recipe.dataset.name,
-        folder=str(folder),
-        fingerprint=fingerprint,
-        index=index,
-        vocabulary=recipe.dataset.vocabulary,
-        size_px=recipe.pixels.size_px,
-        n_train=statistics["train"]["n_images"],
-        n_validation=statistics["validation"]["n_images"],
-        n_test=statistics["test"]["n_images"],
     )

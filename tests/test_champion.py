@@ -1,0 +1,87 @@
+"""The champion is scored on the candidate's rows with its own pixels, or the gate hears why not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
+from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe, load_recipe
+from cxr_tasks.contracts.specs import PixelSpec
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def prepared(cxr_home):
+    """A small synthetic dataset prepared at 32 px, with its recipe."""
+    from cxr_tasks.ingest.stage import ingest_source
+    from cxr_tasks.prepare.stage import prepare_dataset
+
+    mapping = load_recipe("synthetic_binary").to_dict()
+    mapping["dataset"]["options"] = {"n_images": 90, "seed": 5, "size_px": 128}
+    mapping["pixels"] = {"size_px": 32, "fit": "stretch"}
+    recipe = Recipe.from_dict(mapping)
+    paths = RunPaths(cxr_home / "runs" / "made")
+    ingested = ingest_source(recipe, None, paths)
+    facts = paths.stage("validate") / "validation.json"
+    write_json(facts, {})
+    validated = ValidatedStudies(
+        dataset=ingested.dataset,
+        root=ingested.root,
+        manifest=ingested.manifest,
+        validation=ArtifactRef.of(facts),
+        data_docs="",
+        n_expectations=0,
+        n_warnings=0,
+    )
+    return prepare_dataset(validated, recipe, paths), recipe, paths
+
+
+def champion_of(size_px, folder):
+    import keras
+
+    image = keras.Input((size_px, size_px, 1))
+    features = keras.layers.Conv2D(2, 3, name="features")(image)
+    logits = keras.layers.Dense(1, name="head")(keras.layers.GlobalAveragePooling2D()(features))
+    model = keras.Model(image, logits)
+    path = folder / f"champion_{size_px}.keras"
+    model.save(path)
+    return model, path
+
+
+def test_a_champion_of_other_pixels_sees_the_original_files(prepared, tmp_path):
+    from cxr_tasks.champion import evidence_of
+    from cxr_tasks.prepare.decode import decode_files
+
+    dataset, recipe, paths = prepared
+    spec = PixelSpec(size_px=48, fit="crop")
+    model, path = champion_of(48, tmp_path)
+    evidence = evidence_of(7, path, spec, dataset, recipe, paths)
+    assert evidence.reason == ""
+    table = pd.read_parquet(evidence.predictions)
+    index = pd.read_parquet(dataset.index.uri)
+    test = index[index["split"] == "test"]
+    assert table["image_id"].tolist() == test["image_id"].tolist()
+    pixels = np.empty((len(test), 48, 48, 1), np.uint8)
+    root = Path(read_json(Path(dataset.folder) / "provenance.json")["root"])
+    assert decode_files(root, test, spec, into=pixels) == []
+    expected = model(pixels.astype(np.float32) / 255, training=False).numpy()[:, 0]
+    np.testing.assert_allclose(table["logit_pneumonia"], expected, atol=1e-4)
+
+
+def test_a_champion_whose_originals_are_gone_is_a_reason(prepared, tmp_path):
+    from cxr_tasks.champion import evidence_of
+
+    dataset, recipe, paths = prepared
+    _, path = champion_of(48, tmp_path)
+    shutil.rmtree(read_json(Path(dataset.folder) / "provenance.json")["root"])
+    evidence = evidence_of(7, path, PixelSpec(size_px=48), dataset, recipe, paths)
+    assert evidence.predictions is None
+    assert "expected the image that ingest found there, found none" in evidence.reason
