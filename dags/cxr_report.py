@@ -1,7 +1,7 @@
 """Write the Grad-CAM and evaluation report of a champion.
 
 Started by `served_cxr_binary` after each release, every Monday at 06:00 UTC (`CXR_REPORT_CRON` moves it), or by hand.
-The page is an artifact of the model's MLflow run, stands under X-ray reports in this UI, and is one click away on the
+The page is an artifact of the model's MLflow run, stands under Reports in this UI, and is one click away on the
 **report** task.
 """
 

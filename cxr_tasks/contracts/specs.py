@@ -13,7 +13,8 @@ class DatasetSpec:
     """Which images, read by which source."""
 
     name: str
-    source: Literal["kermany", "synthetic"]
+    source: str
+    """A module of ``cxr_tasks.sources``."""
     vocabulary: str
     root_env: str | None = None
     """Environment variable with the data folder, used when no folder is given at the start of a run."""

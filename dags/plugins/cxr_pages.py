@@ -70,7 +70,7 @@ class ChestXrayPages(AirflowPlugin):
     fastapi_apps = [{"app": app, "url_prefix": PAGES_PREFIX, "name": "chest x-ray pages"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {
-            "name": "X-ray reports",
+            "name": "Reports",
             "href": f"{PAGES_PREFIX}/reports",
             "destination": "nav",
             "nav_top_level": True,

@@ -89,7 +89,7 @@ def test_the_report_is_one_click_from_its_task(page, stack, api, released):
 
 
 def test_reports_are_in_the_menu(page, stack, released):
-    page.get_by_role("link", name="X-ray reports").first.click()
+    page.get_by_role("link", name="Reports", exact=True).first.click()
     page.frame_locator("iframe").get_by_role("link", name="cxr_binary").first.wait_for()
 
 
