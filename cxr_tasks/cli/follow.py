@@ -21,7 +21,7 @@ CHAIN: dict[str, tuple[str, ...]] = {
 
 POLL_S = 1.0
 #: How long the scheduler may take to start the next DAG after an Asset event.
-NEXT_RUN_LIMIT_S = 120.0
+NEXT_RUN_LIMIT_S = 240.0
 TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 

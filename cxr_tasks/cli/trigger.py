@@ -19,7 +19,7 @@ from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
 
 #: How long a stack that has just started may take to parse its DAG files.
-DAGS_LIMIT_S = 120.0
+DAGS_LIMIT_S = 240.0
 
 
 def trigger_command(options: argparse.Namespace) -> int:

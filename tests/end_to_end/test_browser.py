@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.stack, pytest.mark.browser]
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
 
 #: Switches that keep Chromium from calling anyone but the pages under test.
 SWITCHES = [

@@ -11,7 +11,7 @@ import pytest
 
 from cxr_tasks.cli.follow import TERMINAL
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
 
 LIMIT_S = 600
 
