@@ -1,0 +1,33 @@
+"""Data Docs that load nothing from elsewhere: they list images of patients, and hospitals are often offline."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import write_text
+
+#: Great Expectations' pages take looks and scripts from public servers, and ask for a newsletter subscription. Their own
+#: scripts go too: they need the libraries from there.
+_REMOTE = re.compile(
+    r"<script\b.*?</script>|<(?:link|img)\b[^>]*\b(?:href|src)=\"https?://[^>]*>|"
+    r"<footer\b.*?</footer>|<a\b[^>]*\bhref=\"https?://[^\"]*newsletter[^>]*>.*?</a>",
+    re.DOTALL,
+)
+
+_STYLE = """<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }
+table { border-collapse: collapse; margin: .5rem 0 1.25rem; }
+td, th { border-bottom: 1px solid #d8dee4; padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top; }
+a { color: #1f5f99; }
+ul.nav, .navbar-nav { columns: 3; padding-left: 1.2rem; }
+h1, h2, h3, h4, h5 { margin: 1.5rem 0 .5rem; font-size: 1.05rem; }
+.badge { border: 1px solid #8c959f; border-radius: 4px; padding: 0 .4rem; }
+</style>"""
+
+
+def make_self_contained(folder: Path) -> None:
+    """Take everything remote out of the pages below ``folder`` and give them a small stylesheet of their own."""
+    for page in folder.rglob("*.html"):
+        text = _REMOTE.sub("", page.read_text(encoding="utf-8"))
+        write_text(page, text.replace("</head>", f"{_STYLE}</head>", 1))
