@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
 
-#: Great Expectations' pages take looks and scripts from public servers, and ask for a newsletter subscription. Their own
-#: scripts go too: they need the libraries from there.
+#: Great Expectations' pages take looks and scripts from public servers, and ask for a newsletter subscription.
+#: Their own scripts go too: they need the libraries from there.
 _REMOTE = re.compile(
     r"<script\b.*?</script>|<(?:link|img)\b[^>]*\b(?:href|src)=\"https?://[^>]*>|"
     r"<footer\b.*?</footer>|<a\b[^>]*\bhref=\"https?://[^\"]*newsletter[^>]*>.*?</a>",
