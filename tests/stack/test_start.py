@@ -100,7 +100,12 @@ def test_second_start_waits_for_the_first(settings: StackSettings):
 @pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_start_leaves_nothing(settings: StackSettings, request_to_end: signal.Signals):
     """Interrupted as soon as supervisord runs and the first programs have been asked to start."""
-    starting = subprocess.Popen([sys.executable, "-m", "cxr_tasks.stack", "up"], cwd=PROJECT_ROOT)
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "cxr_tasks.stack", "up"],
+        cwd=PROJECT_ROOT,
+        # A test run in the background of a shell has SIGINT ignored, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 60
         while len(leftovers(settings.home)) < 2:
