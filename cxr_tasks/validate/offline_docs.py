@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from cxr_tasks.contracts.artifacts import write_text
 
@@ -27,7 +29,20 @@ h1, h2, h3, h4, h5 { margin: 1.5rem 0 .5rem; font-size: 1.05rem; }
 
 
 def make_self_contained(folder: Path) -> None:
-    """Take everything remote out of the pages below ``folder`` and give them a small stylesheet of their own."""
-    for page in folder.rglob("*.html"):
-        text = _REMOTE.sub("", page.read_text(encoding="utf-8"))
-        write_text(page, text.replace("</head>", f"{_STYLE}</head>", 1))
+    """Take everything remote out of the pages below ``folder``, style them, and list them on ``index.html``.
+
+    The original index draws its list by a script.
+    """
+    pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
+    for name in pages:
+        text = _REMOTE.sub("", (folder / name).read_text(encoding="utf-8")).replace("</head>", f"{_STYLE}</head>", 1)
+        if name == "index.html":
+            text = text.replace("</body>", f"{_links([one for one in pages if one != name])}</body>", 1)
+        write_text(folder / name, text)
+
+
+def _links(pages: list[str]) -> str:
+    """Results first, then the suites they were held against."""
+    ordered = sorted(pages, key=lambda one: (not one.startswith("validations/"), one))
+    rows = "".join(f'<li><a href="{quote(one)}">{escape(one.removesuffix(".html"))}</a></li>' for one in ordered)
+    return f"<h1>Data Docs</h1><ul>{rows}</ul>"

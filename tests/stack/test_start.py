@@ -104,7 +104,7 @@ def test_interrupted_start_leaves_nothing(settings: StackSettings, request_to_en
         [sys.executable, "-m", "cxr_tasks.stack", "up"],
         cwd=PROJECT_ROOT,
         # A test run in the background of a shell has SIGINT ignored, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads here
     )
     try:
         deadline = time.monotonic() + 60

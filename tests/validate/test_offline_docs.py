@@ -21,3 +21,12 @@ def test_remote_parts_go_and_the_rest_stays(tmp_path):
     assert "<script" not in text, "the page's own scripts need the libraries that were taken out"
     assert "static/styles/own.css" in text
     assert text.count("<style>") == 1
+
+
+def test_the_index_lists_every_page_without_a_script(tmp_path):
+    for name in ("index.html", "expectations/manifest.html", "validations/manifest/run 1.html"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(PAGE)
+    make_self_contained(tmp_path)
+    index = (tmp_path / "index.html").read_text()
+    assert index.index('href="validations/manifest/run%201.html"') < index.index('href="expectations/manifest.html"')
