@@ -106,11 +106,12 @@ def publish_version(
             f"{name}: expected version {version} to be the newest on the model server, found {newer[-1]}; "
             "going back is a rollback"
         )
-    # A release that was killed after its rename left a folder that nothing has answered for yet.
-    has_served = registry.version_tags(name, version).get(SERVED_TAG) == "true"
     folder = on_disk.version_folder(name, version)
+    is_new = version not in on_disk.versions_on_disk(name)
+    # A release that was killed after its rename left a folder that nothing has answered for yet.
+    has_served = not is_new and registry.version_tags(name, version).get(SERVED_TAG) == "true"
     try:
-        if version not in on_disk.versions_on_disk(name):
+        if is_new:
             on_disk.publish(exported, name, version)
         write_models_config()
         seconds = rest_client.wait_available(settings, name, version, AVAILABLE_LIMIT_S)

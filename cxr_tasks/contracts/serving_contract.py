@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError
@@ -62,7 +61,3 @@ class ServingContract:
     @classmethod
     def read(cls, path: Path) -> ServingContract:
         return build(cls, read_json(path), path.name)
-
-    @classmethod
-    def from_mapping(cls, mapping: dict[str, Any]) -> ServingContract:
-        return build(cls, mapping, "serving contract")

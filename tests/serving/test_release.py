@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import time
 
 import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.stack.settings import StackSettings
 from serving import rest_client
@@ -107,3 +108,22 @@ def test_a_bad_image_is_refused_in_one_line(running):
     assert "\n" not in str(caught.value)
     with pytest.raises(rest_client.RequestRefused, match="404"):
         rest_client.predict(running, "nope", b"")
+
+
+def test_a_version_that_served_once_is_taken_back_too_when_it_comes_back_broken(
+    running, registered, exported, parity, tmp_path
+):
+    """Its tag says that it has served; the folder published now has not."""
+    from serving.release import publish_version
+    from serving.versions import withdraw
+
+    withdraw("cxr_binary", 3)
+    end = time.monotonic() + 30
+    while rest_client.served_versions(running, "cxr_binary") != [1]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    broken = shutil.copytree(exported, tmp_path / "3")
+    (broken / "saved_model.pb").write_bytes(b"junk")
+    with pytest.raises((ReleaseRefused, ServiceUnavailable)):
+        publish_version(registered[2], broken, parity, running)
+    assert versions_on_disk("cxr_binary") == [1]
