@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.registry import tracking
 from cxr_tasks.stack.processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME
 from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings, client_environment
@@ -129,9 +130,8 @@ def test_up_work_crash_down(running: StackSettings, monkeypatch: pytest.MonkeyPa
     assert returned["home"] == str(running.home)
     for name, value in client_environment().items():
         monkeypatch.setenv(name, value)
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
+    # Not a bare MlflowClient(): that one follows the address an earlier test may have left in MLflow's module.
+    client = tracking.client()
     assert client.get_run(returned["run"]).data.metrics == {"auroc": 0.75}
     assert Path(client.download_artifacts(returned["run"], "note.txt")).read_text() == "served"
     assert any((running.mlflow_home / "artifacts").rglob("note.txt"))
