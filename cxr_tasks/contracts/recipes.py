@@ -13,7 +13,7 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, GateSpec, PixelSpec, SplitSpec, TrainSpec
+from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, GateSpec, PixelSpec, SearchSpec, SplitSpec, TrainSpec
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -31,6 +31,10 @@ class Recipe:
     train: TrainSpec
     evaluate: EvaluateSpec = field(default_factory=EvaluateSpec)
     gate: GateSpec = field(default_factory=GateSpec)
+    candidates: tuple[dict[str, Any], ...] = ()
+    """Each a mapping of dotted settings (``train.learning_rate``) that differ from the recipe; empty: one candidate."""
+    search: SearchSpec | None = None
+    """Proposes candidates instead of a list."""
 
     @property
     def findings(self) -> tuple[str, ...]:

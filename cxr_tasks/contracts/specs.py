@@ -99,11 +99,117 @@ class AugmentSpec:
             _in_range(name, getattr(self, name), 0, 3)
 
 
+Policy = Literal["zeros", "ones", "ignore", "multi_class", "self_trained", "smoothed_ones", "smoothed_zeros"]
+#: What CheXpert's authors chose per finding on validation (Irvin et al., AAAI 2019, table 3); they compared no others.
+CHEXPERT_POLICIES: dict[str, Policy] = {
+    "atelectasis": "ones",
+    "cardiomegaly": "multi_class",
+    "consolidation": "self_trained",
+    "edema": "ones",
+    "pleural_effusion": "multi_class",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSpec:
+    """What training makes of labels that are neither positive nor negative."""
+
+    uncertain: Policy = "ignore"
+    """For findings that ``uncertain_by_finding`` does not name."""
+    uncertain_by_finding: dict[str, Policy] = field(default_factory=lambda: dict(CHEXPERT_POLICIES))
+    """``zeros``, ``ones``: taken as such. ``ignore``: masked in the loss. ``multi_class``: a class of its own beside
+    positive and negative while training, p1 / (p0 + p1) at the output. ``self_trained``: the probability of
+    ``first_model``; without one as ``ignore``, which is how that first model is trained. ``smoothed_ones``,
+    ``smoothed_zeros``: a soft label drawn uniformly from [0.55, 0.85] or [0, 0.3]."""
+    unmentioned: Literal["zeros", "ignore"] = "zeros"
+    """Reports name what is there: not mentioned is taken as absent unless a recipe says otherwise."""
+    first_model: str | None = None
+    """``models:/NAME/VERSION`` in the registry, or a ``.keras`` file, whose probabilities ``self_trained`` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """The loss on logits; unknown labels are masked in all of them."""
+
+    kind: Literal["weighted_bce", "focal", "asymmetric", "auc_margin"] = "weighted_bce"
+    gamma: float = 2.0
+    """``focal``: exponent of the modulating factor (Lin et al., ICCV 2017)."""
+    gamma_positive: float = 0.0
+    gamma_negative: float = 4.0
+    clip: float = 0.05
+    """``asymmetric``: exponents, and the probability below which a negative weighs 0 (Ridnik et al., ICCV 2021)."""
+    margin: float = 1.0
+    """``auc_margin``: AUCM version 2 (Yuan et al., ICCV 2021), trained with its own optimiser."""
+    epoch_decay: float = 2e-3
+    """``auc_margin``: pull towards the average of the weights so far."""
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "gamma_positive", "gamma_negative"):
+            _in_range(name, getattr(self, name), 0, 10)
+        _in_range("clip", self.clip, 0, 0.5)
+        _in_range("margin", self.margin, 0.1, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSpec:
+    """One stretch of training: what of the network learns, for how long, how fast."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    """Peak of this phase's cosine schedule."""
+    unfrozen_blocks: int = 5
+    """Blocks of the backbone, counted from the top, that learn beside the head: 0 the head alone, 5 all of it."""
+    lower_rate: float = 1.0
+    """Factor on the learning rate per block further down."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """``frozen``: normalisation statistics of the backbone stay as they are, also in unfrozen blocks."""
+    warmup_epochs: float = 0.0
+    cache_features: Literal["auto", "never"] = "auto"
+    """``auto``: features of a frozen backbone without augmentation are computed once, the head is trained on them."""
+    augment: bool = True
+    early_stopping_patience: int | None = None
+    """Ends the phase, not the training; None: the phase runs to its end."""
+
+    def __post_init__(self) -> None:
+        _in_range("epochs", self.epochs, 1, 10_000)
+        _in_range("learning_rate", self.learning_rate, 1e-8, 10)
+        _in_range("unfrozen_blocks", self.unfrozen_blocks, 0, 5)
+        _in_range("lower_rate", self.lower_rate, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpec:
+    """A space of settings in which a search proposes candidates."""
+
+    n_candidates: int
+    space: dict[str, Any]
+    """Dotted name of a setting (``train.learning_rate``) -> a list of choices, or {low, high, log}."""
+    stop_early: bool = True
+    """End candidates whose validation score falls behind the others' at the same epoch."""
+    seed: int = 20261123
+
+    def __post_init__(self) -> None:
+        _in_range("n_candidates", self.n_candidates, 2, 1000)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
     """How one candidate is trained."""
 
-    network: Literal["residual_cnn"]
+    network: Literal["residual_cnn", "densenet121"]
+    starting_weights: str = "none"
+    """``none``, ``imagenet``, ``models:/NAME/VERSION`` in the registry, or a Keras weights file."""
+    phases: tuple[PhaseSpec, ...] = ()
+    """Empty: one phase of ``epochs`` in which all of the network learns."""
+    labels: LabelSpec = field(default_factory=LabelSpec)
+    loss: LossSpec = field(default_factory=LossSpec)
+    sampling: Literal["shuffled", "class_aware"] = "shuffled"
+    """``class_aware``: images of rare findings come more often (square root of the inverse frequency)."""
+    accumulate_steps: int = 1
+    """Batches whose gradients are summed for one update of the weights."""
+    test_time_flip: bool = False
+    """The model's answer is the mean of the image's and its mirror image's logits."""
     network_options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 30
     batch_size: int = 32
@@ -135,6 +241,7 @@ class TrainSpec:
         _in_range("epochs", self.epochs, 1, 10_000)
         _in_range("batch_size", self.batch_size, 1, 4096)
         _in_range("learning_rate", self.learning_rate, 1e-8, 10)
+        _in_range("accumulate_steps", self.accumulate_steps, 1, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
