@@ -82,14 +82,15 @@ def _auroc_problem(evidence: Evidence, finding: str) -> str:
 
 
 def _mean_problem(evidence: Evidence) -> str:
-    """The stated means, less those without a number (``floor_rule`` refuses them), against the findings' AUROCs."""
+    """The stated mean AUROCs, less those without a number (``floor_rule`` refuses them), against the findings'."""
     each = [
         one["value"]
         for finding in evidence.findings
         for one in evidence.metrics["by_finding"][finding]["metrics"]["test"]
         if one["name"] == "auroc" and one["value"] is not None
     ]
-    stated = [one["value"] for one in evidence.metrics["mean"]["test"] if is_number(one["value"])]
+    means = [one for one in evidence.metrics["mean"]["test"] if one["name"] in ("auroc", "auroc_patient_bootstrap")]
+    stated = [one["value"] for one in means if is_number(one["value"])]
     wrong = [value for value in stated if not each or abs(value - float(np.mean(each))) > 1e-9]
     return f"mean AUROC is stated as {wrong[0]:.6f}, the findings give {np.mean(each or [np.nan]):.6f}" if wrong else ""
 

@@ -15,6 +15,7 @@ from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import EvaluateSpec, GateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate import ChampionEvidence, gate_candidate
+from cxr_tasks.gate_rules import Evidence, evidence_rule
 
 FINDINGS = ("pneumonia",)
 SPEC = EvaluateSpec(bootstrap_samples=300)
@@ -291,3 +292,17 @@ def test_the_same_evidence_gives_the_same_decision(recipe, paths, tmp_path):
     model = evaluated(tmp_path, make_table())
     first, second = (gate_candidate(model, recipe, None, paths) for _ in range(2))
     assert first == second
+
+
+def test_other_means_beside_the_auroc_are_no_contradiction():
+    """With several findings the means hold average precision and prevalence too; the gate checks the AUROCs alone."""
+    findings = ("mass", "nodule")
+    table = make_table()
+    for number, finding in enumerate(findings):
+        other = make_table(seed=number)
+        table[[f"target_{finding}", f"logit_{finding}"]] = other[["target_pneumonia", "logit_pneumonia"]]
+    metrics = assess(table, findings, SPEC)
+    evidence = Evidence(metrics=metrics, predictions=table, findings=findings)
+    assert evidence_rule(evidence).outcome == "PASS"
+    metrics["mean"]["test"][1]["value"] -= 0.01
+    assert "mean AUROC is stated as" in evidence_rule(evidence).sentence

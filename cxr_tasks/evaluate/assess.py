@@ -2,19 +2,27 @@
 
 ::
 
-    format              1
+    format              2
     confidence          of every interval
     findings            names, in the order of the model's outputs
     rows_sha256         which test rows the numbers are about (table.rows_sha256)
     splits.<split>      n_images, n_patients
-    mean.<split>        records of the mean AUROC (``auroc``, ``auroc_patient_bootstrap``)
+    mean.<split>        records of the mean over findings: ``auroc``, ``auroc_patient_bootstrap``; with several findings
+                        also average precision, prevalence, Brier scores and calibration errors (means.mean_records)
+    several.<split>     only with several findings: ``findings`` taken together, ``micro`` records, and the served
+                        decisions as ``served.mean`` and ``served.micro`` (means.micro_records, served_records)
+    multilabel_report   scikit-learn's table over all assessable findings, test split at the served decisions, as text
     by_finding.<finding>
       assessable, reason            false where validation or test has too few positives or negatives
-      metrics.<split>               records: measures.split_records
+      counts.<split>                n, n_positive, n_unknown
+      metrics.<split>               records: measures.measure_split
+      raw_half.<split>              sensitivity and specificity at an uncalibrated probability of 0.5; decides nothing
       calibration                   method, a, b, note, reliability.<split> (bins for the diagram)
-      operating_points.<name>       threshold, served, chosen_on, validation, test (operating_points.measure)
+      operating_points.<name>       threshold, served, chosen_on, validation, test (operating_points.measure); the only
+                                    one is ``own`` where the model brings its decisions along
+      unreached_points.<name>       why validation has no such point (``target_ppv``)
       classification_report         scikit-learn's, test split at the served operating point, as text
-      subgroups                     sensitivity and specificity on test by view, sex, finer label
+      subgroups                     AUROC, sensitivity, specificity and gaps on test (subgroups.subgroup_rows)
     serving.<finding>   a, b, threshold (probability = sigmoid(a * logit + b); positive from the threshold on),
                         operating_point, reason (why there is no chosen threshold; empty where there is)
 
@@ -24,52 +32,63 @@ A record is a ``contracts.metrics.MetricRecord``. ``evaluate_model`` adds ``mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import N_BINS, Platt, bins_of, fit_platt, sigmoid
-from cxr_tasks.evaluate.intervals import wilson
-from cxr_tasks.evaluate.means import mean_auroc_records
-from cxr_tasks.evaluate.measures import split_records
-from cxr_tasks.evaluate.operating_points import choose_thresholds, measure
-from cxr_tasks.evaluate.subgroups import subgroup_rows
-from cxr_tasks.evaluate.table import Scored, check_predictions, rows_sha256, scored
+from cxr_tasks.evaluate.finding import AssessedFinding, assess_finding
+from cxr_tasks.evaluate.means import mean_records, micro_records, served_records
+from cxr_tasks.evaluate.resampling import Draws
+from cxr_tasks.evaluate.table import check_predictions, rows_sha256, scored
 
 SPLITS = ("validation", "test")
 
 
 def assess(
-    predictions: pd.DataFrame, findings: Sequence[str], spec: EvaluateSpec, index: pd.DataFrame | None = None
+    predictions: pd.DataFrame,
+    findings: Sequence[str],
+    spec: EvaluateSpec,
+    index: pd.DataFrame | None = None,
+    own: Mapping[str, FindingDecision] | None = None,
 ) -> dict[str, Any]:
     """Every number of one model, JSON-ready; see the module's first lines for its shape.
 
-    Calibration and thresholds come from validation alone. ``index`` (the prepared dataset's) adds the source's
-    finer labels to the subgroups.
+    Calibration and thresholds come from validation alone, or, for a model on a dataset it was not trained on, from
+    ``own``: its decisions by finding. ``index`` (the prepared dataset's) adds the source's finer labels to the
+    subgroups.
 
     Raises:
         DataDefect: The table's columns or values are not right.
     """
     check_predictions(predictions, findings, "predictions")
-    by_split = {split: [scored(predictions, split, one) for one in findings] for split in SPLITS}
-    by_finding = {
-        finding: _assess_finding(by_split["validation"][i], by_split["test"][i], predictions, spec, index)
-        for i, finding in enumerate(findings)
-    }
+    draws = {split: _draws(predictions, split, spec) for split in SPLITS}
+    found = [
+        assess_finding(
+            {split: scored(predictions, split, one) for split in SPLITS}, draws, predictions, spec, index,
+            own=own[one] if own else None,
+        )
+        for one in findings
+    ]  # fmt: skip
+    several = len(findings) > 1
     return {
-        "format": 1,
+        "format": 2,
         "confidence": spec.confidence,
         "findings": list(findings),
         "rows_sha256": rows_sha256(predictions, findings),
         "splits": {split: _counts(predictions, split) for split in SPLITS},
-        "mean": {split: plain(mean_auroc_records(rows, split, spec)) for split, rows in by_split.items()},
-        "by_finding": {finding: one["shown"] for finding, one in by_finding.items()},
-        "serving": {finding: one["serving"] for finding, one in by_finding.items()},
+        "mean": {
+            split: plain(mean_records([one.measures[split] for one in found], split, draws[split], spec))
+            for split in SPLITS
+        },
+        "several": {split: _several(found, split, draws[split], spec) for split in SPLITS} if several else {},
+        "multilabel_report": multilabel_report(found, "test") if several else "",
+        "by_finding": {one.finding: one.shown for one in found},
+        "serving": {one.finding: one.serving for one in found},
     }
 
 
@@ -87,102 +106,43 @@ def record_of(records: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     raise KeyError(name)
 
 
+def _draws(predictions: pd.DataFrame, split: str, spec: EvaluateSpec) -> Draws:
+    patients = predictions.loc[predictions["split"] == split, "patient_key"].to_numpy(str)
+    return Draws.of(patients, spec.bootstrap_samples, spec.bootstrap_seed)
+
+
 def _counts(predictions: pd.DataFrame, split: str) -> dict[str, int]:
     rows = predictions[predictions["split"] == split]
     return {"n_images": len(rows), "n_patients": int(rows["patient_key"].nunique())}
 
 
-def _assess_finding(
-    validation: Scored, test: Scored, predictions: pd.DataFrame, spec: EvaluateSpec, index: pd.DataFrame | None
-) -> dict[str, Any]:
-    no_choice = validation.too_few(spec.min_positives)
-    reason = "; ".join(filter(None, (no_choice, test.too_few(spec.min_positives))))
-    platt = None if no_choice else fit_platt(validation.is_positive, validation.logit)
-    splits = {"validation": validation, "test": test}
-    shown: dict[str, Any] = {
-        "assessable": not reason,
-        "reason": reason,
-        "counts": {
-            name: {"n": s.n, "n_positive": s.n_positive, "n_unknown": s.n_unknown} for name, s in splits.items()
-        },
-        "metrics": {name: plain(split_records(rows, platt, spec)) for name, rows in splits.items()},
-        "calibration": None,
-        "operating_points": {},
-        "classification_report": "",
-        "subgroups": [],
-    }
-    if platt is None:
-        # A probability of 0.5 is no choice; the reason travels with it and the gate refuses the model.
-        serving = {"a": 1.0, "b": 0.0, "threshold": 0.5, "operating_point": None, "reason": no_choice}
-        return {"shown": shown, "serving": serving}
-    shown["calibration"] = _calibration(platt, splits, spec)
-    thresholds = choose_thresholds(validation.is_positive, platt.logits(validation.logit), spec.target_sensitivity)
-    for name, threshold in thresholds.items():
-        shown["operating_points"][name] = {
-            "threshold": threshold,
-            "served": name == spec.served_operating_point,
-            "chosen_on": "validation",
-            **{split: _measured(rows, platt, threshold, spec) for split, rows in splits.items()},
-        }
-    threshold = thresholds[spec.served_operating_point]
-    is_called = platt.probabilities(test.logit) >= threshold
-    shown["classification_report"] = _classification_report(test, is_called)
-    shown["subgroups"] = subgroup_rows(test, is_called, predictions, index, spec)
-    point = {"operating_point": spec.served_operating_point, "reason": ""}
-    return {"shown": shown, "serving": {"a": platt.a, "b": platt.b, "threshold": threshold, **point}}
-
-
-def _measured(rows: Scored, platt: Platt, threshold: float, spec: EvaluateSpec) -> dict[str, Any]:
-    is_called = platt.probabilities(rows.logit) >= threshold
-    return measure(rows, is_called, spec)
-
-
-def _calibration(platt: Platt, splits: dict[str, Scored], spec: EvaluateSpec) -> dict[str, Any]:
+def _several(found: Sequence[AssessedFinding], split: str, draws: Draws, spec: EvaluateSpec) -> dict[str, Any]:
+    """Findings taken together: micro ranking, and the served decisions as mean and micro."""
+    decided = [one.decided[split] for one in found if split in one.decided]
+    if not decided:
+        return {"findings": [], "micro": [], "served": {}}
     return {
-        "method": "Platt scaling fitted on validation",
-        "a": platt.a,
-        "b": platt.b,
-        "note": platt.note,
-        "reliability": {
-            name: {
-                "before": _reliability(rows, sigmoid(rows.logit), spec),
-                "after": _reliability(rows, platt.probabilities(rows.logit), spec),
-            }
-            for name, rows in splits.items()
-        },
+        "findings": [one.rows.finding for one in decided],
+        "micro": plain(micro_records(decided, split, draws, spec)),
+        "served": plain(served_records(decided, split, draws, spec)),
     }
 
 
-def _reliability(rows: Scored, probability: np.ndarray, spec: EvaluateSpec) -> list[dict[str, Any]]:
-    """Per bin that holds an image: mean probability, share of positives with its Wilson interval, n."""
-    bins = []
-    number = bins_of(probability)
-    for i in range(N_BINS):
-        held = number == i
-        if held.any():
-            share = wilson(int(rows.is_positive[held].sum()), int(held.sum()), spec.confidence)
-            bins.append(
-                {
-                    "mean_probability": float(probability[held].mean()),
-                    "share_positive": share.value,
-                    "lower": share.lower,
-                    "upper": share.upper,
-                    "n": int(held.sum()),
-                }
-            )
-    return bins
+def multilabel_report(found: Sequence[AssessedFinding], split: str) -> str:
+    """scikit-learn's table over all findings at once, at the served decisions, with its micro, macro and weighted rows.
 
-
-def _classification_report(rows: Scored, is_called: np.ndarray) -> str:
-    """scikit-learn's table as text; empty where the split has no image with a known target."""
-    if rows.n == 0:
+    Only findings that can be assessed, and images whose target is known for all of those: the table needs a matrix
+    without holes. Empty where there is no such finding or image.
+    """
+    decided = [one.decided[split] for one in found if one.shown["assessable"]]
+    if not decided:
         return ""
     from sklearn.metrics import classification_report
 
-    name = display_name(rows.finding)
-    return str(
-        classification_report(
-            rows.is_positive, is_called, labels=[False, True], target_names=[f"No {name.lower()}", name], digits=3,
-            zero_division=0.0,
-        )
-    )  # fmt: skip
+    columns = [pd.DataFrame({"y": one.rows.is_positive, "call": one.is_called}, one.rows.image_id) for one in decided]
+    joined = pd.concat(columns, axis=1, join="inner", keys=[one.rows.finding for one in decided])
+    if joined.empty:
+        return ""
+    truth, calls = (joined.xs(name, axis=1, level=1).to_numpy(bool) for name in ("y", "call"))
+    names = [display_name(one.rows.finding) for one in decided]
+    return str(classification_report(truth, calls, target_names=names, digits=3, zero_division=0.0))

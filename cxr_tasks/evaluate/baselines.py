@@ -6,7 +6,7 @@ and what it scores is the data set's own leak. Both are fitted on the training s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from cxr_tasks.evaluate.scores import auroc
 from cxr_tasks.evaluate.table import Scored
 
 SIDE_PX = 32
+#: Images whose pixels are in double precision at a time.
+PART = 8192
 ASSESSED = ("validation", "test")
 
 
@@ -47,18 +49,39 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     return small
 
 
-def ridge_scores(train_x: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scores ``(n,)`` of each of ``others`` ``(n, d)`` by a ridge regression of ``train_y`` (0 or 1) on ``train_x``.
+class Ridge:
+    """Ridge regressions on one set of images; what depends on the pixels alone is computed once for all findings.
 
     The penalty is the mean eigenvalue of the Gram matrix of the centred pixels, fixed beforehand: choosing it on a
     split would make the baseline one more trained model.
     """
-    centre = train_x.mean(axis=0)
-    x = (train_x - centre).astype(np.float64)
-    gram = x.T @ x
-    penalty = max(float(np.trace(gram)) / len(gram), 1e-12)
-    weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ (train_y - train_y.mean()))
-    return [(other - centre) @ weights for other in others]
+
+    def __init__(self, train_x: np.ndarray):
+        """``train_x`` float ``(n, d)``."""
+        self.train_x, self.centre = train_x, train_x.mean(axis=0)
+        gram = np.zeros((train_x.shape[1],) * 2)
+        for rows in self._parts():
+            gram += rows.T @ rows
+        penalty = max(float(np.trace(gram)) / len(gram), 1e-12)
+        self.inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        """Centred pixels in double precision, a part of the images at a time."""
+        for start in range(0, len(self.train_x), PART):
+            yield (self.train_x[start : start + PART] - self.centre).astype(np.float64)
+
+    def __call__(self, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+        """Scores ``(n,)`` of each of ``others`` ``(n, d)`` by the regression of ``train_y`` (0 or 1)."""
+        centred, moment = train_y - train_y.mean(), np.zeros(len(self.inverse))
+        for number, rows in enumerate(self._parts()):
+            moment += rows.T @ centred[number * PART : (number + 1) * PART]
+        weights = self.inverse @ moment
+        return [(other - self.centre) @ weights for other in others]
+
+
+def ridge_scores(train_x: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Scores ``(n,)`` of each of ``others`` ``(n, d)`` by a :class:`Ridge` regression of ``train_y`` on ``train_x``."""
+    return Ridge(train_x)(train_y, *others)
 
 
 def oriented(train_value: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -77,10 +100,22 @@ def assess_baselines(
     """
     ratios = {split: one.rows["aspect_ratio"].to_numpy(float) for split, one in splits.items()}
     pixels = {split: one.thumbnails for split, one in splits.items()}
-    baselines = {
-        "ridge_32px": ("Ridge regression on 32 x 32 pixels, fitted on train", pixels, ridge_scores),
-        "aspect_ratio": ("Aspect ratio of the file alone (sees no pixel)", ratios, oriented),
-    }
+    shared: dict[bytes, Ridge] = {}
+
+    def ridge(known: np.ndarray, train_x: np.ndarray, *rest: np.ndarray) -> list[np.ndarray]:
+        """Findings that are known for the same images share what depends on pixels alone."""
+        key = known.tobytes()
+        if key not in shared:
+            shared.clear()
+            shared[key] = Ridge(train_x)
+        return shared[key](*rest)
+
+    baselines: dict[str, tuple[str, dict[str, np.ndarray], Callable[..., list[np.ndarray]]]] = {
+        "ridge_32px": ("Ridge regression on 32 x 32 pixels, fitted on train", pixels, ridge),
+        "aspect_ratio": (
+            "Aspect ratio of the file alone (sees no pixel)", ratios, lambda known, *values: oriented(*values),
+        ),
+    }  # fmt: skip
     found = []
     for name, (description, values, fitted) in baselines.items():
         records = []
@@ -103,7 +138,7 @@ def _records(
     of_train, train_target = values["train"][known["train"]], target["train"][known["train"]].astype(np.float64)
     if len(np.unique(train_target)) < 2:
         return [_undefined(finding, split, "train holds one class only") for split in ASSESSED]
-    scores = fitted(of_train, train_target, *(values[split][known[split]] for split in ASSESSED))
+    scores = fitted(known["train"], of_train, train_target, *(values[split][known[split]] for split in ASSESSED))
     records = []
     for split, score in zip(ASSESSED, scores, strict=True):
         rows = splits[split].rows[known[split]]

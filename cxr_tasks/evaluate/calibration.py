@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,12 +15,16 @@ FLAT_SLOPE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Platt:
-    """probability = sigmoid(a * logit + b), with a > 0, so the order of the images never changes."""
+    """probability = sigmoid(a * logit + b), with a > 0, so the order of the images never changes.
+
+    Temperature scaling is the case b = 0, a = 1 / temperature.
+    """
 
     a: float
     b: float
     note: str = ""
     """Why the fit is not the plain one; empty where it is."""
+    method: str = "Platt scaling"
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
         return self.a * np.asarray(logits, dtype=np.float64) + self.b
@@ -35,6 +40,11 @@ def sigmoid(value: np.ndarray) -> np.ndarray:
     return np.where(value >= 0, 1.0, small) / (1.0 + small)
 
 
+def fit_calibration(is_positive: np.ndarray, logits: np.ndarray, method: Literal["platt", "temperature"]) -> Platt:
+    """The calibration of one finding by ``method``, from its validation images."""
+    return {"platt": fit_platt, "temperature": fit_temperature}[method](is_positive, logits)
+
+
 def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
     """The maximum-likelihood ``a`` and ``b`` with Platt's smoothed targets, which keep it finite when the classes
     are separable. Where the best ``a`` is not positive (the model ranks validation no better than chance) the slope
@@ -43,10 +53,7 @@ def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
 
     Source: Platt (1999); Newton's method with backtracking of Lin, Lin & Weng, Machine Learning 68:267-276 (2007).
     """
-    is_positive = np.asarray(is_positive).astype(bool)
-    logits = np.asarray(logits, dtype=np.float64)
-    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
-    targets = np.where(is_positive, (n_positive + 1.0) / (n_positive + 2.0), 1.0 / (n_negative + 2.0))
+    targets, logits = _smoothed(is_positive), np.asarray(logits, dtype=np.float64)
     # Standardised for the search, so that one step size suits logits of any scale.
     centre, scale = float(logits.mean()), float(logits.std()) or 1.0
     slope, offset = _newton(np.stack([(logits - centre) / scale, np.ones_like(logits)], axis=1), targets)
@@ -55,8 +62,36 @@ def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
         return Platt(float(a), float(offset - a * centre))
     flat = FLAT_SLOPE / scale
     (shift,) = _newton(np.ones((len(logits), 1)), targets, fixed=flat * (logits - centre))
-    note = f"the fitted slope on validation was {a:.3g}, not above 0; a nearly flat one of {flat:.3g} stands in"
-    return Platt(float(flat), float(shift - flat * centre), note)
+    return Platt(float(flat), float(shift - flat * centre), _flat_note(a, flat))
+
+
+def fit_temperature(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
+    """The maximum-likelihood temperature, ``a = 1 / temperature`` and ``b = 0``, with Platt's smoothed targets.
+
+    One number cannot move the mean: where training weighted the classes, probabilities stay off by that weight, and
+    the calibration error says so. The flat slope stands in as in :func:`fit_platt`.
+
+    Source: Guo, Pleiss, Sun & Weinberger, ICML 2017.
+    """
+    targets, logits = _smoothed(is_positive), np.asarray(logits, dtype=np.float64)
+    scale = float(np.sqrt((logits**2).mean())) or 1.0
+    (slope,) = _newton(logits[:, None] / scale, targets)
+    a, method = slope / scale, "Temperature scaling"
+    if a > 0.0:
+        return Platt(float(a), 0.0, method=method)
+    flat = FLAT_SLOPE / scale
+    return Platt(float(flat), 0.0, _flat_note(a, flat), method)
+
+
+def _smoothed(is_positive: np.ndarray) -> np.ndarray:
+    """Platt's targets: a little less than 1 and a little more than 0, the less so the more images there are."""
+    is_positive = np.asarray(is_positive).astype(bool)
+    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
+    return np.where(is_positive, (n_positive + 1.0) / (n_positive + 2.0), 1.0 / (n_negative + 2.0))
+
+
+def _flat_note(a: float, flat: float) -> str:
+    return f"the fitted slope on validation was {a:.3g}, not above 0; a nearly flat one of {flat:.3g} stands in"
 
 
 def _newton(design: np.ndarray, targets: np.ndarray, fixed: np.ndarray | float = 0.0) -> np.ndarray:
@@ -84,21 +119,42 @@ def _newton(design: np.ndarray, targets: np.ndarray, fixed: np.ndarray | float =
     return weights
 
 
+def calibration_columns(is_positive: np.ndarray, probability: np.ndarray) -> list[np.ndarray]:
+    """Per image its squared error, then its signed gap in each of the ``N_BINS`` bins; each of shape ``(n,)``.
+
+    Brier score and calibration error need no more than the sums of these: :func:`brier_and_ece`.
+    """
+    gap = probability - is_positive.astype(float)
+    member = np.eye(N_BINS)[bins_of(probability)].T
+    return [gap**2, *(member * gap)]
+
+
+def brier_and_ece(sums: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brier score and expected calibration error, each ``(b,)``, from sums of the columns, ``(1 + N_BINS, b)``.
+
+    The Brier score is the mean squared error of the probability; 0 is perfect (Brier 1950). The calibration error is
+    the mean absolute gap between mean probability and share of positives over equal-width bins of the probability of
+    the finding, weighted by images (Naeini et al., AAAI 2015). NaN where no image is drawn.
+    """
+    n = np.where(n > 0, n, np.nan)
+    return sums[0] / n, np.abs(sums[1:]).sum(axis=0) / n
+
+
 def weighted_brier(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Mean squared error of the probability, per resample, shape ``(b,)``; 0 is perfect (Brier 1950)."""
-    error = (probability - is_positive.astype(float)) ** 2
-    weights = np.ones((1, len(error))) if weights is None else weights
-    return weights @ error / weights.sum(axis=1)
+    """Brier score of each resample, shape ``(b,)``, under ``weights`` ``(b, n)``; None counts each image once."""
+    return _weighted(is_positive, probability, weights)[0]
 
 
 def weighted_ece(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Expected calibration error over ``N_BINS`` equal-width bins of the probability of the finding, per resample,
-    shape ``(b,)``: mean absolute gap between mean probability and share of positives, weighted by images
-    (Naeini et al., AAAI 2015)."""
+    """Calibration error of each resample, shape ``(b,)``, under ``weights`` ``(b, n)``; None counts each image once."""
+    return _weighted(is_positive, probability, weights)[1]
+
+
+def _weighted(
+    is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     weights = np.ones((1, len(probability))) if weights is None else weights
-    member = np.eye(N_BINS)[bins_of(probability)]
-    gap = np.abs(weights @ (member * (probability - is_positive.astype(float))[:, None]))
-    return gap.sum(axis=1) / weights.sum(axis=1)
+    return brier_and_ece(np.stack(calibration_columns(is_positive, probability)) @ weights.T, weights.sum(axis=1))
 
 
 def bins_of(probability: np.ndarray) -> np.ndarray:

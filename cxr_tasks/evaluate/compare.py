@@ -10,9 +10,10 @@ import pandas as pd
 from cxr_tasks.contracts.errors import DataDefect, UndefinedMetric
 from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import Interval, auroc_difference, patient_bootstrap
-from cxr_tasks.evaluate.scores import weighted_auroc
-from cxr_tasks.evaluate.table import scored
+from cxr_tasks.evaluate.intervals import Interval, auroc_difference
+from cxr_tasks.evaluate.resampling import Draws, percentile_bounds
+from cxr_tasks.evaluate.scores import Ranking, auroc_of
+from cxr_tasks.evaluate.table import Scored, scored
 
 
 def mean_auroc_difference(
@@ -35,30 +36,27 @@ def mean_auroc_difference(
     assessable = [rows for rows in of_candidate if not rows.too_few(spec.min_positives)]
     if not assessable:
         raise UndefinedMetric("; ".join(rows.too_few(spec.min_positives) for rows in of_candidate))
-    place = pd.Series(candidate.index.to_numpy(), index=candidate["image_id"])
-    where = [place.loc[rows.image_id].to_numpy() for rows in assessable]
-    logits = [
-        champion[logit_column(rows.finding)].to_numpy(float)[at] for rows, at in zip(assessable, where, strict=True)
-    ]
+    theirs = [_logits_of(champion, rows) for rows in assessable]
+    draws = Draws.of(candidate["patient_key"].to_numpy(str), spec.bootstrap_samples, spec.bootstrap_seed)
+    pairs = []
+    for rows, other in zip(assessable, theirs, strict=True):
+        places = draws.places(rows.patient_key)
+        pairs.append([Ranking(rows.is_positive, score, places) for score in (rows.logit, other)])
 
-    def difference(weights: np.ndarray) -> np.ndarray:
-        each = [
-            weighted_auroc(rows.is_positive, rows.logit, weights[:, at])
-            - weighted_auroc(rows.is_positive, theirs, weights[:, at])
-            for rows, at, theirs in zip(assessable, where, logits, strict=True)
-        ]
+    def difference(block: np.ndarray) -> np.ndarray:
+        each = [auroc_of(mine.steps(block)) - auroc_of(other.steps(block)) for mine, other in pairs]
         return np.mean(each, axis=0)
 
-    lower, upper = patient_bootstrap(
-        candidate["patient_key"].to_numpy(str),
-        difference,
-        confidence=spec.confidence,
-        samples=spec.bootstrap_samples,
-        seed=spec.bootstrap_seed,
-    )
-    value = float(difference(np.ones((1, len(candidate))))[0])
+    values = draws.values(difference, len(candidate))
+    lower, upper = percentile_bounds(values, len(draws.keys), spec.confidence)
+    value = float(difference(np.ones((len(draws.keys), 1)))[0])
     resampled = Interval(value, lower, upper, f"paired patient bootstrap {spec.confidence * 100:g} %")
     if len(findings) > 1:
         return resampled
-    paired = auroc_difference(assessable[0].is_positive, assessable[0].logit, logits[0], spec.confidence)
+    paired = auroc_difference(assessable[0].is_positive, assessable[0].logit, theirs[0], spec.confidence)
     return min(paired, resampled, key=lambda one: one.lower)
+
+
+def _logits_of(table: pd.DataFrame, rows: Scored) -> np.ndarray:
+    """The table's logits of the images of ``rows``, in their order."""
+    return table.set_index("image_id")[logit_column(rows.finding)].loc[rows.image_id].to_numpy(float)

@@ -11,9 +11,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.evaluate.delong import delong
-
-#: Most elements of one block of resampling weights: 8 MB of float64.
-BLOCK = 1_000_000
+from cxr_tasks.evaluate.resampling import Draws, percentile_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,11 @@ def auroc_interval(is_positive: np.ndarray, score: np.ndarray, confidence: float
     method = f"DeLong {percent}, logit scale"
     if variance <= 0.0:
         variance, method = value * (1.0 - value) / pairs, f"largest possible variance, {percent} (DeLong's is 0)"
+    return logit_scale_interval(value, variance, confidence, method)
+
+
+def logit_scale_interval(value: float, variance: float, confidence: float, method: str) -> Interval:
+    """``value`` in (0, 1) with the normal interval of its logit, which stays in (0, 1)."""
     centre, spread = math.log(value / (1.0 - value)), math.sqrt(variance) / (value * (1.0 - value))
     z = z_of(confidence)
     return Interval(value, _expit(centre - z * spread), _expit(centre + z * spread), method)
@@ -95,6 +98,22 @@ def wilson(n_hits: int, n: int, confidence: float) -> Interval:
     return Interval(share, lower, upper, f"Wilson {confidence * 100:g} %")
 
 
+def newcombe(hits: int, n: int, other_hits: int, other_n: int, confidence: float) -> Interval:
+    """The share ``hits / n`` less ``other_hits / other_n`` of other images, with Newcombe's hybrid score interval.
+
+    Built from the two Wilson intervals, so it holds at shares of 0 and 1 and in small groups. Source: Newcombe,
+    Statistics in Medicine 17:873-890 (1998), method 10.
+
+    Raises:
+        UndefinedMetric: A group is empty.
+    """
+    one, other = wilson(hits, n, confidence), wilson(other_hits, other_n, confidence)
+    difference = one.value - other.value
+    down = math.hypot(one.value - one.lower, other.upper - other.value)
+    up = math.hypot(one.upper - one.value, other.value - other.lower)
+    return Interval(difference, difference - down, difference + up, f"Newcombe {confidence * 100:g} %")
+
+
 def patient_bootstrap(
     patient_key: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
@@ -114,22 +133,10 @@ def patient_bootstrap(
     Raises:
         UndefinedMetric: More than half of the resamples are undefined.
     """
-    _, patient = np.unique(np.asarray(patient_key, dtype=str), return_inverse=True)
-    n_patients = int(patient.max()) + 1
-    rng = np.random.default_rng(seed)
-    size = max(1, BLOCK // max(len(patient), n_patients))
-    values = []
-    for start in range(0, samples, size):
-        count = min(size, samples - start)
-        drawn = rng.multinomial(n_patients, np.full(n_patients, 1.0 / n_patients), size=count)
-        values.append(statistic(drawn[:, patient].astype(np.float64)))
-    found = np.concatenate(values)
-    found = found[~np.isnan(found)]
-    if len(found) * 2 < samples:
-        raise UndefinedMetric(f"{samples - len(found)} of {samples} resamples of {n_patients} patients have no value")
-    tail = (1.0 - confidence) / 2.0
-    lower, upper = np.quantile(found, [tail, 1.0 - tail])
-    return float(lower), float(upper)
+    draws = Draws.of(patient_key, samples, seed)
+    places = draws.places(patient_key)
+    values = draws.values(lambda block: statistic(block[places].T), len(places))
+    return percentile_bounds(values, len(draws.keys), confidence)
 
 
 def _expit(value: float) -> float:

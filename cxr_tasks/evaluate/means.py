@@ -1,79 +1,216 @@
-"""The mean AUROC over findings: the one number that a gate and a registry compare models by."""
+"""Several findings as one number: their mean, and all their (image, finding) pairs in one heap (micro)."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import patient_bootstrap
-from cxr_tasks.evaluate.measures import delong_record
-from cxr_tasks.evaluate.scores import auroc, weighted_auroc
+from cxr_tasks.evaluate.calibration import Platt
+from cxr_tasks.evaluate.delong import influences
+from cxr_tasks.evaluate.intervals import Interval, auroc_interval, logit_scale_interval
+from cxr_tasks.evaluate.measures import CALIBRATION, SplitMeasures
+from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
+from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of
 from cxr_tasks.evaluate.table import Scored
 
+#: Resampled metrics whose mean over findings is told.
+MEANS = ("auroc_patient_bootstrap", "average_precision", *CALIBRATION)
 
-def mean_auroc_records(of_findings: Sequence[Scored], split: str, spec: EvaluateSpec) -> list[MetricRecord]:
-    """``auroc`` and ``auroc_patient_bootstrap`` of the unweighted mean over the assessable findings.
 
-    With one finding the first has that finding's DeLong interval; with several both have the patient bootstrap, since
-    findings share patients and their intervals cannot be averaged.
-    """
-    names = ("auroc", "auroc_patient_bootstrap")
-    assessable = [rows for rows in of_findings if not rows.too_few(spec.min_positives)]
-    n = max((rows.n for rows in of_findings), default=0)
-    if not assessable:
-        reason = "not assessable: " + "; ".join(rows.too_few(spec.min_positives) for rows in of_findings)
-        return [MetricRecord(name=name, finding="mean", split=split, value=None, n=n, reason=reason) for name in names]
-    value = float(np.mean([auroc(rows.is_positive, rows.logit) for rows in assessable]))
-    n_positive = assessable[0].n_positive if len(of_findings) == 1 else None
-    left_out = len(of_findings) - len(assessable)
-    about = f"mean over {len(assessable)} findings, {left_out} not assessable; " if len(of_findings) > 1 else ""
-    try:
-        lower, upper = mean_auroc_bounds(assessable, spec)
-    except UndefinedMetric as error:
-        reason = f"not assessable: {error}"
-        return [MetricRecord(name=name, finding="mean", split=split, value=None, n=n, reason=reason) for name in names]
-    method = f"{about}patient bootstrap {spec.confidence * 100:g} %, {spec.bootstrap_samples} resamples"
-    records = [
-        MetricRecord(
-            name=name, finding="mean", split=split, value=value, lower=lower, upper=upper, n=n, n_positive=n_positive,
-            method=method,
-        )
-        for name in names
-    ]  # fmt: skip
-    if len(of_findings) == 1:
-        one = delong_record(assessable[0], spec)
-        records[0] = MetricRecord(
-            name="auroc", finding="mean", split=split, value=one.value, lower=one.lower, upper=one.upper, n=n,
-            n_positive=n_positive, method=one.method,
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Writes the records of one split's summary over findings; ``finding`` is ``mean`` or ``micro``."""
+
+    finding: str
+    split: str
+    n: int
+    about: str
+    draws: Draws
+    spec: EvaluateSpec
+
+    def record(self, name: str, one: Interval, n_positive: int | None = None) -> MetricRecord:
+        return MetricRecord(
+            name=name, finding=self.finding, split=self.split, value=one.value, lower=one.lower, upper=one.upper,
+            n=self.n, n_positive=n_positive, method=f"{self.about}{one.method}",
         )  # fmt: skip
-    return records
+
+    def resampled(self, name: str, value: float, values: np.ndarray, n_positive: int | None = None) -> MetricRecord:
+        """``value`` with percentile bounds of its resamples, or none where most of them are undefined."""
+        if np.isnan(value):
+            return self.undefined(name, f"the {name} of a finding has nothing to divide by")
+        try:
+            lower, upper = percentile_bounds(values, len(self.draws.keys), self.spec.confidence)
+        except UndefinedMetric as error:
+            return self.undefined(name, str(error))
+        method = f"patient bootstrap {self.spec.confidence * 100:g} %, {self.spec.bootstrap_samples} resamples"
+        return self.record(name, Interval(value, min(lower, value), max(upper, value), method), n_positive)
+
+    def undefined(self, name: str, reason: str) -> MetricRecord:
+        return MetricRecord(
+            name=name, finding=self.finding, split=self.split, value=None, n=self.n, reason=f"not assessable: {reason}"
+        )
 
 
-def mean_auroc_bounds(assessable: Sequence[Scored], spec: EvaluateSpec) -> tuple[float, float]:
-    """Percentile bounds of the mean AUROC; one draw of patients serves all findings.
+def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, spec: EvaluateSpec) -> list[MetricRecord]:
+    """``auroc`` (DeLong) and ``auroc_patient_bootstrap`` of the unweighted mean over the assessable findings; with
+    several findings also the means of average precision, prevalence, Brier score and calibration error.
 
-    Images whose target is unknown for a finding weigh nothing there, so the draw is over all patients of the split.
+    A finding that is not assessable is left out and counted in ``method``; it never enters as a number.
     """
-    image_id = np.unique(np.concatenate([rows.image_id for rows in assessable]))
-    place = {name: i for i, name in enumerate(image_id)}
-    patient = np.empty(len(image_id), dtype=object)
-    columns = []
-    for rows in assessable:
-        where = np.array([place[name] for name in rows.image_id])
-        patient[where] = rows.patient_key
-        columns.append(where)
+    assessable = [one for one in measured if one.is_assessable]
+    several = len(measured) > 1
+    n = max((one.rows.n for one in measured), default=0)
+    summary = Summary("mean", split, n, _about(assessable, measured) if several else "", draws, spec)
+    if not assessable:
+        reason = "; ".join(one.rows.too_few(spec.min_positives) for one in measured)
+        return [summary.undefined(name, reason) for name in ("auroc", "auroc_patient_bootstrap")]
+    if not several:
+        (one,) = assessable
+        interval = auroc_interval(one.rows.is_positive, one.rows.logit, spec.confidence)
+        first, values, n_positive = one.whole["auroc_patient_bootstrap"], one.values, one.rows.n_positive
+        resampled = summary.resampled("auroc_patient_bootstrap", first, values["auroc_patient_bootstrap"], n_positive)
+        return [summary.record("auroc", interval, n_positive), resampled]
+    records = [summary.record("auroc", mean_auroc_interval([one.rows for one in assessable], spec.confidence))]
+    for name in MEANS:
+        having = [one for one in assessable if name in one.values]
+        if having:
+            values_of = np.mean([one.values[name] for one in having], axis=0)
+            value = float(np.mean([one.whole[name] for one in having]))
+            about = dataclasses.replace(summary, about=_about(having, measured))
+            records.append(about.resampled(name, value, values_of))
+    value = float(np.mean([one.rows.is_positive.mean() for one in assessable]))
+    return [*records, summary.resampled("prevalence", value, _mean_prevalence(assessable, draws))]
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        each = [
-            weighted_auroc(rows.is_positive, rows.logit, weights[:, where])
-            for rows, where in zip(assessable, columns, strict=True)
-        ]
-        return np.mean(each, axis=0)
 
-    return patient_bootstrap(
-        patient, statistic, confidence=spec.confidence, samples=spec.bootstrap_samples, seed=spec.bootstrap_seed
+def _about(taken: Sequence[SplitMeasures], measured: Sequence[SplitMeasures]) -> str:
+    return f"mean over {len(taken)} findings, {len(measured) - len(taken)} not assessable; "
+
+
+def _mean_prevalence(measured: Sequence[SplitMeasures], draws: Draws) -> np.ndarray:
+    sums = np.stack([_image_sums(one.rows, draws, [one.rows.is_positive, np.ones(one.rows.n)]) for one in measured])
+
+    def statistic(block: np.ndarray) -> np.ndarray:
+        n_positive, n = np.moveaxis(drawn_sums(sums, block), 1, 0)
+        return (n_positive / np.where(n > 0, n, np.nan)).mean(axis=0)
+
+    return draws.values(statistic, len(draws.keys) * len(measured))
+
+
+def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interval:
+    """The mean AUROC over findings with DeLong's interval, errors of findings on the same image added up first.
+
+    Where every finding is ranked without an error DeLong has no variance; then the mean of the findings' own bounds
+    stands in, which is wider than needed.
+    """
+    value, variance = _summed([influences(one.is_positive, one.logit) for one in findings], findings)
+    if variance <= 0.0 or not 0.0 < value < 1.0:
+        each = [auroc_interval(one.is_positive, one.logit, confidence) for one in findings]
+        lower, upper = (float(np.mean([getattr(one, key) for one in each])) for key in ("lower", "upper"))
+        return Interval(value, lower, upper, "mean of the findings' own bounds (DeLong's variance is 0)")
+    return logit_scale_interval(value, variance, confidence, f"DeLong {confidence * 100:g} % by image, logit scale")
+
+
+def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
+    """Mean of the AUROCs and its variance from contributions summed by image."""
+    images, place = np.unique(np.concatenate([one.image_id for one in findings]), return_inverse=True)
+    each = np.bincount(place, weights=np.concatenate([one for _, one in found]), minlength=len(images)) / len(found)
+    return float(np.mean([value for value, _ in found])), float((each**2).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The images of one finding on one split with their calibrated logits and served calls."""
+
+    rows: Scored
+    logit: np.ndarray
+    is_called: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Scored, platt: Platt, threshold: float) -> Decided:
+        return cls(rows, platt.logits(rows.logit), platt.probabilities(rows.logit) >= threshold)
+
+
+def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: EvaluateSpec) -> list[MetricRecord]:
+    """AUROC, average precision and prevalence over all (image, finding) pairs, ranked by calibrated probability.
+
+    Frequent findings weigh most here, and telling a frequent finding from a rare one already counts as skill: read it
+    beside the mean, never instead. ``n`` counts pairs.
+    """
+    positive = np.concatenate([one.rows.is_positive for one in decided])
+    logit = np.concatenate([one.logit for one in decided])
+    key = np.concatenate([one.rows.patient_key for one in decided])
+    image = np.concatenate([one.rows.image_id for one in decided])
+    summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
+    value, each = influences(positive, logit)
+    variance = float((np.bincount(np.unique(image, return_inverse=True)[1], weights=each) ** 2).sum())
+    ranking = Ranking(positive, logit, draws.places(key))
+
+    def statistic(block: np.ndarray) -> np.ndarray:
+        steps = ranking.steps(block)
+        n_positive = steps.positives.sum(axis=0)
+        return np.stack(
+            [auroc_of(steps), average_precision_of(steps), n_positive / (n_positive + steps.negatives.sum(0))]
+        )
+
+    whole = statistic(np.ones((len(draws.keys), 1)))[:, 0]
+    values = draws.values(statistic, len(positive))
+    n_positive = int(positive.sum())
+    if 0.0 < value < 1.0 and variance > 0.0:
+        method = f"DeLong {spec.confidence * 100:g} % by image, logit scale"
+        interval = logit_scale_interval(value, variance, spec.confidence, method)
+    else:
+        interval = auroc_interval(positive, logit, spec.confidence)
+    names = ("auroc_patient_bootstrap", "average_precision", "prevalence")
+    return [
+        summary.record("auroc", interval, n_positive),
+        *(summary.resampled(name, float(whole[i]), values[i], n_positive) for i, name in enumerate(names)),
+    ]
+
+
+def served_records(
+    decided: Sequence[Decided], split: str, draws: Draws, spec: EvaluateSpec
+) -> dict[str, list[MetricRecord]]:
+    """Sensitivity, specificity, PPV and F1 of the served decisions, as ``mean`` over findings and as ``micro``."""
+    sums = np.stack([_confusion_sums(one, draws) for one in decided])
+
+    def statistic(block: np.ndarray) -> np.ndarray:
+        counts = drawn_sums(sums, block)
+        return np.stack([_shares(counts).mean(axis=1), _shares(counts.sum(axis=0, keepdims=True))[:, 0]])
+
+    whole = statistic(np.ones((len(draws.keys), 1)))[..., 0]
+    values = draws.values(statistic, len(draws.keys) * len(decided))
+    n_images, n_pairs = max(one.rows.n for one in decided), sum(one.rows.n for one in decided)
+    summaries = (
+        Summary("mean", split, n_images, f"mean over {len(decided)} findings; ", draws, spec),
+        Summary("micro", split, n_pairs, f"pairs of {len(decided)} findings; ", draws, spec),
     )
+    names = ("sensitivity", "specificity", "ppv", "f1")
+    return {
+        one.finding: [one.resampled(name, float(whole[i, j]), values[i, j]) for j, name in enumerate(names)]
+        for i, one in enumerate(summaries)
+    }
+
+
+def _confusion_sums(one: Decided, draws: Draws) -> np.ndarray:
+    positive, called = one.rows.is_positive, one.is_called
+    return _image_sums(
+        one.rows, draws, [positive & called, ~positive & called, positive & ~called, ~positive & ~called]
+    )
+
+
+def _image_sums(rows: Scored, draws: Draws, columns: Sequence[np.ndarray]) -> np.ndarray:
+    return patient_sums(draws.places(rows.patient_key), len(draws.keys), columns)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Sensitivity, specificity, PPV and F1 ``(4, k, b)`` from counts ``(k, 4, b)``; NaN where one divides by 0."""
+    tp, fp, fn, tn = np.moveaxis(counts, 1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), 2 * tp / (2 * tp + fp + fn)]
+    return np.stack(shares)

@@ -2,57 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, sigmoid, weighted_brier, weighted_ece
-from cxr_tasks.evaluate.intervals import auroc_interval, patient_bootstrap, wilson
-from cxr_tasks.evaluate.scores import weighted_auroc, weighted_average_precision, weighted_specificity_at
+from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
+from cxr_tasks.evaluate.intervals import auroc_interval, wilson
+from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
+from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of, specificity_of
 from cxr_tasks.evaluate.table import Scored
 
-Statistic = Callable[[np.ndarray | None], np.ndarray]
-
 RANKING = ("auroc", "auroc_patient_bootstrap", "average_precision", "specificity_at_sensitivity")
-CALIBRATION = ("brier_before", "brier_after", "ece_before", "ece_after")
+CALIBRATION = ("brier_before", "ece_before", "brier_after", "ece_after")
 
 
-def split_records(rows: Scored, platt: Platt | None, spec: EvaluateSpec) -> list[MetricRecord]:
+def draws_of(rows: Scored, spec: EvaluateSpec) -> Draws:
+    """The resamples of the patients of ``rows``."""
+    return Draws.of(rows.patient_key, spec.bootstrap_samples, spec.bootstrap_seed)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitMeasures:
+    """One finding on one split: its records, and the resamples behind them, from which means over findings follow."""
+
+    rows: Scored
+    records: list[MetricRecord]
+    whole: dict[str, float]
+    """Each resampled metric on all rows; empty where the finding is not assessable."""
+    values: dict[str, np.ndarray]
+    """The same of every resample, ``(samples,)``; the resamples are those of the split's draws."""
+
+    @property
+    def is_assessable(self) -> bool:
+        return bool(self.whole)
+
+
+def measure_split(rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: Draws) -> SplitMeasures:
     """Prevalence, AUROC twice (DeLong, patient bootstrap), average precision, specificity at the target sensitivity,
     and Brier score and calibration error before and after calibration.
 
-    With too few positives or negatives every record has no value and the reason instead.
+    With too few positives or negatives every record has no value and the reason instead. All bootstrap intervals come
+    from one pass over ``draws``, those of the patients of the split.
     """
     records = [_prevalence(rows, spec)]
     if reason := rows.too_few(spec.min_positives):
-        return records + [_undefined(name, rows, reason) for name in (*RANKING, *CALIBRATION)]
-    positive, logit = rows.is_positive, rows.logit
+        records += [undefined_record(name, rows, reason) for name in (*RANKING, *CALIBRATION)]
+        return SplitMeasures(rows, records, {}, {})
     records.append(delong_record(rows, spec))
-    statistics: dict[str, tuple[Statistic, str]] = {
-        "auroc_patient_bootstrap": (lambda w: weighted_auroc(positive, logit, w), ""),
-        "average_precision": (lambda w: weighted_average_precision(positive, logit, w), "not interpolated"),
-        "specificity_at_sensitivity": (
-            lambda w: weighted_specificity_at(positive, logit, w, sensitivity=spec.target_sensitivity),
-            f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; no decision uses it",
-        ),
-        **_calibration_statistics("before", positive, sigmoid(logit)),
-        **({} if platt is None else _calibration_statistics("after", positive, platt.probabilities(logit))),
+    read_off = f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; no decision uses it"
+    details = {
+        "average_precision": "not interpolated",
+        "specificity_at_sensitivity": read_off,
+        "ece_before": "10 bins of equal width",
+        "ece_after": "10 bins of equal width",
     }
-    records += [resampled_record(name, rows, *statistic, spec) for name, statistic in statistics.items()]
+    resample = Resampled(rows, platt, spec.target_sensitivity, draws)
+    whole = dict(zip(resample.names, resample(np.ones((len(draws.keys), 1)))[:, 0].tolist(), strict=True))
+    values = dict(zip(resample.names, draws.values(resample, rows.n), strict=True))
+    records += [
+        resampled_record(name, rows, whole[name], values[name], details.get(name, ""), draws, spec) for name in whole
+    ]
     if platt is None:
         reason = "no calibration: validation is not assessable"
-        records += [_undefined(name, rows, reason) for name in ("brier_after", "ece_after")]
-    return records
+        records += [undefined_record(name, rows, reason) for name in ("brier_after", "ece_after")]
+    return SplitMeasures(rows, records, whole, values)
 
 
-def _calibration_statistics(when: str, positive: np.ndarray, p: np.ndarray) -> dict[str, tuple[Statistic, str]]:
-    return {
-        f"brier_{when}": (lambda w: weighted_brier(positive, p, w), ""),
-        f"ece_{when}": (lambda w: weighted_ece(positive, p, w), "10 bins of equal width"),
-    }
+class Resampled:
+    """All statistics of one finding on one split, of each resample at once: a block of draws -> ``(s, b)``."""
+
+    def __init__(self, rows: Scored, platt: Platt | None, target_sensitivity: float, draws: Draws):
+        places, n_patients = draws.places(rows.patient_key), len(draws.keys)
+        self.ranking = Ranking(rows.is_positive, rows.logit, places)
+        self.target_sensitivity = target_sensitivity
+        self.n_images = patient_sums(places, n_patients, [np.ones(rows.n)])
+        probabilities = [sigmoid(rows.logit), *([] if platt is None else [platt.probabilities(rows.logit)])]
+        self.calibration = [
+            patient_sums(places, n_patients, calibration_columns(rows.is_positive, one)) for one in probabilities
+        ]
+        self.names = (*RANKING[1:], *CALIBRATION[: 2 * len(probabilities)])
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        steps = self.ranking.steps(block)
+        found = [auroc_of(steps), average_precision_of(steps), specificity_of(steps, self.target_sensitivity)]
+        (n,) = drawn_sums(self.n_images, block)
+        for sums in self.calibration:
+            found += brier_and_ece(drawn_sums(sums, block), n)
+        return np.stack(found)
 
 
 def delong_record(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
@@ -64,20 +103,15 @@ def delong_record(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     )  # fmt: skip
 
 
-def resampled_record(name: str, rows: Scored, statistic: Statistic, detail: str, spec: EvaluateSpec) -> MetricRecord:
-    """``statistic`` on all rows, with percentile bounds from resampled patients."""
+def resampled_record(
+    name: str, rows: Scored, value: float, values: np.ndarray, detail: str, draws: Draws, spec: EvaluateSpec
+) -> MetricRecord:
+    """``value``, measured on all rows, with percentile bounds of its resamples ``values`` ``(samples,)``."""
     try:
-        lower, upper = patient_bootstrap(
-            rows.patient_key,
-            statistic,
-            confidence=spec.confidence,
-            samples=spec.bootstrap_samples,
-            seed=spec.bootstrap_seed,
-        )
+        lower, upper = percentile_bounds(values, len(draws.keys), spec.confidence)
     except UndefinedMetric as error:
-        return _undefined(name, rows, str(error))
+        return undefined_record(name, rows, str(error))
     method = f"patient bootstrap {spec.confidence * 100:g} %, {spec.bootstrap_samples} resamples"
-    value = float(statistic(None)[0])
     # Resampling adds noise, which a sum of absolute gaps (the calibration error) counts as error: its resamples lie
     # higher than the value itself, and an interval that leaves out its value would mislead.
     lower, upper = min(lower, value), max(upper, value)
@@ -89,7 +123,7 @@ def resampled_record(name: str, rows: Scored, statistic: Statistic, detail: str,
 
 def _prevalence(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     if rows.n == 0:
-        return _undefined("prevalence", rows, f"{rows.split} holds no image with a known {rows.finding}")
+        return undefined_record("prevalence", rows, f"{rows.split} holds no image with a known {rows.finding}")
     one = wilson(rows.n_positive, rows.n, spec.confidence)
     return MetricRecord(
         name="prevalence", finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
@@ -97,7 +131,8 @@ def _prevalence(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     )  # fmt: skip
 
 
-def _undefined(name: str, rows: Scored, reason: str) -> MetricRecord:
+def undefined_record(name: str, rows: Scored, reason: str) -> MetricRecord:
+    """A record without a value, and why."""
     return MetricRecord(
         name=name, finding=rows.finding, split=rows.split, value=None, n=rows.n, n_positive=rows.n_positive,
         reason=f"not assessable: {reason}",

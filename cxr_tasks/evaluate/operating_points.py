@@ -11,12 +11,14 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import sigmoid
 from cxr_tasks.evaluate.intervals import wilson
-from cxr_tasks.evaluate.measures import resampled_record
-from cxr_tasks.evaluate.scores import checked, weighted_f1
+from cxr_tasks.evaluate.measures import draws_of, resampled_record
+from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums
+from cxr_tasks.evaluate.scores import checked, f1_of
 from cxr_tasks.evaluate.table import Scored
 
 #: Thresholds stay where a float32 can hold them; next to 1 its steps are far coarser than next to 0.
 THRESHOLD_RANGE = (1e-30, 1.0 - 1e-6)
+#: Always chosen; ``target_ppv`` comes beside them where a recipe asks for it and validation reaches it.
 OPERATING_POINTS = ("youden", "best_f1", "target_sensitivity")
 
 
@@ -33,11 +35,7 @@ def choose_thresholds(is_positive: np.ndarray, logits: np.ndarray, target_sensit
         is_positive: bool, shape ``(n,)``, of the validation split.
         logits: calibrated logits, shape ``(n,)``.
     """
-    is_positive, logits = checked(is_positive, logits)
-    distinct, group = np.unique(-logits, return_inverse=True)
-    levels = -distinct
-    found = np.cumsum(np.bincount(group, weights=is_positive))
-    called = np.cumsum(np.bincount(group))
+    levels, found, called = _by_level(is_positive, logits)
     n_positive, n = found[-1], called[-1]
     sensitivity, false_rate = found / n_positive, (called - found) / (n - n_positive)
     f1 = 2.0 * found / (n_positive + called)
@@ -46,14 +44,43 @@ def choose_thresholds(is_positive: np.ndarray, logits: np.ndarray, target_sensit
         "best_f1": _last_maximum(f1),
         "target_sensitivity": int(np.argmax(sensitivity >= target_sensitivity - 1e-9)),
     }
-    return {
-        name: float(np.clip(sigmoid(np.array(_below(levels, place))), *THRESHOLD_RANGE))
-        for name, place in chosen.items()
-    }
+    return {name: _threshold(levels, place) for name, place in chosen.items()}
 
 
-def _as_probability(logit: float) -> float:
-    return float(np.clip(sigmoid(np.array(logit)), *THRESHOLD_RANGE))
+def ppv_threshold(
+    is_positive: np.ndarray, logits: np.ndarray, target_ppv: float, min_found: int
+) -> tuple[float | None, str]:
+    """The lowest threshold from which on at least ``target_ppv`` of the calls are right, and why there is none.
+
+    At least ``min_found`` of the images called must be positive: a PPV of 1 from the one highest image is luck.
+
+    Returns:
+        The probability threshold and an empty text, or None and the reason.
+    """
+    levels, found, called = _by_level(is_positive, logits)
+    ppv = found / called
+    counts = found >= min_found
+    reached = np.flatnonzero(counts & (ppv >= target_ppv - 1e-9))
+    if len(reached):
+        return _threshold(levels, int(reached[-1])), ""
+    if not counts.any():
+        return None, f"validation holds {int(found[-1])} positives, {min_found} found are asked for"
+    best = int(np.argmax(np.where(counts, ppv, -1.0)))
+    return None, (
+        f"no threshold reaches a PPV of {target_ppv:g} on validation; the highest is {ppv[best]:.2f} "
+        f"({int(found[best])} of {int(called[best])} called, at least {min_found} found)"
+    )
+
+
+def _by_level(is_positive: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct logits from the highest down; positives, and images, from there up."""
+    is_positive, logits = checked(is_positive, logits)
+    distinct, group = np.unique(-logits, return_inverse=True)
+    return -distinct, np.cumsum(np.bincount(group, weights=is_positive)), np.cumsum(np.bincount(group))
+
+
+def _threshold(levels: np.ndarray, place: int) -> float:
+    return float(np.clip(sigmoid(np.array(_below(levels, place))), *THRESHOLD_RANGE))
 
 
 def _last_maximum(values: np.ndarray) -> int:
@@ -75,11 +102,12 @@ def confusion(is_positive: np.ndarray, is_called: np.ndarray) -> dict[str, int]:
     }
 
 
-def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec) -> dict[str, Any]:
+def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws | None = None) -> dict[str, Any]:
     """Counts and metrics of fixed calls on one split, JSON-ready.
 
-    Proportions have Wilson intervals; F1 is no proportion and has a patient bootstrap. A proportion of nothing (PPV
-    when nothing was called) is a record without a value, with the reason.
+    Proportions have Wilson intervals; F1 is no proportion and has a patient bootstrap over ``draws``, which default to
+    those of the patients of ``rows``. A proportion of nothing (PPV when nothing was called) is a record without a
+    value, with the reason.
     """
     counts = confusion(rows.is_positive, is_called)
     tp, fp, fn, tn = counts.values()
@@ -90,14 +118,34 @@ def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec) -> dict[str
         "npv": (tn, tn + fn, "images called negative"),
         "accuracy": (tp + tn, tp + fp + fn + tn, "images"),
     }
-    records = [_proportion(name, rows, parts, spec) for name, parts in proportions.items()]
-    records.append(
-        resampled_record("f1", rows, lambda weights: weighted_f1(rows.is_positive, is_called, weights), "", spec)
-    )
+    records = [proportion_record(name, rows, parts, spec) for name, parts in proportions.items()]
+    records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))
     return {"n": rows.n, "n_positive": rows.n_positive, **counts, "metrics": plain(records)}
 
 
-def _proportion(name: str, rows: Scored, parts: tuple[int, int, str], spec: EvaluateSpec) -> MetricRecord:
+def _f1_record(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws) -> MetricRecord:
+    columns = [rows.is_positive & is_called, rows.is_positive, is_called]
+    sums = patient_sums(draws.places(rows.patient_key), len(draws.keys), columns)
+    (value,) = f1_of(*sums.sum(axis=1, keepdims=True))
+    values = draws.values(lambda block: f1_of(*drawn_sums(sums, block)), len(draws.keys))
+    return resampled_record("f1", rows, float(value), values, "", draws, spec)
+
+
+def at_raw_half(rows: Scored, spec: EvaluateSpec) -> list[MetricRecord]:
+    """Sensitivity and specificity if every uncalibrated probability from 0.5 on were called positive.
+
+    Nothing is decided so; beside the served decision it shows what a threshold chosen per finding is worth.
+    """
+    is_called = rows.logit >= 0.0
+    tp, fp, fn, tn = confusion(rows.is_positive, is_called).values()
+    return [
+        proportion_record("sensitivity_at_raw_half", rows, (tp, tp + fn, "positive images"), spec),
+        proportion_record("specificity_at_raw_half", rows, (tn, tn + fp, "negative images"), spec),
+    ]
+
+
+def proportion_record(name: str, rows: Scored, parts: tuple[int, int, str], spec: EvaluateSpec) -> MetricRecord:
+    """``hits`` of ``n`` of what ``parts`` names, with its Wilson interval; no value where ``n`` is 0."""
     hits, n, of = parts
     if n == 0:
         reason = f"there are no {of}"

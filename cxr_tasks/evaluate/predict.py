@@ -17,7 +17,9 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import LabelState, label_column
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
+from cxr_tasks.contracts.specs import LabelSpec
 from cxr_tasks.train.inputs import load_split, plain_batches
+from cxr_tasks.train.labels import evaluation_targets
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +53,26 @@ def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class StoredSplit:
-    """One split of a prepared dataset: the index's rows and, in the same order, images and labels."""
+    """One split of a prepared dataset: the index's rows and, in the same order, images and targets."""
 
     rows: pd.DataFrame
     images: np.ndarray
     """uint8 ``(n, size, size, 1)``."""
     labels: np.ndarray
-    """float32 ``(n, k)``: 0, 1 or NaN for unknown."""
+    """float32 ``(n, k)``: 0, 1 or NaN for unknown, what the model is scored against (labels.evaluation_targets)."""
 
 
-def stored_split(prepared: PreparedDataset, split: str, findings: Sequence[str], spill_folder: Path) -> StoredSplit:
+def stored_split(
+    prepared: PreparedDataset,
+    split: str,
+    findings: Sequence[str],
+    spill_folder: Path,
+    *,
+    labels: LabelSpec | None = None,
+) -> StoredSplit:
     """One split in stored order, index and dataset known to tell of the same images.
+
+    ``labels`` (the recipe's, or the default) says what a finding that is not mentioned counts as.
 
     Raises:
         DataDefect: The index was changed, holds another number of rows, or calls an image positive or negative that
@@ -87,15 +98,21 @@ def stored_split(prepared: PreparedDataset, split: str, findings: Sequence[str],
                     f"{where}: {n_wrong} images that the index calls {text.value} for {finding} are stored otherwise; "
                     "index and dataset do not belong together, prepare the dataset again"
                 )
-    return StoredSplit(rows, loaded.images, loaded.labels)
+    return StoredSplit(rows, loaded.images, evaluation_targets(loaded.states, labels or LabelSpec()))
 
 
 def predictions_of(model: keras.Model, stored: StoredSplit, findings: Sequence[str]) -> pd.DataFrame:
     """One row per image with the columns of ``contracts.records``, in stored order."""
-    logits = logits_of(model, stored.images)
-    table = stored.rows[list(PREDICTION_COLUMNS)].copy()
+    return predictions_table(stored.rows, findings, stored.labels, logits_of(model, stored.images))
+
+
+def predictions_table(
+    rows: pd.DataFrame, findings: Sequence[str], targets: np.ndarray, logits: np.ndarray
+) -> pd.DataFrame:
+    """``rows`` with a target and a logit column per finding; ``targets`` and ``logits`` are ``(n, k)`` in its order."""
+    table = rows[list(PREDICTION_COLUMNS)].copy()
     for place, finding in enumerate(findings):
-        table[target_column(finding)] = stored.labels[:, place].astype(np.float64)
+        table[target_column(finding)] = targets[:, place].astype(np.float64)
         table[logit_column(finding)] = logits[:, place]
     return table
 

@@ -1,7 +1,7 @@
-"""Metrics of one finding from scores, exact; each takes optional weights so that it can be resampled.
+"""Metrics of one finding from scores, exact; each can be counted again under weights, so that it can be resampled.
 
-Shapes: ``n`` images; ``weights`` is ``(b, n)``, one row per resample (how often each image counts), and the answer
-then has shape ``(b,)``, NaN where a resample leaves the metric undefined.
+Shapes: ``n`` images, ``b`` resamples, ``l`` levels of a :class:`Ranking`. ``weights`` says how often each image counts
+in each resample; a metric then has shape ``(b,)``, NaN where a resample leaves it undefined.
 """
 
 from __future__ import annotations
@@ -32,25 +32,80 @@ def checked(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
     return is_positive, score
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """Weights summed over equal scores, from the highest score down; each of shape ``(b, n_distinct)``."""
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Weights of positives and negatives at each level, from the highest score down; float64 ``(l, b)``."""
 
     positives: np.ndarray
     negatives: np.ndarray
-    thresholds: np.ndarray
-    """The distinct scores, descending, shape ``(n_distinct,)``."""
 
 
-def _steps(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> _Steps:
-    is_positive, score = checked(is_positive, score)
-    weights = np.ones((1, len(score))) if weights is None else np.asarray(weights, dtype=np.float64)
-    order = np.argsort(-score, kind="stable")
-    ordered = score[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    positives = np.add.reduceat(weights[:, order] * is_positive[order], starts, axis=1)
-    negatives = np.add.reduceat(weights[:, order] * ~is_positive[order], starts, axis=1)
-    return _Steps(positives, negatives, ordered[starts])
+class Ranking:
+    """Images from the highest score down in levels, to be counted under many weights.
+
+    A level holds the images of one score. Neighbouring levels without a positive are one level: no metric here looks
+    between them, and with a rare finding hardly any level is left, which is what makes resampling fast.
+    """
+
+    def __init__(self, is_positive: np.ndarray, score: np.ndarray, rows: np.ndarray | None = None):
+        """``rows`` (int, ``(n,)``) names the row of the weights that counts each image, its patient's for example; None
+        takes a row of its own for each."""
+        is_positive, score = checked(is_positive, score)
+        rows = np.arange(len(score)) if rows is None else rows
+        order = np.argsort(-score, kind="stable")
+        ordered, positive = score[order], is_positive[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        has_positive = np.add.reduceat(positive.astype(int), starts) > 0
+        starts = starts[np.r_[True, has_positive[1:] | has_positive[:-1]]]
+        level = np.zeros(len(order), int)
+        level[starts[1:]] = 1
+        level = np.cumsum(level)
+        self.n_levels = len(starts)
+        self._classes = [_Class(rows[order[one]], level[one]) for one in (positive, ~positive)]
+
+    def steps(self, weights: np.ndarray) -> Steps:
+        """``weights`` ``(n_rows, b)``, one column per resample, summed by level and class."""
+        return Steps(*(one.summed(weights, self.n_levels) for one in self._classes))
+
+
+class _Class:
+    """Images of one class in the order of their levels."""
+
+    def __init__(self, rows: np.ndarray, level: np.ndarray):
+        self.rows = rows
+        self.starts = np.flatnonzero(np.r_[True, level[1:] != level[:-1]])
+        self.levels = level[self.starts]
+
+    def summed(self, weights: np.ndarray, n_levels: int) -> np.ndarray:
+        found = np.zeros((n_levels, weights.shape[1]))
+        found[self.levels] = np.add.reduceat(weights[self.rows], self.starts, axis=0)
+        return found
+
+
+def auroc_of(steps: Steps) -> np.ndarray:
+    """AUROC of each resample, shape ``(b,)``: the share of (positive, negative) pairs in the right order, ties half."""
+    negatives = steps.negatives.sum(axis=0)
+    below = negatives - np.cumsum(steps.negatives, axis=0) + 0.5 * steps.negatives
+    concordant = np.einsum("lb,lb->b", steps.positives, below)
+    return _ratio(concordant, steps.positives.sum(axis=0) * negatives)
+
+
+def average_precision_of(steps: Steps) -> np.ndarray:
+    """Average precision of each resample, shape ``(b,)``: precision at each distinct score, weighted by the recall
+    gained there, not interpolated (the definition of scikit-learn's ``average_precision_score``)."""
+    found = np.cumsum(steps.positives, axis=0)
+    called = found + np.cumsum(steps.negatives, axis=0)
+    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    return _ratio(np.einsum("lb,lb->b", steps.positives, precision), found[-1])
+
+
+def specificity_of(steps: Steps, sensitivity: float) -> np.ndarray:
+    """Specificity of each resample at its highest threshold that reaches ``sensitivity``, shape ``(b,)``."""
+    found = np.cumsum(steps.positives, axis=0)
+    # A hair below the target, so that 19 of 20 counts as 0.95 in floating point too.
+    first = (found >= sensitivity * found[-1] - 1e-9).argmax(axis=0)
+    false_positives = np.take_along_axis(np.cumsum(steps.negatives, axis=0), first[None], axis=0)[0]
+    return np.where(found[-1] == 0, np.nan, 1.0 - _ratio(false_positives, steps.negatives.sum(axis=0)))
 
 
 def auroc(is_positive: np.ndarray, score: np.ndarray) -> float:
@@ -73,58 +128,51 @@ def auroc(is_positive: np.ndarray, score: np.ndarray) -> float:
 
 
 def weighted_auroc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """:func:`auroc` of each resample, shape ``(b,)``."""
-    steps = _steps(is_positive, score, weights)
-    negatives = steps.negatives.sum(axis=1)
-    below = negatives[:, None] - np.cumsum(steps.negatives, axis=1)
-    concordant = (steps.positives * (below + 0.5 * steps.negatives)).sum(axis=1)
-    return _ratio(concordant, steps.positives.sum(axis=1) * negatives)
+    """:func:`auroc_of` under ``weights`` ``(b, n)``; None counts each image once."""
+    return auroc_of(_steps(is_positive, score, weights))
 
 
 def weighted_average_precision(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Average precision of each resample, shape ``(b,)``: precision at each distinct score, weighted by the recall
-    gained there, not interpolated (the definition of scikit-learn's ``average_precision_score``)."""
-    steps = _steps(is_positive, score, weights)
-    found = np.cumsum(steps.positives, axis=1)
-    called = found + np.cumsum(steps.negatives, axis=1)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return _ratio((steps.positives * precision).sum(axis=1), found[:, -1])
+    """:func:`average_precision_of` under ``weights`` ``(b, n)``; None counts each image once."""
+    return average_precision_of(_steps(is_positive, score, weights))
 
 
 def weighted_specificity_at(
     is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None, *, sensitivity: float
 ) -> np.ndarray:
-    """Specificity of each resample at its highest threshold that reaches ``sensitivity``, shape ``(b,)``."""
-    steps = _steps(is_positive, score, weights)
-    found = np.cumsum(steps.positives, axis=1)
-    # A hair below the target, so that 19 of 20 counts as 0.95 in floating point too.
-    reached = found >= sensitivity * found[:, -1:] - 1e-9
-    first = reached.argmax(axis=1)
-    false_positives = np.take_along_axis(np.cumsum(steps.negatives, axis=1), first[:, None], axis=1)[:, 0]
-    negatives = steps.negatives.sum(axis=1)
-    undefined = found[:, -1] == 0
-    return np.where(undefined, np.nan, 1.0 - _ratio(false_positives, negatives))
+    """:func:`specificity_of` under ``weights`` ``(b, n)``; None counts each image once."""
+    return specificity_of(_steps(is_positive, score, weights), sensitivity)
+
+
+def _steps(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> Steps:
+    ranking = Ranking(is_positive, score)
+    return ranking.steps(np.ones((len(score), 1)) if weights is None else np.asarray(weights, np.float64).T)
+
+
+def f1_of(hits: np.ndarray, positives: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """F1 from counts of each resample, shape ``(b,)``; NaN where nothing is positive and nothing is called."""
+    return _ratio(2.0 * hits, positives + called)
 
 
 def weighted_f1(is_positive: np.ndarray, is_called: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """F1 of each resample at fixed calls, shape ``(b,)``."""
+    """F1 of each resample at fixed calls, shape ``(b,)``, under ``weights`` ``(b, n)``."""
     weights = np.ones((1, len(is_positive))) if weights is None else weights
-    hits = weights @ (is_positive & is_called).astype(float)
-    return _ratio(2 * hits, weights @ is_positive.astype(float) + weights @ is_called.astype(float))
+    columns = (is_positive & is_called, is_positive, is_called)
+    return f1_of(*(weights @ one.astype(float) for one in columns))
 
 
 def roc_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False-positive rate and sensitivity at each distinct score, from (0, 0) to (1, 1)."""
+    """False-positive rate and sensitivity at each level, from (0, 0) to (1, 1); between them the curve is straight."""
     steps = _steps(is_positive, score, None)
-    false_positives, found = np.cumsum(steps.negatives[0]), np.cumsum(steps.positives[0])
+    false_positives, found = np.cumsum(steps.negatives[:, 0]), np.cumsum(steps.positives[:, 0])
     return np.r_[0.0, false_positives / false_positives[-1]], np.r_[0.0, found / found[-1]]
 
 
 def precision_recall_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision at each distinct score, from the highest score down."""
+    """Recall and precision at each level, from the highest score down."""
     steps = _steps(is_positive, score, None)
-    found = np.cumsum(steps.positives[0])
-    return found / found[-1], found / (found + np.cumsum(steps.negatives[0]))
+    found = np.cumsum(steps.positives[:, 0])
+    return found / found[-1], found / (found + np.cumsum(steps.negatives[:, 0]))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

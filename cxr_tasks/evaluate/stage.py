@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json, write_text
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.evaluate.shown import flat_metrics, readable
 from cxr_tasks.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+    from cxr_tasks.registry.tracking import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ def _measure(
 
     findings = recipe.findings
     model = load_model(trained.model.verified_path(), size_px=prepared.size_px, n_findings=len(findings))
-    stored = {split: stored_split(prepared, split, findings, folder) for split in ("train", *SPLITS)}
+    stored = {
+        split: stored_split(prepared, split, findings, folder, labels=recipe.train.labels)
+        for split in ("train", *SPLITS)
+    }
     table = pd.concat([predictions_of(model, stored[split], findings) for split in SPLITS], ignore_index=True)
     path = folder / "predictions.parquet"
     write_predictions(table, path)
@@ -100,63 +105,11 @@ def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: P
             run.artifact(folder / name, ARTIFACT_FOLDER)
         for finding, found in metrics["by_finding"].items():
             if found["classification_report"]:
-                path = folder / f"classification_report_{finding}.txt"
-                write_text(path, found["classification_report"])
-                run.artifact(path, ARTIFACT_FOLDER)
+                _log_text(run, folder / f"classification_report_{finding}.txt", found["classification_report"])
+        if metrics["multilabel_report"]:
+            _log_text(run, folder / "classification_report.txt", metrics["multilabel_report"])
 
 
-def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Every number as MLflow wants it: ``test_auroc``, ``test_auroc_lower``, ``test_sensitivity_served``, ...
-
-    The mean over findings has the plain name; with several findings each has its own, ending in ``_<finding>``.
-    """
-    flat: dict[str, float] = {}
-    one_finding = len(metrics["findings"]) == 1
-    for split, records in metrics["mean"].items():
-        for record in records:
-            _add(flat, f"{split}_{record['name']}", record)
-    for finding, found in metrics["by_finding"].items():
-        ending = "" if one_finding else f"_{finding}"
-        for split, records in found["metrics"].items():
-            for record in records:
-                _add(flat, f"{split}_{record['name']}{ending}", record)
-        for point, split, record in _point_records(found):
-            _add(flat, f"{split}_{record['name']}_{point}{ending}", record)
-    for baseline in metrics.get("baselines", []):
-        for record in baseline["metrics"]:
-            ending = "" if one_finding else f"_{record['finding']}"
-            _add(flat, f"{record['split']}_auroc_{baseline['name']}{ending}", record)
-    return flat
-
-
-def _point_records(found: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for name, point in found["operating_points"].items():
-        for split in ("validation", "test"):
-            for record in point[split]["metrics"]:
-                yield name, split, record
-                if point["served"]:
-                    yield "served", split, record
-
-
-def _add(flat: dict[str, float], name: str, record: dict[str, Any]) -> None:
-    for ending, key in (("", "value"), ("_lower", "lower"), ("_upper", "upper")):
-        if record[key] is not None:
-            flat[name + ending] = float(record[key])
-
-
-def readable(metrics: dict[str, Any]) -> str:
-    """The numbers a person looks for first, as a text table: value, interval, n."""
-    rows: list[list[object]] = []
-    for finding, found in metrics["by_finding"].items():
-        for split, records in found["metrics"].items():
-            rows += [_row(finding, split, record["name"], record) for record in records]
-        for name, point in found["operating_points"].items():
-            shown = f"{name}{' (served)' if point['served'] else ''} >= {point['threshold']:.4f}"
-            rows += [_row(finding, "test", f"{one['name']} at {shown}", one) for one in point["test"]["metrics"]]
-    for baseline in metrics.get("baselines", []):
-        rows += [_row(one["finding"], one["split"], f"auroc of {baseline['name']}", one) for one in baseline["metrics"]]
-    return text_table(["finding", "split", "metric", "value", "lower", "upper", "n", "note"], rows)
-
-
-def _row(finding: str, split: str, name: str, record: dict[str, Any]) -> list[object]:
-    return [finding, split, name, record["value"], record["lower"], record["upper"], record["n"], record["reason"]]
+def _log_text(run: RunLog, path: Path, text: str) -> None:
+    write_text(path, text)
+    run.artifact(path, ARTIFACT_FOLDER)

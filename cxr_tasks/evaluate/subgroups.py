@@ -1,4 +1,4 @@
-"""The served decision within subgroups of the test split: does it serve some images worse than others?"""
+"""One finding within subgroups of the test split: does the model rank and decide worse for some images?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import wilson
+from cxr_tasks.evaluate.intervals import Interval, auroc_interval, newcombe, wilson
 from cxr_tasks.evaluate.operating_points import confusion
 from cxr_tasks.evaluate.table import Scored
 
@@ -23,8 +23,14 @@ def subgroup_rows(
 ) -> list[dict[str, Any]]:
     """One row per value of source, view, sex, age band and (from ``index``) finer label of the source.
 
-    A property with one value only is left out: it splits nothing. Each row has n, n_positive, sensitivity and
-    specificity as ``[value, lower, upper]`` (Wilson) or null where there is nothing to divide by, and ``is_weak``.
+    A property with one value only is left out: it splits nothing. Each row has n, n_positive, ``is_weak`` (fewer than
+    ``FEW_POSITIVES`` in the group) and ``is_gap_weak`` (in the group or among all others), and as ``[value, lower,
+    upper]``, or null where there is nothing to measure:
+
+    - ``auroc`` (DeLong), where both classes have ``min_positives`` images in the group;
+    - ``sensitivity`` and ``specificity`` of the served decision (Wilson);
+    - ``sensitivity_gap`` and ``specificity_gap``: the group's less that of all other images with a known value of the
+      property (Newcombe). The false-negative rate's gap is the negative of the sensitivity's.
     """
     described = predictions.set_index("image_id").loc[rows.image_id]
     groups = {name: described[name].astype(str).to_numpy() for name in ("source", "view", "sex")}
@@ -34,9 +40,12 @@ def subgroup_rows(
         groups["sub_label"] = finer.astype(str).to_numpy()
     found = []
     for by, values in groups.items():
-        names = sorted(set(values) - {"", "unknown"})
+        is_known = ~np.isin(values, ("", "unknown"))
+        names = sorted(set(values[is_known]))
         if len(set(values)) > 1:
-            found += [{"by": by, "value": name, **_row(rows, values == name, is_called, spec)} for name in names]
+            found += [
+                {"by": by, "value": name, **_row(rows, values == name, is_known, is_called, spec)} for name in names
+            ]
     return found
 
 
@@ -46,19 +55,34 @@ def _age_bands(age_years: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(age_years), "unknown", names[band])
 
 
-def _row(rows: Scored, member: np.ndarray, is_called: np.ndarray, spec: EvaluateSpec) -> dict[str, Any]:
+def _row(
+    rows: Scored, member: np.ndarray, is_known: np.ndarray, is_called: np.ndarray, spec: EvaluateSpec
+) -> dict[str, Any]:
+    rest = is_known & ~member
     tp, fp, fn, tn = confusion(rows.is_positive[member], is_called[member]).values()
+    other_tp, other_fp, other_fn, other_tn = confusion(rows.is_positive[rest], is_called[rest]).values()
+    enough = min(tp + fn, fp + tn) >= spec.min_positives
+    ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence) if enough else None
     return {
         "n": int(member.sum()),
         "n_positive": tp + fn,
+        "auroc": _bounds(ranked),
         "sensitivity": _share(tp, tp + fn, spec),
         "specificity": _share(tn, tn + fp, spec),
+        "sensitivity_gap": _gap((tp, tp + fn), (other_tp, other_tp + other_fn), spec),
+        "specificity_gap": _gap((tn, tn + fp), (other_tn, other_tn + other_fp), spec),
         "is_weak": tp + fn < FEW_POSITIVES,
+        "is_gap_weak": min(tp + fn, other_tp + other_fn) < FEW_POSITIVES,
     }
 
 
+def _bounds(one: Interval | None) -> list[float] | None:
+    return None if one is None else [one.value, one.lower, one.upper]
+
+
 def _share(hits: int, n: int, spec: EvaluateSpec) -> list[float] | None:
-    if n == 0:
-        return None
-    one = wilson(hits, n, spec.confidence)
-    return [one.value, one.lower, one.upper]
+    return _bounds(wilson(hits, n, spec.confidence)) if n else None
+
+
+def _gap(one: tuple[int, int], rest: tuple[int, int], spec: EvaluateSpec) -> list[float] | None:
+    return _bounds(newcombe(*one, *rest, spec.confidence)) if one[1] and rest[1] else None

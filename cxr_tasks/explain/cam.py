@@ -19,31 +19,42 @@ from cxr_tasks.train.networks import FEATURES_LAYER
 BATCH = 32
 
 
+class GradCam:
+    """Heat maps of one model, traced once for all its outputs."""
+
+    def __init__(self, model: keras.Model):
+        """``DataDefect`` where the model has no layer ``features`` with four dimensions."""
+        try:
+            features = model.get_layer(FEATURES_LAYER).output
+        except ValueError as error:
+            raise DataDefect(f"model {model.name}: expected a layer named {FEATURES_LAYER!r}, found none") from error
+        if len(features.shape) != 4:
+            raise DataDefect(f"model {model.name}: expected features of shape (n, h, w, c), found {features.shape}")
+        self.cells: tuple[int, int] = (int(features.shape[1]), int(features.shape[2]))
+        split = keras.Model(model.inputs, [features, model.outputs[0]])
+
+        @tf.function(reduce_retracing=True)
+        def maps_of(batch: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(batch)
+                activations, logits = split(batch, training=False)
+                logit = tf.gather(logits, output, axis=1)
+            weights = tf.reduce_mean(tape.gradient(logit, activations), axis=(1, 2), keepdims=True)
+            return tf.nn.relu(tf.reduce_sum(tf.cast(weights * activations, tf.float32), axis=-1))
+
+        self._maps_of = maps_of
+
+    def maps(self, images: np.ndarray, output: int) -> np.ndarray:
+        """Maps float32 ``(n, h, w)``, not below 0, of logit number ``output``; ``h`` and ``w`` as in ``features``.
+
+        Args:
+            images: uint8 ``(n, size, size, 1)``.
+        """
+        number = tf.constant(output)
+        maps = [self._maps_of(batch, number).numpy() for batch in plain_batches(images, BATCH)]
+        return np.concatenate(maps) if maps else np.empty((0, *self.cells), np.float32)
+
+
 def grad_cam(model: keras.Model, images: np.ndarray, output: int) -> np.ndarray:
-    """Maps float32 ``(n, h, w)``, not below 0, of logit number ``output``; ``h`` and ``w`` are those of ``features``.
-
-    Args:
-        images: uint8 ``(n, size, size, 1)``.
-
-    Raises:
-        DataDefect: The model has no layer ``features`` with four dimensions.
-    """
-    try:
-        features = model.get_layer(FEATURES_LAYER).output
-    except ValueError as error:
-        raise DataDefect(f"model {model.name}: expected a layer named {FEATURES_LAYER!r}, found none") from error
-    if len(features.shape) != 4:
-        raise DataDefect(f"model {model.name}: expected features of shape (n, h, w, c), found {features.shape}")
-    split = keras.Model(model.inputs, [features, model.outputs[0]])
-
-    @tf.function(reduce_retracing=True)
-    def maps_of(batch: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(batch)
-            activations, logits = split(batch, training=False)
-            logit = logits[:, output]
-        weights = tf.reduce_mean(tape.gradient(logit, activations), axis=(1, 2), keepdims=True)
-        return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))
-
-    maps = [maps_of(batch).numpy() for batch in plain_batches(images, BATCH)]
-    return np.concatenate(maps) if maps else np.empty((0, *features.shape[1:3]), np.float32)
+    """The maps of one output of ``model``; several outputs are faster from one :class:`GradCam`."""
+    return GradCam(model).maps(images, output)

@@ -1,13 +1,17 @@
-"""Which test images are worth looking at: hits and misses of the served decision, sure ones and close calls."""
+"""Which findings and test images are worth looking at: best and worst ranked, hits and misses, sure and close calls."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.evaluate.table import Scored
 
+#: Of more findings than this, examples are shown of this many.
+MOST_FINDINGS = 4
 KINDS = ("true_positive", "false_positive", "false_negative", "true_negative")
 MOST_CONFIDENT, NEAR_THRESHOLD = "most confident", "nearest the threshold"
 
@@ -20,6 +24,27 @@ class Chosen:
     kind: str
     why: str
     probability: float
+
+
+def choose_findings(metrics: dict[str, Any], most: int = MOST_FINDINGS) -> tuple[list[str], str]:
+    """The findings to show examples of, in the order of the metrics, and the rule that chose them, for the page.
+
+    All that can be assessed, or, of more than ``most``, half of that from either end of the test AUROC: where the
+    model is strongest it should look at the right place, where it is weakest the maps may tell why.
+    """
+    by_finding = metrics["by_finding"]
+    served = [one for one in metrics["findings"] if metrics["serving"][one]["operating_point"] is not None]
+    assessable = [one for one in served if by_finding[one]["assessable"]]
+    if len(assessable) <= most and len(served) <= most:
+        return served, ""
+    ranked = sorted(assessable, key=lambda one: (-record_of(by_finding[one]["metrics"]["test"], "auroc")["value"], one))
+    half = most // 2
+    chosen = {*ranked[:half], *ranked[len(ranked) - min(half, len(ranked)) :]}
+    rule = (
+        f"Of {len(metrics['findings'])} findings, examples are shown of the {half} with the highest and the {half} "
+        "with the lowest test AUROC, one image of each kind: the one called with most confidence."
+    )
+    return [one for one in metrics["findings"] if one in chosen], rule
 
 
 def choose_examples(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,31 +58,71 @@ class Localisation:
     """Mean share of all heat that lies in the boxes; ``random_share`` is what an even map would have."""
     n_empty: int
     """Images whose map is zero everywhere; they count as no hit."""
+    control_hits: int = 0
+    control_share: float | None = None
+    """The same game played with maps of random numbers, as coarse and enlarged alike; None where none were given."""
+    control_lower: float | None = None
+    control_upper: float | None = None
 
 
-def localisation(heats: Sequence[np.ndarray], masks: Sequence[np.ndarray], confidence: float) -> Localisation | None:
+def random_maps(n: int, cells: tuple[int, int], size_px: int, *, seed: int | list[int]) -> Iterator[np.ndarray]:
+    """Heat that knows nothing: ``n`` maps of uniform random cells, enlarged as the model's are."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        yield enlarged(rng.random(cells), size_px)
+
+
+def localisation(
+    heats: Iterable[np.ndarray],
+    masks: Iterable[np.ndarray],
+    confidence: float,
+    controls: Iterable[np.ndarray] | None = None,
+) -> Localisation | None:
     """The pointing game (Zhang et al., IJCV 126:1084, 2018, without tolerance) with its random control.
 
     Args:
-        heats: float ``(size, size)`` each, of images in which the finding is marked.
+        heats: float ``(size, size)`` each, of images in which the finding is marked; taken one by one.
         masks: bool, same shape: inside a box. Images without a marked pixel are left out.
+        controls: Another heat for each image, :func:`random_maps` for example.
 
     Returns:
         None where no image is marked.
     """
-    pairs = [(heat, mask) for heat, mask in zip(heats, masks, strict=True) if mask.any()]
-    if not pairs:
+    hits, shares, covered, empty, control_hits = [], [], [], [], []
+    for heat, mask, control in zip(
+        heats, masks, itertools.repeat(None) if controls is None else controls, strict=False
+    ):
+        if mask.any():
+            hits.append(_points_into(heat, mask))
+            shares.append(float(heat[mask].sum() / heat.sum()) if heat.sum() > 0 else 0.0)
+            covered.append(float(mask.mean()))
+            empty.append(not heat.any())
+            if control is not None:
+                control_hits.append(_points_into(control, mask))
+    if not hits:
         return None
-    hits = [bool(heat.max() > 0 and mask.flat[int(heat.argmax())]) for heat, mask in pairs]
-    shares = [float(heat[mask].sum() / heat.sum()) if heat.sum() > 0 else 0.0 for heat, mask in pairs]
     one = wilson(sum(hits), len(hits), confidence)
-    return Localisation(
-        n_images=len(pairs),
+    found = Localisation(
+        n_images=len(hits),
         n_hits=sum(hits),
         share=one.value,
         lower=one.lower,
         upper=one.upper,
-        random_share=float(np.mean([mask.mean() for _, mask in pairs])),
+        random_share=float(np.mean(covered)),
         heat_share=float(np.mean(shares)),
-        n_empty=sum(not heat.any() for heat, _ in pairs),
+        n_empty=sum(empty),
     )
+    if not control_hits:
+        return found
+    other = wilson(sum(control_hits), len(control_hits), confidence)
+    return dataclasses.replace(
+        found,
+        control_hits=sum(control_hits),
+        control_share=other.value,
+        control_lower=other.lower,
+        control_upper=other.upper,
+    )
+
+
+def _points_into(heat: np.ndarray, mask: np.ndarray) -> bool:
+    return bool(heat.max() > 0 and mask.flat[int(heat.argmax())])

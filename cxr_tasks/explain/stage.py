@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cxr_tasks.evaluate.predict import StoredSplit
+    from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.explain.examples import Chosen
     from cxr_tasks.explain.maps import Localisation
 
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 #: At most this many marked images are scored for localisation; the rest adds time and little certainty.
 MAX_MARKED = 2000
+#: Marked images whose maps are in memory at a time.
+PART = 128
+CONTROL_SEED = 20261123
 KEY_LENGTH = 8
 
 
@@ -58,6 +62,8 @@ class Explanations:
     localisation: dict[str, dict[str, Any]]
     map_cells: tuple[int, ...]
     """Height and width of a heat map before it is enlarged."""
+    rule: str = ""
+    """How the findings with examples were chosen; empty where all have some."""
 
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> Explanations:
@@ -72,13 +78,18 @@ def explain_model(
     findings: Sequence[str],
     *,
     folder: Path,
-    n_confident: int = 2,
-    n_near: int = 1,
+    n_confident: int | None = None,
+    n_near: int | None = None,
 ) -> Explanations:
     """Heat maps of true and false positives and negatives at the served operating point, from the test split.
 
     Leaves ``example-<n>.png`` and ``explanations.json`` (what is returned) in ``folder``. A finding without a served
-    operating point has no examples.
+    operating point has no examples; of many findings a few are shown (``examples.choose_findings``), so that a page
+    holds them. Localisation is measured for every finding with boxes.
+
+    Args:
+        n_confident: Images of each kind called with most confidence; 2, or 1 where several findings are shown.
+        n_near: Images of each kind nearest the threshold; 1, or none where several findings are shown.
 
     Raises:
         DataDefect: Model, predictions or dataset are not what they were, or do not fit each other.
@@ -86,26 +97,35 @@ def explain_model(
     start_tensorflow()
     from cxr_tasks.evaluate.predict import load_model, stored_split
     from cxr_tasks.evaluate.table import read_predictions
+    from cxr_tasks.explain.cam import GradCam
+    from cxr_tasks.explain.examples import choose_findings
 
     folder.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path, size_px=prepared.size_px, n_findings=len(findings))
     predictions = read_predictions(predictions_path, findings)
     stored = stored_split(prepared, "test", findings, folder)
+    cam = GradCam(model)
+    shown, rule = choose_findings(metrics)
+    several = len(shown) > 1
+    n_confident, n_near = (
+        (1 if several else 2) if n_confident is None else n_confident,
+        (0 if several else 1) if n_near is None else n_near,
+    )
     examples: list[Example] = []
     localised = {}
     for output, finding in enumerate(findings):
-        heats = HeatMaps(model, stored, output)
-        chosen = _chosen(predictions, metrics, finding, n_confident, n_near)
-        examples += _examples(
-            finding, chosen, heats, metrics["serving"][finding]["threshold"], folder,
-            first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
-        )  # fmt: skip
+        heats = HeatMaps(cam, stored, output)
+        if finding in shown:
+            chosen = _chosen(predictions, metrics, finding, n_confident, n_near)
+            examples += _examples(
+                finding, chosen, heats, metrics["serving"][finding]["threshold"], folder,
+                first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
+            )  # fmt: skip
         if (found := _localised(heats, finding, metrics["confidence"])) is not None:
             localised[finding] = plain(found)
-    cells = tuple(int(one) for one in model.get_layer("features").output.shape[1:3])
-    explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=cells)
+    explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=cam.cells, rule=rule)
     write_json(folder / "explanations.json", plain(explanations))
-    log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, cells)))
+    log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, cam.cells)))
     for finding, found in localised.items():
         log.info("%s: %s", finding, localisation_sentence(found))
     return explanations
@@ -113,10 +133,16 @@ def explain_model(
 
 def localisation_sentence(found: dict[str, Any]) -> str:
     """The pointing game in words, with its interval, its n and chance beside it."""
+    control = ""
+    if found["control_share"] is not None:
+        control = (
+            f"; the hottest place of a random map in {found['control_hits']} ({found['control_share']:.2f}, "
+            f"{found['control_lower']:.2f} to {found['control_upper']:.2f})"
+        )
     return (
         f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images "
-        f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}); a place drawn at random would in "
-        f"{found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
+        f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}){control}; a place drawn at random would "
+        f"in {found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
     )
 
 
@@ -124,7 +150,7 @@ def localisation_sentence(found: dict[str, Any]) -> str:
 class HeatMaps:
     """Heat maps of one output of a model, for images of one stored split asked for by id."""
 
-    model: Any
+    cam: GradCam
     stored: StoredSplit
     output: int
 
@@ -132,13 +158,12 @@ class HeatMaps:
         """Images uint8 ``(n, size, size)`` and their heat in [0, 1], same shape."""
         import numpy as np
 
-        from cxr_tasks.explain.cam import grad_cam
         from cxr_tasks.explain.maps import enlarged, normalised
 
         places = {name: place for place, name in enumerate(self.stored.rows["image_id"])}
         images = self.stored.images[[places[name] for name in image_ids]]
         size_px = images.shape[1]
-        maps = normalised(grad_cam(self.model, images, self.output))
+        maps = normalised(self.cam.maps(images, self.output))
         heat = np.stack([enlarged(one, size_px) for one in maps]) if len(maps) else np.empty((0, size_px, size_px))
         return images[..., 0], heat
 
@@ -207,11 +232,18 @@ def _examples(
 
 
 def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation | None:
-    from cxr_tasks.explain.maps import box_mask, localisation
+    from cxr_tasks.explain.maps import box_mask, localisation, random_maps
 
     marked = dict(list(heats.boxes(finding).items())[:MAX_MARKED])
     if not marked:
         return None
-    images, heat = heats.of(list(marked))
-    masks = [box_mask(boxes, images.shape[1]) for boxes in marked.values()]
-    return localisation(list(heat), masks, confidence)
+    size_px = heats.stored.images.shape[1]
+    masks = (box_mask(boxes, size_px) for boxes in marked.values())
+    controls = random_maps(len(marked), heats.cam.cells, size_px, seed=[CONTROL_SEED, heats.output])
+    return localisation(_one_by_one(heats, list(marked)), masks, confidence, controls)
+
+
+def _one_by_one(heats: HeatMaps, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
+    """Heat of each image, a part of them in memory at a time."""
+    for start in range(0, len(image_ids), PART):
+        yield from heats.of(image_ids[start : start + PART])[1]

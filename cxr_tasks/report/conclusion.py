@@ -21,7 +21,23 @@ SOURCE_LIMITS = {
     "synthetic": (
         "The images are drawn by a program. The numbers show that the platform works; they say nothing about patients.",
     ),
+    "nih": (
+        "The images are of one hospital (NIH Clinical Center), and labels were read out of reports by a program: some "
+        "are wrong, and what a report does not mention counts as absent.",
+    ),
+    "chexpert": (
+        "The images are of one hospital (Stanford), and training labels were read out of reports by a program, with "
+        "uncertain ones treated as the recipe says.",
+    ),
 }
+#: What ends every list of limits.
+ALWAYS = (
+    "Thresholds and calibration were chosen on validation images of the same source. Elsewhere both must be "
+    "checked anew.",
+    "A heat map shows which parts of an image moved the score. It is not a diagnosis, not an outline of disease, "
+    "and no proof that the model was right for the right reason.",
+    "This is research software, not a medical device: it must not be used to diagnose, treat or triage patients.",
+)
 
 
 def can_do(metrics: dict[str, Any]) -> list[str]:
@@ -88,14 +104,7 @@ def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
         if found["assessable"]:
             sentences += _shift_sentences(finding, found)
             sentences += _calibration_sentences(finding, found)
-    return [
-        *sentences,
-        "Thresholds and calibration were chosen on validation images of the same source. Elsewhere both must be "
-        "checked anew.",
-        "A heat map shows which parts of an image moved the score. It is not a diagnosis, not an outline of disease, "
-        "and no proof that the model was right for the right reason.",
-        "This is research software, not a medical device: it must not be used to diagnose, treat or triage patients.",
-    ]  # fmt: skip
+    return [*sentences, *ALWAYS]
 
 
 def _shift_sentences(finding: str, found: dict[str, Any]) -> list[str]:

@@ -22,6 +22,8 @@ POINT_MARKERS = {
     "youden": ("o", "Youden"),
     "best_f1": ("s", "best F1"),
     "target_sensitivity": ("D", "target sensitivity"),
+    "target_ppv": ("^", "target PPV"),
+    "own": ("D", "the model's own"),
 }
 
 

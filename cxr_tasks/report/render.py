@@ -17,9 +17,12 @@ from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.stage import localisation_sentence
 from cxr_tasks.report import plots
 from cxr_tasks.report.conclusion import can_do, cannot_do
+from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
 from cxr_tasks.report.curves import precision_recall_curve, roc_curve
 from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.panels import drawn_together
 from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
+from cxr_tasks.report.several import several_sections
 
 TEMPLATES = Path(__file__).with_name("templates")
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "mlflow", "apache-airflow", "numpy", "scikit-learn")
@@ -39,6 +42,7 @@ def environment() -> Environment:
     made.filters["fixed"] = lambda value, digits=3: f"{value:.{digits}f}"
     made.filters["rounded"] = lambda value: f"{value:.0f}" if float(value).is_integer() else f"{value:.4f}"
     made.filters["short"] = lambda value: f"{value:.4g}"
+    made.filters["signed"] = lambda value, digits=3: f"{value:+.{digits}f}"
     made.filters["percent"] = lambda value: f"{value * 100:.0f} %"
     return made
 
@@ -50,15 +54,18 @@ def stylesheet() -> Markup:
 
 def render_report(inputs: ReportInputs) -> str:
     """The page as text. Same inputs, same page."""
-    explained = inputs.explanations
+    explained, source = inputs.explanations, inputs.recipe["dataset"]["source"]
+    several = several_sections(inputs)
     context: dict[str, Any] = {
         "inputs": inputs,
         "css": stylesheet(),
         "verdict": verdict(inputs),
         "confidence": f"{inputs.metrics['confidence'] * 100:g} %",
         "tiles": tiles(inputs.metrics),
-        "can": can_do(inputs.metrics),
-        "cannot": cannot_do(inputs.metrics, inputs.recipe["dataset"]["source"]),
+        "several": several,
+        "can": several_can_do(inputs.metrics) if several else can_do(inputs.metrics),
+        "cannot": several_cannot_do(inputs.metrics, source) if several else cannot_do(inputs.metrics, source),
+        "next_steps": what_to_do(inputs.metrics) if several else [],
         "data": data_rows(inputs),
         "facts": facts(inputs),
         "findings": finding_sections(inputs),
@@ -68,6 +75,7 @@ def render_report(inputs: ReportInputs) -> str:
             f"{display_name(finding)}: {localisation_sentence(found)}"
             for finding, found in (explained.localisation if explained else {}).items()
         ],
+        "explained_rule": explained.rule if explained else "",
         "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
         "commands": commands(inputs),
         "packages": inputs.packages or installed_packages(),
@@ -96,16 +104,28 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
 
 def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """The few numbers to see first: AUROC, and sensitivity and specificity of the served decision."""
-    shown = [{"name": "AUROC", "record": record_of(metrics["mean"]["test"], "auroc")}]
     if len(metrics["findings"]) > 1:
-        shown[0]["name"] = "Mean AUROC"
-        return shown
+        return _tiles_of_several(metrics)
+    shown = [{"name": "AUROC", "record": record_of(metrics["mean"]["test"], "auroc")}]
     point = served_point(metrics, metrics["findings"][0])
     if point is not None:
         names = {"sensitivity": "Sensitivity, served decision", "specificity": "Specificity, served decision"}
         shown += [{"name": text, "record": record_of(point["test"]["metrics"], one)} for one, text in names.items()]
     test = metrics["by_finding"][metrics["findings"][0]]["metrics"]["test"]
     return [*shown, {"name": "Average precision", "record": record_of(test, "average_precision")}]
+
+
+def _tiles_of_several(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    mean, together = metrics["mean"]["test"], metrics["several"]["test"]
+    shown = [{"name": "Mean AUROC", "record": record_of(mean, "auroc")}]
+    served = together["served"].get("mean", [])
+    for name, text, records in (
+        ("average_precision", "Mean average precision", mean),
+        ("sensitivity", "Mean sensitivity, served decisions", served),
+        ("specificity", "Mean specificity, served decisions", served),
+    ):
+        shown += [{"name": text, "record": one} for one in records if one["name"] == name]
+    return shown
 
 
 def drawn(inputs: ReportInputs) -> dict[str, Any]:
@@ -117,6 +137,8 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
             lambda figure: plots.draw_history(figure, inputs.history, inputs.best_epoch),
             name="history", alt="Loss and validation AUROC by training epoch.", width=8.4, height=3.1,
         )  # fmt: skip
+    if len(inputs.metrics["findings"]) > 1:
+        return {**found, **drawn_together(inputs, table)}
     for finding in inputs.metrics["findings"]:
         if inputs.metrics["by_finding"][finding]["assessable"]:
             found["findings"][finding] = _finding_plots(inputs, table, finding)
@@ -125,7 +147,7 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
         for one in baseline_rows(inputs)
         if one.get("test") and one["test"]["value"] is not None
     ]
-    if rows and len(inputs.metrics["findings"]) == 1:
+    if rows:
         alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one['value']:.3f}" for name, one in rows) + "."
         found["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
     return found

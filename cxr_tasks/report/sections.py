@@ -8,6 +8,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.explain.examples import KINDS
+from cxr_tasks.explain.stage import Example
 from cxr_tasks.report.inputs import ReportInputs
 
 METRIC_NAMES = {
@@ -31,6 +32,8 @@ POINT_NAMES = {
     "youden": "Youden (sensitivity + specificity)",
     "best_f1": "Best F1",
     "target_sensitivity": "Target sensitivity",
+    "target_ppv": "Target PPV",
+    "own": "The model's own",
 }
 KIND_NAMES = {
     "true_positive": ("True positives", "the finding is there and the model says so"),
@@ -38,6 +41,8 @@ KIND_NAMES = {
     "false_negative": ("False negatives", "the finding is there and the model misses it"),
     "true_negative": ("True negatives", "no finding, and the model says so"),
 }
+#: What the subgroups of a ``metrics.json`` of format 1 lack; versions registered with one still get their page.
+SINCE_FORMAT_2 = {"auroc": None, "sensitivity_gap": None}
 SUBGROUP_NAMES = {
     "age_years": "Age (years)",
     "sub_label": "Finer label",
@@ -105,9 +110,13 @@ def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:
                     for one in found["metrics"]["test"]
                 ],
                 "points": [_point(name, point) for name, point in points],
+                "unreached": {POINT_NAMES[name]: why for name, why in found.get("unreached_points", {}).items()},
                 "calibration": found["calibration"],
                 "classification_report": found["classification_report"],
-                "subgroups": [{**one, "by": SUBGROUP_NAMES.get(one["by"], one["by"])} for one in found["subgroups"]],
+                "subgroups": [
+                    {**SINCE_FORMAT_2, **one, "by": SUBGROUP_NAMES.get(one["by"], one["by"])}
+                    for one in found["subgroups"]
+                ],
             }
         )
     return sections
@@ -157,24 +166,34 @@ def baseline_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def example_groups(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """Examples by kind, each with its picture as a data URI, its caption and its text for screen readers."""
+    """Examples with their pictures as data URIs, captions and texts for screen readers: by kind, or by finding where
+    the model has several."""
     if inputs.explanations is None:
         return []
-    groups = []
-    for kind in KINDS:
-        title, meaning = KIND_NAMES[kind]
-        items = [one for one in inputs.explanations.examples if one.kind == kind]
-        shown = []
-        for one in items:
-            encoded = base64.b64encode(Path(one.picture).read_bytes()).decode("ascii")
-            label = display_name(one.finding).lower()
-            call = "positive" if one.is_called else "negative"
-            alt = (
-                f"Example {one.number}, a {kind.replace('_', ' ')} for {label}: the X-ray, and the same X-ray with its "
-                f"heat map. Probability {one.probability:.2f}, called {call}."
-            )
-            shown.append(
-                {"item": one, "uri": f"data:image/png;base64,{encoded}", "alt": alt, "label": label, "call": call}
-            )
-        groups.append({"title": title, "meaning": meaning, "items": shown})
-    return groups
+    examples = inputs.explanations.examples
+    if len(inputs.metrics["findings"]) > 1:
+        shown = dict.fromkeys(one.finding for one in examples)
+        return [
+            {
+                "title": display_name(finding),
+                "meaning": "",
+                "items": [_shown(e) for e in examples if e.finding == finding],
+            }
+            for finding in shown
+        ]
+    return [
+        {"title": title, "meaning": meaning, "items": [_shown(one) for one in examples if one.kind == kind]}
+        for kind, (title, meaning) in ((kind, KIND_NAMES[kind]) for kind in KINDS)
+    ]
+
+
+def _shown(one: Example) -> dict[str, Any]:
+    encoded = base64.b64encode(Path(one.picture).read_bytes()).decode("ascii")
+    label, kind = display_name(one.finding).lower(), one.kind.replace("_", " ")
+    call = "positive" if one.is_called else "negative"
+    alt = (
+        f"Example {one.number}, a {kind} for {label}: the X-ray, and the same X-ray with its "
+        f"heat map. Probability {one.probability:.2f}, called {call}."
+    )
+    uri = f"data:image/png;base64,{encoded}"
+    return {"item": one, "kind": kind, "uri": uri, "alt": alt, "label": label, "call": call}

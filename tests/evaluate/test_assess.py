@@ -161,3 +161,84 @@ def test_the_classification_report_is_of_test_at_the_served_point(metrics):
 def test_a_broken_table_is_a_data_defect(make_predictions):
     with pytest.raises(DataDefect, match="missing: target_hernia, logit_hernia"):
         assess(make_predictions(), ("hernia",), SPEC)
+
+
+SEVERAL = ("cardiomegaly", "mass", "nodule")
+
+
+@pytest.fixture(scope="module")
+def several(make_predictions):
+    spec = EvaluateSpec(bootstrap_samples=200, target_sensitivity=0.9, target_ppv=0.7)
+    table = make_predictions(findings=SEVERAL, n_test=400)
+    table["logit_nodule"] = table["logit_nodule"] * 0.0 + np.random.default_rng(8).normal(size=len(table)) - 40
+    is_test = table["split"] == "test"
+    table.loc[is_test & (table.index % 9 == 0), "target_mass"] = np.nan
+    table.loc[~is_test, "target_nodule"] = (np.arange(int((~is_test).sum())) % 5 == 0).astype(float)
+    return table, assess(table, SEVERAL, spec)
+
+
+def test_several_findings_are_json_without_nan_and_each_number_lies_in_its_interval(several):
+    _, metrics = several
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    together = metrics["several"]["test"]
+    assert together["findings"] == list(SEVERAL)
+    records = [*metrics["mean"]["test"], *together["micro"], *together["served"]["mean"], *together["served"]["micro"]]
+    for one in records:
+        assert one["lower"] <= one["value"] <= one["upper"], one
+
+
+def test_the_multilabel_report_is_of_the_served_calls_on_images_known_for_all(several):
+    table, metrics = several
+    known = table[(table["split"] == "test") & table["target_mass"].notna()]
+    lines = {one.split()[0]: one.split() for one in metrics["multilabel_report"].splitlines() if one.strip()}
+    for finding in SEVERAL:
+        serving, target = metrics["serving"][finding], known[f"target_{finding}"] == 1.0
+        called = sigmoid(serving["a"] * known[f"logit_{finding}"] + serving["b"]) >= serving["threshold"]
+        recall, support = lines[finding.capitalize()][2], lines[finding.capitalize()][-1]
+        assert float(recall) == pytest.approx(called[target].mean(), abs=5e-4)
+        assert int(support) == int(target.sum())
+    assert {"micro", "macro", "weighted"} <= set(lines)
+
+
+def test_a_ppv_target_is_a_point_where_validation_reaches_it_and_a_reason_elsewhere(several):
+    _, metrics = several
+    point = metrics["by_finding"]["cardiomegaly"]["operating_points"]["target_ppv"]
+    assert record_of(point["validation"]["metrics"], "ppv")["value"] >= 0.7
+    assert not point["served"]
+    noise = metrics["by_finding"]["nodule"]
+    assert "target_ppv" not in noise["operating_points"]
+    assert "no threshold reaches a PPV of 0.7" in noise["unreached_points"]["target_ppv"]
+
+
+def test_the_served_decision_finds_what_a_raw_half_misses(several):
+    """The prototype's weakness: at a raw 0.5 a finding whose logits lie low is never found."""
+    _, metrics = several
+    found = metrics["by_finding"]["nodule"]
+    raw = record_of(found["raw_half"]["test"], "sensitivity_at_raw_half")
+    assert (raw["value"], raw["n"]) == (0.0, found["counts"]["test"]["n_positive"])
+    assert record_of(served_point(metrics, "nodule")["test"]["metrics"], "sensitivity")["value"] > 0.7
+
+
+def test_the_recipe_chooses_the_calibration(make_predictions):
+    spec = EvaluateSpec(bootstrap_samples=100, calibration="temperature")
+    metrics = assess(make_predictions(), FINDINGS, spec)
+    assert metrics["by_finding"]["pneumonia"]["calibration"]["method"] == "Temperature scaling fitted on validation"
+    assert metrics["serving"]["pneumonia"]["b"] == 0.0
+
+
+def test_a_model_brings_its_own_decisions_along(make_predictions):
+    """On another dataset nothing is chosen: calibration and threshold are the model's, and validation may be bare."""
+    table = make_predictions()
+    table.loc[table["split"] == "validation", "target_pneumonia"] = 0.0
+    own = {"pneumonia": FindingDecision(finding="pneumonia", a=0.8, b=-1.5, threshold=0.35)}
+    metrics = assess(table, FINDINGS, SPEC, own=own)
+    assert metrics["serving"]["pneumonia"] == {
+        "a": 0.8, "b": -1.5, "threshold": 0.35, "operating_point": "own", "reason": "",
+    }  # fmt: skip
+    found = metrics["by_finding"]["pneumonia"]
+    assert found["assessable"]
+    assert list(found["operating_points"]) == ["own"]
+    rows = scored(table, "test", "pneumonia")
+    called = sigmoid(0.8 * rows.logit - 1.5) >= 0.35
+    assert found["operating_points"]["own"]["test"]["true_positives"] == int((called & rows.is_positive).sum())
+    assert "the model was trained with" in found["operating_points"]["own"]["chosen_on"]

@@ -24,6 +24,31 @@ def test_ridge_is_that_of_scikit_learn():
     np.testing.assert_allclose(scores, reference.predict(other) - y.mean(), atol=1e-10)
 
 
+def test_ridge_in_parts_is_ridge_at_once(monkeypatch):
+    rng = np.random.default_rng(2)
+    x, y, other = rng.random((50, 12)), rng.integers(0, 2, 50).astype(float), rng.random((7, 12))
+    (whole,) = ridge_scores(x, y, other)
+    monkeypatch.setattr("cxr_tasks.evaluate.baselines.PART", 8)
+    (in_parts,) = ridge_scores(x, y, other)
+    np.testing.assert_allclose(in_parts, whole, atol=1e-10)
+
+
+def test_findings_that_share_images_and_findings_that_do_not_each_have_their_own_ridge():
+    """Alone or beside others, known for all images or for some: the same AUROC."""
+    splits = {"train": inputs(60, 0), "validation": inputs(40, 1), "test": inputs(50, 2)}
+    alone = assess_baselines(splits, ("mass",), EvaluateSpec())[0]["metrics"]
+    several = {}
+    for split, one in splits.items():
+        target = one.labels[:, 0]
+        some = np.where(np.arange(len(target)) % 5 == 0, np.nan, 1 - target)
+        several[split] = BaselineInputs(one.thumbnails, np.stack([target, some, target], axis=1), one.rows)
+    together = assess_baselines(several, ("mass", "nodule", "edema"), EvaluateSpec())[0]["metrics"]
+    values = {(one["finding"], one["split"]): one["value"] for one in together}
+    for one in alone:
+        assert values["mass", one["split"]] == values["edema", one["split"]] == one["value"]
+    assert values["nodule", "test"] > 0.9
+
+
 @pytest.mark.parametrize(("sign", "expected"), [(1, [1.0, 2.0]), (-1, [-1.0, -2.0])])
 def test_a_single_number_is_turned_the_right_way_by_train(sign, expected):
     value = np.array([1.0, 2.0, 3.0, 4.0])

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from cxr_tasks.evaluate.calibration import bins_of, fit_platt, sigmoid, weighted_brier, weighted_ece
+from cxr_tasks.evaluate.calibration import (
+    bins_of,
+    fit_calibration,
+    fit_platt,
+    fit_temperature,
+    sigmoid,
+    weighted_brier,
+    weighted_ece,
+)
 
 
 def test_the_fit_recovers_a_known_distortion():
@@ -97,3 +105,42 @@ def test_bins_hold_their_lower_edge_and_the_last_one_holds_one(p, number):
 def test_sigmoid_of_large_values_neither_overflows_nor_warns():
     with np.errstate(all="raise", under="ignore"):
         np.testing.assert_allclose(sigmoid(np.array([-1000.0, 0.0, 1000.0])), [0.0, 0.5, 1.0])
+
+
+def test_the_temperature_recovers_a_known_one_and_moves_no_image_across_a_half():
+    rng = np.random.default_rng(4)
+    true_logit = rng.normal(0, 2, 40_000)
+    positive = rng.random(40_000) < sigmoid(true_logit)
+    found = fit_temperature(positive, true_logit * 2.5)
+    assert 1 / found.a == pytest.approx(2.5, abs=0.06)
+    assert (found.b, found.note, found.method) == (0.0, "", "Temperature scaling")
+    np.testing.assert_array_equal(found.probabilities(true_logit) >= 0.5, true_logit >= 0)
+
+
+def test_a_temperature_cannot_take_an_offset_away_and_platt_can():
+    """What class weights do to a rare finding: its logits lie too high by the same amount everywhere."""
+    rng = np.random.default_rng(5)
+    true_logit = rng.normal(-3, 1, 20_000)
+    positive = rng.random(20_000) < sigmoid(true_logit)
+    errors = {
+        method: weighted_ece(
+            positive, fit_calibration(positive, true_logit + 3, method).probabilities(true_logit + 3), None
+        )[0]
+        for method in ("platt", "temperature")
+    }
+    assert errors["platt"] < 0.01
+    assert errors["temperature"] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("logit", "is_flat"),
+    [
+        (np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]), False),  # separable: finite all the same
+        (np.array([3.0, 2.0, 1.0, -1.0, -2.0, -3.0]), True),  # the wrong way round
+        (np.zeros(6), True),  # says the same of every image
+    ],
+)
+def test_a_temperature_is_positive_and_finite(logit, is_flat):
+    found = fit_temperature(np.array([False, False, False, True, True, True]), logit)
+    assert 0 < found.a < np.inf
+    assert ("not above 0" in found.note) == is_flat

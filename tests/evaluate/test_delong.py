@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from cxr_tasks.evaluate.delong import delong, midranks
+from cxr_tasks.evaluate.delong import delong, influences, midranks
 
 
 def brute_force(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +52,30 @@ def test_the_order_of_images_and_the_scale_of_scores_change_nothing():
 def test_one_positive_has_no_variance():
     with pytest.raises(ValueError, match="found 1 positives and 3 negatives"):
         delong(np.array([True, False, False, False]), np.arange(4.0))
+
+
+@pytest.mark.parametrize("decimals", [0, 8])  # nearly all tied; none
+def test_fourteen_findings_on_the_same_images_equal_the_definition(decimals):
+    """As evaluation takes them: each finding with its own labels, AUROC and variance to 1e-10."""
+    rng = np.random.default_rng(14)
+    for prevalence in np.linspace(0.01, 0.4, 14):
+        positive = rng.random(900) < prevalence
+        score = np.round(rng.normal(size=900) + positive, decimals)
+        value, covariance = delong(positive, score)
+        expected_value, expected = brute_force(positive, score[None])
+        assert value[0] == pytest.approx(expected_value[0], abs=1e-10)
+        assert covariance[0, 0] == pytest.approx(expected[0, 0], abs=1e-10)
+
+
+def test_contributions_of_images_square_to_the_variance_and_multiply_to_the_covariance():
+    rng = np.random.default_rng(2)
+    positive = rng.random(120) < 0.3
+    scores = np.round(rng.normal(size=(2, 120)) + positive, 1)
+    values, covariance = delong(positive, scores)
+    (first, of_first), (second, of_second) = (influences(positive, one) for one in scores)
+    np.testing.assert_allclose([first, second], values, atol=1e-12)
+    assert of_first @ of_first == pytest.approx(covariance[0, 0], abs=1e-12)
+    assert of_first @ of_second == pytest.approx(covariance[0, 1], abs=1e-12)
+    assert of_first.sum() == pytest.approx(0.0, abs=1e-10)
+    with pytest.raises(ValueError, match="found 1 positives"):
+        influences(np.array([True, False, False]), np.arange(3.0))

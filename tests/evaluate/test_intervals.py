@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.intervals import auroc_difference, auroc_interval, patient_bootstrap, wilson, z_of
+from cxr_tasks.evaluate.intervals import auroc_difference, auroc_interval, newcombe, patient_bootstrap, wilson, z_of
 from cxr_tasks.evaluate.scores import weighted_auroc
 
 
@@ -122,6 +122,33 @@ def test_a_proportion_of_nothing_is_undefined():
         wilson(0, 0, 0.95)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "difference", "lower", "upper"),
+    [
+        ((56, 70), (48, 80), 0.2, 0.0524, 0.3339),  # Newcombe, Statistics in Medicine 17:873-890 (1998), method 10
+        ((9, 10), (3, 10), 0.6, 0.1705, 0.8090),
+        ((10, 10), (0, 10), 1.0, 0.6075, 1.0),
+    ],
+)
+def test_newcombe_gives_published_bounds(one, other, difference, lower, upper):
+    found = newcombe(*one, *other, 0.95)
+    assert found.value == pytest.approx(difference)
+    assert (found.lower, found.upper) == (pytest.approx(lower, abs=1e-4), pytest.approx(upper, abs=1e-4))
+    turned = newcombe(*other, *one, 0.95)
+    assert (turned.lower, turned.upper) == (pytest.approx(-found.upper), pytest.approx(-found.lower))
+
+
+@pytest.mark.parametrize(("truth", "other", "n", "other_n"), [(0.9, 0.9, 25, 180), (0.6, 0.8, 40, 40)])
+def test_newcombe_covers_on_average(truth, other, n, other_n):
+    """Coverage computed over all outcomes of both groups, weighted by their probability."""
+    weights = np.outer(binom.pmf(np.arange(n + 1), n, truth), binom.pmf(np.arange(other_n + 1), other_n, other))
+    covers = np.zeros(weights.shape, bool)
+    for hits, other_hits in np.argwhere(weights > 1e-9):
+        one = newcombe(int(hits), n, int(other_hits), other_n, 0.95)
+        covers[hits, other_hits] = one.lower <= truth - other <= one.upper
+    assert 0.93 <= weights[covers].sum() <= 0.98
+
+
 def bootstrap(patient, positive, score, **changed):
     options = {"confidence": 0.95, "samples": 1500, "seed": 1, **changed}
     return patient_bootstrap(patient, lambda weights: weighted_auroc(positive, score, weights), **options)
@@ -148,7 +175,7 @@ def test_repeated_images_of_a_patient_narrow_delong_but_not_the_patient_bootstra
 def test_the_same_seed_gives_the_same_bounds_whatever_the_block_size(monkeypatch):
     positive, score = two_normals(np.random.default_rng(5), 30, 30, 1.0)
     whole = bootstrap(np.arange(60), positive, score)
-    monkeypatch.setattr("cxr_tasks.evaluate.intervals.BLOCK", 60 * 7)
+    monkeypatch.setattr("cxr_tasks.evaluate.resampling.BLOCK", 60 * 7)
     assert bootstrap(np.arange(60), positive, score) == whole
     assert bootstrap(np.arange(60), positive, score, seed=2) != whole
 

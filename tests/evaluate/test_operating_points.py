@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import sigmoid
-from cxr_tasks.evaluate.operating_points import OPERATING_POINTS, choose_thresholds, confusion, measure
+from cxr_tasks.evaluate.operating_points import (
+    OPERATING_POINTS,
+    at_raw_half,
+    choose_thresholds,
+    confusion,
+    measure,
+    ppv_threshold,
+)
 from cxr_tasks.evaluate.table import Scored
 
 POSITIVE = np.array([False, False, False, True, False, True, True, True])
@@ -130,3 +137,48 @@ def test_ppv_of_no_call_is_a_reason_not_a_number():
     assert by_name["ppv"]["reason"] == "there are no images called positive"
     assert by_name["sensitivity"]["value"] == 0.0
     assert by_name["f1"]["value"] == 0.0
+
+
+#: From the highest logit down: positive, negative, positive, positive, negative, negative, positive, negative.
+LADDER = np.array([True, False, True, True, False, False, True, False])
+HEIGHT = np.arange(8, 0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "min_found", "between"),
+    [
+        (0.75, 2, (5.0, 4.0)),  # 3 of 4
+        (0.5, 2, (1.0, 0.0)),  # 4 of 8: the lowest threshold that keeps it, with the highest sensitivity
+        (0.6, 2, (4.0, 3.0)),  # 3 of 5; 4 of 7 is 0.57
+        (1.0, 1, (8.0, 7.0)),  # one of one, where one is enough
+    ],
+)
+def test_the_ppv_target_takes_the_lowest_threshold_that_keeps_it(target, min_found, between):
+    threshold, reason = ppv_threshold(LADDER, HEIGHT, target, min_found)
+    assert reason == ""
+    assert threshold == pytest.approx(float(sigmoid(np.array(sum(between) / 2))), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "min_found", "said"),
+    [
+        (
+            0.9,
+            2,
+            "no threshold reaches a PPV of 0.9 on validation; the highest is 0.75 (3 of 4 called, at least 2 found)",
+        ),
+        (0.1, 5, "validation holds 4 positives, 5 found are asked for"),
+    ],
+)
+def test_a_ppv_that_validation_does_not_reach_has_a_reason(target, min_found, said):
+    assert ppv_threshold(LADDER, HEIGHT, target, min_found) == (None, said)
+
+
+def test_recall_at_a_raw_half_counts_logits_from_zero_on():
+    one = Scored(
+        finding="hernia", split="test", is_positive=np.array([True, True, True, False, False]),
+        logit=np.array([0.0, -0.1, -5.0, 1.0, -1.0]), patient_key=np.arange(5).astype(str),
+        image_id=np.arange(5).astype(str), n_unknown=0,
+    )  # fmt: skip
+    found = {record.name: record.value for record in at_raw_half(one, EvaluateSpec())}
+    assert found == pytest.approx({"sensitivity_at_raw_half": 1 / 3, "specificity_at_raw_half": 0.5})

@@ -11,6 +11,7 @@ from cxr_tasks.champion import evidence_of
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.specs import LabelSpec
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
 
 pytestmark = pytest.mark.tf
@@ -112,3 +113,34 @@ def test_a_champion_that_cannot_be_scored_is_a_reason(tiny, tmp_path):
     )
     assert evidence.predictions is None
     assert "gone.keras: expected a Keras model" in evidence.reason
+
+
+def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknown(tiny, tmp_path, monkeypatch):
+    """The first four test images, uncertain and not mentioned in turn, as the stored states have it."""
+    from cxr_tasks.evaluate import predict
+    from cxr_tasks.train.inputs import LoadedSplit
+
+    is_test = pd.read_parquet(tiny.prepared.index.uri)["split"] == "test"
+
+    def change(index):
+        index.loc[index.index[is_test][:4], "label_pneumonia"] = ["uncertain", "unmentioned"] * 2
+        return index
+
+    whole = predict.load_split
+
+    def changed(*arguments, **options):
+        loaded = whole(*arguments, **options)
+        states = loaded.states.copy()
+        states[:4, 0] = [2, 3, 2, 3]
+        labels = np.where(states >= 2, np.nan, loaded.labels).astype(np.float32)
+        return LoadedSplit(loaded.images, labels, states)
+
+    monkeypatch.setattr(predict, "load_split", changed)
+    prepared = changed_index(tiny, tmp_path, change)
+    by_default, ignored = (
+        predict.stored_split(prepared, "test", FINDINGS, tmp_path, labels=one).labels[:, 0]
+        for one in (None, LabelSpec(unmentioned="ignore"))
+    )
+    np.testing.assert_array_equal(by_default[:4], [np.nan, 0, np.nan, 0])
+    np.testing.assert_array_equal(ignored[:4], [np.nan] * 4)
+    np.testing.assert_array_equal(by_default[4:], ignored[4:])

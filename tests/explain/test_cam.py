@@ -81,3 +81,25 @@ def test_a_model_without_the_layer_is_refused():
     model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image)))
     with pytest.raises(DataDefect, match="expected a layer named 'features'"):
         grad_cam(model, IMAGES, 0)
+
+
+def test_one_tracing_serves_all_outputs(network):
+    from cxr_tasks.explain.cam import GradCam, grad_cam
+
+    cam = GradCam(network)
+    for output in (1, 0, 1):
+        np.testing.assert_allclose(cam.maps(IMAGES, output), grad_cam(network, IMAGES, output), rtol=1e-4, atol=1e-6)
+    assert cam._maps_of.experimental_get_tracing_count() == 1
+
+
+def test_a_network_that_also_sees_the_mirror_image_has_the_maps_of_the_image_as_it_is(network, tmp_path):
+    """Also after saving and loading: half the gradient goes to the mirror image, and places stay where they are."""
+    import keras
+
+    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.train.networks import network_with_flip
+
+    network_with_flip(network).save(tmp_path / "both.keras")
+    both = keras.saving.load_model(tmp_path / "both.keras", compile=False, safe_mode=True)
+    plain, found = grad_cam(network, IMAGES, 1), grad_cam(both, IMAGES, 1)
+    np.testing.assert_allclose(2 * found, plain, rtol=1e-3, atol=1e-6)

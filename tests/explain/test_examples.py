@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from cxr_tasks.evaluate.table import Scored
-from cxr_tasks.explain.examples import KINDS, MOST_CONFIDENT, NEAR_THRESHOLD, choose_examples
+from cxr_tasks.explain.examples import KINDS, MOST_CONFIDENT, NEAR_THRESHOLD, choose_examples, choose_findings
 
 PROBABILITY = np.array([0.95, 0.90, 0.55, 0.99, 0.52, 0.10, 0.45, 0.05, 0.02, 0.48])
 POSITIVE = np.array([True, True, True, False, False, True, True, False, False, False])
@@ -68,3 +68,32 @@ def test_the_order_of_the_table_does_not_matter():
         n_unknown=0,
     )
     assert choose_examples(shuffled, PROBABILITY[order], 0.5) == choose_examples(table, PROBABILITY, 0.5)
+
+
+def metrics_of(aurocs: dict[str, float | None], not_served: tuple[str, ...] = ()) -> dict:
+    return {
+        "findings": list(aurocs),
+        "serving": {one: {"operating_point": None if one in not_served else "youden"} for one in aurocs},
+        "by_finding": {
+            one: {"assessable": value is not None, "metrics": {"test": [{"name": "auroc", "value": value}]}}
+            for one, value in aurocs.items()
+        },
+    }
+
+
+def test_of_many_findings_the_two_at_either_end_are_shown_and_the_rule_is_told():
+    aurocs = {"a": 0.7, "b": 0.9, "c": None, "d": 0.6, "e": 0.8, "f": 0.5, "g": 0.65}
+    chosen, rule = choose_findings(metrics_of(aurocs))
+    assert chosen == ["b", "d", "e", "f"]  # in the order of the findings, not of the scores
+    assert rule.startswith("Of 7 findings, examples are shown of the 2 with the highest and the 2 with the lowest")
+
+
+def test_few_findings_are_all_shown_but_those_without_a_decision():
+    assert choose_findings(metrics_of({"a": 0.7, "b": None, "c": 0.6}, not_served=("b",))) == (["a", "c"], "")
+    # Too few positives on test, but a threshold from validation: its images are shown.
+    assert choose_findings(metrics_of({"a": None})) == (["a"], "")
+
+
+def test_fewer_assessable_findings_than_places_are_each_shown_once():
+    chosen, _ = choose_findings(metrics_of({"a": 0.7, "b": None, "c": None, "d": None, "e": 0.6, "f": 0.8}))
+    assert chosen == ["a", "e", "f"]

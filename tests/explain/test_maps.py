@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.explain.maps import box_mask, enlarged, localisation, normalised
+from cxr_tasks.explain.maps import box_mask, enlarged, localisation, normalised, random_maps
 
 
 def test_each_map_is_divided_by_its_own_maximum_and_zero_stays_zero():
@@ -74,3 +74,27 @@ def test_an_all_zero_map_is_no_hit_even_in_a_box_at_the_corner():
 
 def test_no_boxes_no_score():
     assert localisation([hot_at(1, 1)], [np.zeros((10, 10), bool)], 0.95) is None
+
+
+def test_the_control_is_the_same_game_with_other_maps():
+    mask = np.zeros((10, 10), bool)
+    mask[2:4, 2:7] = True
+    found = localisation([hot_at(2, 2), hot_at(2, 3)], [mask, mask], 0.95, [hot_at(9, 9), hot_at(2, 2)])
+    assert (found.n_hits, found.control_hits, found.control_share) == (2, 1, 0.5)
+    assert found.control_lower < 0.5 < found.control_upper
+    assert localisation([hot_at(2, 2)], [mask], 0.95).control_share is None
+
+
+def test_a_control_of_an_image_without_a_box_is_left_out_with_it():
+    mask, none = np.ones((10, 10), bool), np.zeros((10, 10), bool)
+    found = localisation([hot_at(1, 1)] * 2, [none, mask], 0.95, [hot_at(1, 1)] * 2)
+    assert (found.n_images, found.control_hits) == (1, 1)
+
+
+def test_random_maps_point_everywhere_and_come_again_with_their_seed():
+    first, again = (np.array(list(random_maps(300, (4, 4), 32, seed=[5, 1]))) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (300, 32, 32)
+    cells = {(int(one.argmax()) // 32 // 8, int(one.argmax()) % 32 // 8) for one in first}
+    assert len(cells) == 16
+    assert (first != np.array(list(random_maps(300, (4, 4), 32, seed=[5, 2])))).any()

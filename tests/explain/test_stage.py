@@ -129,6 +129,8 @@ def test_heat_is_found_in_the_boxes_where_the_patch_is_drawn(explained):
     assert found["n_empty"] == 4  # positives whose picture shows nothing
     assert found["n_hits"] == 16
     assert found["lower"] > 3 * found["random_share"]
+    assert found["control_hits"] < 8
+    assert found["control_upper"] < found["lower"]
 
 
 def test_the_file_holds_what_was_returned_and_no_image_id(explained):

@@ -32,8 +32,13 @@ SPEC = EvaluateSpec(bootstrap_samples=100)
 
 
 @functools.lru_cache(maxsize=8)
-def assessed(findings: tuple[str, ...], separation: float, n: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def assessed(
+    findings: tuple[str, ...], separation: float, n: int, rare: str | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """``rare`` names a finding that is left with two positives per split."""
     table = predictions(findings, separation, n)
+    if rare:
+        table[target_column(rare)] = np.where(table.groupby("split").cumcount() < 2, 1.0, 0.0)
     return table, assess(table, findings, SPEC)
 
 
@@ -99,9 +104,14 @@ def make_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
     """Valid inputs; a test overrides the one thing it is about."""
 
     def make(
-        *, findings: tuple[str, ...] = ("pneumonia",), separation: float = 3.0, n: int = 200, **changed: Any
+        *,
+        findings: tuple[str, ...] = ("pneumonia",),
+        separation: float = 3.0,
+        n: int = 200,
+        rare: str | None = None,
+        **changed: Any,
     ) -> ReportInputs:
-        table, metrics = copy.deepcopy(assessed(findings, separation, n))
+        table, metrics = copy.deepcopy(assessed(findings, separation, n, rare))
         recipe = dataclasses.replace(load_recipe("kermany_cnn"), evaluate=SPEC)
         metrics["baselines"] = baselines(findings)
         metrics["model"] = {"n_parameters": 123456, "mlflow_run_id": "ab" * 16}

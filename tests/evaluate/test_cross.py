@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.evaluate.cross import evaluate_elsewhere
+from cxr_tasks.evaluate.table import read_predictions
+
+pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
+NIH = findings_of("nih14")
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny):
+    dataset = dataclasses.replace(tiny.recipe.dataset, name="elsewhere", vocabulary="nih14")
+    return dataclasses.replace(tiny.recipe, name="elsewhere", model_name="cxr_multilabel", dataset=dataset)
+
+
+@pytest.fixture(scope="module")
+def contract(recipe):
+    """Only pneumonia has decisions that tell the images apart; the other thirteen are not on this dataset."""
+    return ServingContract(
+        model_name="cxr_multilabel",
+        pixels=recipe.pixels,
+        decisions=tuple(FindingDecision(finding=one, a=0.7, b=-0.2, threshold=0.4) for one in NIH),
+        dataset="elsewhere",
+        dataset_fingerprint="e" * 64,
+        recipe="elsewhere",
+        recipe_sha256="0" * 64,
+    )
+
+
+@pytest.fixture(scope="module")
+def model_path(tiny, tmp_path_factory):
+    """The small network with its answer for pneumonia in pneumonia's place and noughts in the others'."""
+    import keras
+
+    from cxr_tasks.evaluate.predict import load_model
+
+    one = load_model(tiny.home / "model.keras", size_px=32, n_findings=1)
+    head = keras.layers.Dense(14, name="many")
+    many = keras.Model(one.input, head(one.get_layer("head").output))
+    kernel = np.zeros((1, 14))
+    kernel[0, NIH.index("pneumonia")] = 1.0
+    head.set_weights([kernel, np.zeros(14)])
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    many.save(path)
+    return path
+
+
+def test_the_shared_finding_is_measured_with_the_models_own_decision(
+    tiny, recipe, contract, model_path, tmp_path, caplog
+):
+    with caplog.at_level(logging.INFO, logger="cxr_tasks"):
+        metrics = evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path / "cross")
+    assert metrics["findings"] == ["pneumonia"]
+    assert (metrics["model"]["trained_on"], metrics["model"]["dataset"]) == ("elsewhere", tiny.prepared.dataset)
+    assert metrics["serving"]["pneumonia"]["threshold"] == 0.4
+    assert read_json(tmp_path / "cross" / "metrics.json") == metrics
+    table = read_predictions(tmp_path / "cross" / "predictions.parquet", ("pneumonia",))
+    assert table["split"].value_counts().to_dict() == {"test": 60, "validation": 40}
+    # The same network as a binary model gives the same logits: the right one of fourteen was taken.
+    assert 0.8 < metrics["mean"]["test"][0]["value"] < 1.0
+    assert "trained on elsewhere, on synthetic_binary, 1 shared findings" in caplog.text
+    assert "person0" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": "synthetic_binary"}, "its images may have been in the training split"),
+        ({"decisions": ()}, "expected the model's findings"),
+        ({"pixels": {"size_px": 64}}, "expected pixels as the model was trained on"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(tiny, recipe, contract, model_path, tmp_path, change, said):
+    if "pixels" in change:
+        change = {"pixels": dataclasses.replace(contract.pixels, **change["pixels"])}
+    with pytest.raises(DataDefect, match=said):
+        evaluate_elsewhere(model_path, dataclasses.replace(contract, **change), recipe, tiny.prepared, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("cxr_tasks.evaluate.cross.shared_findings", lambda one, other: ())
+    with pytest.raises(DataDefect, match="no finding is shared"):
+        evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path)

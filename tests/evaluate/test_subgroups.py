@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.intervals import newcombe
+from cxr_tasks.evaluate.scores import auroc
+from cxr_tasks.evaluate.subgroups import subgroup_rows
+from cxr_tasks.evaluate.table import Scored
+
+#: sex, positives, of which found, negatives, of which cleared
+GROUPS = [("female", 40, 20, 60, 30), ("male", 50, 45, 50, 40), ("unknown", 10, 0, 10, 0)]
+
+
+@pytest.fixture
+def case():
+    sex, positive, called = [], [], []
+    for name, n_positive, found, n_negative, cleared in GROUPS:
+        sex += [name] * (n_positive + n_negative)
+        positive += [True] * n_positive + [False] * n_negative
+        called += [True] * found + [False] * (n_positive - found) + [False] * cleared + [True] * (n_negative - cleared)
+    n = len(sex)
+    table = pd.DataFrame(
+        {"image_id": [f"i{i}" for i in range(n)], "source": "nih", "view": "pa", "sex": sex, "age_years": np.nan}
+    )
+    table.loc[: n // 2, "age_years"] = np.resize([0, 19.9, 20, 59, 60, 79, 80, 94], n // 2 + 1)
+    rows = Scored(
+        finding="mass", split="test", is_positive=np.array(positive), logit=np.random.default_rng(0).normal(size=n),
+        patient_key=np.arange(n).astype(str), image_id=table["image_id"].to_numpy(str), n_unknown=0,
+    )  # fmt: skip
+    found = subgroup_rows(rows, np.array(called), table, None, EvaluateSpec())
+    return rows, table, {(one["by"], one["value"]): one for one in found}
+
+
+def test_shares_and_gaps_by_hand(case):
+    rows, table, by = case
+    female, male = by["sex", "female"], by["sex", "male"]
+    assert (female["n"], female["n_positive"]) == (100, 40)
+    assert female["sensitivity"][0] == 0.5
+    assert female["specificity"][0] == 0.5
+    # The rest is the other known sex, not the images of unknown sex.
+    expected = newcombe(20, 40, 45, 50, 0.95)
+    assert female["sensitivity_gap"] == [expected.value, expected.lower, expected.upper]
+    assert female["sensitivity_gap"][0] == pytest.approx(-0.4)
+    assert female["sensitivity_gap"][2] < 0
+    assert male["sensitivity_gap"][0] == pytest.approx(0.4)
+    assert male["specificity_gap"][0] == pytest.approx(0.3)
+    is_female = (table["sex"] == "female").to_numpy()
+    value = auroc(rows.is_positive[is_female], rows.logit[is_female])
+    assert female["auroc"][0] == pytest.approx(value)
+    assert female["auroc"][1] < value < female["auroc"][2]
+
+
+def test_unknown_is_no_group_and_one_value_splits_nothing(case):
+    assert {name for name, _ in case[2]} == {"sex", "age_years"}
+    assert ("sex", "unknown") not in case[2]
+
+
+def test_age_bands_hold_their_edges(case):
+    assert {value for by, value in case[2] if by == "age_years"} == {"0-19", "20-39", "40-59", "60-79", "80+"}
+    _, table, by = case
+    assert by["age_years", "0-19"]["n"] == int((table["age_years"] < 20).sum())
+    assert by["age_years", "80+"]["n"] == int((table["age_years"] >= 80).sum())
+
+
+def test_few_positives_are_said_on_either_side_and_too_few_have_no_auroc(case):
+    rows, table, _ = case
+    table = table.assign(view=["lateral"] * 3 + ["ap"] * 16 + ["pa"] * (len(table) - 19))
+    by = {
+        one["value"]: one
+        for one in subgroup_rows(rows, np.ones(rows.n, bool), table, None, EvaluateSpec())
+        if one["by"] == "view"
+    }
+    assert (by["lateral"]["n_positive"], by["lateral"]["auroc"], by["lateral"]["is_weak"]) == (3, None, True)
+    assert (by["ap"]["n_positive"], by["ap"]["is_weak"], by["ap"]["is_gap_weak"]) == (16, True, True)
+    # PA has positives enough, and only 19 stand against them.
+    assert (by["pa"]["n_positive"], by["pa"]["is_weak"], by["pa"]["is_gap_weak"]) == (81, False, True)
+    assert by["lateral"]["specificity"] is None
+    assert by["lateral"]["specificity_gap"] is None

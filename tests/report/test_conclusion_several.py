@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from cxr_tasks.evaluate.assess import record_of
+from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
+from cxr_tasks.report.several import gap_rows, ranked_findings
+
+FINDINGS = ("atelectasis", "edema", "hernia", "mass", "nodule")
+
+
+@pytest.fixture
+def metrics(make_inputs):
+    return copy.deepcopy(make_inputs(findings=FINDINGS, separation=1.5, n=300, rare="hernia", decision=None).metrics)
+
+
+def set_record(metrics, finding, name, **changed):
+    record_of(metrics["by_finding"][finding]["metrics"]["test"], name).update(changed)
+
+
+def set_gap(metrics, finding, *, gap, n_positive=40, weak=False):
+    row = {
+        "by": "sex", "value": "female", "n": 100, "n_positive": n_positive, "is_weak": weak, "is_gap_weak": weak,
+        "sensitivity": [0.5, 0.4, 0.6], "specificity": None, "auroc": None, "sensitivity_gap": gap,
+    }  # fmt: skip
+    metrics["by_finding"][finding]["subgroups"] = [row]
+
+
+def test_strongest_and_weakest_follow_the_auroc_and_leave_out_what_cannot_be_assessed(metrics):
+    for finding, value in (("atelectasis", 0.7), ("edema", 0.9), ("mass", 0.8), ("nodule", 0.6)):
+        set_record(metrics, finding, "auroc", value=value, lower=value - 0.05, upper=value + 0.05)
+    assert ranked_findings(metrics) == ["edema", "mass", "atelectasis", "nodule", "hernia"]
+    can, cannot = " ".join(several_can_do(metrics)), " ".join(several_cannot_do(metrics, "nih"))
+    assert "Strongest: edema (0.900, interval 0.850 to 0.950), mass" in can
+    assert "Weakest: nodule (0.600, interval 0.550 to 0.650), atelectasis" in cannot
+    assert "no decision is claimed: hernia (2 positive in validation, 2 in test)" in cannot
+    assert "over 4 of 5 findings" in can
+
+
+@pytest.mark.parametrize(("lower", "is_unclear"), [(0.49, True), (0.51, False)])
+def test_chance_is_told_by_the_interval(metrics, lower, is_unclear):
+    set_record(metrics, "mass", "auroc", value=0.6, lower=lower, upper=0.7)
+    assert ("Not shown to be better than chance" in " ".join(several_can_do(metrics))) == is_unclear
+    assert any("Do not act on mass" in one for one in what_to_do(metrics)) == is_unclear
+
+
+def test_the_recall_of_a_raw_half_stands_beside_the_served_one(metrics):
+    for finding in FINDINGS:
+        record_of(metrics["by_finding"][finding]["raw_half"]["test"], "sensitivity_at_raw_half")["value"] = 0.01
+    text = " ".join(several_can_do(metrics))
+    assert "would find 1.0 % on average, and less than 5 % for" in text
+    served = record_of(metrics["several"]["test"]["served"]["mean"], "sensitivity")
+    assert f"The served decisions find {served['value'] * 100:.1f} % of the positive images" in text
+
+
+def test_clear_gaps_are_named_with_what_chance_would_make(metrics):
+    for finding in FINDINGS:
+        metrics["by_finding"][finding]["subgroups"] = []
+    set_gap(metrics, "mass", gap=[-0.3, -0.45, -0.1])
+    set_gap(metrics, "edema", gap=[-0.4, -0.7, -0.1], n_positive=8, weak=True)
+    set_gap(metrics, "nodule", gap=[-0.1, -0.3, 0.1])
+    assert [one["finding"] for one in gap_rows(metrics) if one["is_clear"]] == ["mass"]
+    text = " ".join(several_cannot_do(metrics, "nih"))
+    assert "1 of 2 gaps" in text
+    assert "mass, Sex female: -0.30 (-0.45 to -0.10, n = 40 positive)" in text
+    assert any("repeat the comparison on new data: Sex female" in one for one in what_to_do(metrics))
+
+
+def test_a_sensitivity_below_what_validation_promised_asks_for_new_thresholds(metrics):
+    point = metrics["by_finding"]["mass"]["operating_points"]["target_sensitivity"]
+    point["validation"].update(true_positives=95, n_positive=100)
+    point["test"].update(true_positives=70, n_positive=100)
+    assert any("thresholds of mass" in one for one in what_to_do(metrics))
+    point["test"].update(true_positives=92)
+    assert not any("thresholds of mass" in one for one in what_to_do(metrics))
+
+
+@pytest.mark.parametrize(("ece", "is_said"), [(0.2, True), (0.02, False)])
+def test_bad_calibration_is_told(metrics, ece, is_said):
+    for finding in FINDINGS:
+        set_record(metrics, finding, "ece_after", value=0.01)
+    set_record(metrics, "edema", "ece_after", value=ece)
+    assert any("Probabilities of edema" in one for one in several_cannot_do(metrics, "nih")) == is_said
+    assert any("Calibrate edema" in one for one in what_to_do(metrics)) == is_said
+
+
+def test_every_reader_hears_that_this_is_no_medical_device(metrics):
+    assert "not a medical device" in " ".join(several_cannot_do(metrics, "some_other"))
