@@ -50,6 +50,16 @@ def findings_of(vocabulary: str) -> tuple[str, ...]:
         raise DataDefect(f"vocabulary {vocabulary!r} is not known; known: {', '.join(VOCABULARIES)}") from None
 
 
+def shared_findings(one: str, other: str) -> tuple[str, ...]:
+    """The findings that two vocabularies share, in the order of the first.
+
+    >>> shared_findings("pneumonia", "nih14")
+    ('pneumonia',)
+    """
+    others = findings_of(other)
+    return tuple(finding for finding in findings_of(one) if finding in others)
+
+
 def display_name(finding: str) -> str:
     """``pleural_effusion`` as people read it: ``Pleural effusion``."""
     return finding.replace("_", " ").capitalize()

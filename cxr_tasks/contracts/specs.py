@@ -139,9 +139,10 @@ class LossSpec:
     clip: float = 0.05
     """``asymmetric``: exponents, and the probability below which a negative weighs 0 (Ridnik et al., ICCV 2021)."""
     margin: float = 1.0
-    """``auc_margin``: AUCM version 2 (Yuan et al., ICCV 2021), trained with its own optimiser."""
+    """``auc_margin``: AUCM version 2 (Yuan et al., ICCV 2021), trained with its own optimiser: plain gradient steps,
+    so learning rates are near 0.1. A finding learns from batches with both of its classes: sample ``class_aware``."""
     epoch_decay: float = 2e-3
-    """``auc_margin``: pull towards the average of the weights so far."""
+    """``auc_margin``: pull towards the mean of the weights over the epoch before, at first the starting weights."""
 
     def __post_init__(self) -> None:
         for name in ("gamma", "gamma_positive", "gamma_negative"):
@@ -161,7 +162,7 @@ class PhaseSpec:
     unfrozen_blocks: int = 5
     """Blocks of the backbone, counted from the top, that learn beside the head: 0 the head alone, 5 all of it."""
     lower_rate: float = 1.0
-    """Factor on the learning rate per block further down."""
+    """Factor on the learning rate per block further down; the head's is 1, the last block's is this."""
     batch_norm: Literal["train", "frozen"] = "train"
     """``frozen``: normalisation statistics of the backbone stay as they are, also in unfrozen blocks."""
     warmup_epochs: float = 0.0
@@ -184,7 +185,7 @@ class SearchSpec:
 
     n_candidates: int
     space: dict[str, Any]
-    """Dotted name of a setting (``train.learning_rate``) -> a list of choices, or {low, high, log}."""
+    """Dotted name of a setting, as in a list of candidates -> a list of choices, or {low, high, log}."""
     stop_early: bool = True
     """End candidates whose validation score falls behind the others' at the same epoch."""
     seed: int = 20261123
@@ -199,15 +200,17 @@ class TrainSpec:
 
     network: Literal["residual_cnn", "densenet121"]
     starting_weights: str = "none"
-    """``none``, ``imagenet``, ``models:/NAME/VERSION`` in the registry, or a Keras weights file."""
+    """``none``, ``imagenet``, ``models:/NAME/VERSION`` in the registry, or a Keras weights file (relative: from
+    ``var/weights``)."""
     phases: tuple[PhaseSpec, ...] = ()
-    """Empty: one phase of ``epochs`` in which all of the network learns."""
+    """Empty: one phase of ``epochs`` in which all of the network learns. Else ``epochs``, ``learning_rate``,
+    ``warmup_epochs`` and ``early_stopping_patience`` below are not used: each phase has its own."""
     labels: LabelSpec = field(default_factory=LabelSpec)
     loss: LossSpec = field(default_factory=LossSpec)
     sampling: Literal["shuffled", "class_aware"] = "shuffled"
     """``class_aware``: images of rare findings come more often (square root of the inverse frequency)."""
     accumulate_steps: int = 1
-    """Batches whose gradients are summed for one update of the weights."""
+    """Batches whose gradients are averaged for one update of the weights; an epoch ends with an update."""
     test_time_flip: bool = False
     """The model's answer is the mean of the image's and its mirror image's logits."""
     network_options: dict[str, Any] = field(default_factory=dict)
@@ -252,6 +255,10 @@ class EvaluateSpec:
     target_sensitivity: float = 0.95
     served_operating_point: Literal["youden", "best_f1", "target_sensitivity"] = "target_sensitivity"
     """Which threshold, chosen on validation, makes the served ``decisions``."""
+    target_ppv: float | None = None
+    """Adds an operating point: the lowest threshold whose calls on validation are right this often, where any is."""
+    calibration: Literal["platt", "temperature"] = "platt"
+    """Per finding, fitted on validation. ``temperature`` keeps a logit of 0 at a probability of 0.5."""
     min_positives: int = 5
     """Findings with fewer positives (or negatives) in a split are not assessable there."""
     bootstrap_samples: int = 2000
@@ -263,6 +270,8 @@ class EvaluateSpec:
         _in_range("min_positives", self.min_positives, 2, 1_000_000)
         _in_range("confidence", self.confidence, 0.5, 0.999)
         _in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
+        if self.target_ppv is not None:
+            _in_range("target_ppv", self.target_ppv, 0.01, 0.999)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

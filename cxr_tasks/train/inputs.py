@@ -19,6 +19,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import N_DRAWS, augment_batch, draw_table, mix_batch
+from cxr_tasks.train.labels import Targets, states_of
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,13 @@ class LoadedSplit:
     """uint8 ``(n, size, size, 1)``, in memory or memory-mapped."""
     labels: np.ndarray
     """float32 ``(n, n_findings)``: 0, 1 or NaN for unknown."""
+    states: np.ndarray = None  # type: ignore[assignment]
+    """uint8 ``(n, n_findings)``: codes in the order of ``LabelState``. Left out they follow from the labels, where
+    NaN counts as uncertain."""
+
+    def __post_init__(self) -> None:
+        if self.states is None:
+            object.__setattr__(self, "states", states_of(self.labels))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,7 +51,7 @@ class LoadedSplit:
 def load_split(
     folder: Path, split: str, *, size_px: int, n_findings: int, n_images: int, spill_folder: Path
 ) -> LoadedSplit:
-    """Images and labels of ``split`` of the TFDS dataset in ``folder``.
+    """Images, labels and label states of ``split`` of the TFDS dataset in ``folder``.
 
     Records are parsed by the batch, past TFDS' decoding one by one (measured 3 times its rate). Where the pixels
     would take more than ``MEMORY_SHARE`` of the free memory they go to a file in ``spill_folder`` instead.
@@ -59,16 +67,17 @@ def load_split(
         log.info("%s does not fit in memory; its pixels are mapped from %s", split, spill)
         images = np.lib.format.open_memmap(spill, mode="w+", dtype=np.uint8, shape=shape)
     labels = np.empty((n_images, n_findings), np.float32)
+    states = np.empty((n_images, n_findings), np.uint8)
     start = 0
-    for batch_images, batch_labels in _stored_batches(folder, split, size_px, n_findings):
+    for batch_images, batch_labels, batch_states in _stored_batches(folder, split, size_px, n_findings):
         stop = start + len(batch_images)
         if stop > n_images:
             raise DataDefect(f"{folder}, {split}: expected {n_images} examples, found more; prepare the dataset again")
-        images[start:stop], labels[start:stop] = batch_images, batch_labels
+        images[start:stop], labels[start:stop], states[start:stop] = batch_images, batch_labels, batch_states
         start = stop
     if start != n_images:
         raise DataDefect(f"{folder}, {split}: expected {n_images} examples, found {start}; prepare the dataset again")
-    return LoadedSplit(images, labels)
+    return LoadedSplit(images, labels, states)
 
 
 def _stored_batches(folder: Path, split: str, size_px: int, n_findings: int):
@@ -78,15 +87,39 @@ def _stored_batches(folder: Path, split: str, size_px: int, n_findings: int):
     spec = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "labels": tf.io.FixedLenFeature((n_findings,), tf.float32),
+        "label_state": tf.io.FixedLenFeature((n_findings,), tf.int64),
     }
 
-    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_example(records, spec)
         pixels = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=size_px * size_px)
-        return tf.reshape(pixels, (-1, size_px, size_px, 1)), parsed["labels"]
+        return tf.reshape(pixels, (-1, size_px, size_px, 1)), parsed["labels"], parsed["label_state"]
 
     records = tf.data.TFRecordDataset(files)
     return records.batch(READ_BATCH).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1).as_numpy_iterator()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageWeights:
+    """How often images come, in relation to each other: float64 ``(n,)``, more than 0. Equal only to itself."""
+
+    values: np.ndarray
+
+
+def image_weights(values: np.ndarray) -> ImageWeights:
+    """Weights for class-aware sampling: the square root of the inverse frequency of an image's rarest finding.
+
+    An image without any positive label goes by the frequency of such images. The square root is a middle way between
+    the images as they are and all findings alike (Gupta et al., LVIS, CVPR 2019, sample by it too).
+
+    Args:
+        values: Training targets float ``(n, n_findings)``; above 0.5 is positive, NaN is not.
+    """
+    is_positive = values > 0.5
+    groups = np.column_stack([is_positive, ~is_positive.any(axis=1)])
+    frequency = np.maximum(groups.mean(axis=0), 1 / len(groups))
+    rarest = np.where(groups, frequency, 1.0).min(axis=1)
+    return ImageWeights(1.0 / np.sqrt(rarest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +129,8 @@ class BatchPlan:
     n_images: int
     batch_size: int
     seed: int
+    weights: ImageWeights | None = None
+    """None: each image once per epoch. Else drawn by them, in epochs of the same length."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -105,13 +140,35 @@ class BatchPlan:
     def batch(self, step: int) -> tuple[int, np.ndarray]:
         """The epoch (from 0) of batch ``step`` (from 0, over all epochs) and the rows that stand in it."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = _order(self.seed, epoch, self.n_images)
+        order = _order(self.seed, epoch, self.n_images, self.weights)
         return epoch, order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def draws(self, step: int) -> np.ndarray:
+        """Rows of augmentation's draws for batch ``step``; an image that comes twice in an epoch has two of them."""
+        epoch, rows = self.batch(step)
+        if self.weights is not None:
+            first = (step % self.steps_per_epoch) * self.batch_size
+            rows = np.arange(first, first + len(rows))
+        return _draws(self.seed, epoch, self.n_images)[rows]
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, n_images: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch, 0]).permutation(n_images)
+def _order(seed: int, epoch: int, n_images: int, weights: ImageWeights | None) -> np.ndarray:
+    rng = np.random.default_rng([seed, epoch, 0])
+    order = rng.permutation(n_images)
+    return order if weights is None else rng.permutation(_drawn(weights.values, order, rng.random()))
+
+
+def _drawn(weights: np.ndarray, order: np.ndarray, offset: float) -> np.ndarray:
+    """As many rows as there are, row i as often as its share of the weights asks, rounded up or down at random.
+
+    Systematic sampling (Madow, Ann. Math. Statist. 20:333-354, 1949): a comb of even steps over the shares, laid end to
+    end in random ``order``. Counts vary less than in independent draws, and an image with a share for half a place
+    comes every other epoch.
+    """
+    ends = np.cumsum(weights[order])
+    places = (np.arange(len(order)) + offset) / len(order) * ends[-1]
+    return order[np.minimum(np.searchsorted(ends, places, side="right"), len(order) - 1)]
 
 
 @functools.lru_cache(maxsize=4)
@@ -119,33 +176,66 @@ def _draws(seed: int, epoch: int, n_images: int) -> np.ndarray:
     return draw_table(seed, epoch, n_images)
 
 
-def training_batches(split: LoadedSplit, plan: BatchPlan, spec: AugmentSpec, *, first_step: int, n_steps: int):
+def training_batches(
+    split: LoadedSplit,
+    plan: BatchPlan,
+    spec: AugmentSpec,
+    *,
+    first_step: int,
+    n_steps: int,
+    targets: Targets | None = None,
+):
     """Augmented batches ``first_step`` up to ``n_steps`` (both counted over all epochs), as a ``tf.data.Dataset``.
 
+    Args:
+        targets: Of the images of ``split``; None takes its labels as they are.
+
     Yields:
-        images float32 ``(batch, size, size, 1)`` in [0, 1] and labels float32 ``(batch, n_findings)``; labels lie
-        between 0 and 1 where the recipe mixes images, NaN stands for unknown.
+        images float32 ``(batch, size, size, 1)`` in [0, 1], values float32 ``(batch, n_findings)`` in [0, 1] with NaN
+        for masked, and the share of "uncertain" float32 ``(batch, n_findings)``: 0 or 1, in between where the recipe
+        mixes images. As in ``Targets`` the value of an unmixed uncertain label is NaN.
     """
+    targets = Targets.of_labels(split.labels) if targets is None else targets
     size_px, n_findings = split.images.shape[1], split.labels.shape[1]
+    has_third_class = bool(targets.has_third_class.any())
 
-    def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        epoch, rows = plan.batch(int(step))
-        draws = _draws(plan.seed, epoch, plan.n_images)[rows]
+    def gather(step: np.ndarray) -> tuple[np.ndarray, ...]:
+        _, rows = plan.batch(int(step))
         noise_seed = np.array([plan.seed % 2**31, int(step)], np.int32)
-        return split.images[rows], split.labels[rows], draws, noise_seed
+        uncertain = targets.is_uncertain[rows].astype(np.float32)
+        return split.images[rows], targets.values[rows], uncertain, plan.draws(int(step)), noise_seed
 
-    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels, draws, noise_seed = tf.numpy_function(
-            gather, [step], [tf.uint8, tf.float32, tf.float32, tf.int32], stateful=False
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        pixels, values, uncertain, draws, noise_seed = tf.numpy_function(
+            gather, [step], [tf.uint8, tf.float32, tf.float32, tf.float32, tf.int32], stateful=False
         )
         pixels = tf.ensure_shape(pixels, (None, size_px, size_px, 1))
-        labels = tf.ensure_shape(labels, (None, n_findings))
+        values = tf.ensure_shape(values, (None, n_findings))
+        uncertain = tf.ensure_shape(uncertain, (None, n_findings))
         draws = tf.ensure_shape(draws, (None, N_DRAWS))
         images = augment_batch(unit_scale(pixels), draws, tf.ensure_shape(noise_seed, (2,)), spec)
-        return mix_batch(images, labels, draws, spec.mix) if spec.mix else (images, labels)
+        if not spec.mix:
+            return images, values, uncertain
+        if not has_third_class:
+            return *mix_batch(images, values, draws, spec.mix), uncertain
+        return _mix_three_classes(images, values, uncertain, draws, spec.mix)
 
     steps = tf.data.Dataset.range(first_step, n_steps)
     return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _mix_three_classes(
+    images: tf.Tensor, values: tf.Tensor, uncertain: tf.Tensor, draws: tf.Tensor, strength: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """``mix_batch`` where labels are shares of three classes: an uncertain label is all "uncertain", none "positive".
+
+    Mixed with a masked label, a label is masked, its share of "uncertain" too.
+    """
+    positive = tf.where(uncertain > 0, 0.0, values)
+    shares = tf.concat([positive, uncertain], axis=1)
+    images, shares = mix_batch(images, shares, draws, strength)
+    positive, uncertain = tf.split(shares, 2, axis=1)
+    return images, positive, tf.where(tf.math.is_nan(positive), 0.0, uncertain)
 
 
 def plain_batches(images: np.ndarray, batch_size: int):
