@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.shapes import build
-
-#: Names that evaluation and heat maps look for.
-FEATURES_LAYER = "features"
-HEAD_LAYER = "head"
+from cxr_tasks.train.blocks import FEATURES_LAYER, HEAD_LAYER, POOL_LAYER
+from cxr_tasks.train.densenet import DenseNetOptions, densenet121
+from cxr_tasks.train.fused_norm import with_fused_norm
 
 #: With few steps per epoch the default of 0.99 leaves validation at chance for many epochs.
 BATCH_NORM_MOMENTUM = 0.9
@@ -54,11 +54,9 @@ def build_network(name: str, *, size_px: int, n_findings: int, options: dict[str
     Raises:
         ConfigurationError: The network or an option is not known.
     """
-    if name != "residual_cnn":
-        raise ConfigurationError(f"train.network: {name!r} is not known; known: residual_cnn")
-    checked = build(ResidualCnnOptions, options, "train.network_options")
+    checked = build(_family(name).options, options, "train.network_options")
     keras.utils.set_random_seed(seed)
-    return residual_cnn(size_px, n_findings, checked)
+    return _family(name).make(size_px, n_findings, checked)
 
 
 def residual_cnn(size_px: int, n_findings: int, options: ResidualCnnOptions) -> keras.Model:
@@ -81,7 +79,7 @@ def residual_cnn(size_px: int, n_findings: int, options: ResidualCnnOptions) -> 
         last = number == n_blocks - 1
         by_image = stage < options.instance_norm_stages
         x = _residual(x, options.widths[stage], f"block_{number + 1}", by_image, FEATURES_LAYER if last else None)
-    x = layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
+    x = layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(x)
     if options.dropout:
         x = layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
     logits = layers.Dense(n_findings, name=HEAD_LAYER, dtype="float32")(x)
@@ -125,6 +123,55 @@ def _local_contrast(x: Any, size_px: int) -> Any:
     return keras.ops.divide(centred, deviation)
 
 
-def options_of(network_options: dict[str, Any]) -> dict[str, Any]:
-    """Every option with its value, defaults included: what a run logs."""
-    return dataclasses.asdict(build(ResidualCnnOptions, network_options, "train.network_options"))
+def build_for_training(name: str, **settings: Any) -> keras.Model:
+    """``build_network`` with the same weights in the same order, but built for speed; not to be saved.
+
+    The residual CNN keeps Keras' own layers, so that results of its recipes stay what they were, to the bit.
+    """
+    network = build_network(name, **settings)
+    return with_fused_norm(network) if name == "densenet121" else network
+
+
+def network_with_flip(network: keras.Model) -> keras.Model:
+    """The same network, whose answer is the mean of the image's logits and of those of its mirror image.
+
+    Layers are shared and called twice in one flat graph; ``features`` and ``head`` are found by name as before, and
+    ``features`` are those of the image as it is.
+    """
+    mirrored_logits = []
+
+    def call(layer: Any, *arguments: Any, **keywords: Any) -> Any:
+        output = layer(*arguments, **keywords)
+        if layer.name == HEAD_LAYER:
+            mirrored_logits.append(output)
+        return output
+
+    mirrored = keras.ops.flip(network.inputs[0], axis=2)
+    keras.models.clone_model(network, mirrored, clone_function=lambda layer: layer, call_function=call)
+    both = layers.Average(name="both_ways", dtype="float32")([network.output, mirrored_logits[0]])
+    return keras.Model(network.inputs[0], both, name=network.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    options: type[Any]
+    make: Callable[[int, int, Any], keras.Model]
+
+
+_FAMILIES = {
+    "residual_cnn": _Family(ResidualCnnOptions, residual_cnn),
+    "densenet121": _Family(DenseNetOptions, densenet121),
+}
+
+
+def _family(name: str) -> _Family:
+    if name not in _FAMILIES:
+        raise ConfigurationError(
+            f"train.network: {name!r} is not known{nearest(name, _FAMILIES)}; known: {', '.join(_FAMILIES)}"
+        )
+    return _FAMILIES[name]
+
+
+def options_of(network_options: dict[str, Any], network: str) -> dict[str, Any]:
+    """Every option of ``network`` with its value, defaults included: what a run logs."""
+    return dataclasses.asdict(build(_family(network).options, network_options, "train.network_options"))

@@ -24,8 +24,8 @@ LOCK_FILE = "lock"
 class SavedState:
     """Everything that the next epoch depends on, and what has been reached so far.
 
-    ``current`` holds the variables of network (seeds of dropout among them), optimizer and average; ``best`` the
-    weights of the best epoch; ``progress`` plain JSON: epoch, history, counters of early stopping, seconds.
+    ``current`` holds the variables of network (seeds of dropout among them), loss, optimizer and average; ``best`` the
+    weights of the best epoch; ``progress`` plain JSON: phase, history, counters of early stopping, seconds.
     """
 
     current: list[np.ndarray]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +14,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import augment_batch, draw_table
-from cxr_tasks.train.inputs import LoadedSplit, plain_batches
-from cxr_tasks.train.losses import ClassWeights, masked_bce
+from cxr_tasks.train.inputs import plain_batches
 
 #: The change of machine and framing that stressed views simulate. Fixed, so that recipes can be compared by it.
 STRESS = AugmentSpec(
@@ -22,6 +22,8 @@ STRESS = AugmentSpec(
 )
 STRESS_SEED = 1
 BATCH = 64
+#: Above this a stressed view is mapped from disk, so that memory does not grow with the number of images.
+LARGEST_VIEW_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +48,39 @@ def is_better(score: float, loss: float, *, best_score: float, best_loss: float)
 class Validator:
     """The validation split with its stressed views, ready to be scored again and again."""
 
-    def __init__(self, split: LoadedSplit, weights: ClassWeights, n_stress_views: int):
-        self._split, self._weights = split, weights
-        self._views = [stressed_view(split.images, view) for view in range(n_stress_views)]
-        mean_auroc(split.labels, np.zeros_like(split.labels))  # a split that cannot be scored is told before training
+    def __init__(self, images: np.ndarray, labels: np.ndarray, n_stress_views: int, folder: Path):
+        """Where a stressed view is larger than ``LARGEST_VIEW_BYTES`` its pixels are mapped from a file in ``folder``.
 
-    def score(self, logits_of: Callable[[tf.Tensor], tf.Tensor]) -> ValidationScore:
-        """Score a network, given as a function from images (float32 in [0, 1]) to logits."""
-        logits = predict(logits_of, self._split.images)
-        loss = float(masked_bce(self._split.labels, logits, self._weights))
-        stressed = [mean_auroc(self._split.labels, predict(logits_of, view)) for view in self._views]
-        return ValidationScore(
-            loss=loss,
-            auroc=mean_auroc(self._split.labels, logits),
-            auroc_stressed=float(np.mean(stressed)) if stressed else None,
-        )
+        Args:
+            images: uint8 ``(n, size, size, 1)``.
+            labels: float32 ``(n, n_findings)``: 0, 1 or NaN for unknown.
+        """
+        self.labels = labels
+        mean_auroc(labels, np.zeros_like(labels))  # a split that cannot be scored is told before training
+        self.views = [images, *(stressed_view(images, view, folder) for view in range(n_stress_views))]
+
+    def score(self, logits: Sequence[np.ndarray], loss: float) -> ValidationScore:
+        """The score of a network by its ``logits``, one array ``(n, n_findings)`` per view; ``loss`` is that on
+        ``views[0]``, the images as they are."""
+        plain, *stressed = [mean_auroc(self.labels, one) for one in logits]
+        return ValidationScore(loss=loss, auroc=plain, auroc_stressed=float(np.mean(stressed)) if stressed else None)
 
 
-def stressed_view(images: np.ndarray, view: int) -> np.ndarray:
+def stressed_view(images: np.ndarray, view: int, folder: Path | None = None) -> np.ndarray:
     """``images`` (uint8) under ``STRESS``, uint8; the same images and ``view`` give the same pixels."""
     draws = draw_table(STRESS_SEED, view, len(images))
-    changed = []
+    if folder is None or images.nbytes <= LARGEST_VIEW_BYTES:
+        changed = np.empty_like(images)
+    else:
+        path = folder / f"stressed-{view}.npy"
+        changed = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=images.shape)
+        path.unlink()  # the mapping keeps it until this process ends, however it ends
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
         seed = tf.constant([STRESS_SEED + view, start], tf.int32)
         floats = augment_batch(unit_scale(tf.constant(images[part])), tf.constant(draws[part]), seed, STRESS)
-        changed.append(tf.cast(tf.round(floats * 255.0), tf.uint8).numpy())
-    return np.concatenate(changed)
+        changed[part] = tf.cast(tf.round(floats * 255.0), tf.uint8).numpy()
+    return changed
 
 
 def predict(logits_of: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray) -> np.ndarray:

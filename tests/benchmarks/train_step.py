@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +41,10 @@ def run(setting: Setting) -> list[Row]:
     train = LoadedSplit(pixels.images[N_VALIDATION:], pixels.labels[N_VALIDATION:])
     validation = LoadedSplit(pixels.images[:N_VALIDATION], pixels.labels[:N_VALIDATION])
     sides = {
-        "plain": our_epochs(train, validation, dataclasses.replace(spec, augment=AugmentSpec()), precision),
-        "augmented": our_epochs(train, validation, spec, precision),
+        "plain": our_epochs(
+            train, validation, dataclasses.replace(spec, augment=AugmentSpec()), precision, setting.scratch
+        ),
+        "augmented": our_epochs(train, validation, spec, precision, setting.scratch),
         "keras": keras_epochs(train, spec),
     }
     found = in_turns(sides, min(setting.repetitions, 4))
@@ -84,17 +87,19 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     return LoadedSplit(decode(tf.constant(contents)).numpy(), np.array(labels, np.float32))
 
 
-def our_epochs(train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str) -> Callable[[], float]:
+def our_epochs(
+    train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str, folder: Path
+) -> Callable[[], float]:
     """A function that trains one more epoch with ``train.fit`` and gives its images per second, validation apart."""
-    from cxr_tasks.train.fit import Trainer
+    from cxr_tasks.train.trainer import Trainer
 
-    trainer = Trainer(train, validation, dataclasses.replace(spec, stress_views=0), precision)
-    numbers = itertools.count(1)
+    trainer = Trainer(train, validation, dataclasses.replace(spec, stress_views=0), precision, folder=folder)
+    progress = trainer.restore()
 
     def one_epoch() -> float:
-        number = next(numbers)
         # A new iterator each time: batches fetched ahead while the other side ran would come for nothing.
-        record = trainer.run_epoch(number, iter(trainer.batches(number - 1)))
+        record = trainer.run_epoch(progress.epochs_run + 1, iter(trainer.batches(progress)))
+        trainer.judge(record, progress)
         return record["images_per_second"]
 
     return one_epoch

@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tiny_recipe, make_split, tm
             split = make_split(n, seed)
             labels = split.labels.copy()
             labels[0] = np.inf
-            return LoadedSplit(split.images, labels)
+            return LoadedSplit(split.images, labels, split.states)
 
     spec = dataclasses.replace(tiny_recipe.train, imbalance="none")
     with pytest.raises(DataDefect, match="expected a finite training loss"):

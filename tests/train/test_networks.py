@@ -75,6 +75,7 @@ def test_saved_model_loads_in_a_process_that_knows_keras_only(tmp_path):
     ("name", "options", "message"),
     [
         ("resnet", {}, "'resnet' is not known"),
+        ("densenet", {}, "did you mean 'densenet121'"),
         ("residual_cnn", {"width": [8]}, "did you mean 'widths'"),
         ("residual_cnn", {"dropout": 1.5}, "dropout"),
         ("residual_cnn", {"widths": []}, "positive widths"),
@@ -85,3 +86,38 @@ def test_wrong_settings_are_named(name, options, message):
 
     with pytest.raises(ConfigurationError, match=message):
         build_network(name, size_px=32, n_findings=1, options=options)
+
+
+def flipped(images):
+    return images[:, :, ::-1]
+
+
+def test_with_flip_it_answers_with_the_mean_of_image_and_mirror_image(tmp_path):
+    import keras
+
+    from cxr_tasks.train.networks import network_with_flip
+
+    network = make_network()
+    images = np.random.default_rng(3).random((3, 32, 32, 1)).astype("f")
+    alone = (network(images).numpy(), network(flipped(images)).numpy())
+    features = keras.Model(network.input, network.get_layer("features").output)(images).numpy()
+    assert np.abs(alone[0] - alone[1]).max() > 1e-4
+    network_with_flip(network).save(tmp_path / "both.keras")
+    both = keras.models.load_model(tmp_path / "both.keras", compile=False, safe_mode=True)
+    assert both(images).numpy() == pytest.approx((alone[0] + alone[1]) / 2, abs=1e-5)
+    # Heat maps are of the image as it is, and no weight is there twice.
+    found = keras.Model(both.inputs[0], both.get_layer("features").output)(images).numpy()
+    assert found == pytest.approx(features, abs=1e-5)
+    assert both.get_layer("head").kernel.shape == (8, 3) and len(both.weights) == len(network.weights)
+    from cxr_tasks.explain.cam import grad_cam
+
+    pixels = (images * 255).astype(np.uint8)
+    alone, half = grad_cam(network, pixels, 1), grad_cam(both, pixels, 1)
+    assert half == pytest.approx(alone / 2, abs=1e-5) and alone.max() > 0
+
+
+def test_options_in_force_are_those_of_the_network():
+    from cxr_tasks.train.networks import options_of
+
+    assert options_of({"dropout": 0.5}, "densenet121") == {"dropout": 0.5, "batch_norm_momentum": 0.9}
+    assert options_of({"widths": [4]}, "residual_cnn")["widths"] == (4,)

@@ -52,6 +52,29 @@ def test_stressed_views_differ_from_the_images_and_repeat(make_split):
     assert (first != images).reshape(70, -1).any(axis=1).all()
 
 
+def test_a_large_view_is_mapped_from_disk_with_the_same_pixels_and_leaves_no_file(make_split, tmp_path, monkeypatch):
+    from cxr_tasks.train import validation
+
+    images = make_split(70).images
+    in_memory = validation.stressed_view(images, 0, tmp_path)
+    monkeypatch.setattr(validation, "LARGEST_VIEW_BYTES", images.nbytes - 1)
+    mapped = validation.stressed_view(images, 0, tmp_path)
+    assert isinstance(mapped, np.memmap) and not isinstance(in_memory, np.memmap)
+    assert np.array_equal(mapped, in_memory) and list(tmp_path.iterdir()) == []
+
+
+def test_a_score_has_the_images_as_they_are_apart_from_the_stressed(make_split, tmp_path):
+    from cxr_tasks.train.validation import Validator
+
+    split = make_split(20)
+    validator = Validator(split.images, split.labels, 2, tmp_path)
+    assert len(validator.views) == 3 and np.array_equal(validator.views[0], split.images)
+    right, wrong = split.labels, 1 - split.labels
+    found = validator.score([right, wrong, right], loss=0.25)
+    assert (found.auroc, found.auroc_stressed, found.loss) == (1.0, 0.5, 0.25)
+    assert Validator(split.images, split.labels, 0, tmp_path).score([wrong], 1.0).score == 0.0
+
+
 @pytest.mark.parametrize(
     ("score", "loss", "better"),
     [(0.91, 9.0, True), (0.9, 0.4, True), (0.9, 0.5, False), (0.89, 0.1, False)],
