@@ -32,7 +32,8 @@ class Recipe:
     evaluate: EvaluateSpec = field(default_factory=EvaluateSpec)
     gate: GateSpec = field(default_factory=GateSpec)
     candidates: tuple[dict[str, Any], ...] = ()
-    """Each a mapping of dotted settings (``train.learning_rate``) that differ from the recipe; empty: one candidate."""
+    """Each a mapping of dotted settings that differ from the recipe: ``train.learning_rate``, or
+    ``train.phases.head.learning_rate`` in the phase ``head``, or ``pixels.size_px``. Empty: one candidate."""
     search: SearchSpec | None = None
     """Proposes candidates instead of a list."""
 

@@ -22,6 +22,7 @@ from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 #: MLflow refuses parameter values longer than this.
 PARAMETER_LENGTH = 6000
@@ -145,6 +146,23 @@ def open_run(
             mlflow_client.set_terminated(run_id, "FAILED")
         raise
     mlflow_client.set_terminated(run_id, "FINISHED")
+
+
+def begin_run(experiment: str, run_name: str, *, tags: Mapping[str, str]) -> str:
+    """The id of a new run that stays RUNNING until ``open_run`` ends it; for one that several tasks have a part in."""
+    mlflow_client = client()
+    with outside_failures("MLflow"):
+        run = mlflow_client.create_run(experiment_id(mlflow_client, experiment), run_name=run_name, tags=dict(tags))
+    return run.info.run_id
+
+
+def runs_with_tag(experiment: str, tag: str, value: str) -> list[Run]:
+    """The runs of ``experiment`` that bear ``tag`` with that value, the newest first; at most 1000."""
+    mlflow_client = client()
+    quote = '"' if "'" in value else "'"
+    with outside_failures("MLflow"):
+        experiments = [experiment_id(mlflow_client, experiment)]
+        return list(mlflow_client.search_runs(experiments, f"tags.`{tag}` = {quote}{value}{quote}", max_results=1000))
 
 
 def experiment_id(mlflow_client: MlflowClient, name: str) -> str:

@@ -1,1 +1,1 @@
-"""Train: one candidate from a stored dataset and a recipe, resumable after a kill."""
+"""Train: the candidates of a recipe from a stored dataset, each resumable after a kill, and the choice among them."""

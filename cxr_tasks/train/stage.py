@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json, write_text
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
+from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.registry.tracking import RunLog, client, experiment_id, open_run
+from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
 from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.train.watch import Judge, Watcher
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.fit import Progress
+    from cxr_tasks.train.comparison import ValidationLogits
+    from cxr_tasks.train.fit import Fitted
     from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.labels import Targets
 
 log = logging.getLogger(__name__)
 
 #: Names the MLflow run of one training, so that a retry finds it even where the first try was killed at once.
 TRAINING_TAG = "cxr.training"
-#: What of a record is a metric of the epoch; the epoch itself is the step.
-NOT_A_METRIC = {"epoch"}
+#: Number of the candidate, on its MLflow run.
+CANDIDATE_TAG = "cxr.candidate"
+AS_IT_IS = PlannedCandidate(number=1, name="recipe as it is", settings={})
 
 
 def train_candidate(
@@ -35,12 +39,18 @@ def train_candidate(
     *,
     run_name: str,
     tags: dict[str, str] | None = None,
+    candidate: PlannedCandidate = AS_IT_IS,
+    judge: Judge | None = None,
 ) -> TrainedModel:
     """The best epoch of one training run, as a ``.keras`` file and an MLflow run.
 
     Called again after a kill it goes on from the last finished epoch, in the same MLflow run, and on a CPU ends
     with the very weights of an uninterrupted run. Called again after its end it returns what it returned then.
     A changed recipe or dataset is another training with a folder of its own under ``paths.stage("train")``.
+
+    Args:
+        candidate: Which of several it is; ``recipe`` is that candidate's.
+        judge: May end the training after any epoch; what was best until then is kept.
 
     Raises:
         ConfigurationError: Recipe and dataset do not fit, or the recipe names an unknown network or option.
@@ -49,7 +59,7 @@ def train_candidate(
     """
     from cxr_tasks.train.resume import only_one_trainer
 
-    _check_fit(prepared, recipe)
+    check_fit(prepared, recipe)
     training = sha256_json({"recipe": recipe.sha256, "dataset": prepared.fingerprint})
     folder = paths.stage("train") / training[:16]
     folder.mkdir(exist_ok=True)
@@ -61,15 +71,27 @@ def train_candidate(
             log.info("training %s is finished; its model is returned as it is", training[:16])
             return trained
         run_id = _known_run(folder, recipe.model_name, f"{paths.root}:{training}")
-        marks = {**(tags or {}), TRAINING_TAG: f"{paths.root}:{training}"}
+        marks = {
+            **(tags or {}),
+            TRAINING_TAG: f"{paths.root}:{training}",
+            CANDIDATE_TAG: str(candidate.number),
+            "cxr.candidate_name": candidate.name,
+        }
         with open_run(recipe.model_name, run_name, run_id=run_id, tags=marks) as run:
             write_json(folder / "run.json", {"mlflow_run_id": run.run_id})
-            trained = _train(prepared, recipe, folder, run)
+            trained = _train(prepared, recipe, folder, run, judge)
+            trained = dataclasses.replace(
+                trained,
+                candidate=candidate.number,
+                candidate_name=candidate.name,
+                settings=dict(candidate.settings or {}),
+            )
             write_json(finished, trained.to_payload())
         return trained
 
 
-def _check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
+def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
+    """``ConfigurationError`` unless ``prepared`` has the resolution and the findings that ``recipe`` asks for."""
     for name, stored, asked in (
         ("pixels.size_px", prepared.size_px, recipe.pixels.size_px),
         ("dataset.vocabulary", prepared.vocabulary, recipe.dataset.vocabulary),
@@ -85,20 +107,18 @@ def _known_run(folder: Path, experiment: str, training: str) -> str | None:
     """The MLflow run of an earlier try, by the note it left, or by its tag if it was killed before it left one."""
     if (folder / "run.json").exists():
         return str(read_json(folder / "run.json")["mlflow_run_id"])
-    mlflow = client()
-    found = mlflow.search_runs(
-        [experiment_id(mlflow, experiment)], filter_string=f"tags.`{TRAINING_TAG}` = '{training}'", max_results=1
-    )
+    found = runs_with_tag(experiment, TRAINING_TAG, training)
     return found[0].info.run_id if found else None
 
 
-def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog) -> TrainedModel:
+def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None) -> TrainedModel:
     start_tensorflow()
     import keras
     import tensorflow as tf
 
     from cxr_tasks.train.fit import fit
     from cxr_tasks.train.networks import options_of
+    from cxr_tasks.train.phases import total_epochs
     from cxr_tasks.train.precision import cpu_flags, resolve_precision
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -107,8 +127,9 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog)
     run.params(
         {
             **recipe.to_dict(),
-            "network_options_in_force": options_of(recipe.train.network_options),
+            "network_options_in_force": options_of(recipe.train.network_options, recipe.train.network),
             "precision_in_force": precision,
+            "epochs_in_force": total_epochs(recipe.train),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         }
@@ -121,12 +142,22 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog)
             location=prepared.folder,
             context="training" if name == "train" else name,
         )
-    watcher = _Watcher(run, recipe)
+    targets = _targets(splits["train"], recipe, folder, run)
+    watcher = Watcher(run, total_epochs(recipe.train), judge)
     fitted = fit(
-        splits["train"], splits["validation"], recipe.train, precision=precision, folder=folder, on_epoch=watcher.see
+        splits["train"],
+        splits["validation"],
+        recipe.train,
+        precision=precision,
+        folder=folder,
+        on_epoch=watcher.see,
+        findings=recipe.findings,
+        targets=targets,
     )
     watcher.end(fitted.progress)
-    return _handoff(prepared, recipe, folder, run, fitted)
+    logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
+    trained = _handoff(prepared, recipe, folder, run, fitted, logits)
+    return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early)
 
 
 def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -> LoadedSplit:
@@ -142,52 +173,52 @@ def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -
     )
 
 
-class _Watcher:
-    """Tells MLflow and the log of each epoch."""
+def _targets(train: LoadedSplit, recipe: Recipe, folder: Path, run: RunLog) -> Targets:
+    """Training targets under the recipe's label policies; what became of the labels goes to the log and to MLflow."""
+    from cxr_tasks.train.labels import label_counts, policy_table, split_targets
 
-    def __init__(self, run: RunLog, recipe: Recipe):
-        self._run, self._epochs = run, recipe.train.epochs
-        # An epoch may have been saved and its process killed before MLflow heard of it.
-        self._told = {point.step for point in client().get_metric_history(run.run_id, "val_score")}
-
-    def see(self, progress: Progress) -> None:
-        self._tell(progress)
-        log.info("%s", epoch_line(progress, self._epochs))
-
-    def end(self, progress: Progress) -> None:
-        self._tell(progress)
-        self._run.metrics({"best_epoch": progress.best_epoch, "train_seconds": progress.seconds})
-        if progress.stopped_by:
-            self._run.tags({"cxr.stopped_by": progress.stopped_by})
-            log.info("training ended after epoch %d: %s", progress.epochs_run, progress.stopped_by)
-
-    def _tell(self, progress: Progress) -> None:
-        for record in progress.history:
-            step = int(record["epoch"])
-            if step not in self._told:
-                self._run.metrics({k: v for k, v in record.items() if k not in NOT_A_METRIC}, step=step)
-                self._told.add(step)
+    spec, findings = recipe.train.labels, recipe.findings
+    targets = split_targets(train, findings, spec, seed=recipe.train.seed, folder=folder)
+    table = policy_table(train.states, findings, spec, targets)
+    log.info("%s", table)
+    write_text(folder / "labels.txt", table + "\n")
+    write_json(folder / "labels.json", label_counts(train.states, findings, spec, targets))
+    for name in ("labels.txt", "labels.json"):
+        run.artifact(folder / name)
+    return targets
 
 
-def epoch_line(progress: Progress, epochs: int) -> str:
-    """One epoch as a line for the task's log, with what is still to come at the pace so far."""
-    record = progress.history[-1]
-    stressed = f" (stressed {record['val_auroc_stressed']:.4f})" if "val_auroc_stressed" in record else ""
-    best = " (best)" if progress.best_epoch == progress.epochs_run else f" (best: epoch {progress.best_epoch})"
-    pace = statistics.median(one["seconds"] for one in progress.history[-5:])  # the first one also compiles
-    left = pace * (epochs - progress.epochs_run)
-    return (
-        f"epoch {progress.epochs_run}/{epochs}  loss {record['loss']:.4f}  val_loss {record['val_loss']:.4f}  "
-        f"val_auroc {record['val_auroc']:.4f}{stressed}{best}  {record['images_per_second']:.0f} img/s  "
-        f"about {left:.0f} s left"
-    )
+def _validation_logits(
+    prepared: PreparedDataset, split: LoadedSplit, recipe: Recipe, fitted: Fitted, folder: Path
+) -> ValidationLogits:
+    """What the kept model, mirrored where the recipe asks for it, says of validation and its stressed views."""
+    import numpy as np
+    import pandas as pd
+    import tensorflow as tf
+
+    from cxr_tasks.train.comparison import ValidationLogits
+    from cxr_tasks.train.labels import evaluation_targets
+    from cxr_tasks.train.validation import predict, stressed_view
+
+    answer = tf.function(lambda images: fitted.network(images, training=False), reduce_retracing=True)
+    stressed = (stressed_view(split.images, view, folder) for view in range(recipe.train.stress_views))
+    logits = [predict(answer, view) for view in (split.images, *stressed)]
+    index = pd.read_parquet(prepared.index.verified_path(), columns=["split", "patient_key"])
+    keys = index.loc[index["split"] == "validation", "patient_key"]
+    patients = np.unique(keys.to_numpy(str), return_inverse=True)[1]
+    return ValidationLogits(np.stack(logits), evaluation_targets(split.states, recipe.train.labels), patients)
 
 
-def _handoff(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, fitted: Any) -> TrainedModel:
-    """Write model, history and recipe, upload them, and refer to them."""
+def _handoff(
+    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, fitted: Fitted, logits: ValidationLogits
+) -> TrainedModel:
+    """Write model, history, recipe and validation logits, upload all but the last, and refer to them."""
     import yaml
 
+    from cxr_tasks.train.comparison import mean_auroc_of
+
     model, history, recipe_file = folder / "model.keras", folder / "history.json", folder / "recipe.yaml"
+    validation = folder / "validation.npz"
     started = time.monotonic()
     with replaced_file(model) as aside:
         fitted.network.save(aside)
@@ -196,7 +227,10 @@ def _handoff(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLo
     for file in (model, history, recipe_file):
         run.artifact(file)
     log.info("model of epoch %d saved and uploaded in %.1f s", fitted.progress.best_epoch, time.monotonic() - started)
-    best = fitted.progress.history[fitted.progress.best_epoch - 1]
+    logits.write(validation)
+    reached = mean_auroc_of(logits.plain(), recipe.evaluate)
+    measured = {"": reached.value, "_lower": reached.lower, "_upper": reached.upper}
+    run.metrics({f"best_val_auroc{key}": value for key, value in measured.items() if value is not None})
     return TrainedModel(
         model_name=recipe.model_name,
         recipe_sha256=recipe.sha256,
@@ -206,6 +240,10 @@ def _handoff(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLo
         history=ArtifactRef.of(history),
         best_epoch=fitted.progress.best_epoch,
         epochs_run=fitted.progress.epochs_run,
-        val_auroc=best["val_auroc"],
+        val_auroc=reached.value,
+        val_auroc_lower=reached.lower,
+        val_auroc_upper=reached.upper,
         seconds=fitted.progress.seconds,
+        validation=ArtifactRef.of(validation),
+        stopped_by=fitted.progress.stopped_by,
     )

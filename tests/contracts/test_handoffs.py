@@ -6,23 +6,65 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import GateDecision, IngestedStudies, PreparedDataset
+from cxr_tasks.contracts.handoffs import (
+    GateDecision,
+    IngestedStudies,
+    PlannedCandidate,
+    PreparedDataset,
+    TrainedModel,
+    TrainingPlan,
+)
 
 REF = ArtifactRef(uri="/data/file", sha256="ab" * 32)
+DATASET = PreparedDataset(
+    dataset="kermany",
+    folder="/data/x",
+    fingerprint="cd" * 32,
+    index=REF,
+    vocabulary="pneumonia",
+    size_px=64,
+    n_train=6,
+    n_validation=2,
+    n_test=2,
+)
 EXAMPLES = [
     IngestedStudies(
         dataset="kermany", root="/data", manifest=REF, quarantine=REF, n_images=10, n_patients=8, n_quarantined=1
     ),
-    PreparedDataset(
-        dataset="kermany",
-        folder="/data/x",
-        fingerprint="cd" * 32,
-        index=REF,
-        vocabulary="pneumonia",
-        size_px=64,
-        n_train=6,
-        n_validation=2,
-        n_test=2,
+    DATASET,
+    TrainingPlan(
+        model_name="cxr_binary",
+        run_name="kermany_cnn manual__1",
+        recipe={"name": "kermany_cnn", "candidates": [{"train.seed": 1}]},
+        datasets=(DATASET,),
+        candidates=(
+            PlannedCandidate(
+                number=1, name="seed=1", settings={"train.seed": 1, "train.network_options": {"widths": [4]}}
+            ),
+            PlannedCandidate(number=2, name="proposal 2", settings=None),
+        ),
+        parent_run_id=None,
+        tags={"cxr.dag_run_id": "manual__1"},
+    ),
+    TrainedModel(
+        model_name="cxr_binary",
+        recipe_sha256="ab" * 32,
+        dataset_fingerprint="cd" * 32,
+        mlflow_run_id="r1",
+        model=REF,
+        history=REF,
+        best_epoch=2,
+        epochs_run=4,
+        val_auroc=0.9,
+        val_auroc_lower=0.8,
+        val_auroc_upper=0.95,
+        seconds=1.5,
+        candidate=2,
+        candidate_name="seed=1",
+        settings={"train.seed": 1},
+        validation=REF,
+        stopped_by="10 minutes have passed",
+        was_ended_early=True,
     ),
     GateDecision(
         model_name="cxr_binary", verdict="FAIL", reasons=("too low", "too few"), decision=REF, champion_version=None

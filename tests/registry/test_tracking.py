@@ -48,5 +48,18 @@ def test_a_run_is_opened_again_and_first_parameters_stay(store):
     assert run.data.params == {"epochs": "3", "seed": "1"}
 
 
+def test_a_run_of_several_tasks_is_found_by_its_tag_and_stays_open(store):
+    from cxr_tasks.registry.tracking import begin_run, client, open_run, runs_with_tag
+
+    first = begin_run("cxr_binary", "all", tags={"cxr.training": "it's here"})
+    second = begin_run("cxr_binary", "all", tags={"cxr.training": "there"})
+    assert client().get_run(first).info.status == "RUNNING"
+    assert [run.info.run_id for run in runs_with_tag("cxr_binary", "cxr.training", "it's here")] == [first]
+    assert runs_with_tag("cxr_binary", "cxr.training", "nowhere") == []
+    with open_run("cxr_binary", "all", run_id=second):
+        pass
+    assert client().get_run(second).info.status == "FINISHED"
+
+
 def test_flatten_keeps_empty_mappings():
     assert flatten({"a": {}, "b": {"c": {"d": 1}}}) == {"a": {}, "b.c.d": 1}

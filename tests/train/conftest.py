@@ -66,16 +66,19 @@ def make_split():
 
 
 @pytest.fixture
-def prepare_tiny(tmp_path: Path) -> Callable[[Recipe], PreparedDataset]:
-    """A function that writes images of two classes and prepares them for real (set ``CXR_HOME`` first)."""
+def prepare_tiny(tmp_path: Path) -> Callable[..., PreparedDataset]:
+    """A function that writes images of two classes and prepares them for real (set ``CXR_HOME`` first).
 
-    def prepare(recipe: Recipe) -> PreparedDataset:
+    The labels of the first ``n_uncertain`` training images are uncertain.
+    """
+
+    def prepare(recipe: Recipe, n_uncertain: int = 0) -> PreparedDataset:
         from PIL import Image
 
         from cxr_tasks.prepare.stage import prepare_dataset
 
         root = tmp_path / "source"
-        root.mkdir()
+        root.mkdir(exist_ok=True)
         images, labels = two_classes(48)
         rows = []
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -87,7 +90,9 @@ def prepare_tiny(tmp_path: Path) -> Callable[[Recipe], PreparedDataset]:
                     "patient_id": str(number),
                     "split": SPLITS[0] if number < 32 else SPLITS[1 + number // 40],
                     "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                    "label_pneumonia": "positive" if label[0] else "negative",
+                    "label_pneumonia": (
+                        "uncertain" if number < n_uncertain else "positive" if label[0] else "negative"
+                    ),
                 }
             )
         manifest = pd.DataFrame(rows).assign(

@@ -153,19 +153,6 @@ def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(
     assert [run.info.status for run in runs_of(tiny_recipe)] == ["FINISHED"]
 
 
-def test_the_line_of_an_epoch_says_where_training_stands():
-    from cxr_tasks.train.fit import Progress
-    from cxr_tasks.train.stage import epoch_line
-
-    record = {"epoch": 2, "loss": 0.5, "val_loss": 0.4, "val_auroc": 0.95, "images_per_second": 118.2, "seconds": 10.0}
-    progress = Progress(history=[{**record, "epoch": 1, "seconds": 30.0}, record], best_epoch=2, seconds=40.0)
-    assert epoch_line(progress, 4) == (
-        "epoch 2/4  loss 0.5000  val_loss 0.4000  val_auroc 0.9500 (best)  118 img/s  about 40 s left"
-    )
-    progress.best_epoch = 1
-    assert "(best: epoch 1)" in epoch_line(progress, 4)
-
-
 def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
     from cxr_tasks.train.stage import train_candidate
 
@@ -177,6 +164,25 @@ def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepar
         (folder / file).unlink()
     assert train_candidate(prepared, short, paths, run_name="x").mlflow_run_id == trained.mlflow_run_id
     assert len(runs_of(short)) == 1
+
+
+def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
+    from cxr_tasks.registry.tracking import client
+    from cxr_tasks.train.stage import train_candidate
+
+    prepared, losses = prepare_tiny(tiny_recipe, n_uncertain=10), {}
+    for policy, after in (("ones", (21, 11, 0)), ("ignore", (11, 11, 10))):
+        labels = dataclasses.replace(tiny_recipe.train.labels, uncertain=policy)
+        changed = dataclasses.replace(
+            tiny_recipe, train=dataclasses.replace(tiny_recipe.train, epochs=1, labels=labels)
+        )
+        trained = train_candidate(prepared, changed, RunPaths(tmp_path / "run"), run_name=policy)
+        counts = json.loads((Path(trained.model.uri).parent / "labels.json").read_text())["pneumonia"]
+        assert counts["policy"] == policy and counts["before"]["uncertain"] == 10
+        assert tuple(counts["after"][key] for key in ("positive", "negative", "masked")) == after
+        assert "labels.txt" in {file.path for file in client().list_artifacts(trained.mlflow_run_id)}
+        losses[policy] = json.loads(trained.history.verified_path().read_text())[0]["loss"]
+    assert losses["ones"] != losses["ignore"], "the loss sees it too"
 
 
 def test_recipe_and_dataset_must_fit(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
