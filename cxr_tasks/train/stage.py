@@ -15,6 +15,7 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.registry.tracking import RunLog, client, experiment_id, open_run
 from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.validate.provenance import validation_tags
 
 if TYPE_CHECKING:
     from cxr_tasks.train.fit import Progress
@@ -114,12 +115,14 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog)
         }
     )
     run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
+    validation = validation_tags(Path(prepared.folder))
     for name in splits:
         run.dataset(
             name=prepared.dataset,
             fingerprint=prepared.fingerprint,
             location=prepared.folder,
             context="training" if name == "train" else name,
+            tags=validation,
         )
     watcher = _Watcher(run, recipe)
     fitted = fit(
