@@ -10,19 +10,19 @@ away again, and what served before still serves.
 
 from __future__ import annotations
 
-from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import BINARY, CHAMPION_BINARY, DEFAULT_ARGS, SERVED_BINARY, request_of, run_paths
+from airflow.sdk import dag, get_current_context, task
+from dag_defaults import BINARY, DEFAULT_ARGS, model_param, request_of, run_paths
 
 
 @dag(
     dag_id="cxr_release",
-    schedule=[CHAMPION_BINARY],
+    schedule=[BINARY.champion],
     catchup=False,
     # Two releases at once would race for the server's newest version.
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
-    params={"model": Param(BINARY, type="string", enum=[BINARY], title="Model", description="Name in the registry.")},
+    params={"model": model_param()},
     tags=["cxr", "serving"],
 )
 def cxr_release():
@@ -30,7 +30,7 @@ def cxr_release():
     def find() -> dict:
         from serving.release import champion_of
 
-        return champion_of(request_of(CHAMPION_BINARY)["model"]).to_payload()
+        return champion_of(request_of(BINARY.champion)["model"]).to_payload()
 
     @task(multiple_outputs=False)
     def export(champion: dict) -> str:
@@ -49,7 +49,7 @@ def cxr_release():
 
         return plain(check_version(RegisteredModel.from_payload(champion), Path(exported), run_paths()))
 
-    @task(multiple_outputs=False, outlets=[SERVED_BINARY])
+    @task(multiple_outputs=False, outlets=[BINARY.served])
     def publish(champion: dict, exported: str, parity: dict) -> dict:
         from pathlib import Path
 
@@ -61,7 +61,7 @@ def cxr_release():
         released = publish_version(
             RegisteredModel.from_payload(champion), Path(exported), ArtifactRef(**parity), StackSettings.load()
         ).to_payload()
-        get_current_context()["outlet_events"][SERVED_BINARY].extra = {
+        get_current_context()["outlet_events"][BINARY.served].extra = {
             "model": released["model_name"],
             "version": released["version"],
         }

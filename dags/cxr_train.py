@@ -4,9 +4,10 @@ Started by `prepared_dataset_binary` with that dataset, or by hand on the newest
 `champion_cxr_binary`, which starts `cxr_release`.
 
 **train** logs to MLflow epoch by epoch; killed, its retry goes on with the same MLflow run from the last epoch.
-**evaluate** writes predictions and metrics. **gate** decides; a refused model is a result: the run ends green, what
-follows is skipped, and the reasons stand in the gate's log and on the MLflow run. **register** makes a version with
-alias `challenger`; **promote** gives it alias `champion`.
+**evaluate** writes predictions and metrics. **check_predictions** holds the table of predictions against its
+expectations, so that no gate decides on a broken one. **gate** decides; a refused model is a result: the run ends
+green, what follows is skipped, and the reasons stand in the gate's log and on the MLflow run. **register** makes a
+version with alias `challenger`; **promote** gives it alias `champion`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from __future__ import annotations
 from airflow.sdk import dag, get_current_context, task
 from dag_defaults import (
     BINARY,
-    CHAMPION_BINARY,
     DEFAULT_ARGS,
-    PREPARED_BINARY,
     TaskLink,
     airflow_tags,
     request_of,
@@ -28,12 +27,12 @@ from dag_defaults import (
 
 @dag(
     dag_id="cxr_train_binary",
-    schedule=[PREPARED_BINARY],
+    schedule=[BINARY.prepared],
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
-    params=training_params(),
+    params=training_params(BINARY),
     tags=["cxr", "training", "binary"],
 )
 def cxr_train_binary():
@@ -42,7 +41,7 @@ def cxr_train_binary():
         from cxr_tasks.contracts.recipes import load_recipe
         from cxr_tasks.prepare.latest import latest_dataset
 
-        request = request_of(PREPARED_BINARY)
+        request = request_of(BINARY.prepared)
         recipe = load_recipe(request["recipe"])
         prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
         recipe = recipe.with_overrides(epochs=request["epochs"], gate_floor=request["gate_floor"])
@@ -79,6 +78,23 @@ def cxr_train_binary():
             Recipe.from_dict(plan["recipe"]),
             run_paths(),
         ).to_payload()
+
+    @task
+    def check_predictions(plan: dict, evaluated: dict) -> None:
+        from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+        from cxr_tasks.contracts.recipes import Recipe
+        from cxr_tasks.report.addresses import run_page
+        from cxr_tasks.validate.predictions import validate_predictions
+
+        paths = run_paths()
+        page = run_page(paths, "validate_predictions/data_docs/index.html")
+        get_current_context()["ti"].xcom_push("data_docs_url", page)
+        validate_predictions(
+            EvaluatedModel.from_payload(evaluated),
+            PreparedDataset.from_payload(plan["prepared"]),
+            Recipe.from_dict(plan["recipe"]),
+            paths,
+        )
 
     @task(multiple_outputs=False)
     def gate(plan: dict, evaluated: dict) -> dict:
@@ -119,14 +135,14 @@ def cxr_train_binary():
             run_paths(),
         ).to_payload()
 
-    @task(multiple_outputs=False, outlets=[CHAMPION_BINARY])
+    @task(multiple_outputs=False, outlets=[BINARY.champion])
     def promote(registered: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
         from cxr_tasks.registry.stage import promote as make_champion
 
         champion = make_champion(RegisteredModel.from_payload(registered)).to_payload()
-        get_current_context()["outlet_events"][CHAMPION_BINARY].extra = {
-            "model": BINARY,
+        get_current_context()["outlet_events"][BINARY.champion].extra = {
+            "model": BINARY.model,
             "version": champion["version"],
         }
         return champion
@@ -134,7 +150,9 @@ def cxr_train_binary():
     planned = plan()
     trained = with_links(train(planned), TaskLink("MLflow run", "mlflow_url"))
     evaluated = evaluate(planned, trained)
+    checked = with_links(check_predictions(planned, evaluated), TaskLink("Data Docs", "data_docs_url"))
     decision = gate(planned, evaluated)
+    checked >> decision
     registered = register(planned, trained, evaluated, decision)
     passed(decision) >> registered
     promote(registered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -49,15 +50,38 @@ DEFAULT_ARGS: dict[str, Any] = {
     ),
 }
 
-BINARY = "cxr_binary"
-BINARY_RECIPES = recipe_names(BINARY)
 
-#: New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder.
-NEW_IMAGES_BINARY = Asset(uri="cxr://images/binary", name="new_images_binary", group="cxr")
-PREPARED_BINARY = Asset(uri="cxr://dataset/binary", name="prepared_dataset_binary", group="cxr")
-CHAMPION_BINARY = Asset(uri="cxr://champion/cxr_binary", name="champion_cxr_binary", group="cxr")
-SERVED_BINARY = Asset(uri="cxr://served/cxr_binary", name="served_cxr_binary", group="cxr")
-REPORT_BINARY = Asset(uri="cxr://report/cxr_binary", name="report_cxr_binary", group="cxr")
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The recipes of one registered model, and the Assets that lead from its images to its report."""
+
+    name: str
+    model: str
+    recipes: tuple[str, ...]
+    new_images: Asset
+    """New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder."""
+    prepared: Asset
+    champion: Asset
+    served: Asset
+    report: Asset
+
+
+def _family(name: str) -> Family:
+    model = f"cxr_{name}"
+    return Family(
+        name=name,
+        model=model,
+        recipes=tuple(recipe_names(model)),
+        new_images=Asset(uri=f"cxr://images/{name}", name=f"new_images_{name}", group="cxr"),
+        prepared=Asset(uri=f"cxr://dataset/{name}", name=f"prepared_dataset_{name}", group="cxr"),
+        champion=Asset(uri=f"cxr://champion/{model}", name=f"champion_{model}", group="cxr"),
+        served=Asset(uri=f"cxr://served/{model}", name=f"served_{model}", group="cxr"),
+        report=Asset(uri=f"cxr://report/{model}", name=f"report_{model}", group="cxr"),
+    )
+
+
+BINARY, MULTILABEL = _family("binary"), _family("multilabel")
+FAMILIES = (BINARY, MULTILABEL)
 
 
 def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
@@ -70,13 +94,14 @@ def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None 
     return AssetOrTimeSchedule(timetable=timetable, assets=[asset])
 
 
-def training_params() -> dict[str, Param]:
+def training_params(family: Family) -> dict[str, Param]:
     """Fields of the trigger form that dataset and training share."""
+    synthetic = f"synthetic_{family.name}"
     return {
         "recipe": Param(
-            "synthetic_binary" if "synthetic_binary" in BINARY_RECIPES else BINARY_RECIPES[0],
+            synthetic if synthetic in family.recipes else family.recipes[0],
             type="string",
-            enum=BINARY_RECIPES,
+            enum=list(family.recipes),
             title="Recipe",
             description="The experiment: a file in cxr_tasks/recipes.",
         ),
@@ -106,6 +131,10 @@ def data_folder_param() -> Param:
         title="Data folder",
         description="Folder with the images, on the machine that runs the tasks. Empty: the recipe's own.",
     )
+
+
+def model_param() -> Param:
+    return Param(BINARY.model, type="string", enum=[BINARY.model], title="Model", description="Name in the registry.")
 
 
 def request_of(asset: Asset) -> dict[str, Any]:

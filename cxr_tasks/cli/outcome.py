@@ -10,21 +10,62 @@ from rich.table import Table
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.follow import Progress
 from cxr_tasks.contracts.artifacts import read_json
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, RegisteredModel, Report
+from cxr_tasks.contracts.handoffs import (
+    EvaluatedModel,
+    GateDecision,
+    IngestedStudies,
+    PreparedDataset,
+    RegisteredModel,
+    Report,
+    ValidatedStudies,
+)
 from cxr_tasks.stack.settings import StackSettings
 from serving.rest_client import served_versions
 
 
 def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:
-    """The facts of an ended run, read from what its tasks handed on and from the model server itself."""
+    """The facts of an ended run, read from what its tasks handed on and from the model server itself.
 
-    def handed_on(dag_id: str, task_id: str) -> Any:
-        task = progress.tasks.get((dag_id, task_id))
+    A chain that ends with the prepared dataset gives the facts of the dataset alone.
+    """
+
+    def handed_on(dag_prefix: str, task_id: str) -> Any:
+        task = progress.task(dag_prefix, task_id)
         return api.xcom(task) if task is not None and task.state == "success" else None
 
-    evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_binary", "evaluate"))
-    decision = GateDecision.from_payload(handed_on("cxr_train_binary", "gate"))
+    collected, validated = (handed_on("cxr_dataset_", one) for one in ("collect", "validate"))
     facts: dict[str, Any] = {
+        "dataset": _dataset_facts(
+            IngestedStudies.from_payload(collected),
+            ValidatedStudies.from_payload(validated),
+            PreparedDataset.from_payload(handed_on("cxr_dataset_", "verify")),
+        )
+    }
+    if any(one.startswith("cxr_train_") for one in progress.chain):
+        evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_", "evaluate"))
+        facts |= _model_facts(evaluated, GateDecision.from_payload(handed_on("cxr_train_", "gate")), settings)
+        if not progress.refused:
+            facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
+            report = handed_on("cxr_report", "report")
+            facts["report"] = Report.from_payload(report).page.uri if report else None
+    return {**facts, "seconds_per_stage": progress.seconds_per_stage()}
+
+
+def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepared: PreparedDataset) -> dict[str, Any]:
+    return {
+        "name": prepared.dataset,
+        "fingerprint": prepared.fingerprint,
+        "folder": prepared.folder,
+        "n_images": ingested.n_images,
+        "n_patients": ingested.n_patients,
+        "n_quarantined": ingested.n_quarantined,
+        "n_expectations": validated.n_expectations,
+        "n_warnings": validated.n_warnings,
+    }
+
+
+def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: StackSettings) -> dict[str, Any]:
+    return {
         "model": evaluated.model_name,
         "version": None,
         "test_auroc": evaluated.test_auroc,
@@ -36,27 +77,29 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
         "n_test": _test_rows(evaluated),
-        "seconds_per_stage": progress.seconds_per_stage(),
     }
-    if not progress.refused:
-        registered = RegisteredModel.from_payload(handed_on("cxr_train_binary", "promote"))
-        facts["version"] = registered.version
-        report = handed_on("cxr_report", "report")
-        facts["report"] = Report.from_payload(report).page.uri if report else None
-    return facts
 
 
 def print_outcome(console: Console, facts: dict[str, Any]) -> None:
     table = Table(title="Outcome", title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
-    table.add_row("test AUROC", _with_interval(facts))
-    table.add_row("gate", facts["gate_verdict"])
-    for reason in facts["gate_reasons"]:
-        table.add_row("", reason)
-    table.add_row("served version", str(facts["served_version"] or "none"))
-    table.add_row("report", facts["report"] or "none")
+    data = facts["dataset"]
+    table.add_row("dataset", f"{data['name']} {data['fingerprint'][:16]}")
+    table.add_row(
+        "", f"{data['n_images']:,} images, {data['n_patients']:,} patients, {data['n_quarantined']} quarantined"
+    )
+    table.add_row("", f"{data['n_expectations']} expectations, {data['n_warnings']} warnings")
+    if "model" in facts:
+        table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
+        table.add_row("test AUROC", _with_interval(facts))
+        table.add_row("gate", facts["gate_verdict"])
+        for reason in facts["gate_reasons"]:
+            table.add_row("", reason)
+        table.add_row("served version", str(facts["served_version"] or "none"))
+        table.add_row("report", facts["report"] or "none")
+    else:
+        table.add_row("folder", data["folder"])
     console.print(table)
     stages = Table(title="Seconds per stage", title_justify="left", show_header=False, box=None, pad_edge=False)
     stages.add_column(style="dim")
