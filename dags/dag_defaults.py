@@ -53,7 +53,7 @@ DEFAULT_ARGS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The recipes of one registered model, and the Assets that lead from its images to its report."""
+    """The recipes of one registered model, and the Assets that lead from its images to its training."""
 
     name: str
     model: str
@@ -61,9 +61,6 @@ class Family:
     new_images: Asset
     """New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder."""
     prepared: Asset
-    champion: Asset
-    served: Asset
-    report: Asset
 
 
 def _family(name: str) -> Family:
@@ -74,14 +71,16 @@ def _family(name: str) -> Family:
         recipes=tuple(recipe_names(model)),
         new_images=Asset(uri=f"cxr://images/{name}", name=f"new_images_{name}", group="cxr"),
         prepared=Asset(uri=f"cxr://dataset/{name}", name=f"prepared_dataset_{name}", group="cxr"),
-        champion=Asset(uri=f"cxr://champion/{model}", name=f"champion_{model}", group="cxr"),
-        served=Asset(uri=f"cxr://served/{model}", name=f"served_{model}", group="cxr"),
-        report=Asset(uri=f"cxr://report/{model}", name=f"report_{model}", group="cxr"),
     )
 
 
 BINARY, MULTILABEL = _family("binary"), _family("multilabel")
 FAMILIES = (BINARY, MULTILABEL)
+
+#: One Asset for all models each; an event's extra names model and version.
+CHAMPION = Asset(uri="cxr://champion", name="champion", group="cxr")
+SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
+REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 
 
 def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
@@ -134,7 +133,32 @@ def data_folder_param() -> Param:
 
 
 def model_param() -> Param:
-    return Param(BINARY.model, type="string", enum=[BINARY.model], title="Model", description="Name in the registry.")
+    return Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(family.model for family in FAMILIES)],
+        title="Model",
+        description="Name in the registry; empty: every model that has a champion.",
+    )
+
+
+def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
+    """The champions this run is about: of the models in its events of ``asset``, of the one in its form, or all.
+
+    A model without a champion is left out: where none is asked for by name, that is no error.
+    """
+    from cxr_tasks.registry import versions
+    from serving.release import champion_of
+
+    context = get_current_context()
+    events = context["triggering_asset_events"].get(asset, [])
+    named = {event.extra["model"] for event in events if "model" in (event.extra or {})}
+    if context["params"]["model"]:
+        named.add(context["params"]["model"])
+    if named:
+        return [champion_of(model).to_payload() for model in sorted(named)]
+    models = [family.model for family in FAMILIES]
+    return [champion_of(one).to_payload() for one in models if versions.version_with_alias(one, versions.CHAMPION)]
 
 
 def request_of(asset: Asset) -> dict[str, Any]:

@@ -12,26 +12,17 @@ from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
 
 _DATASET = ("list_images", "inspect", "collect", "validate", "prepare", "verify")
+_TRAIN = ("plan", "train", "evaluate", "check_predictions", "gate", "passed", "register", "promote")
 
 #: Model -> the DAGs of its family in the order in which their Assets start them, each with its tasks in order.
 CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
-    "cxr_binary": {
-        "cxr_dataset_binary": _DATASET,
-        "cxr_train_binary": (
-            "plan",
-            "train",
-            "evaluate",
-            "check_predictions",
-            "gate",
-            "passed",
-            "register",
-            "promote",
-        ),
+    f"cxr_{family}": {
+        f"cxr_dataset_{family}": _DATASET,
+        f"cxr_train_{family}": _TRAIN,
         "cxr_release": ("find", "export", "check", "publish"),
-        "cxr_report": ("has_champion", "report"),
-    },
-    # The family's training is not there yet: a run ends with the prepared dataset.
-    "cxr_multilabel": {"cxr_dataset_multilabel": _DATASET},
+        "cxr_report": ("find", "report"),
+    }
+    for family in ("binary", "multilabel")
 }
 
 POLL_S = 1.0

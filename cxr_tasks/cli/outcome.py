@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -24,31 +25,34 @@ from serving.rest_client import served_versions
 
 
 def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:
-    """The facts of an ended run, read from what its tasks handed on and from the model server itself.
-
-    A chain that ends with the prepared dataset gives the facts of the dataset alone.
-    """
+    """The facts of an ended run, read from what its tasks handed on and from the model server itself."""
 
     def handed_on(dag_prefix: str, task_id: str) -> Any:
         task = progress.task(dag_prefix, task_id)
         return api.xcom(task) if task is not None and task.state == "success" else None
 
     collected, validated = (handed_on("cxr_dataset_", one) for one in ("collect", "validate"))
-    facts: dict[str, Any] = {
-        "dataset": _dataset_facts(
-            IngestedStudies.from_payload(collected),
-            ValidatedStudies.from_payload(validated),
-            PreparedDataset.from_payload(handed_on("cxr_dataset_", "verify")),
-        )
-    }
-    if any(one.startswith("cxr_train_") for one in progress.chain):
-        evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_", "evaluate"))
-        facts |= _model_facts(evaluated, GateDecision.from_payload(handed_on("cxr_train_", "gate")), settings)
-        if not progress.refused:
-            facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
-            report = handed_on("cxr_report", "report")
-            facts["report"] = Report.from_payload(report).page.uri if report else None
+    dataset = _dataset_facts(
+        IngestedStudies.from_payload(collected),
+        ValidatedStudies.from_payload(validated),
+        PreparedDataset.from_payload(handed_on("cxr_dataset_", "verify")),
+    )
+    evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_", "evaluate"))
+    decision = GateDecision.from_payload(handed_on("cxr_train_", "gate"))
+    facts = {"dataset": dataset, **_model_facts(evaluated, decision, settings)}
+    if not progress.refused:
+        facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
+        facts["report"] = _report_page(api, progress, evaluated.model_name)
     return {**facts, "seconds_per_stage": progress.seconds_per_stage()}
+
+
+def _report_page(api: AirflowApi, progress: Progress, model_name: str) -> str | None:
+    """The page of this model; one run may write those of several."""
+    task = progress.task("cxr_report", "report")
+    if task is None or task.state != "success":
+        return None
+    written = [Report.from_payload(api.xcom(replace(task, map_index=place))) for place in range(task.n_mapped)]
+    return next((one.page.uri for one in written if one.model_name == model_name), None)
 
 
 def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepared: PreparedDataset) -> dict[str, Any]:
@@ -90,16 +94,13 @@ def print_outcome(console: Console, facts: dict[str, Any]) -> None:
         "", f"{data['n_images']:,} images, {data['n_patients']:,} patients, {data['n_quarantined']} quarantined"
     )
     table.add_row("", f"{data['n_expectations']} expectations, {data['n_warnings']} warnings")
-    if "model" in facts:
-        table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
-        table.add_row("test AUROC", _with_interval(facts))
-        table.add_row("gate", facts["gate_verdict"])
-        for reason in facts["gate_reasons"]:
-            table.add_row("", reason)
-        table.add_row("served version", str(facts["served_version"] or "none"))
-        table.add_row("report", facts["report"] or "none")
-    else:
-        table.add_row("folder", data["folder"])
+    table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
+    table.add_row("test AUROC", _with_interval(facts))
+    table.add_row("gate", facts["gate_verdict"])
+    for reason in facts["gate_reasons"]:
+        table.add_row("", reason)
+    table.add_row("served version", str(facts["served_version"] or "none"))
+    table.add_row("report", facts["report"] or "none")
     console.print(table)
     stages = Table(title="Seconds per stage", title_justify="left", show_header=False, box=None, pad_edge=False)
     stages.add_column(style="dim")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.tables import text_table
-from cxr_tasks.ingest.duplicates import duplicate_groups
+from cxr_tasks.ingest.duplicates import duplicate_groups_of
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.manifest import manifest_schema
 from cxr_tasks.ingest.quarantine import check_bound, describe_refusals, write_quarantine
@@ -26,8 +27,7 @@ from cxr_tasks.prepare.splits import assign_splits
 
 logger = logging.getLogger(__name__)
 
-_HASHES = ("image_id", "pixel_hash", "perceptual_hash")
-_DEALT_BY = ("patient_id", "official_split")
+_HASHES = ["image_id", "pixel_hash", "perceptual_hash"]
 
 
 def collect_parts(
@@ -52,7 +52,7 @@ def collect_parts(
     if len(refusals):
         logger.warning("%d files are in quarantine: %s\n%s", len(refusals), quarantine, describe_refusals(refusals))
 
-    duplicate_group = duplicate_groups(_read(images, _HASHES))
+    duplicate_group = duplicate_groups_of(lambda: _frames(images, _HASHES))
     dealt = _dealt(recipe, images, duplicate_group)
     manifest = folder / "manifest.parquet"
     _write_manifest(manifest, recipe, images, {"split": dealt["split"], "duplicate_group": duplicate_group})
@@ -73,9 +73,9 @@ def describe_manifest(table: pd.DataFrame, findings: Sequence[str]) -> str:
     """Images, patients and positive images per split, as a text table for a log."""
     rows: list[list[object]] = []
     for split in SPLITS:
-        part = table[table["split"] == split]
-        positives = [int((part[label_column(one)] == LabelState.POSITIVE.value).sum()) for one in findings]
-        rows.append([split, len(part), part["patient_id"].nunique(), *positives])
+        is_in = table["split"] == split
+        positives = [int((is_in & (table[label_column(one)] == LabelState.POSITIVE.value)).sum()) for one in findings]
+        rows.append([split, int(is_in.sum()), table.loc[is_in, "patient_id"].nunique(), *positives])
     return text_table(["split", "images", "patients", *findings], rows)
 
 
@@ -96,15 +96,22 @@ def _verified(plan: IngestPlan, inspected: Sequence[InspectedPart]) -> tuple[lis
     return [one.images.verified_path() for one in ordered], [one.verified_path() for one in refusals]
 
 
-def _read(files: Sequence[Path], columns: Sequence[str] | None = None) -> pd.DataFrame:
-    return pa.concat_tables([read_table(one, columns) for one in files]).to_pandas()
+def _frames(files: Sequence[Path], columns: list[str]) -> Iterator[pd.DataFrame]:
+    for file in files:
+        for batch in read_batches(file, columns):
+            yield batch.to_pandas()
+
+
+def _read(files: Sequence[Path]) -> pd.DataFrame:
+    return pa.concat_tables([read_table(one) for one in files]).to_pandas()
 
 
 def _dealt(recipe: Recipe, images: Sequence[Path], duplicate_group: pd.Series) -> pd.DataFrame:
     """Patient, label and split of every image."""
     label_columns = [label_column(one) for one in recipe.findings]
-    table = _read(images, [*_DEALT_BY, *label_columns])
-    table = table.astype(dict.fromkeys(("official_split", *label_columns), "category"))
+    coded = ["official_split", *label_columns]
+    batches = itertools.chain.from_iterable(read_batches(one, ["patient_id", *coded], coded=coded) for one in images)
+    table = pa.Table.from_batches(batches).to_pandas()
     table["split"] = assign_splits(
         table["patient_id"],
         table["official_split"],

@@ -7,7 +7,8 @@ hashes that agree that far in a piece are compared as a whole, and memory does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,10 @@ HASH_BITS = 256
 NEAR_BITS = 24
 N_PIECES = 13
 _PIECE_NEAR_BITS = NEAR_BITS // N_PIECES
-#: Candidate pairs compared at a time: 64 bytes each.
-_BLOCK_PAIRS = 2**20
+#: Candidate pairs compared at a time, about 150 bytes each.
+_BLOCK_PAIRS = 2**16
+#: Bytes of the digest that stands for a pixel hash: two of a billion images share one with a chance of 1e-21.
+_KEY_BYTES = 16
 
 
 def duplicate_groups(images: pd.DataFrame) -> pd.Series:
@@ -39,53 +42,103 @@ def duplicate_groups(images: pd.DataFrame) -> pd.Series:
     Raises:
         DataDefect: A perceptual hash is not 64 hex digits.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(images)
-    if not n:
-        return pd.Series([], index=images.index, dtype="str")
-    pairs = [_equal(images["pixel_hash"]), _equal(images["perceptual_hash"]), _near(images["perceptual_hash"])]
-    first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
-    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
-    _, component = connected_components(graph, directed=False)
-    members = pd.Series(images["image_id"].to_numpy()).groupby(component)
-    group = members.transform("min").where(members.transform("size") > 1, "")
-    return pd.Series(group.to_numpy(), index=images.index, dtype="str")
+    groups = duplicate_groups_of(lambda: iter([images]))
+    groups.index = images.index
+    return groups
 
 
-def _equal(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Each place paired with the first of the same value; empty values are equal to nothing."""
-    code, names = pd.factorize(values)
-    first_of = np.full(len(names), len(code))
-    np.minimum.at(first_of, code, np.arange(len(code)))
-    place = np.flatnonzero((first_of[code] != np.arange(len(code))) & (values != "").to_numpy())
-    return first_of[code[place]], place
+def duplicate_groups_of(batches: Callable[[], Iterator[pd.DataFrame]]) -> pd.Series:
+    """``duplicate_groups`` of all batches as one table, from 0; they are asked for twice, and one is held at a time.
+
+    Of an image stay about 100 bytes.
+    """
+    component = _components(*_packed(batches()))
+    has_twin = np.bincount(component)[component] > 1 if len(component) else np.zeros(0, bool)
+    group = np.full(len(component), "", dtype=object)
+    if has_twin.any():
+        # Few images have a twin; only their names are taken out of the tables.
+        members = pd.Series(list(_chosen(batches(), has_twin)), dtype="object").groupby(component[has_twin])
+        group[has_twin] = members.transform("min").to_numpy()
+    return pd.Series(group, dtype="str")
 
 
-def _near(hashes: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Places of all pairs of different hashes within ``NEAR_BITS``; of equal ones only the first place stands."""
-    distinct = pd.Series(hashes.to_numpy()).drop_duplicates()
-    distinct = distinct[distinct != ""]
-    words = _as_words(distinct)
-    near = [
-        (one[is_near], other[is_near])
-        for one, other in _candidates(words)
-        if (is_near := _distance(words[one], words[other]) <= NEAR_BITS).any()
-    ]
-    place = distinct.index.to_numpy()
-    return tuple(place[np.concatenate([ends[side] for ends in near] or [np.array([], int)])] for side in (0, 1))  # type: ignore[return-value]
+def _packed(batches: Iterator[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys ``(n, 2)`` of pixel hashes and words ``(n, 4)`` of perceptual ones, uint64; all bits of an empty one set."""
+    keys, words = bytearray(), bytearray()
+    for images in batches:
+        for text in images["pixel_hash"]:
+            keys += hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() if text else b"\xff" * _KEY_BYTES
+        words += _hash_bytes(images["perceptual_hash"])
+    return tuple(  # type: ignore[return-value]
+        np.frombuffer(held, ">u8").astype(np.uint64).reshape(-1, size // 8)
+        for held, size in ((keys, _KEY_BYTES), (words, HASH_BITS // 8))
+    )
 
 
-def _as_words(hashes: pd.Series) -> np.ndarray:
-    """uint64 ``(n, 4)`` of hashes as hex text."""
+def _hash_bytes(hashes: pd.Series) -> bytes:
+    hashes = hashes.where(hashes != "", "f" * (HASH_BITS // 4))
     is_hash = hashes.str.fullmatch(f"[0-9a-fA-F]{{{HASH_BITS // 4}}}").astype(bool)
     if not is_hash.all():
         raise DataDefect(
             f"column perceptual_hash: expected {HASH_BITS // 4} hex digits, found {hashes[~is_hash].iloc[0]!r} "
             f"({(~is_hash).sum()} such); run ingest again"
         )
-    return np.frombuffer(bytes.fromhex("".join(hashes)), ">u8").astype(np.uint64).reshape(-1, HASH_BITS // 64)
+    return bytes.fromhex("".join(hashes))
+
+
+def _chosen(batches: Iterator[pd.DataFrame], is_chosen: np.ndarray) -> Iterator[str]:
+    """``image_id`` of the rows of ``is_chosen``."""
+    done = 0
+    for images in batches:
+        yield from images["image_id"].to_numpy(dtype=object)[is_chosen[done : done + len(images)]]
+        done += len(images)
+
+
+def _components(keys: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """int ``(n,)``: the same number where images are one picture."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(keys)
+    if not n:
+        return np.zeros(0, np.int64)
+    pairs = [_equal(keys), _equal(words), _near(words)]
+    first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    return connected_components(graph, directed=False)[1]
+
+
+def _is_empty(words: np.ndarray) -> np.ndarray:
+    """Whether all bits are set. No perceptual hash is: as many frequencies are above their median as below."""
+    return (words == np.uint64(2**64 - 1)).all(axis=1)
+
+
+def _sorted_places(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the rows that are not empty, sorted by their values, and which of them is equal to the one before."""
+    places = np.flatnonzero(~_is_empty(words))
+    places = places[np.lexsort(words[places].T)]
+    ordered = words[places]
+    return places, np.concatenate([[False], (ordered[1:] == ordered[:-1]).all(axis=1)]) if len(places) else places > 0
+
+
+def _equal(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each place paired with the one before of the same value; empty values are equal to nothing."""
+    places, is_repeated = _sorted_places(words)
+    second = np.flatnonzero(is_repeated)
+    return places[second - 1], places[second]
+
+
+def _near(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of all pairs of different hashes within ``NEAR_BITS``; of equal ones only one stands."""
+    places, is_repeated = _sorted_places(words)
+    place = np.sort(places[~is_repeated])
+    distinct = words[place]
+    near = [
+        (one[is_near], other[is_near])
+        for one, other in _candidates(distinct)
+        if (is_near := _distance(distinct[one], distinct[other]) <= NEAR_BITS).any()
+    ]
+    return tuple(place[np.concatenate([ends[side] for ends in near] or [np.array([], int)])] for side in (0, 1))  # type: ignore[return-value]
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -94,12 +147,10 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Places of pairs that agree in a piece but for ``_PIECE_NEAR_BITS`` (1) bits, by blocks; pairs may come again."""
-    bits = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)
     for piece in range(N_PIECES):
         # Every 13th bit: neighbouring bits (frequencies) of a hash go together, and would make pieces less telling.
-        columns = bits[:, piece::N_PIECES].astype(np.uint32)
-        width = columns.shape[1]
-        key = (columns << np.arange(width, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+        places = range(piece, HASH_BITS, N_PIECES)
+        width, key = len(places), _key(words, places)
         order = np.argsort(key, kind="stable")
         start = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=2**width))])
         # Equal in the piece: with those that follow in the same bucket.
@@ -108,6 +159,15 @@ def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             clear = np.flatnonzero(~key & (1 << bit))
             flipped = key[clear] | (1 << bit)
             yield from _in_blocks(clear, order, start[flipped], start[flipped + 1])
+
+
+def _key(words: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """uint32 ``(n,)``: the bits at ``places`` of each hash, counted from its highest; the first is the lowest."""
+    key = np.zeros(len(words), np.uint32)
+    for number, place in enumerate(places):
+        word, below = divmod(place, 64)
+        key |= (words[:, word] >> np.uint64(63 - below) & np.uint64(1)).astype(np.uint32) << np.uint32(number)
+    return key
 
 
 def _in_blocks(

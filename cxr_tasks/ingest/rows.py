@@ -77,9 +77,14 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Tab
         return file.read(columns=None if columns is None else list(columns))
 
 
-def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file, ``ROWS_AT_A_TIME`` at most in each batch, in order."""
-    with pq.ParquetFile(path) as file:
+def read_batches(
+    path: str | Path, columns: Sequence[str] | None = None, *, coded: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, ``ROWS_AT_A_TIME`` at most in each batch, in order.
+
+    Text of the columns ``coded``, which hold few different words, comes as numbers into a dictionary.
+    """
+    with pq.ParquetFile(path, read_dictionary=list(coded) or None) as file:
         yield from file.iter_batches(ROWS_AT_A_TIME, columns=None if columns is None else list(columns))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import logging
 
+import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.errors import DataDefect
@@ -55,32 +56,39 @@ def assign_splits(
     Raises:
         DataDefect: ``previous`` holds a word that is no split.
     """
-    known = _known(patient_id, previous)
-    group = _linked_patients(patient_id, duplicate_group)
-    in_official_test = (official_split == "test").groupby(group).any()
+    # Patients by number, in the order of their ids: 100,000 of them as text would take most of the memory of an ingest.
+    patient, names = pd.factorize(patient_id, sort=True)
+    known = _known(names, previous)
+    leader = _leaders(patient, len(names), duplicate_group)
+    is_official = (official_split == "test").to_numpy(dtype=bool)
+    in_official_test = np.zeros(len(names), bool)
+    in_official_test[leader[patient[is_official]]] = True
     has_official_test = bool(in_official_test.any())
     shares = _shares(spec, has_official_test=has_official_test)
     if has_official_test:
-        known = known.where(known != "test", "")
-    place = _places(patient_id, spec.salt).groupby(group).min()
-    kept = _strongest(known, group)
-    pool = in_official_test.index[~in_official_test]
-    split_of = pd.Series("test", index=in_official_test.index, dtype="object")
+        known[known == "test"] = ""
+    place = np.ones(len(names))
+    np.minimum.at(place, leader, _places(names, spec.salt))
+    kept = _strongest(known, leader)
+    groups = np.unique(leader)
+    pool = groups[~in_official_test[groups]]
+    split_of = np.full(len(names), "test", dtype=object)
     split_of[pool] = stratify(
-        Pool.of(labels, group, pool),
-        split=kept[pool].where(kept[pool] != "", _by_hash(place[pool], shares)).to_numpy(dtype=object),
-        place=place[pool].to_numpy(),
-        is_free=(kept[pool] == "").to_numpy(),
+        Pool.of(labels, leader[patient], pd.Index(pool)),
+        split=np.where(kept[pool] != "", kept[pool], _by_hash(place[pool], shares)),
+        place=place[pool],
+        is_free=kept[pool] == "",
         shares=shares,
     )
-    split = group.map(split_of).astype("str")
+    dealt = split_of[leader]
+    split = pd.Series(dealt[patient], index=patient_id.index, dtype="str")
     if has_official_test:
-        _log_moves_to_test(patient_id, official_split, split)
+        _log_moves_to_test(patient, official_split, split)
     if previous is not None:
-        _log_moves_of_known(patient_id, split, previous, group.map(in_official_test))
-    n_patients = patient_id.groupby(split).nunique()
+        _log_moves_of_known(names, dealt, previous, in_official_test[leader])
     logger.info(
-        "patients per split: %s", ", ".join(f"{name} {n / n_patients.sum():.1%}" for name, n in n_patients.items())
+        "patients per split: %s",
+        ", ".join(f"{name} {(dealt == name).mean():.1%}" for name in sorted(set(dealt))),
     )
     return split
 
@@ -92,27 +100,30 @@ def _shares(spec: SplitSpec, *, has_official_test: bool) -> dict[str, float]:
     return {"test": test, **validation} if test else validation
 
 
-def _known(patient_id: pd.Series, previous: pd.Series | None) -> pd.Series:
-    """Per image the split that its patient had; ``""`` for new patients."""
+def _known(names: pd.Index, previous: pd.Series | None) -> np.ndarray:
+    """Per patient the split that the last version gave, as object; ``""`` for new patients."""
+    known = np.full(len(names), "", dtype=object)
     if previous is None:
-        return pd.Series("", index=patient_id.index, dtype="object")
+        return known
     unknown = sorted(set(previous) - set(SPLITS))
     if unknown:
         raise DataDefect(f"previous splits: expected {', '.join(SPLITS)}, found {unknown[0]!r}")
-    return patient_id.map(previous).astype("object").fillna("")
+    place = names.get_indexer(pd.Index(previous.index, dtype=names.dtype))
+    known[place[place >= 0]] = previous.to_numpy(dtype=object)[place >= 0]
+    return known
 
 
-def _strongest(known: pd.Series, group: pd.Series) -> pd.Series:
-    """Per group the split that it keeps: the strongest of its known patients; ``""`` where all are new."""
-    kept = pd.Series("", index=pd.Index(sorted(set(group))), dtype="object")
+def _strongest(known: np.ndarray, leader: np.ndarray) -> np.ndarray:
+    """At each leader the split that its group keeps: the strongest of its known patients; ``""`` where all are new."""
+    kept = np.full(len(leader), "", dtype=object)
     for name in reversed(_STRONGEST_FIRST):
-        kept[group[known == name].unique()] = name
+        kept[leader[known == name]] = name
     return kept
 
 
-def _by_hash(place: pd.Series, shares: dict[str, float]) -> pd.Series:
+def _by_hash(place: np.ndarray, shares: dict[str, float]) -> np.ndarray:
     """The split of each place in [0, 1): test has the lowest, validation the next, train the rest."""
-    split = pd.Series("train", index=place.index, dtype="object")
+    split = np.full(len(place), "train", dtype=object)
     end = 0.0
     for name, share in shares.items():
         split[(place >= end) & (place < end + share)] = name
@@ -120,59 +131,56 @@ def _by_hash(place: pd.Series, shares: dict[str, float]) -> pd.Series:
     return split
 
 
-def _places(patient_id: pd.Series, salt: str) -> pd.Series:
-    """A number in [0, 1) per image from its patient's id and the salt; uniform over patients."""
-    place_of = {
-        patient: int.from_bytes(hashlib.sha256(f"{salt}\0{patient}".encode()).digest()[:7], "big") / 2**56
-        for patient in patient_id.unique()
-    }
-    return patient_id.map(place_of).astype(float)
+def _places(names: pd.Index, salt: str) -> np.ndarray:
+    """A number in [0, 1) per patient from its id and the salt; uniform over patients."""
+    digests = (hashlib.sha256(f"{salt}\0{name}".encode()).digest() for name in names)
+    return np.fromiter((int.from_bytes(one[:7], "big") / 2**56 for one in digests), np.float64, len(names))
 
 
-def _linked_patients(patient_id: pd.Series, duplicate_group: pd.Series | None) -> pd.Series:
-    """A key per image that patients share who are linked by a picture, also over several steps."""
-    leader: dict[str, str] = {patient: patient for patient in patient_id.unique()}
+def _leaders(patient: np.ndarray, n_patients: int, duplicate_group: pd.Series | None) -> np.ndarray:
+    """Per patient the first of those that share a picture with it, also over several steps: itself where none does."""
+    leader = np.arange(n_patients)
 
-    def lead(patient: str) -> str:
-        while leader[patient] != patient:
-            leader[patient] = leader[leader[patient]]
-            patient = leader[patient]
-        return patient
+    def lead(one: int) -> int:
+        while leader[one] != one:
+            leader[one] = leader[leader[one]]
+            one = leader[one]
+        return one
 
     if duplicate_group is not None:
-        shared = duplicate_group.fillna("") != ""
-        for _, patients in patient_id[shared].groupby(duplicate_group[shared]):
-            first, *others = sorted({lead(patient) for patient in patients})
-            for other in others:
-                leader[other] = first
-    return patient_id.map({patient: lead(patient) for patient in leader})
+        shared = (duplicate_group.fillna("") != "").to_numpy(dtype=bool)
+        code, _ = pd.factorize(duplicate_group[shared])
+        for _, patients in pd.Series(patient[shared]).groupby(code):
+            first, *others = sorted({lead(one) for one in patients})
+            leader[others] = first
+    # A leader comes before all it leads.
+    for one in np.flatnonzero(leader != np.arange(n_patients)):
+        leader[one] = leader[leader[one]]
+    return leader
 
 
-def _log_moves_to_test(patient_id: pd.Series, official_split: pd.Series, split: pd.Series) -> None:
-    moved = (split == "test") & (official_split != "test") & (official_split != "")
+def _log_moves_to_test(patient: np.ndarray, official_split: pd.Series, split: pd.Series) -> None:
+    moved = ((split == "test") & (official_split != "test") & (official_split != "")).to_numpy(dtype=bool)
     if moved.any():
         logger.warning(
             "%d images of %d patients moved from official train or validation to test: the same patient or the same "
             "picture is in the official test split",
             int(moved.sum()),
-            patient_id[moved].nunique(),
+            len(np.unique(patient[moved])),
         )
 
 
-def _log_moves_of_known(
-    patient_id: pd.Series, split: pd.Series, previous: pd.Series, in_official_test: pd.Series
-) -> None:
+def _log_moves_of_known(names: pd.Index, split: np.ndarray, previous: pd.Series, in_official_test: np.ndarray) -> None:
     """Say how many patients of the last version changed split, and why; nothing else can move them."""
-    was = patient_id.map(previous)
-    is_moved = was.notna() & (was != split)
+    was = _known(names, previous)
+    is_moved = (was != "") & (was != split)
     if not is_moved.any():
         return
     to_official = is_moved & in_official_test
     from_official = is_moved & (was == "test") & ~in_official_test
     by_picture = is_moved & ~to_official & ~from_official
-    counts = [patient_id[rows].nunique() for rows in (is_moved, to_official, from_official, by_picture)]
     logger.warning(
         "%d patients of the last version changed split: %d are in the official test split now, %d are there no more, "
         "%d share a picture with a patient of another split",
-        *counts,
+        *(int(one.sum()) for one in (is_moved, to_official, from_official, by_picture)),
     )

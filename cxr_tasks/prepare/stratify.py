@@ -27,8 +27,8 @@ class Pool:
     """int ``(n_groups, n_states)``"""
 
     @classmethod
-    def of(cls, labels: pd.DataFrame, group: pd.Series, groups: pd.Index) -> Pool:
-        """The states of ``groups``: per finding positive and negative.
+    def of(cls, labels: pd.DataFrame, group: pd.Series | np.ndarray, groups: pd.Index) -> Pool:
+        """The states of ``groups``: per finding positive and negative; ``group`` is that of each row of ``labels``.
 
         Where no image is called negative, as for CheXpert's ``no_finding``, all that is not positive stands for it.
         """

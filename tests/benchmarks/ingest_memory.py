@@ -1,5 +1,6 @@
-"""Peak memory of a whole ingest, of few and of many small files, each in a process of its own.
+"""Peak memory of each step of an ingest, of few and of many small files, each step in a process of its own.
 
+As in Airflow, where every step is a task: so one step's peak does not hide in another's.
 ``python -m tests.benchmarks.ingest_memory 1000 100000`` prints it for as many files as are named.
 """
 
@@ -16,11 +17,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import simplejpeg
 
+from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 
@@ -45,11 +48,23 @@ def make_files(root: Path, n_files: int) -> None:
 
 
 def measure(root: Path, home: Path) -> dict[str, float]:
-    """Peak memory of ingesting ``root`` in a new process, and of the largest of its worker processes, in MiB."""
-    environment = {**os.environ, "CXR_HOME": str(home)}
-    command = [sys.executable, "-m", "tests.benchmarks.ingest_memory", "--child", str(root)]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    """Peak memory of each step of ingesting ``root``, and of the largest worker process, in MiB; seconds of each."""
+    run = f"{time.time_ns()}"
+    listed = _in_new_process(home, "list", run, {"root": str(root)})
+    plan, parts = listed["result"], []
+    for part in range(len(plan["parts"])):
+        parts.append(_in_new_process(home, "inspect", run, {"plan": plan, "part": part}))
+    collected = _in_new_process(home, "collect", run, {"plan": plan, "inspected": [one["result"] for one in parts]})
+    return {
+        "list_mib": listed["peak_mib"],
+        "inspect_mib": max(one["peak_mib"] for one in parts),
+        "worker_mib": max(one["worker_mib"] for one in parts),
+        "collect_mib": collected["peak_mib"],
+        "list_s": listed["seconds"],
+        "inspect_s": round(sum(one["seconds"] for one in parts), 1),
+        "collect_s": collected["seconds"],
+        "n_images": collected["result"]["n_images"],
+    }
 
 
 def peak_memory(folder: Path, n_files: int) -> dict[str, float]:
@@ -60,21 +75,42 @@ def peak_memory(folder: Path, n_files: int) -> dict[str, float]:
     return {"n_files": n_files, **first, **{f"again_{name}": value for name, value in again.items()}}
 
 
-def _ingest(root: str) -> dict[str, float]:
+def _in_new_process(home: Path, step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.ingest_memory", "--step", step, "--run", run]
+    environment = {**os.environ, "CXR_HOME": str(home)}
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_ROOT,
+        env=environment,
+        input=json.dumps(given),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _step(step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the new process does."""
     from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
 
-    recipe, paths = load_recipe(RECIPE), RunPaths.for_run("memory", str(time.time_ns()))
-    peaks, started = {}, time.monotonic()
-    plan = list_images(recipe, root, paths)
-    peaks["list_mib"] = _peak_mib()
+    recipe, paths = load_recipe(RECIPE), RunPaths.for_run("memory", run)
+    started = time.monotonic()
+    result: IngestPlan | InspectedPart | Any
     with _Workers() as workers:
-        inspected = [inspect_part(recipe, plan, part, paths) for part in range(len(plan.parts))]
-    peaks["inspect_mib"] = _peak_mib()
-    ingested = collect_parts(recipe, plan, inspected, paths)
-    peaks["collect_mib"] = _peak_mib()
-    peaks["worker_mib"] = workers.peak_mib
-    return {**peaks, "seconds": round(time.monotonic() - started, 1), "n_images": ingested.n_images}
+        if step == "list":
+            result = list_images(recipe, given["root"], paths)
+        elif step == "inspect":
+            result = inspect_part(recipe, IngestPlan.from_payload(given["plan"]), given["part"], paths)
+        else:
+            inspected = [InspectedPart.from_payload(one) for one in given["inspected"]]
+            result = collect_parts(recipe, IngestPlan.from_payload(given["plan"]), inspected, paths)
+    return {
+        "result": result.to_payload(),
+        "peak_mib": _peak_mib(),
+        "worker_mib": workers.peak_mib,
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 class _Workers:
@@ -110,10 +146,11 @@ def _peak_mib() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ingest_memory", description=__doc__)
     parser.add_argument("n_files", nargs="*", type=int, default=[1000, 100_000])
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=["list", "inspect", "collect"], help=argparse.SUPPRESS)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(_ingest(asked.child)))
+    if asked.step:
+        print(json.dumps(_step(asked.step, asked.run, json.load(sys.stdin))))
         return
     with tempfile.TemporaryDirectory(prefix="cxr-memory-") as folder:
         for n_files in asked.n_files:

@@ -25,36 +25,40 @@ _DATASET = {
     "verify": [],
 }
 
+_TRAIN = {
+    "plan": ["check_predictions", "evaluate", "gate", "register", "train"],
+    "train": ["evaluate", "register"],
+    "evaluate": ["check_predictions", "gate", "register"],
+    "check_predictions": ["gate"],
+    "gate": ["passed", "register"],
+    "passed": ["register"],
+    "register": ["promote"],
+    "promote": [],
+}
+
 #: DAG -> task -> tasks that follow it.
 EDGES = {
     "cxr_dataset_binary": _DATASET,
     "cxr_dataset_multilabel": _DATASET,
-    "cxr_train_binary": {
-        "plan": ["check_predictions", "evaluate", "gate", "register", "train"],
-        "train": ["evaluate", "register"],
-        "evaluate": ["check_predictions", "gate", "register"],
-        "check_predictions": ["gate"],
-        "gate": ["passed", "register"],
-        "passed": ["register"],
-        "register": ["promote"],
-        "promote": [],
-    },
+    "cxr_train_binary": _TRAIN,
+    "cxr_train_multilabel": _TRAIN,
     "cxr_release": {
         "find": ["check", "export", "publish"],
         "export": ["check", "publish"],
         "check": ["publish"],
         "publish": [],
     },
-    "cxr_report": {"has_champion": ["report"], "report": []},
+    "cxr_report": {"find": ["report"], "report": []},
 }
 
 #: DAG -> Assets that start it, Assets it publishes.
 ASSETS = {
     "cxr_dataset_binary": (["new_images_binary"], ["prepared_dataset_binary"]),
     "cxr_dataset_multilabel": (["new_images_multilabel"], ["prepared_dataset_multilabel"]),
-    "cxr_train_binary": (["prepared_dataset_binary"], ["champion_cxr_binary"]),
-    "cxr_release": (["champion_cxr_binary"], ["served_cxr_binary"]),
-    "cxr_report": (["served_cxr_binary"], ["report_cxr_binary"]),
+    "cxr_train_binary": (["prepared_dataset_binary"], ["champion"]),
+    "cxr_train_multilabel": (["prepared_dataset_multilabel"], ["champion"]),
+    "cxr_release": (["champion"], ["served_model"]),
+    "cxr_report": (["served_model"], ["report"]),
 }
 
 _PROBE = """
