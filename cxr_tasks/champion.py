@@ -68,7 +68,7 @@ def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recip
     from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
 
     model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))
-    stored = stored_split(prepared, "test", recipe.findings, out.parent)
+    stored = stored_split(prepared, "test", recipe.findings, out.parent, labels=recipe.train.labels)
     if pixels != recipe.pixels:
         stored = _with_pixels(pixels, stored, prepared)
     write_predictions(predictions_of(model, stored, recipe.findings), out)

@@ -1,21 +1,14 @@
-"""Ingest, validate and prepare one chest X-ray dataset.
-
-Started by hand (form: recipe, data folder), by an event of the Asset `new_images_binary` whose extra may name
-`recipe` and `data_folder`, or by the cron expression in `CXR_DATASET_BINARY_CRON`. Publishes
-`prepared_dataset_binary`, which starts `cxr_train_binary` with the same recipe, epochs and gate floor.
-
-**ingest** reads every image once; unusable ones go to `quarantine.csv` with a reason. **validate** holds the manifest
-against the expectations; a critical failure stops here and the log names the rows. **prepare** writes the TFDS
-dataset; the same input is not prepared twice.
-"""
+"""Ingest, validate and prepare one chest X-ray dataset: `cxr_dataset_binary` and `cxr_dataset_multilabel`."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from airflow.sdk import dag, get_current_context, task
 from dag_defaults import (
     DEFAULT_ARGS,
-    NEW_IMAGES_BINARY,
-    PREPARED_BINARY,
+    FAMILIES,
+    Family,
     TaskLink,
     data_folder_param,
     on_asset_or_cron,
@@ -25,56 +18,125 @@ from dag_defaults import (
     with_links,
 )
 
+_DOC = """Ingest, validate and prepare one chest X-ray dataset.
 
-@dag(
-    dag_id="cxr_dataset_binary",
-    schedule=on_asset_or_cron(NEW_IMAGES_BINARY, "CXR_DATASET_BINARY_CRON"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    doc_md=__doc__,
-    params={**training_params(), "data_folder": data_folder_param()},
-    tags=["cxr", "data", "binary"],
-)
-def cxr_dataset_binary():
-    @task(multiple_outputs=False)
-    def ingest() -> dict:
-        from cxr_tasks.contracts.recipes import load_recipe
-        from cxr_tasks.ingest.stage import ingest_source
+Started by hand (form: recipe, data folder), by an event of the Asset `new_images_{family}` whose extra may name
+`recipe` and `data_folder`, or by the cron expression in `CXR_DATASET_{FAMILY}_CRON`. Publishes
+`prepared_dataset_{family}` with the recipe, epochs and gate floor asked for.
 
-        request = request_of(NEW_IMAGES_BINARY)
-        recipe = load_recipe(request["recipe"])
-        return ingest_source(recipe, request["data_folder"], run_paths()).to_payload()
-
-    @task(multiple_outputs=False)
-    def validate(ingested: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import IngestedStudies
-        from cxr_tasks.contracts.recipes import load_recipe
-        from cxr_tasks.report.addresses import run_page
-        from cxr_tasks.validate.stage import validate_manifest
-
-        recipe = load_recipe(request_of(NEW_IMAGES_BINARY)["recipe"])
-        paths = run_paths()
-        # Pushed first: the page is wanted most when the task fails.
-        get_current_context()["ti"].xcom_push("data_docs_url", run_page(paths, "validate/data_docs/index.html"))
-        return validate_manifest(IngestedStudies.from_payload(ingested), recipe, paths).to_payload()
-
-    @task(multiple_outputs=False, outlets=[PREPARED_BINARY])
-    def prepare(validated: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import ValidatedStudies
-        from cxr_tasks.contracts.recipes import load_recipe
-        from cxr_tasks.prepare.stage import prepare_dataset
-
-        request = request_of(NEW_IMAGES_BINARY)
-        prepared = prepare_dataset(
-            ValidatedStudies.from_payload(validated), load_recipe(request["recipe"]), run_paths()
-        ).to_payload()
-        passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor")}
-        get_current_context()["outlet_events"][PREPARED_BINARY].extra = {**passed_on, "prepared": prepared}
-        return prepared
-
-    validated = with_links(validate(ingest()), TaskLink("Data Docs", "data_docs_url"))
-    prepare(validated)
+**list_images** reads the source's tables and cuts its images into parts. **inspect** opens each image of a part once,
+unless it is known from an earlier run and unchanged; parts run side by side. **collect** makes the manifest; what
+cannot be used stands in the quarantine table with a reason. **validate** holds the manifest against the
+expectations; a critical failure stops here and the log names the rows. **prepare** writes the TFDS dataset; the same
+input is not prepared twice. **verify** reads back what was stored and makes it the newest dataset of its name.
+"""
 
 
-cxr_dataset_binary()
+def dataset_dag(family: Family) -> None:
+    """Define the dataset DAG of one family."""
+
+    @dag(
+        dag_id=f"cxr_dataset_{family.name}",
+        schedule=on_asset_or_cron(family.new_images, f"CXR_DATASET_{family.name.upper()}_CRON"),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS,
+        doc_md=_DOC.format(family=family.name, FAMILY=family.name.upper()),
+        params={**training_params(family), "data_folder": data_folder_param()},
+        tags=["cxr", "data", family.name],
+    )
+    def dataset():
+        @task(multiple_outputs=False)
+        def list_images() -> list:
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.ingest.stage import list_images as list_source
+
+            request = request_of(family.new_images)
+            plan = list_source(load_recipe(request["recipe"]), request["data_folder"], run_paths())
+            return [{"plan": plan.to_payload(), "part": part} for part in range(len(plan.parts))]
+
+        @task(multiple_outputs=False, map_index_template="part {{ task.op_kwargs['part']['part'] }}")
+        def inspect(part: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import IngestPlan
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.ingest.stage import inspect_part
+
+            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            return inspect_part(recipe, IngestPlan.from_payload(part["plan"]), part["part"], run_paths()).to_payload()
+
+        @task(multiple_outputs=False)
+        def collect(listed: list, inspected: list) -> dict:
+            from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.ingest.stage import collect_parts
+            from cxr_tasks.report.addresses import run_page
+
+            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            paths = run_paths()
+            # Pushed first: the table is wanted most when there is too much in it.
+            get_current_context()["ti"].xcom_push("quarantine_url", run_page(paths, "ingest/quarantine.csv"))
+            parts = [InspectedPart.from_payload(one) for one in inspected]
+            return collect_parts(recipe, IngestPlan.from_payload(listed[0]["plan"]), parts, paths).to_payload()
+
+        @task(multiple_outputs=False)
+        def validate(ingested: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import IngestedStudies
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.validate.stage import validate_manifest
+
+            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            paths = run_paths()
+            # Pushed first: the page is wanted most when the task fails.
+            get_current_context()["ti"].xcom_push("data_docs_url", run_page(paths, "validate/data_docs/index.html"))
+            return validate_manifest(IngestedStudies.from_payload(ingested), recipe, paths).to_payload()
+
+        @task(multiple_outputs=False)
+        def prepare(validated: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import ValidatedStudies
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.prepare.stage import prepare_dataset
+            from cxr_tasks.report.addresses import dataset_page
+            from cxr_tasks.train.candidates import datasets_needed
+
+            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            studies, paths = ValidatedStudies.from_payload(validated), run_paths()
+            # Candidates of other resolutions need datasets of their own; the recipe's own comes last and goes on.
+            for pixels in datasets_needed(recipe)[1:]:
+                prepare_dataset(studies, replace(recipe, pixels=pixels), paths)
+            prepared = prepare_dataset(studies, recipe, paths)
+            get_current_context()["ti"].xcom_push("overview_url", dataset_page(prepared.dataset, prepared.fingerprint))
+            return prepared.to_payload()
+
+        @task(multiple_outputs=False, outlets=[family.prepared])
+        def verify(prepared: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import PreparedDataset
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.prepare.latest import publish_latest
+            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.validate.prepared import validate_prepared
+
+            request = request_of(family.new_images)
+            paths = run_paths()
+            page = run_page(paths, "validate_prepared/data_docs/index.html")
+            get_current_context()["ti"].xcom_push("data_docs_url", page)
+            dataset = PreparedDataset.from_payload(prepared)
+            validate_prepared(dataset, load_recipe(request["recipe"]), paths)
+            publish_latest(dataset)
+            passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor")}
+            get_current_context()["outlet_events"][family.prepared].extra = {**passed_on, "prepared": prepared}
+            return prepared
+
+        data_docs = TaskLink("Data Docs", "data_docs_url")
+        listed = list_images()
+        ingested = with_links(collect(listed, inspect.expand(part=listed)), TaskLink("Quarantine", "quarantine_url"))
+        validated = with_links(validate(ingested), data_docs)
+        prepared = with_links(prepare(validated), TaskLink("Overview", "overview_url"))
+        with_links(verify(prepared), data_docs)
+
+    dataset()
+
+
+for one in FAMILIES:
+    if one.recipes:
+        dataset_dag(one)

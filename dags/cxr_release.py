@@ -1,8 +1,9 @@
-"""Put the registry's champion behind the model server.
+"""Put the registry's champions behind the model server.
 
-Started by `champion_cxr_binary`, or by hand. Publishes `served_cxr_binary`, which starts `cxr_report`.
+Started by `champion` for the model that has a new one, or by hand. Publishes `served_model`, which starts
+`cxr_report`.
 
-**find** reads which version bears alias `champion`. **export** writes its SavedModel. **check** loads that in a
+**find** reads which versions bear alias `champion`. **export** writes a version's SavedModel. **check** loads that in a
 model server process of its own and holds its answers against the registered model's. **publish** renames it to its
 place, waits until the running server answers with it and sends a request; if anything fails the version is taken
 away again, and what served before still serves.
@@ -10,27 +11,25 @@ away again, and what served before still serves.
 
 from __future__ import annotations
 
-from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import BINARY, CHAMPION_BINARY, DEFAULT_ARGS, SERVED_BINARY, request_of, run_paths
+from airflow.sdk import dag, get_current_context, task, task_group
+from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, model_param, run_paths
 
 
 @dag(
     dag_id="cxr_release",
-    schedule=[CHAMPION_BINARY],
+    schedule=[CHAMPION],
     catchup=False,
     # Two releases at once would race for the server's newest version.
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
-    params={"model": Param(BINARY, type="string", enum=[BINARY], title="Model", description="Name in the registry.")},
+    params={"model": model_param()},
     tags=["cxr", "serving"],
 )
 def cxr_release():
     @task(multiple_outputs=False)
-    def find() -> dict:
-        from serving.release import champion_of
-
-        return champion_of(request_of(CHAMPION_BINARY)["model"]).to_payload()
+    def find() -> list:
+        return champions_asked_for(CHAMPION)
 
     @task(multiple_outputs=False)
     def export(champion: dict) -> str:
@@ -49,7 +48,7 @@ def cxr_release():
 
         return plain(check_version(RegisteredModel.from_payload(champion), Path(exported), run_paths()))
 
-    @task(multiple_outputs=False, outlets=[SERVED_BINARY])
+    @task(multiple_outputs=False, outlets=[SERVED])
     def publish(champion: dict, exported: str, parity: dict) -> dict:
         from pathlib import Path
 
@@ -61,15 +60,18 @@ def cxr_release():
         released = publish_version(
             RegisteredModel.from_payload(champion), Path(exported), ArtifactRef(**parity), StackSettings.load()
         ).to_payload()
-        get_current_context()["outlet_events"][SERVED_BINARY].extra = {
+        get_current_context()["outlet_events"][SERVED].extra = {
             "model": released["model_name"],
             "version": released["version"],
         }
         return released
 
-    champion = find()
-    exported = export(champion)
-    publish(champion, exported, check(champion, exported))
+    @task_group(prefix_group_id=False)
+    def release(champion: dict) -> None:
+        exported = export(champion)
+        publish(champion, exported, check(champion, exported))
+
+    release.expand(champion=find())
 
 
 cxr_release()

@@ -1,21 +1,21 @@
-"""Write the Grad-CAM and evaluation report of a champion.
+"""Write the Grad-CAM and evaluation reports of the champions.
 
-Started by `served_cxr_binary` after each release, every Monday at 06:00 UTC (`CXR_REPORT_CRON` moves it), or by hand.
-The page is an artifact of the model's MLflow run, stands under Reports in this UI, and is one click away on the
-**report** task.
+Started by `served_model` after each release, every Monday at 06:00 UTC (`CXR_REPORT_CRON` moves it), or by hand. A
+page is an artifact of the model's MLflow run, stands under Reports in this UI, and is one click away on the **report**
+task.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import dag, get_current_context, task
 from dag_defaults import (
-    BINARY,
     DEFAULT_ARGS,
-    REPORT_BINARY,
-    SERVED_BINARY,
+    REPORT,
+    SERVED,
     TaskLink,
+    champions_asked_for,
+    model_param,
     on_asset_or_cron,
-    request_of,
     run_paths,
     with_links,
 )
@@ -23,37 +23,34 @@ from dag_defaults import (
 
 @dag(
     dag_id="cxr_report",
-    schedule=on_asset_or_cron(SERVED_BINARY, "CXR_REPORT_CRON", "0 6 * * 1"),
+    schedule=on_asset_or_cron(SERVED, "CXR_REPORT_CRON", "0 6 * * 1"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
-    params={"model": Param(BINARY, type="string", enum=[BINARY], title="Model", description="Name in the registry.")},
+    params={"model": model_param()},
     tags=["cxr", "report"],
 )
 def cxr_report():
-    @task.short_circuit
-    def has_champion() -> bool:
-        """The weekly run of a model that has no champion yet has nothing to report."""
-        from cxr_tasks.registry.versions import CHAMPION, version_with_alias
+    @task(multiple_outputs=False)
+    def find() -> list:
+        return champions_asked_for(SERVED)
 
-        return version_with_alias(request_of(SERVED_BINARY)["model"], CHAMPION) is not None
-
-    @task(multiple_outputs=False, outlets=[REPORT_BINARY])
-    def report() -> dict:
+    @task(multiple_outputs=False, outlets=[REPORT])
+    def report(champion: dict) -> dict:
+        from cxr_tasks.contracts.handoffs import RegisteredModel
         from cxr_tasks.report.addresses import mlflow_run_page, report_page
         from cxr_tasks.report.champion import report_on
-        from serving.release import champion_of
 
-        champion = champion_of(request_of(SERVED_BINARY)["model"])
-        written = report_on(champion, run_paths())
+        model = RegisteredModel.from_payload(champion)
+        written = report_on(model, run_paths())
         context = get_current_context()
         context["ti"].xcom_push("report_url", report_page(written.model_name, written.version))
-        context["ti"].xcom_push("mlflow_url", mlflow_run_page(champion.mlflow_run_id))
-        context["outlet_events"][REPORT_BINARY].extra = {"model": written.model_name, "version": written.version}
+        context["ti"].xcom_push("mlflow_url", mlflow_run_page(model.mlflow_run_id))
+        context["outlet_events"][REPORT].extra = {"model": written.model_name, "version": written.version}
         return written.to_payload()
 
-    has_champion() >> with_links(report(), TaskLink("Report", "report_url"), TaskLink("MLflow run", "mlflow_url"))
+    with_links(report.expand(champion=find()), TaskLink("Report", "report_url"), TaskLink("MLflow run", "mlflow_url"))
 
 
 cxr_report()

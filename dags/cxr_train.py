@@ -1,22 +1,13 @@
-"""Train one candidate, evaluate it, hold it against the gate; register and promote it when it passes.
-
-Started by `prepared_dataset_binary` with that dataset, or by hand on the newest dataset of the recipe. Publishes
-`champion_cxr_binary`, which starts `cxr_release`.
-
-**train** logs to MLflow epoch by epoch; killed, its retry goes on with the same MLflow run from the last epoch.
-**evaluate** writes predictions and metrics. **gate** decides; a refused model is a result: the run ends green, what
-follows is skipped, and the reasons stand in the gate's log and on the MLflow run. **register** makes a version with
-alias `challenger`; **promote** gives it alias `champion`.
-"""
+"""Train, evaluate and gate one model: `cxr_train_binary` and `cxr_train_multilabel`."""
 
 from __future__ import annotations
 
-from airflow.sdk import dag, get_current_context, task
+from airflow.sdk import TriggerRule, dag, get_current_context, task
 from dag_defaults import (
-    BINARY,
-    CHAMPION_BINARY,
+    CHAMPION,
     DEFAULT_ARGS,
-    PREPARED_BINARY,
+    FAMILIES,
+    Family,
     TaskLink,
     airflow_tags,
     request_of,
@@ -25,119 +16,192 @@ from dag_defaults import (
     with_links,
 )
 
+_DOC = """Train a recipe's candidates, hold the best against the gate; register and promote it when it passes.
 
-@dag(
-    dag_id="cxr_train_binary",
-    schedule=[PREPARED_BINARY],
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    doc_md=__doc__,
-    params=training_params(),
-    tags=["cxr", "training", "binary"],
-)
-def cxr_train_binary():
-    @task(multiple_outputs=False)
-    def plan() -> dict:
-        from cxr_tasks.contracts.recipes import load_recipe
-        from cxr_tasks.prepare.latest import latest_dataset
+Started by `prepared_dataset_{family}` with that dataset, or by hand on the newest dataset of the recipe. Publishes
+`champion`, which starts `cxr_release`.
 
-        request = request_of(PREPARED_BINARY)
-        recipe = load_recipe(request["recipe"])
-        prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
-        recipe = recipe.with_overrides(epochs=request["epochs"], gate_floor=request["gate_floor"])
-        return {"recipe": recipe.to_dict(), "prepared": prepared}
-
-    @task(multiple_outputs=False)
-    def train(plan: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import PreparedDataset
-        from cxr_tasks.contracts.recipes import Recipe
-        from cxr_tasks.report.addresses import mlflow_run_page
-        from cxr_tasks.train.stage import train_candidate
-
-        recipe = Recipe.from_dict(plan["recipe"])
-        context = get_current_context()
-        trained = train_candidate(
-            PreparedDataset.from_payload(plan["prepared"]),
-            recipe,
-            run_paths(),
-            run_name=f"{recipe.name} {context['run_id']}",
-            tags=airflow_tags(),
-        )
-        context["ti"].xcom_push("mlflow_url", mlflow_run_page(trained.mlflow_run_id))
-        return trained.to_payload()
-
-    @task(multiple_outputs=False)
-    def evaluate(plan: dict, trained: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
-        from cxr_tasks.contracts.recipes import Recipe
-        from cxr_tasks.evaluate.stage import evaluate_model
-
-        return evaluate_model(
-            TrainedModel.from_payload(trained),
-            PreparedDataset.from_payload(plan["prepared"]),
-            Recipe.from_dict(plan["recipe"]),
-            run_paths(),
-        ).to_payload()
-
-    @task(multiple_outputs=False)
-    def gate(plan: dict, evaluated: dict) -> dict:
-        from cxr_tasks.champion import champion_for_gate
-        from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
-        from cxr_tasks.contracts.recipes import Recipe
-        from cxr_tasks.gate import gate_candidate
-        from cxr_tasks.registry.stage import record_decision
-
-        recipe = Recipe.from_dict(plan["recipe"])
-        candidate = EvaluatedModel.from_payload(evaluated)
-        paths = run_paths()
-        champion = champion_for_gate(PreparedDataset.from_payload(plan["prepared"]), recipe, paths)
-        decision = gate_candidate(candidate, recipe, champion, paths)
-        record_decision(decision, candidate.mlflow_run_id)
-        return decision.to_payload()
-
-    @task.short_circuit
-    def passed(decision: dict) -> bool:
-        import logging
-
-        for reason in decision["reasons"]:
-            logging.getLogger(__name__).warning("refused: %s", reason)
-        return decision["verdict"] == "PASS"
-
-    @task(multiple_outputs=False)
-    def register(plan: dict, trained: dict, evaluated: dict, decision: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
-        from cxr_tasks.contracts.recipes import Recipe
-        from cxr_tasks.registry.stage import register_candidate
-
-        return register_candidate(
-            TrainedModel.from_payload(trained),
-            EvaluatedModel.from_payload(evaluated),
-            GateDecision.from_payload(decision),
-            PreparedDataset.from_payload(plan["prepared"]),
-            Recipe.from_dict(plan["recipe"]),
-            run_paths(),
-        ).to_payload()
-
-    @task(multiple_outputs=False, outlets=[CHAMPION_BINARY])
-    def promote(registered: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import RegisteredModel
-        from cxr_tasks.registry.stage import promote as make_champion
-
-        champion = make_champion(RegisteredModel.from_payload(registered)).to_payload()
-        get_current_context()["outlet_events"][CHAMPION_BINARY].extra = {
-            "model": BINARY,
-            "version": champion["version"],
-        }
-        return champion
-
-    planned = plan()
-    trained = with_links(train(planned), TaskLink("MLflow run", "mlflow_url"))
-    evaluated = evaluate(planned, trained)
-    decision = gate(planned, evaluated)
-    registered = register(planned, trained, evaluated, decision)
-    passed(decision) >> registered
-    promote(registered)
+**plan** checks recipe, dataset, starting weights and candidates before anything starts. **train** runs once for each
+candidate and logs to MLflow epoch by epoch; killed, its retry goes on with the same MLflow run from the last epoch.
+**choose** takes the candidate that is best on validation and leaves one table of all; a candidate that failed stands in
+it with its reason, and the run goes on as long as one was trained.
+**evaluate** writes predictions and metrics. **check_predictions** holds the table of predictions against its
+expectations, so that no gate decides on a broken one. **gate** decides; a refused model is a result: the run ends
+green, what follows is skipped, and the reasons stand in the gate's log and on the MLflow run. **register** makes a
+version with alias `challenger`; **promote** gives it alias `champion`.
+"""
 
 
-cxr_train_binary()
+def training_dag(family: Family) -> None:
+    """Define the training DAG of one family."""
+
+    @dag(
+        dag_id=f"cxr_train_{family.name}",
+        schedule=[family.prepared],
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS,
+        doc_md=_DOC.format(family=family.name),
+        params=training_params(family),
+        tags=["cxr", "training", family.name],
+    )
+    def training():
+        @task(multiple_outputs=False)
+        def plan() -> dict:
+            from cxr_tasks.contracts.handoffs import PreparedDataset
+            from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.prepare.latest import latest_dataset
+            from cxr_tasks.report.addresses import mlflow_run_page
+            from cxr_tasks.train.plan import start_training
+
+            request = request_of(family.prepared)
+            recipe = load_recipe(request["recipe"])
+            prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
+            recipe = recipe.with_overrides(epochs=request["epochs"], gate_floor=request["gate_floor"])
+            context = get_current_context()
+            planned = start_training(
+                PreparedDataset.from_payload(prepared),
+                recipe,
+                run_paths(),
+                run_name=f"{recipe.name} {context['run_id']}",
+                tags=airflow_tags(),
+            )
+            if planned.parent_run_id:
+                context["ti"].xcom_push("mlflow_url", mlflow_run_page(planned.parent_run_id))
+            return planned.to_payload()
+
+        @task
+        def candidates(plan: dict) -> list[int]:
+            return [one["number"] for one in plan["candidates"]]
+
+        # One at a time: two trainings on one machine share its cores and double its memory, and a search learns less.
+        @task(multiple_outputs=False, max_active_tis_per_dagrun=1, map_index_template="{{ candidate_name }}")
+        def train(plan: dict, number: int) -> dict:
+            from cxr_tasks.contracts.handoffs import TrainingPlan
+            from cxr_tasks.report.addresses import mlflow_run_page
+            from cxr_tasks.train.plan import train_one
+
+            context = get_current_context()
+            context["candidate_name"] = f"candidate {number}"
+            trained = train_one(TrainingPlan.from_payload(plan), number, run_paths())
+            context["candidate_name"] = f"{number}: {trained.candidate_name}"
+            context["ti"].xcom_push("mlflow_url", mlflow_run_page(trained.mlflow_run_id))
+            return trained.to_payload()
+
+        @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+        def choose(plan: dict, trained: list) -> dict:
+            from cxr_tasks.contracts.handoffs import TrainedModel, TrainingPlan
+            from cxr_tasks.report.addresses import mlflow_run_page
+            from cxr_tasks.train.plan import dataset_for, recipe_of
+            from cxr_tasks.train.winner import pick_winner
+
+            planned = TrainingPlan.from_payload(plan)
+            models = [TrainedModel.from_payload(one) for one in trained if one is not None]
+            winner = pick_winner(planned, models, run_paths())
+            page = mlflow_run_page(planned.parent_run_id or winner.mlflow_run_id)
+            get_current_context()["ti"].xcom_push("mlflow_url", page)
+            return {
+                "recipe": recipe_of(planned, winner).to_dict(),
+                "prepared": dataset_for(planned, winner).to_payload(),
+                "trained": winner.to_payload(),
+            }
+
+        @task(multiple_outputs=False)
+        def evaluate(chosen: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
+            from cxr_tasks.contracts.recipes import Recipe
+            from cxr_tasks.evaluate.stage import evaluate_model
+
+            return evaluate_model(
+                TrainedModel.from_payload(chosen["trained"]),
+                PreparedDataset.from_payload(chosen["prepared"]),
+                Recipe.from_dict(chosen["recipe"]),
+                run_paths(),
+            ).to_payload()
+
+        @task
+        def check_predictions(chosen: dict, evaluated: dict) -> None:
+            from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+            from cxr_tasks.contracts.recipes import Recipe
+            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.validate.predictions import validate_predictions
+
+            paths = run_paths()
+            page = run_page(paths, "validate_predictions/data_docs/index.html")
+            get_current_context()["ti"].xcom_push("data_docs_url", page)
+            validate_predictions(
+                EvaluatedModel.from_payload(evaluated),
+                PreparedDataset.from_payload(chosen["prepared"]),
+                Recipe.from_dict(chosen["recipe"]),
+                paths,
+            )
+
+        @task(multiple_outputs=False)
+        def gate(chosen: dict, evaluated: dict) -> dict:
+            from cxr_tasks.champion import champion_for_gate
+            from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+            from cxr_tasks.contracts.recipes import Recipe
+            from cxr_tasks.gate import gate_candidate
+            from cxr_tasks.registry.stage import record_decision
+
+            recipe = Recipe.from_dict(chosen["recipe"])
+            candidate = EvaluatedModel.from_payload(evaluated)
+            paths = run_paths()
+            champion = champion_for_gate(PreparedDataset.from_payload(chosen["prepared"]), recipe, paths)
+            decision = gate_candidate(candidate, recipe, champion, paths)
+            record_decision(decision, candidate.mlflow_run_id)
+            return decision.to_payload()
+
+        @task.short_circuit
+        def passed(decision: dict) -> bool:
+            import logging
+
+            for reason in decision["reasons"]:
+                logging.getLogger(__name__).warning("refused: %s", reason)
+            return decision["verdict"] == "PASS"
+
+        @task(multiple_outputs=False)
+        def register(chosen: dict, evaluated: dict, decision: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
+            from cxr_tasks.contracts.recipes import Recipe
+            from cxr_tasks.registry.stage import register_candidate
+
+            return register_candidate(
+                TrainedModel.from_payload(chosen["trained"]),
+                EvaluatedModel.from_payload(evaluated),
+                GateDecision.from_payload(decision),
+                PreparedDataset.from_payload(chosen["prepared"]),
+                Recipe.from_dict(chosen["recipe"]),
+                run_paths(),
+            ).to_payload()
+
+        @task(multiple_outputs=False, outlets=[CHAMPION])
+        def promote(registered: dict) -> dict:
+            from cxr_tasks.contracts.handoffs import RegisteredModel
+            from cxr_tasks.registry.stage import promote as make_champion
+
+            champion = make_champion(RegisteredModel.from_payload(registered)).to_payload()
+            get_current_context()["outlet_events"][CHAMPION].extra = {
+                "model": family.model,
+                "version": champion["version"],
+            }
+            return champion
+
+        mlflow_run = TaskLink("MLflow run", "mlflow_url")
+        planned = with_links(plan(), TaskLink("MLflow run of all", "mlflow_url"))
+        trained = with_links(train.partial(plan=planned).expand(number=candidates(planned)), mlflow_run)
+        chosen = with_links(choose(planned, trained), mlflow_run)
+        evaluated = evaluate(chosen)
+        checked = with_links(check_predictions(chosen, evaluated), TaskLink("Data Docs", "data_docs_url"))
+        decision = gate(chosen, evaluated)
+        checked >> decision
+        registered = register(chosen, evaluated, decision)
+        passed(decision) >> registered
+        promote(registered)
+
+    training()
+
+
+for one in FAMILIES:
+    if one.recipes:
+        training_dag(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -49,15 +50,37 @@ DEFAULT_ARGS: dict[str, Any] = {
     ),
 }
 
-BINARY = "cxr_binary"
-BINARY_RECIPES = recipe_names(BINARY)
 
-#: New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder.
-NEW_IMAGES_BINARY = Asset(uri="cxr://images/binary", name="new_images_binary", group="cxr")
-PREPARED_BINARY = Asset(uri="cxr://dataset/binary", name="prepared_dataset_binary", group="cxr")
-CHAMPION_BINARY = Asset(uri="cxr://champion/cxr_binary", name="champion_cxr_binary", group="cxr")
-SERVED_BINARY = Asset(uri="cxr://served/cxr_binary", name="served_cxr_binary", group="cxr")
-REPORT_BINARY = Asset(uri="cxr://report/cxr_binary", name="report_cxr_binary", group="cxr")
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The recipes of one registered model, and the Assets that lead from its images to its training."""
+
+    name: str
+    model: str
+    recipes: tuple[str, ...]
+    new_images: Asset
+    """New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder."""
+    prepared: Asset
+
+
+def _family(name: str) -> Family:
+    model = f"cxr_{name}"
+    return Family(
+        name=name,
+        model=model,
+        recipes=tuple(recipe_names(model)),
+        new_images=Asset(uri=f"cxr://images/{name}", name=f"new_images_{name}", group="cxr"),
+        prepared=Asset(uri=f"cxr://dataset/{name}", name=f"prepared_dataset_{name}", group="cxr"),
+    )
+
+
+BINARY, MULTILABEL = _family("binary"), _family("multilabel")
+FAMILIES = (BINARY, MULTILABEL)
+
+#: One Asset for all models each; an event's extra names model and version.
+CHAMPION = Asset(uri="cxr://champion", name="champion", group="cxr")
+SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
+REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 
 
 def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
@@ -70,13 +93,14 @@ def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None 
     return AssetOrTimeSchedule(timetable=timetable, assets=[asset])
 
 
-def training_params() -> dict[str, Param]:
+def training_params(family: Family) -> dict[str, Param]:
     """Fields of the trigger form that dataset and training share."""
+    synthetic = f"synthetic_{family.name}"
     return {
         "recipe": Param(
-            "synthetic_binary" if "synthetic_binary" in BINARY_RECIPES else BINARY_RECIPES[0],
+            synthetic if synthetic in family.recipes else family.recipes[0],
             type="string",
-            enum=BINARY_RECIPES,
+            enum=list(family.recipes),
             title="Recipe",
             description="The experiment: a file in cxr_tasks/recipes.",
         ),
@@ -106,6 +130,35 @@ def data_folder_param() -> Param:
         title="Data folder",
         description="Folder with the images, on the machine that runs the tasks. Empty: the recipe's own.",
     )
+
+
+def model_param() -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(family.model for family in FAMILIES)],
+        title="Model",
+        description="Name in the registry; empty: every model that has a champion.",
+    )
+
+
+def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
+    """The champions this run is about: of the models in its events of ``asset``, of the one in its form, or all.
+
+    A model without a champion is left out: where none is asked for by name, that is no error.
+    """
+    from cxr_tasks.registry import versions
+    from serving.release import champion_of
+
+    context = get_current_context()
+    events = context["triggering_asset_events"].get(asset, [])
+    named = {event.extra["model"] for event in events if "model" in (event.extra or {})}
+    if context["params"]["model"]:
+        named.add(context["params"]["model"])
+    if named:
+        return [champion_of(model).to_payload() for model in sorted(named)]
+    models = [family.model for family in FAMILIES]
+    return [champion_of(one).to_payload() for one in models if versions.version_with_alias(one, versions.CHAMPION)]
 
 
 def request_of(asset: Asset) -> dict[str, Any]:

@@ -1,58 +1,48 @@
-"""Columns computed from a manifest so that stock expectations can speak about patients, duplicates and shortcuts."""
+"""Columns computed from a manifest so that stock expectations can speak about patients, duplicates and boxes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cxr_tasks.contracts.labels import LabelState, label_column
+from cxr_tasks.contracts.labels import VOCABULARIES, LabelState, label_column
 
-#: What a label could be guessed from without looking at the lungs.
-SHORTCUTS = ("mode", "file_format", "aspect_ratio", "mean", "deviation")
-
-
-def is_positive_column(finding: str) -> str:
-    return f"is_positive_{finding}"
-
-
-def split_state_column(finding: str) -> str:
-    return f"split_and_state_{finding}"
-
-
-def prevalence_gap_column(finding: str) -> str:
-    return f"prevalence_gap_{finding}"
-
-
-def shortcut_column(finding: str, shortcut: str) -> str:
-    return f"auroc_{finding}_from_{shortcut}"
+_BOX_EDGES = ("x", "y", "width", "height")
+_KNOWN_FINDINGS = frozenset(finding for findings in VOCABULARIES.values() for finding in findings)
+#: CheXpert's rule: "No Finding" is the absence of every finding but this one, which is no illness.
+_BESIDE_NO_FINDING = frozenset({"no_finding", "support_devices"})
 
 
 def with_derived_columns(manifest: pd.DataFrame, findings: Sequence[str]) -> pd.DataFrame:
-    """The manifest with further columns; counts of splits and label sets, boxes outside, shares and shortcut AUROCs.
+    """The manifest with further columns: in how many splits a patient or picture is, and what is wrong with a row.
 
-    A number about the whole table (a gap, an AUROC) stands in every row. Where a needed column is missing from the
-    manifest, what would be computed from it is left out; the suite then reports the missing columns.
+    A column named ``..._fault`` holds a description, empty where nothing is wrong. Where a needed column is missing
+    from the manifest, what would be computed from it is left out; the suite then reports the missing columns.
     """
     table = manifest.copy()
     label_columns = [label_column(finding) for finding in findings]
-    if _has(table, "split", "patient_id", "pixel_sha256"):
+    if _has(table, "split", "patient_id", "pixel_hash", "duplicate_group"):
         table["n_splits_of_patient"] = table.groupby("patient_id")["split"].transform("nunique")
-        table["n_splits_of_pixels"] = table.groupby("pixel_sha256")["split"].transform("nunique")
+        table["n_splits_of_pixels"] = table.groupby("pixel_hash")["split"].transform("nunique")
+        table["n_splits_of_near_pixels"] = _splits_of_groups(table)
     if _has(table, "width_px", "height_px"):
         table["aspect_ratio"] = table["width_px"] / table["height_px"]
-    if _has(table, "boxes", "width_px", "height_px"):
-        table["n_boxes_outside"] = _boxes_outside(table)
-    if _has(table, "pixel_sha256", "sub_label", *label_columns):
-        labels = table[label_columns].agg("|".join, axis=1)
-        table["n_label_sets_of_pixels"] = labels.groupby(table["pixel_sha256"]).transform("nunique")
-        has_positive = (table[label_columns] == LabelState.POSITIVE.value).any(axis=1)
-        table["is_sub_label_without_finding"] = (table["sub_label"] != "") & ~has_positive
-    for finding in findings:
-        if _has(table, "split", label_column(finding)):
-            _add_label_columns(table, finding)
+    if _has(table, "boxes", "width_px", "height_px", *label_columns):
+        table["box_fault"], table["n_boxes_without_finding"] = _box_columns(table, findings)
+    if _has(table, "pixel_hash", "sub_label", *label_columns):
+        _add_label_agreement(table, label_columns)
+    if "no_finding" in findings and _has(table, *label_columns):
+        others = [label_column(finding) for finding in findings if finding not in _BESIDE_NO_FINDING]
+        says_none = table[label_column("no_finding")] == LabelState.POSITIVE
+        table["is_no_finding_contradicted"] = says_none & (table[others] == LabelState.POSITIVE).any(axis=1)
+    if _has(table, "patient_id", "sex"):
+        known = table["sex"].where(table["sex"] != "unknown")
+        table["n_sexes_of_patient"] = known.groupby(table["patient_id"]).transform("nunique")
+    if _has(table, "official_split", "split"):
+        table["is_official_test_elsewhere"] = (table["official_split"] == "test") & (table["split"] != "test")
     return table
 
 
@@ -60,52 +50,70 @@ def _has(table: pd.DataFrame, *columns: str) -> bool:
     return set(columns) <= set(table.columns)
 
 
-def _add_label_columns(table: pd.DataFrame, finding: str) -> None:
-    state = table[label_column(finding)]
-    is_positive = state == LabelState.POSITIVE.value
-    table[is_positive_column(finding)] = is_positive.astype(float)
-    table[split_state_column(finding)] = table["split"] + ":" + state
-    shares = is_positive.groupby(table["split"]).mean()
-    table[prevalence_gap_column(finding)] = abs(shares.get("train", np.nan) - shares.get("validation", np.nan))
-    for shortcut in SHORTCUTS:
-        if shortcut in table.columns:
-            table[shortcut_column(finding, shortcut)] = shortcut_auroc(table[shortcut], is_positive)
+def _splits_of_groups(table: pd.DataFrame) -> pd.Series:
+    """Number of splits that the group of (nearly) equal pictures of each row is in; 1 where it has no twin."""
+    grouped = table[table["duplicate_group"] != ""]
+    counts = grouped.groupby("duplicate_group")["split"].transform("nunique")
+    return counts.reindex(table.index, fill_value=1)
 
 
-def shortcut_auroc(value: pd.Series, is_positive: pd.Series) -> float:
-    """How well ``value`` alone tells positive from not, as an AUROC from 0.5 (not at all) to 1; NaN with one class.
+def _add_label_agreement(table: pd.DataFrame, label_columns: Sequence[str]) -> None:
+    # Only pictures that stand more than once can disagree; joining the labels of all rows would take seconds.
+    twins = table[table["pixel_hash"].duplicated(keep=False)]
+    states = twins[list(label_columns)].astype(str).to_numpy()
+    labels = pd.Series(["|".join(row) for row in states], index=twins.index, dtype="str")
+    counts = labels.groupby(twins["pixel_hash"]).transform("nunique")
+    table["n_label_sets_of_pixels"] = counts.reindex(table.index, fill_value=1).astype("int64")
+    has_positive = (table[list(label_columns)] == LabelState.POSITIVE).any(axis=1)
+    table["is_sub_label_without_finding"] = (table["sub_label"] != "") & ~has_positive
 
-    Text is ranked by the share of positives among its rows, which flatters a value with many rare spellings. Ties
-    count as half (Mann-Whitney).
 
-    >>> shortcut_auroc(pd.Series(["RGB", "RGB", "L", "L"]), pd.Series([True, True, False, True]))
-    0.8333333333333334
+def _box_columns(table: pd.DataFrame, findings: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+    """What is wrong with the boxes of each row, and how many boxes mark a finding that the row does not call positive.
+
+    Boxes of findings outside the vocabulary are let pass: a narrower vocabulary may be read from a wider source.
     """
-    if not pd.api.types.is_numeric_dtype(value):
-        value = is_positive.groupby(value).transform("mean")
-    n_positive, n_other = int(is_positive.sum()), int((~is_positive).sum())
-    if not n_positive or not n_other:
-        return float("nan")
-    rank_sum = value.rank()[is_positive].sum()
-    auroc = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_other)
-    return float(max(auroc, 1 - auroc))
-
-
-def _boxes_outside(table: pd.DataFrame) -> pd.Series:
-    """Per image, how many boxes are empty or reach beyond the picture (by more than a pixel of rounding)."""
-    counts = []
-    for boxes, width, height in zip(table["boxes"], table["width_px"], table["height_px"], strict=True):
-        counts.append(
-            sum(
-                not (
-                    box["width"] > 0
-                    and box["height"] > 0
-                    and box["x"] >= -1
-                    and box["y"] >= -1
-                    and box["x"] + box["width"] <= width + 1
-                    and box["y"] + box["height"] <= height + 1
-                )
-                for box in json.loads(boxes)
-            )
+    faults = pd.Series("", index=table.index, dtype="str")
+    unlabelled = pd.Series(0, index=table.index, dtype="int64")
+    marked = table[table["boxes"] != "[]"]
+    for row, values in zip(marked.index, marked.to_dict("records"), strict=True):
+        boxes, faults[row] = parsed_boxes(values["boxes"], values["width_px"], values["height_px"])
+        unlabelled[row] = sum(
+            box["finding"] in findings and values[label_column(box["finding"])] != LabelState.POSITIVE for box in boxes
         )
-    return pd.Series(counts, index=table.index, dtype="int64")
+    return faults, unlabelled
+
+
+def parsed_boxes(text: Any, width: float, height: float) -> tuple[list[Mapping[str, Any]], str]:
+    """The boxes in a table's JSON and the first fault in them; no boxes where they cannot be read.
+
+    A box must mark a known finding, have an area, and lie in the picture but for a pixel of rounding.
+
+    >>> parsed_boxes('[{"finding": "mass", "x": 0, "y": 0, "width": 9, "height": 0}]', 10, 10)[1]
+    'box 1 (mass) is empty'
+    """
+    try:
+        boxes = json.loads(text)
+    except (TypeError, ValueError):
+        return [], "not JSON"
+    if not isinstance(boxes, list):
+        return [], "not a list of boxes"
+    for number, box in enumerate(boxes, start=1):
+        fault = _box_fault(box, width, height)
+        if fault:
+            return [], f"box {number} {fault}"
+    return boxes, ""
+
+
+def _box_fault(box: Any, width: float, height: float) -> str:
+    if not isinstance(box, dict) or any(type(box.get(edge)) not in (int, float) for edge in _BOX_EDGES):
+        return f"lacks a number among {', '.join(_BOX_EDGES)}"
+    finding = box.get("finding")
+    if finding not in _KNOWN_FINDINGS:
+        return f"marks the unknown finding {finding!r}"
+    x, y, box_width, box_height = (box[edge] for edge in _BOX_EDGES)
+    if not (box_width > 0 and box_height > 0):
+        return f"({finding}) is empty"
+    if x < -1 or y < -1 or x + box_width > width + 1 or y + box_height > height + 1:
+        return f"({finding}) reaches beyond the picture of {width:g} x {height:g}"
+    return ""

@@ -6,18 +6,35 @@ import json
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
-from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.labels import VOCABULARIES
 
 FOLDER = Path(__file__).resolve().parent
-#: Vocabularies that a recipe uses; others are built in code when needed.
-VOCABULARIES_WITH_FILES = ("pneumonia",)
 
 
 def suite_texts() -> dict[str, str]:
     """File name -> JSON text of each suite."""
     from expectations.manifest import build_manifest_suite
+    from expectations.manifest_tables import (
+        build_counts_suite,
+        build_drift_suite,
+        build_findings_suite,
+        build_shortcuts_suite,
+    )
+    from expectations.predictions import build_coverage_suite, build_predictions_suite
+    from expectations.prepared import build_examples_suite, build_splits_suite
 
-    suites = [build_manifest_suite(findings_of(vocabulary)) for vocabulary in VOCABULARIES_WITH_FILES]
+    suites = [
+        *(build_manifest_suite(vocabulary) for vocabulary in VOCABULARIES),
+        build_findings_suite(1),
+        build_findings_suite(14),
+        build_shortcuts_suite(),
+        build_drift_suite(),
+        build_counts_suite(),
+        build_examples_suite(),
+        build_splits_suite(),
+        *(build_predictions_suite(vocabulary) for vocabulary in VOCABULARIES),
+        build_coverage_suite(),
+    ]
     return {f"{suite.name}.json": json.dumps(suite.to_json_dict(), indent=2) + "\n" for suite in suites}
 
 

@@ -43,7 +43,7 @@ def export_version(champion: RegisteredModel, paths: RunPaths) -> Path:
     start_tensorflow()
     from serving.export import export_saved_model
 
-    work = paths.stage("release")
+    work = paths.stage(f"release/{champion.model_name}")
     folder = work / "exported" / str(champion.version)
     if not folder.exists():
         loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
@@ -57,7 +57,7 @@ def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) ->
     """``parity.json``, once a server process of its own answered for ``exported`` as the registered model does."""
     from serving.server_process import model_server
 
-    work = paths.stage("release")
+    work = paths.stage(f"release/{champion.model_name}")
     with model_server(champion.model_name, exported.parent, work / "check_server.log") as server:
         # Now and not earlier: this process and the server load TensorFlow side by side.
         start_tensorflow()

@@ -38,6 +38,7 @@ def prepared(cxr_home):
         manifest=ingested.manifest,
         validation=ArtifactRef.of(facts),
         data_docs="",
+        profile=ArtifactRef.of(facts),
         n_expectations=0,
         n_warnings=0,
     )

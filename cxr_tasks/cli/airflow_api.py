@@ -29,6 +29,11 @@ class TaskRun:
     try_number: int
     seconds: float | None
     """Run time of the last try; None before it started."""
+    map_index: int = -1
+    """Which instance of a mapped task; -1 where the task is not mapped, or not yet."""
+    n_done: int = 0
+    n_mapped: int = 1
+    """How many instances there are, and how many have ended well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class AirflowApi:
 
     def tasks(self, run: DagRun) -> list[TaskRun]:
         """The tasks of a run, in no promised order."""
-        answer = self._call("GET", f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances?limit=100")
+        answer = self._call("GET", f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances?limit=1000")
         return [
             TaskRun(
                 run.dag_id,
@@ -90,6 +95,7 @@ class AirflowApi:
                 one["state"] or "none",
                 one["try_number"] or 0,
                 one["duration"],
+                one["map_index"],
             )
             for one in answer["task_instances"]
         ]
@@ -111,13 +117,13 @@ class AirflowApi:
 
     def xcom(self, task: TaskRun, key: str = "return_value") -> Any:
         """What a task handed on; None where it handed on nothing."""
-        path = f"{_instance(task)}/xcomEntries/{key}?deserialize=false&stringify=false"
+        path = f"{_unmapped(task)}/xcomEntries/{key}?deserialize=false&stringify=false&map_index={task.map_index}"
         answer = self._call("GET", path, missing_is_none=True)
         return None if answer is None else answer["value"]
 
     def error_of(self, task: TaskRun) -> str:
         """The last error in a task's log, as ``Class: message``; a hint where the log holds none."""
-        path = f"{_instance(task)}/logs/{task.try_number}"
+        path = f"{_unmapped(task)}/logs/{task.try_number}?map_index={task.map_index}"
         answer = self._call("GET", path, headers={"Accept": "application/json"}, missing_is_none=True)
         lines = [one for one in (answer or {}).get("content", []) if isinstance(one, dict)]
         for line in reversed(lines):
@@ -171,6 +177,10 @@ class AirflowApi:
 
 
 def _instance(task: TaskRun) -> str:
+    return _unmapped(task) if task.map_index < 0 else f"{_unmapped(task)}/{task.map_index}"
+
+
+def _unmapped(task: TaskRun) -> str:
     return f"/dags/{task.dag_id}/dagRuns/{quote(task.run_id, safe='')}/taskInstances/{task.task_id}"
 
 

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cxr_tasks.cli.follow import CHAIN, Progress
+from cxr_tasks.cli.airflow_api import TaskRun
+from cxr_tasks.cli.follow import Progress
 from cxr_tasks.registry import tracking
 
 _LOOK = {
@@ -46,12 +47,14 @@ def progress_table(progress: Progress, training: str) -> Table:
         table.add_column(column)
     table.add_column("seconds", justify="right")
     table.add_column("")
-    for dag_id, names in CHAIN.items():
+    for dag_id, names in progress.chain.items():
         for position, task_id in enumerate(names):
             task = progress.tasks.get((dag_id, task_id))
             label, style = _LOOK.get(task.state, (task.state, "")) if task else ("", "dim")
             seconds = f"{task.seconds:.1f}" if task and task.seconds is not None else ""
             note = training if task_id == "train" else ""
+            if task and task.n_mapped > 1:
+                note = f"{task.n_done} of {task.n_mapped} done  {note}"
             if task and task.try_number > 1:
                 note = f"try {task.try_number}  {note}"
             table.add_row(dag_id if position == 0 else "", task_id, Text(label, style), seconds, note)
@@ -70,24 +73,24 @@ class EpochWatcher:
 
     def line(self, progress: Progress) -> str:
         """``epoch 3/12  loss 0.412  val_auroc 0.953``; empty before the first epoch."""
-        task = progress.tasks.get(("cxr_train_binary", "train"))
+        task = progress.task("cxr_train_", "train")
         if task is None or task.state == "none" or time.monotonic() - self._asked_at < self.EVERY_S:
             return self._line
         if task.state == "running" or not self._line:
             self._asked_at = time.monotonic()
-            self._line = _newest_epoch(task.run_id) or self._line
+            self._line = _newest_epoch(task) or self._line
         return self._line
 
 
-def _newest_epoch(dag_run_id: str) -> str:
+def _newest_epoch(task: TaskRun) -> str:
     from mlflow.exceptions import MlflowException
 
     client = tracking.client()
     try:
-        experiment = client.get_experiment_by_name("cxr_binary")
+        experiment = client.get_experiment_by_name(task.dag_id.replace("cxr_train_", "cxr_"))
         if experiment is None:
             return ""
-        runs = client.search_runs([experiment.experiment_id], f"tags.`cxr.dag_run_id` = '{dag_run_id}'", max_results=1)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`cxr.dag_run_id` = '{task.run_id}'", max_results=1)
         if not runs:
             return ""
         history = client.get_metric_history(runs[0].info.run_id, "val_auroc")
@@ -98,7 +101,7 @@ def _newest_epoch(dag_run_id: str) -> str:
         return ""
     newest = max(history, key=lambda metric: metric.step)
     metrics, parameters = runs[0].data.metrics, runs[0].data.params
-    total = parameters.get("train.epochs", "?")
+    total = parameters.get("epochs_in_force", "?")
     loss = f"  loss {metrics['loss']:.3f}" if "loss" in metrics else ""
     return f"epoch {newest.step}/{total}{loss}  val_auroc {newest.value:.4f}"
 
@@ -110,7 +113,7 @@ def _line_printer(console: Console, epochs: EpochWatcher) -> Callable[[Progress]
     def show(progress: Progress) -> None:
         nonlocal last_epoch
         line = epochs.line(progress)
-        for key, task in sorted(progress.tasks.items(), key=_chain_order):
+        for key, task in sorted(progress.tasks.items(), key=lambda item: _place(progress, *item[0])):
             if task.state not in ("none", "scheduled", "queued") and seen.get(key) != task.state:
                 seen[key] = task.state
                 seconds = f"  {task.seconds:.1f} s" if task.seconds is not None and task.state == "success" else ""
@@ -119,15 +122,14 @@ def _line_printer(console: Console, epochs: EpochWatcher) -> Callable[[Progress]
                 )
         if line and line != last_epoch:
             last_epoch = line
-            console.print(f"{_clock(progress)}  cxr_train_binary.train: {line}")
+            console.print(f"{_clock(progress)}  train: {line}")
 
     return show
 
 
-def _chain_order(item) -> tuple[int, int]:
-    dag_id, task_id = item[0]
-    names = CHAIN.get(dag_id, ())
-    return list(CHAIN).index(dag_id), names.index(task_id) if task_id in names else len(names)
+def _place(progress: Progress, dag_id: str, task_id: str) -> tuple[int, int]:
+    names = progress.chain.get(dag_id, ())
+    return list(progress.chain).index(dag_id), names.index(task_id) if task_id in names else len(names)
 
 
 def _clock(progress: Progress) -> str:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, TaskRun
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
 
-#: The DAGs of one family in the order in which their Assets start them, each with its tasks in order.
-CHAIN: dict[str, tuple[str, ...]] = {
-    "cxr_dataset_binary": ("ingest", "validate", "prepare"),
-    "cxr_train_binary": ("plan", "train", "evaluate", "gate", "passed", "register", "promote"),
-    "cxr_release": ("find", "export", "check", "publish"),
-    "cxr_report": ("has_champion", "report"),
+_DATASET = ("list_images", "inspect", "collect", "validate", "prepare", "verify")
+_TRAIN = (
+    *("plan", "candidates", "train", "choose"),
+    *("evaluate", "check_predictions", "gate", "passed", "register", "promote"),
+)
+
+#: Model -> the DAGs of its family in the order in which their Assets start them, each with its tasks in order.
+CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
+    f"cxr_{family}": {
+        f"cxr_dataset_{family}": _DATASET,
+        f"cxr_train_{family}": _TRAIN,
+        "cxr_release": ("find", "export", "check", "publish"),
+        "cxr_report": ("find", "report"),
+    }
+    for family in ("binary", "multilabel")
 }
 
 POLL_S = 1.0
 #: How long the scheduler may take to start the next DAG after an Asset event.
 NEXT_RUN_LIMIT_S = 240.0
 TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
+#: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
+_TELLING = ("failed", "upstream_failed", "up_for_retry", "running")
 
 
 class TaskFailed(CxrError):
@@ -33,6 +44,7 @@ class TaskFailed(CxrError):
 class Progress:
     """What is known of a followed run so far: DAG -> its run, and (DAG, task) -> its state."""
 
+    chain: dict[str, tuple[str, ...]]
     runs: dict[str, DagRun] = field(default_factory=dict)
     tasks: dict[tuple[str, str], TaskRun] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
@@ -40,28 +52,40 @@ class Progress:
     @property
     def refused(self) -> bool:
         """The gate refused the model: the run is green and what follows the gate was skipped."""
-        registered = self.tasks.get(("cxr_train_binary", "register"))
+        registered = self.task("cxr_train_", "register")
         return registered is not None and registered.state == "skipped"
+
+    def task(self, dag_prefix: str, task_id: str) -> TaskRun | None:
+        """A task of the chain's DAG whose name begins so, such as ``cxr_train_`` of any family; None before it is."""
+        dag_id = next((one for one in self.chain if one.startswith(dag_prefix)), "")
+        return self.tasks.get((dag_id, task_id))
 
     def seconds_per_stage(self) -> dict[str, float]:
         """Stage (``dag.task``) -> run time of its last try."""
         return {
             f"{dag_id}.{task_id}": round(task.seconds, 1)
-            for dag_id, names in CHAIN.items()
+            for dag_id, names in self.chain.items()
             for task_id in names
             if (task := self.tasks.get((dag_id, task_id))) is not None and task.seconds is not None
         }
 
 
-def follow(api: AirflowApi, first: DagRun, show: Callable[[Progress], None]) -> Progress:
-    """Poll until the chain that ``first`` starts has ended well; ``show`` is called after each poll.
+def chain_of(model_name: str) -> dict[str, tuple[str, ...]]:
+    """The DAGs that a recipe of this model runs through, each with its tasks."""
+    return CHAINS[model_name]
+
+
+def follow(
+    api: AirflowApi, first: DagRun, chain: dict[str, tuple[str, ...]], show: Callable[[Progress], None]
+) -> Progress:
+    """Poll until ``chain``, begun by ``first``, has ended well; ``show`` is called after each poll.
 
     Raises:
         TaskFailed: A task failed for good; its name, its error and its log's path are in the text.
         ServiceUnavailable: Airflow stops answering, or does not start the next DAG in time.
     """
-    progress = Progress(runs={first.dag_id: first})
-    names = list(CHAIN)
+    progress = Progress(chain=chain, runs={first.dag_id: first})
+    names = list(chain)
     for position in range(names.index(first.dag_id), len(names)):
         dag_id = names[position]
         _follow_run(api, progress, dag_id, show)
@@ -76,7 +100,7 @@ def _follow_run(api: AirflowApi, progress: Progress, dag_id: str, show: Callable
         # The run first: tasks read after it ended are complete.
         run = api.run(dag_id, progress.runs[dag_id].run_id)
         progress.runs[dag_id] = run
-        for task in api.tasks(run):
+        for task in combined(api.tasks(run)):
             progress.tasks[dag_id, task.task_id] = task
         show(progress)
         if run.state == "success":
@@ -84,6 +108,29 @@ def _follow_run(api: AirflowApi, progress: Progress, dag_id: str, show: Callable
         if run.state == "failed":
             raise _failure(api, progress, dag_id)
         time.sleep(POLL_S)
+
+
+def combined(tasks: list[TaskRun]) -> list[TaskRun]:
+    """One entry per task: of a mapped task the instance that tells most, with the longest run time of all.
+
+    That is a failed one if there is any, else one at work, else one that waits, else any.
+    """
+    mapped: dict[str, list[TaskRun]] = {}
+    for task in tasks:
+        mapped.setdefault(task.task_id, []).append(task)
+    entries = []
+    for instances in mapped.values():
+        telling = min(instances, key=_telling_place)
+        seconds = max((one.seconds for one in instances if one.seconds is not None), default=None)
+        n_done = sum(one.state == "success" for one in instances)
+        entries.append(replace(telling, seconds=seconds, n_done=n_done, n_mapped=len(instances)))
+    return entries
+
+
+def _telling_place(task: TaskRun) -> int:
+    if task.state in _TELLING:
+        return _TELLING.index(task.state)
+    return len(_TELLING) + (task.state == "success")
 
 
 def _next_run(
@@ -118,4 +165,6 @@ def _failure(api: AirflowApi, progress: Progress, dag_id: str) -> TaskFailed:
 def log_path(task: TaskRun) -> Path:
     """Where Airflow wrote the log of a task's last try."""
     folder = home() / "airflow" / "logs" / f"dag_id={task.dag_id}" / f"run_id={task.run_id}" / f"task_id={task.task_id}"
+    if task.map_index >= 0:
+        folder = folder / f"map_index={task.map_index}"
     return folder / f"attempt={task.try_number}.log"

@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict = _command(
         commands, "predict", _predict, "ask the served model about image files", "cxr predict scan1.jpeg scan2.png"
     )
-    predict.add_argument("files", nargs="+", metavar="FILE", help="JPEG or PNG files")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="JPEG, PNG or DICOM files")
     predict.add_argument("--model", default="cxr_binary", help="served model (default: %(default)s)")
     predict.add_argument("--version", type=int, help="version; default: the newest served")
     predict.add_argument("--json", action="store_true", help="print the answers as JSON")
@@ -57,7 +57,51 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "models", _models, "list registered versions, their aliases and what is served", "cxr models"
     )
     models.add_argument("--json", action="store_true", help="print the list as JSON")
+    _add_datasets(commands)
     return parser
+
+
+def _add_datasets(commands) -> None:
+    datasets = _command(
+        commands,
+        "datasets",
+        _datasets("list_command"),
+        "list, show and compare prepared datasets, and remove old versions",
+        "cxr datasets list",
+    )
+    actions = datasets.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    listed = _command(actions, "list", _datasets("list_command"), "list all versions", "cxr datasets list nih")
+    listed.add_argument("name", nargs="?", help="name of a dataset; default: all")
+
+    shown = _command(
+        actions, "show", _datasets("show_command"), "show what a version holds", "cxr datasets show nih@4a43e858"
+    )
+    shown.add_argument("version", metavar="NAME[@FINGERPRINT]", help="first digits will do; default: the newest")
+
+    compared = _command(
+        actions,
+        "diff",
+        _datasets("diff_command"),
+        "count patients, images and labels that are in, out or changed",
+        "cxr datasets diff nih@4a43e858 nih --json   # with the image ids",
+    )
+    compared.add_argument("one", metavar="NAME[@FINGERPRINT]", help="the version before")
+    compared.add_argument("other", metavar="NAME[@FINGERPRINT]", help="the version after")
+
+    pruned = _command(
+        actions,
+        "prune",
+        _datasets("prune_command"),
+        "remove old versions; never the newest, nor one that a registered model was trained on",
+        "cxr datasets prune nih --keep 3 --yes",
+    )
+    pruned.add_argument("name", help="name of a dataset")
+    pruned.add_argument("--keep", type=int, default=3, help="so many of the newest stay (default: %(default)s)")
+    pruned.add_argument("--yes", action="store_true", help="remove them; without it they are only shown")
+    pruned.add_argument("--force", action="store_true", help="also those that a registered model was trained on")
+    for one in (listed, shown, compared, pruned):
+        one.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def _command(commands, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
@@ -88,3 +132,14 @@ def _models(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.models import models_command
 
     return models_command(options)
+
+
+def _datasets(name: str) -> Command:
+    """The command of that name in ``cli.datasets``, imported when it runs."""
+
+    def run(options: argparse.Namespace) -> int:
+        from cxr_tasks.cli import datasets
+
+        return getattr(datasets, name)(options)
+
+    return run

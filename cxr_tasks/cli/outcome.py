@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,15 @@ from rich.table import Table
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.follow import Progress
 from cxr_tasks.contracts.artifacts import read_json
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, RegisteredModel, Report
+from cxr_tasks.contracts.handoffs import (
+    EvaluatedModel,
+    GateDecision,
+    IngestedStudies,
+    PreparedDataset,
+    RegisteredModel,
+    Report,
+    ValidatedStudies,
+)
 from cxr_tasks.stack.settings import StackSettings
 from serving.rest_client import served_versions
 
@@ -18,13 +27,49 @@ from serving.rest_client import served_versions
 def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:
     """The facts of an ended run, read from what its tasks handed on and from the model server itself."""
 
-    def handed_on(dag_id: str, task_id: str) -> Any:
-        task = progress.tasks.get((dag_id, task_id))
+    def handed_on(dag_prefix: str, task_id: str) -> Any:
+        task = progress.task(dag_prefix, task_id)
         return api.xcom(task) if task is not None and task.state == "success" else None
 
-    evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_binary", "evaluate"))
-    decision = GateDecision.from_payload(handed_on("cxr_train_binary", "gate"))
-    facts: dict[str, Any] = {
+    collected, validated = (handed_on("cxr_dataset_", one) for one in ("collect", "validate"))
+    dataset = _dataset_facts(
+        IngestedStudies.from_payload(collected),
+        ValidatedStudies.from_payload(validated),
+        PreparedDataset.from_payload(handed_on("cxr_dataset_", "verify")),
+    )
+    evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_", "evaluate"))
+    decision = GateDecision.from_payload(handed_on("cxr_train_", "gate"))
+    facts = {"dataset": dataset, **_model_facts(evaluated, decision, settings)}
+    if not progress.refused:
+        facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
+        facts["report"] = _report_page(api, progress, evaluated.model_name)
+    return {**facts, "seconds_per_stage": progress.seconds_per_stage()}
+
+
+def _report_page(api: AirflowApi, progress: Progress, model_name: str) -> str | None:
+    """The page of this model; one run may write those of several."""
+    task = progress.task("cxr_report", "report")
+    if task is None or task.state != "success":
+        return None
+    written = [Report.from_payload(api.xcom(replace(task, map_index=place))) for place in range(task.n_mapped)]
+    return next((one.page.uri for one in written if one.model_name == model_name), None)
+
+
+def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepared: PreparedDataset) -> dict[str, Any]:
+    return {
+        "name": prepared.dataset,
+        "fingerprint": prepared.fingerprint,
+        "folder": prepared.folder,
+        "n_images": ingested.n_images,
+        "n_patients": ingested.n_patients,
+        "n_quarantined": ingested.n_quarantined,
+        "n_expectations": validated.n_expectations,
+        "n_warnings": validated.n_warnings,
+    }
+
+
+def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: StackSettings) -> dict[str, Any]:
+    return {
         "model": evaluated.model_name,
         "version": None,
         "test_auroc": evaluated.test_auroc,
@@ -36,20 +81,19 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
         "n_test": _test_rows(evaluated),
-        "seconds_per_stage": progress.seconds_per_stage(),
     }
-    if not progress.refused:
-        registered = RegisteredModel.from_payload(handed_on("cxr_train_binary", "promote"))
-        facts["version"] = registered.version
-        report = handed_on("cxr_report", "report")
-        facts["report"] = Report.from_payload(report).page.uri if report else None
-    return facts
 
 
 def print_outcome(console: Console, facts: dict[str, Any]) -> None:
     table = Table(title="Outcome", title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
+    data = facts["dataset"]
+    table.add_row("dataset", f"{data['name']} {data['fingerprint'][:16]}")
+    table.add_row(
+        "", f"{data['n_images']:,} images, {data['n_patients']:,} patients, {data['n_quarantined']} quarantined"
+    )
+    table.add_row("", f"{data['n_expectations']} expectations, {data['n_warnings']} warnings")
     table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
     table.add_row("test AUROC", _with_interval(facts))
     table.add_row("gate", facts["gate_verdict"])

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
 from cxr_tasks.stack.settings import StackSettings
 from serving.rest_client import RequestRefused, predict
 
@@ -33,7 +34,7 @@ def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> di
     try:
         image = _read(path)
         answer = predict(settings, options.model, image, options.version)
-    except (OSError, RequestRefused) as error:
+    except (OSError, RequestRefused, DicomRefused) as error:
         return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error)}
     findings = [
         {"finding": finding, "probability": probability, "decision": decision}
@@ -43,12 +44,22 @@ def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> di
 
 
 def _read(path: Path) -> bytes:
+    """The image as it is sent: the file as it is, a DICOM file as a PNG of its pixels and without its header."""
     size = path.stat().st_size
     if size == 0:
         raise OSError(None, f"{path}: expected an image, found an empty file")
+    _check_size(path, size, "found")
+    content = path.read_bytes()
+    if not is_dicom(content):
+        return content
+    content = dicom_as_png(content)
+    _check_size(path, len(content), "its pixels take")
+    return content
+
+
+def _check_size(path: Path, size: int, found: str) -> None:
     if size > MAX_FILE_BYTES:
-        raise OSError(None, f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, found {size >> 20} MiB")
-    return path.read_bytes()
+        raise OSError(None, f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, {found} {size >> 20} MiB")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.display import live_display
-from cxr_tasks.cli.follow import CHAIN, follow
+from cxr_tasks.cli.follow import chain_of, follow
 from cxr_tasks.cli.outcome import outcome_of, print_outcome
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
@@ -29,7 +29,7 @@ def trigger_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     api = AirflowApi(settings)
     if not options.wait:
-        run = api.trigger("cxr_dataset_binary", conf)
+        run = api.trigger(next(iter(chain_of(load_recipe(options.recipe).model_name))), conf)
         address = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
         print(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "address": address}) if options.json else address)
         return 0
@@ -54,8 +54,9 @@ def run_and_follow(console: Console, settings: StackSettings, api: AirflowApi, c
     """Trigger the dataset DAG, follow its chain with a live display, give the outcome's facts."""
     # The display reads epochs from MLflow, which asks for the login in the environment.
     os.environ.update(client_environment(settings))
-    api.wait_for_dags(tuple(CHAIN), DAGS_LIMIT_S)
-    first = api.trigger("cxr_dataset_binary", conf)
+    chain = chain_of(load_recipe(conf["recipe"]).model_name)
+    api.wait_for_dags(tuple(chain), DAGS_LIMIT_S)
+    first = api.trigger(next(iter(chain)), conf)
     with live_display(console) as show:
-        progress = follow(api, first, show)
+        progress = follow(api, first, chain, show)
     return outcome_of(api, progress, settings)

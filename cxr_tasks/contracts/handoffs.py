@@ -22,6 +22,36 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IngestPlan(Handoff):
+    """What ``list_images`` gives to the parts of ingest: which images there are, cut into parts, by reference."""
+
+    dataset: str
+    root: str
+    """Folder that ``image_id`` paths start from."""
+    parts: tuple[ArtifactRef, ...]
+    """Parquet files, one per part: what the source says of each image, before any is opened."""
+    refusals: ArtifactRef
+    """Files that the source itself refused (columns: ``QUARANTINE_COLUMNS``)."""
+    n_images: int
+    n_refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedPart(Handoff):
+    """What one part of ingest gives to ``collect_parts``."""
+
+    part: int
+    """Place in ``IngestPlan.parts``, from 0."""
+    images: ArtifactRef
+    """Parquet: what the source says and what the file holds, one row per usable image."""
+    refusals: ArtifactRef
+    n_usable: int
+    n_refused: int
+    n_reused: int
+    """Images known from an earlier ingest and not opened again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestedStudies(Handoff):
     """What ``ingest`` gives to ``validate``: a manifest (columns: ``contracts.records``), by reference."""
 
@@ -46,6 +76,9 @@ class ValidatedStudies(Handoff):
     """``validation.json``: every expectation with its outcome."""
     data_docs: str
     """Path of the Data Docs' ``index.html``."""
+    profile: ArtifactRef
+    """``profile.json``: label rates, image statistics and metadata of the manifest, which later versions are held
+    against (see ``cxr_tasks.validate.profile``)."""
     n_expectations: int
     n_warnings: int
 

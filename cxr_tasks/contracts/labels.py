@@ -35,6 +35,67 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
         "pleural_thickening",
         "hernia",
     ),
+    "chexpert14": (
+        "no_finding",
+        "enlarged_cardiomediastinum",
+        "cardiomegaly",
+        "lung_opacity",
+        "lung_lesion",
+        "edema",
+        "consolidation",
+        "pneumonia",
+        "atelectasis",
+        "pneumothorax",
+        "pleural_effusion",
+        "pleural_other",
+        "fracture",
+        "support_devices",
+    ),
+    # What NIH ChestX-ray14 and CheXpert both label: the common ground for training on one and testing on the other.
+    "shared7": (
+        "atelectasis",
+        "cardiomegaly",
+        "consolidation",
+        "edema",
+        "pleural_effusion",
+        "pneumonia",
+        "pneumothorax",
+    ),
+}
+
+#: Spelling of a source -> finding. ``No Finding`` of NIH is the absence of all and stands in no vocabulary of its own.
+NIH_SPELLINGS: dict[str, str] = {
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Effusion": "pleural_effusion",
+    "Infiltration": "infiltration",
+    "Mass": "mass",
+    "Nodule": "nodule",
+    "Pneumonia": "pneumonia",
+    "Pneumothorax": "pneumothorax",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Emphysema": "emphysema",
+    "Fibrosis": "fibrosis",
+    "Pleural_Thickening": "pleural_thickening",
+    "Hernia": "hernia",
+}
+#: Column of CheXpert's tables -> finding, in the order of the columns.
+CHEXPERT_SPELLINGS: dict[str, str] = {
+    "No Finding": "no_finding",
+    "Enlarged Cardiomediastinum": "enlarged_cardiomediastinum",
+    "Cardiomegaly": "cardiomegaly",
+    "Lung Opacity": "lung_opacity",
+    "Lung Lesion": "lung_lesion",
+    "Edema": "edema",
+    "Consolidation": "consolidation",
+    "Pneumonia": "pneumonia",
+    "Atelectasis": "atelectasis",
+    "Pneumothorax": "pneumothorax",
+    "Pleural Effusion": "pleural_effusion",
+    "Pleural Other": "pleural_other",
+    "Fracture": "fracture",
+    "Support Devices": "support_devices",
 }
 
 VIEWS = ("pa", "ap", "lateral", "unknown")

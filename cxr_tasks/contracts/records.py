@@ -3,6 +3,9 @@
 Manifest (``manifest.parquet``): one row per usable image, sorted by ``image_id``; ``MANIFEST_COLUMNS`` and then one
 ``label_<finding>`` column per finding of the vocabulary, holding a ``LabelState`` as text.
 
+Quarantine (``quarantine.csv``): one row per file that is not used. How many ``absent`` ones (listed by the source, not
+on disk) are too many is for the source to say; all others count towards ``dataset.quarantine_bound``.
+
 Index (``index.parquet``): one row per stored example; ``INDEX_COLUMNS`` and the same label columns. Rows of one split
 stand in the order in which the examples are stored.
 
@@ -15,7 +18,7 @@ from __future__ import annotations
 #: name -> what it holds
 MANIFEST_COLUMNS: dict[str, str] = {
     "image_id": "str, path below the source folder, POSIX separators; unique",
-    "patient_id": "str, the source's patient key",
+    "patient_id": "str, the source's patient key; of a DICOM file its keyed hash, never the id itself",
     "study_id": "str, the source's study key; the image's own id where the source has none",
     "source": "str, name of the source",
     "view": "str, one of labels.VIEWS",
@@ -26,18 +29,25 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "sub_label": "str, finer label of the source such as 'bacteria'; '' where none",
     "boxes": "str, JSON list of {finding, x, y, width, height} in pixels of the original; '[]' where none",
     "file_sha256": "str, sha256 of the file's bytes",
-    "pixel_sha256": "str, sha256 of the decoded greyscale pixels and their shape",
+    "pixel_hash": "str, BLAKE3 (64 hex digits) of the decoded greyscale pixels and their shape",
+    "perceptual_hash": "str, 64 hex digits (256 bits); few bits differ between nearly equal images",
+    "duplicate_group": "str, smallest image_id among the images equal or nearly equal to this one; '' where none is",
     "file_format": "str, what the decoder found: JPEG, PNG, ...",
     "mode": "str, Pillow's mode of the original: L, RGB, RGBA, I;16, ...",
     "width_px": "int",
     "height_px": "int",
+    "bit_depth": "int, bits of a grey value as stored: 8, 12, 16, ...",
     "mean": "float in [0, 1], mean grey value",
     "deviation": "float, standard deviation of the grey values on the [0, 1] scale",
+    "entropy": "float, bits, Shannon entropy of the 256-bin grey histogram, 0 to 8",
+    "sharpness": "float, variance of the Laplacian on the [0, 1] grey scale, where ingest.statistics takes it",
+    "border_fraction": "float in [0, 1], share of the picture in uniform (black or white) bands along its edges",
+    "flags": "str, '' or words joined by commas that a person may look into: 'inverted_suspected', ...",
 }
 
 QUARANTINE_COLUMNS: dict[str, str] = {
     "image_id": "str, path below the source folder",
-    "reason": "str, one word per kind: empty_file, truncated, not_an_image, too_small, blank, ...",
+    "reason": "str, one word per kind: empty_file, truncated, not_an_image, too_small, blank, absent, ...",
     "detail": "str, what was expected and what came",
     "action": "str, what a person can do",
 }

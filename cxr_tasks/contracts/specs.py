@@ -22,9 +22,12 @@ class DatasetSpec:
     """Settings of this source only; the source checks them."""
     quarantine_bound: float = 0.05
     """Share of unusable images above which ingest fails."""
+    part_size: int = 20_000
+    """Images that one ingest task opens; a larger source is split into several tasks."""
 
     def __post_init__(self) -> None:
         _in_range("quarantine_bound", self.quarantine_bound, 0, 1)
+        _in_range("part_size", self.part_size, 1, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

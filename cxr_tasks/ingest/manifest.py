@@ -1,60 +1,112 @@
-"""The manifest: one row per usable image, what the source says and what the file holds."""
+"""Columns of the files that ingest writes on its way, and one row of each: listed, inspected, in the manifest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.labels import label_column
-from cxr_tasks.contracts.records import MANIFEST_COLUMNS
-from cxr_tasks.contracts.specs import SplitSpec
+from cxr_tasks.contracts.records import MANIFEST_COLUMNS, QUARANTINE_COLUMNS
 from cxr_tasks.ingest.inspect import Inspection
-from cxr_tasks.prepare.splits import assign_splits
-from cxr_tasks.sources.base import ImageRecord
+from cxr_tasks.sources.base import Box, ImageRecord, Refusal
 
-_WHOLE_NUMBERS = ("width_px", "height_px")
-_FRACTIONS = ("age_years", "mean", "deviation")
+_WHOLE_NUMBERS = frozenset({"width_px", "height_px", "bit_depth", "box_frame_width", "box_frame_height"})
+_FRACTIONS = frozenset({"age_years", "mean", "deviation", "entropy", "sharpness", "border_fraction"})
+#: What the source says of an image; ``states`` become label columns.
+_SAID = ("image_id", "patient_id", "study_id", "view", "sex", "age_years", "official_split", "sub_label", "boxes")
+_FRAME = ("box_frame_width", "box_frame_height")
+#: What is only known once all images are: both stay out of the files of the parts.
+KNOWN_AT_THE_END = ("split", "duplicate_group")
+
+REFUSAL_SCHEMA = pa.schema([(name, pa.string()) for name in QUARANTINE_COLUMNS])
 
 
-def build_manifest(
-    images: Sequence[tuple[ImageRecord, Inspection]], *, source: str, findings: Sequence[str], split: SplitSpec
-) -> pd.DataFrame:
-    """The manifest table, sorted by ``image_id``; columns and order as in ``contracts.records``."""
-    rows = [_row(record, inspection, source, findings) for record, inspection in images]
-    table = pd.DataFrame(rows).sort_values("image_id", kind="stable", ignore_index=True)
-    label_columns = [label_column(finding) for finding in findings]
-    table["split"] = assign_splits(
-        table["patient_id"], table["official_split"], table[label_columns], split, table["pixel_sha256"]
-    )
-    columns = [*MANIFEST_COLUMNS, *label_columns]
+def listing_schema(findings: Sequence[str]) -> pa.Schema:
+    """Columns of a part of the listing: what the source says of each image; a box frame of 0 x 0 is none."""
+    return _schema([*_SAID, *_FRAME, *map(label_column, findings)])
+
+
+def inspected_schema(findings: Sequence[str]) -> pa.Schema:
+    """Columns of an inspected part: those of the manifest but for ``KNOWN_AT_THE_END``."""
+    return _schema([one for one in (*MANIFEST_COLUMNS, *map(label_column, findings)) if one not in KNOWN_AT_THE_END])
+
+
+def manifest_schema(findings: Sequence[str]) -> pa.Schema:
+    """Columns of the manifest, in the order of ``contracts.records``."""
+    return _schema([*MANIFEST_COLUMNS, *map(label_column, findings)])
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
     kinds = {
-        name: "int64" if name in _WHOLE_NUMBERS else "float64" if name in _FRACTIONS else "str" for name in columns
+        name: pa.int64() if name in _WHOLE_NUMBERS else pa.float64() if name in _FRACTIONS else pa.string()
+        for name in columns
     }
-    return table[columns].astype(kinds)
+    return pa.schema(list(kinds.items()))
 
 
-def _row(record: ImageRecord, inspection: Inspection, source: str, findings: Sequence[str]) -> dict[str, object]:
-    said = {
-        "image_id": record.image_id,
-        "patient_id": record.patient_id,
-        "study_id": record.study_id,
-        "source": source,
-        "view": record.view,
-        "sex": record.sex,
-        "age_years": record.age_years,
-        "official_split": record.official_split,
-        "sub_label": record.sub_label,
-        "boxes": json.dumps([asdict(box) for box in record.boxes], separators=(",", ":")),
-    }
-    return {**said, **asdict(inspection), **{label_column(one): record.states[one].value for one in findings}}
+def listed_row(record: ImageRecord, findings: Sequence[str]) -> dict[str, Any]:
+    """What the source says of one image, as a row of the listing."""
+    row: dict[str, Any] = {name: getattr(record, name) for name in _SAID}
+    row["boxes"] = _boxes_text([asdict(box) for box in record.boxes])
+    row["box_frame_width"], row["box_frame_height"] = record.box_frame or (0, 0)
+    return row | {label_column(one): record.states[one].value for one in findings}
 
 
-def write_manifest(path: Path, table: pd.DataFrame) -> None:
-    """``manifest.parquet``; the same table gives the same bytes."""
-    with replaced_file(path) as aside:
-        table.to_parquet(aside, engine="pyarrow", index=False, compression="zstd")
+def inspected_row(listed: Mapping[str, Any], found: Inspection, *, source: str) -> dict[str, Any] | Refusal:
+    """A row of the listing with what the file holds; a refusal where neither tells whose image it is.
+
+    Where the source leaves patient, study, view, sex or age open, the header of a DICOM file says them.
+    """
+    row = {name: value for name, value in listed.items() if name not in _FRAME} | {"source": source}
+    header = found.header
+    if not row["patient_id"] and header is not None:
+        row |= {
+            "patient_id": header.patient_id,
+            "study_id": row["study_id"] or header.study_id,
+            "view": header.view if row["view"] == "unknown" else row["view"],
+            "sex": header.sex if row["sex"] == "unknown" else row["sex"],
+            "age_years": header.age_years if row["age_years"] != row["age_years"] else row["age_years"],
+        }
+    if not row["patient_id"]:
+        return Refusal(
+            image_id=row["image_id"],
+            reason="unknown_patient",
+            detail=f"expected a patient id from the source or a DICOM header, found none ({found.file_format} file)",
+            action="name the patient in the source's table, or fetch the DICOM file with its header",
+        )
+    row["study_id"] = row["study_id"] or row["image_id"]
+    row["boxes"] = _scaled_boxes(listed, found)
+    return row | _held(found)
+
+
+def _held(found: Inspection) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in Inspection.__dataclass_fields__ if name != "header"}
+
+
+def _scaled_boxes(listed: Mapping[str, Any], found: Inspection) -> str:
+    """The boxes in pixels of the file: scaled where they refer to a picture of another size."""
+    frame = (listed["box_frame_width"], listed["box_frame_height"])
+    if listed["boxes"] == "[]" or frame in {(0, 0), (found.width_px, found.height_px)}:
+        return listed["boxes"]
+    along_x, along_y = found.width_px / frame[0], found.height_px / frame[1]
+    boxes = [Box(**one) for one in json.loads(listed["boxes"])]
+    return _boxes_text(
+        [
+            {
+                "finding": box.finding,
+                "x": box.x * along_x,
+                "y": box.y * along_y,
+                "width": box.width * along_x,
+                "height": box.height * along_y,
+            }
+            for box in boxes
+        ]
+    )
+
+
+def _boxes_text(boxes: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(boxes, separators=(",", ":"))

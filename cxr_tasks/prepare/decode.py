@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +18,15 @@ import tensorflow as tf
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import inside
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
 from cxr_tasks.prepare.pixels import batch_standard_pixels
 
 log = logging.getLogger(__name__)
 
 #: Files read, checked and decoded together: enough to keep the cores busy, little memory at 2 MB a file.
 READ_BATCH = 64
+#: Files read at the same time: what a disk on the network needs to answer at its full rate.
+READERS = 8
 PROGRESS_SECONDS = 10.0
 
 
@@ -32,38 +38,95 @@ class LeftOut:
     reason: str
 
 
-def decode_files(root: Path, index: pd.DataFrame, spec: PixelSpec, *, into: np.ndarray) -> list[LeftOut]:
-    """Decode the files of ``index`` (columns ``image_id``, ``file_sha256``) below ``root``.
+class Progress:
+    """Says in the log, every few seconds, how many images are done, at what rate, and how long the rest will take."""
+
+    def __init__(self, n_images: int) -> None:
+        self._n_images, self._n_done = n_images, 0
+        self._started = self._told = time.monotonic()
+
+    def add(self, n_images: int) -> None:
+        self._n_done += n_images
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told, rate = now, self._n_done / (now - self._started)
+            left = (self._n_images - self._n_done) / rate
+            log.info("%d of %d images, %.0f img/s, about %.0f s left", self._n_done, self._n_images, rate, left)
+
+
+def decoded_files(
+    root: Path, index: pd.DataFrame, spec: PixelSpec, *, left_out: list[LeftOut], progress: Progress | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The stored pixels of the files of ``index`` (columns ``image_id``, ``file_sha256``) below ``root``, in order.
+
+    The next files are read while a batch is decoded; memory holds two batches, however long the index.
 
     Args:
-        into: uint8 ``(len(index), size, size, 1)``, filled in the order of ``index``; the row of an image that cannot
-            be decoded is left as it is.
+        left_out: Gets one entry per image that cannot be decoded; those are passed over.
+
+    Yields:
+        Place in ``index`` from 0, and uint8 ``(size, size, 1)``.
 
     Raises:
         DataDefect: A file lies outside ``root``, is gone, or has another content than at ingest.
     """
+    decode, files = _decoder(spec), list(zip(index["image_id"], index["file_sha256"], strict=True))
+    with ThreadPoolExecutor(READERS) as readers:
+        for start, contents in _read_ahead(readers, root, files):
+            usable = {place: content for place, content in enumerate(contents, start) if isinstance(content, bytes)}
+            pixels, reasons = _decoded(decode, usable)
+            refused = {place: one for place, one in enumerate(contents, start) if isinstance(one, str)} | reasons
+            left_out += [LeftOut(files[place][0], reason) for place, reason in sorted(refused.items())]
+            yield from pixels
+            if progress:
+                progress.add(len(contents))
+
+
+def decode_files(root: Path, index: pd.DataFrame, spec: PixelSpec, *, into: np.ndarray) -> list[LeftOut]:
+    """``decoded_files`` written ``into`` uint8 ``(len(index), size, size, 1)``; what is left out stays as it was."""
+    left_out: list[LeftOut] = []
+    for place, pixels in decoded_files(root, index, spec, left_out=left_out, progress=Progress(len(index))):
+        into[place] = pixels
+    return left_out
+
+
+@functools.lru_cache(maxsize=4)
+def _decoder(spec: PixelSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+    """``batch_standard_pixels`` compiled, once for all splits."""
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def decode(contents: tf.Tensor) -> tf.Tensor:
         return batch_standard_pixels(contents, spec)
 
-    left_out: list[LeftOut] = []
-    image_ids, hashes = index["image_id"].tolist(), index["file_sha256"].tolist()
-    started = told = time.monotonic()
-    for start in range(0, len(image_ids), READ_BATCH):
-        part = slice(start, start + READ_BATCH)
-        contents = [read_verified(root, *one) for one in zip(image_ids[part], hashes[part], strict=True)]
-        try:
-            into[part] = decode(tf.constant(contents, tf.string)).numpy()
-        except tf.errors.InvalidArgumentError:
-            left_out += _decode_one_by_one(decode, contents, image_ids[part], into[part])
-        now = time.monotonic()
-        if now - told >= PROGRESS_SECONDS:
-            told, n_done = now, start + len(contents)
-            rate = n_done / (now - started)
-            left = (len(image_ids) - n_done) / rate
-            log.info("decoded %d of %d images, %.0f img/s, about %.0f s left", n_done, len(image_ids), rate, left)
-    return left_out
+    return decode
+
+
+def _read_ahead(
+    readers: ThreadPoolExecutor, root: Path, files: Sequence[tuple[str, str]]
+) -> Iterator[tuple[int, list[bytes | str]]]:
+    """Batches of contents with the place of their first file, the next one being read meanwhile."""
+
+    def submit(start: int):
+        return start, [readers.submit(read_decodable, root, *one) for one in files[start : start + READ_BATCH]]
+
+    ahead = submit(0)
+    for start in range(READ_BATCH, len(files) + READ_BATCH, READ_BATCH):
+        (now, reads), ahead = ahead, submit(start)
+        yield now, [one.result() for one in reads]
+
+
+def read_decodable(root: Path, image_id: str, file_sha256: str) -> bytes | str:
+    """The verified bytes of one image in a form that TensorFlow decodes, or why there are none.
+
+    A DICOM file becomes a PNG of the same pixels.
+    """
+    content = read_verified(root, image_id, file_sha256)
+    if not is_dicom(content):
+        return content
+    try:
+        return dicom_as_png(content)
+    except DicomRefused as why:
+        return str(why)
 
 
 def read_verified(root: Path, image_id: str, file_sha256: str) -> bytes:
@@ -80,12 +143,18 @@ def read_verified(root: Path, image_id: str, file_sha256: str) -> bytes:
     return content
 
 
-def _decode_one_by_one(decode, contents: list[bytes], image_ids: list[str], into: np.ndarray) -> list[LeftOut]:
-    """One bad image fails its whole batch: find it, keep the others."""
-    left_out = []
-    for place, (content, image_id) in enumerate(zip(contents, image_ids, strict=True)):
-        try:
-            into[place] = decode(tf.constant([content], tf.string)).numpy()[0]
-        except tf.errors.InvalidArgumentError as error:
-            left_out.append(LeftOut(image_id, str(error.message).splitlines()[0]))
-    return left_out
+def _decoded(
+    decode: Callable[[tf.Tensor], tf.Tensor], contents: dict[int, bytes]
+) -> tuple[list[tuple[int, np.ndarray]], dict[int, str]]:
+    """Pixels of each place in order, and the reason of each place that has none."""
+    try:
+        pixels = decode(tf.constant(list(contents.values()), tf.string)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        if len(contents) == 1:
+            return [], dict.fromkeys(contents, str(error.message).splitlines()[0])
+        # One bad image fails its whole batch: find it, keep the others.
+        singly = [_decoded(decode, {place: content}) for place, content in contents.items()]
+        return [one for kept, _ in singly for one in kept], {
+            place: why for _, bad in singly for place, why in bad.items()
+        }
+    return list(zip(contents, pixels, strict=True)), {}

@@ -28,7 +28,8 @@ def decode_grey(image_bytes: tf.Tensor) -> tf.Tensor:
 
     Reads JPEG, PNG (1 to 16 bit, grey, palette, RGB; an alpha channel is dropped), BMP and the first frame of a GIF.
     Colour becomes luma (ITU-R BT.601), to the bit as Pillow rounds it for 8-bit images. 16-bit values are divided by
-    257, which keeps their fractions until the resize. Orientation tags are not applied: no source in use has them.
+    257, which keeps their fractions until the resize; those that 8 bits can hold come out as the same whole numbers.
+    Orientation tags are not applied: no source in use has them.
 
     Args:
         image_bytes: string scalar, the content of the file.
@@ -115,7 +116,10 @@ def _grey_from_16_bit(image_bytes: tf.Tensor) -> tf.Tensor:
         # 16 bits of value and 16 of weight do not fit in int32.
         lambda: _luma(tf.cast(decoded[..., :3], tf.int64)),
     )
-    return tf.cast(levels, tf.float32) * (1.0 / 257.0)
+    # Whole part and rest apart: a product with 1/257 alone would leave 255 a hair off, and 16-bit files a trace of
+    # their own where the resize rounds. The graph optimiser makes a product of a plain division.
+    whole, rest = levels // 257, levels % 257
+    return tf.cast(whole, tf.float32) + tf.cast(rest, tf.float32) * (1.0 / 257.0)
 
 
 def _luma(rgb: tf.Tensor) -> tf.Tensor:

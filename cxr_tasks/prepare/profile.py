@@ -44,7 +44,11 @@ class PixelProfile:
             "deviation": float(np.sqrt(np.sum(share * (greys - mean) ** 2))),
             "quantiles": {f"{q:g}": float(greys[place]) for q, place in zip(QUANTILES, at, strict=True)},
             "histogram": share.reshape(HISTOGRAM_BINS, -1).sum(axis=1).tolist(),
-            "image_means": {"mean": float(np.mean(self._means)), "deviation": float(np.std(self._means))},
+            "image_means": {
+                "mean": float(np.mean(self._means)),
+                "deviation": float(np.std(self._means)),
+                "histogram": (np.histogram(self._means, HISTOGRAM_BINS, (0, 1))[0] / len(self._means)).tolist(),
+            },
             "image_deviations": {
                 "mean": float(np.mean(self._deviations)),
                 "deviation": float(np.std(self._deviations)),

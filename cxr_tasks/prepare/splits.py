@@ -1,7 +1,15 @@
 """Deal patients to train, validation and test: by the source's own test split and a salted hash, never by chance.
 
-A patient is never in two splits, and neither are two files with the same pixels: patients who share a picture under
-different names are dealt as one.
+A patient is never in two splits, and neither is a picture: patients who share one (or two nearly equal ones) are dealt
+together, as one group. Who goes where, the first rule that applies:
+
+1. Official test: a group with an image of it goes there whole.
+2. Known: a patient keeps the split that the last prepared version gave. Where newly found copies link known patients
+   of several splits, the group goes to test before validation before train.
+3. New: by the salted hash of the patient's id.
+4. Mending, of new patients only: findings that chance has served badly are evened out (see ``_stratify``).
+
+So only the official test split or a shared picture moves a patient once dealt, and both are counted in the log.
 """
 
 from __future__ import annotations
@@ -9,12 +17,18 @@ from __future__ import annotations
 import hashlib
 import logging
 
+import numpy as np
 import pandas as pd
 
-from cxr_tasks.contracts.labels import LabelState
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.specs import SplitSpec
+from cxr_tasks.prepare.stratify import Pool, stratify
 
 logger = logging.getLogger(__name__)
+
+#: Where a group goes that belongs to several: a picture seen in test must not be trained on.
+_STRONGEST_FIRST = ("test", "validation", "train")
 
 
 def assign_splits(
@@ -22,92 +36,151 @@ def assign_splits(
     official_split: pd.Series,
     labels: pd.DataFrame,
     spec: SplitSpec,
-    pixel_sha256: pd.Series | None = None,
+    duplicate_group: pd.Series | None = None,
+    previous: pd.Series | None = None,
 ) -> pd.Series:
     """The split of every image: ``train``, ``validation`` or ``test``, on the index of ``patient_id``.
 
-    An official test split is kept; official train and validation are pooled and cut anew. Without an official test
-    split, ``spec.test`` of the patients make one. A patient's place follows from the hash of the patient's id alone,
-    so it stays when patients are added, and shares hold in the mean, not to the patient. Where that leaves a split
-    without the positive or the negative state of a finding, the patient of that state whose hash is nearest is moved
-    there, as long as another stays behind; what cannot be mended is left for validation to report.
+    An official test split is kept and makes the whole test split; official train and validation are pooled and cut
+    anew. Without one, ``spec.test`` of the patients make test. Shares hold in the mean, not to the patient.
 
     Args:
         official_split: ``""`` where the source gives none.
         labels: One column of ``LabelState`` per finding.
         spec: Salt and shares.
-        pixel_sha256: With it, patients who share a picture stay together: on the side of test, else of validation.
+        duplicate_group: Images of one value show one picture; ``""`` stands for none.
+        previous: Patient id -> split in the last prepared version (``prepare.latest.previous_splits``); patients that
+            are not in it are new. A known patient of an earlier test split that is no more in the official one, where
+            there is one, is dealt anew.
+
+    Raises:
+        DataDefect: ``previous`` holds a word that is no split.
     """
-    group = _linked_patients(patient_id, pixel_sha256)
-    is_official_test = official_split == "test"
-    in_test = is_official_test.groupby(group).transform("any")
-    place = _places(patient_id, spec.salt).groupby(group).transform("min")
-    has_official_test = bool(is_official_test.any())
-    test_share = 0.0 if has_official_test else spec.test
-    split = pd.Series("train", index=patient_id.index, dtype="object")
-    split[place < test_share + (1 - test_share) * spec.validation] = "validation"
-    split[place < test_share] = "test"
-    split[in_test] = "test"
-    free = group[~in_test]
-    mended = ("validation",) if test_share == 0 else ("test", "validation")
-    for name in mended:
-        _mend(split, name, free, place, labels)
-    _log_moves(patient_id, official_split, split)
-    return split.astype("str")
+    # Patients by number, in the order of their ids: 100,000 of them as text would take most of the memory of an ingest.
+    patient, names = pd.factorize(patient_id, sort=True)
+    known = _known(names, previous)
+    leader = _leaders(patient, len(names), duplicate_group)
+    is_official = (official_split == "test").to_numpy(dtype=bool)
+    in_official_test = np.zeros(len(names), bool)
+    in_official_test[leader[patient[is_official]]] = True
+    has_official_test = bool(in_official_test.any())
+    shares = _shares(spec, has_official_test=has_official_test)
+    if has_official_test:
+        known[known == "test"] = ""
+    place = np.ones(len(names))
+    np.minimum.at(place, leader, _places(names, spec.salt))
+    kept = _strongest(known, leader)
+    groups = np.unique(leader)
+    pool = groups[~in_official_test[groups]]
+    split_of = np.full(len(names), "test", dtype=object)
+    split_of[pool] = stratify(
+        Pool.of(labels, leader[patient], pd.Index(pool)),
+        split=np.where(kept[pool] != "", kept[pool], _by_hash(place[pool], shares)),
+        place=place[pool],
+        is_free=kept[pool] == "",
+        shares=shares,
+    )
+    dealt = split_of[leader]
+    split = pd.Series(dealt[patient], index=patient_id.index, dtype="str")
+    if has_official_test:
+        _log_moves_to_test(patient, official_split, split)
+    if previous is not None:
+        _log_moves_of_known(names, dealt, previous, in_official_test[leader])
+    logger.info(
+        "patients per split: %s",
+        ", ".join(f"{name} {(dealt == name).mean():.1%}" for name in sorted(set(dealt))),
+    )
+    return split
 
 
-def _places(patient_id: pd.Series, salt: str) -> pd.Series:
-    """A number in [0, 1) per image from its patient's id and the salt; uniform over patients."""
-    place_of = {
-        patient: int.from_bytes(hashlib.sha256(f"{salt}\0{patient}".encode()).digest()[:7], "big") / 2**56
-        for patient in patient_id.unique()
-    }
-    return patient_id.map(place_of).astype(float)
+def _shares(spec: SplitSpec, *, has_official_test: bool) -> dict[str, float]:
+    """Share of the patients to deal that each split but train should have, test first."""
+    test = 0.0 if has_official_test else spec.test
+    validation = {"validation": (1 - test) * spec.validation}
+    return {"test": test, **validation} if test else validation
 
 
-def _linked_patients(patient_id: pd.Series, pixel_sha256: pd.Series | None) -> pd.Series:
-    """A key per image that patients share who are linked by equal pixels, also over several steps."""
-    leader: dict[str, str] = {patient: patient for patient in patient_id.unique()}
-
-    def lead(patient: str) -> str:
-        while leader[patient] != patient:
-            leader[patient] = leader[leader[patient]]
-            patient = leader[patient]
-        return patient
-
-    if pixel_sha256 is not None:
-        repeated = pixel_sha256.duplicated(keep=False)
-        for _, patients in patient_id[repeated].groupby(pixel_sha256[repeated]):
-            first, *others = sorted({lead(patient) for patient in patients})
-            for other in others:
-                leader[other] = first
-    return patient_id.map({patient: lead(patient) for patient in leader})
+def _known(names: pd.Index, previous: pd.Series | None) -> np.ndarray:
+    """Per patient the split that the last version gave, as object; ``""`` for new patients."""
+    known = np.full(len(names), "", dtype=object)
+    if previous is None:
+        return known
+    unknown = sorted(set(previous) - set(SPLITS))
+    if unknown:
+        raise DataDefect(f"previous splits: expected {', '.join(SPLITS)}, found {unknown[0]!r}")
+    place = names.get_indexer(pd.Index(previous.index, dtype=names.dtype))
+    known[place[place >= 0]] = previous.to_numpy(dtype=object)[place >= 0]
+    return known
 
 
-def _mend(split: pd.Series, name: str, free: pd.Series, place: pd.Series, labels: pd.DataFrame) -> None:
-    """Move patients from train to ``name``, in place, where a state of a finding is missing there."""
-    for finding in labels.columns:
-        for state in (LabelState.POSITIVE, LabelState.NEGATIVE):
-            has_state = labels[finding] == state.value
-            if (has_state & (split == name)).any():
-                continue
-            rows = free.index[has_state.loc[free.index] & (split.loc[free.index] == "train")]
-            candidates = pd.DataFrame({"group": free.loc[rows], "place": place.loc[rows]}).drop_duplicates()
-            if len(candidates) < 2:
-                continue
-            moved = candidates.sort_values(["place", "group"])["group"].iloc[0]
-            split[free.index[free == moved]] = name
-            logger.info("%s: no %s image of %s by hash; one patient moved there from train", name, state, finding)
+def _strongest(known: np.ndarray, leader: np.ndarray) -> np.ndarray:
+    """At each leader the split that its group keeps: the strongest of its known patients; ``""`` where all are new."""
+    kept = np.full(len(leader), "", dtype=object)
+    for name in reversed(_STRONGEST_FIRST):
+        kept[leader[known == name]] = name
+    return kept
 
 
-def _log_moves(patient_id: pd.Series, official_split: pd.Series, split: pd.Series) -> None:
-    moved = (split == "test") & (official_split != "test") & (official_split != "")
+def _by_hash(place: np.ndarray, shares: dict[str, float]) -> np.ndarray:
+    """The split of each place in [0, 1): test has the lowest, validation the next, train the rest."""
+    split = np.full(len(place), "train", dtype=object)
+    end = 0.0
+    for name, share in shares.items():
+        split[(place >= end) & (place < end + share)] = name
+        end += share
+    return split
+
+
+def _places(names: pd.Index, salt: str) -> np.ndarray:
+    """A number in [0, 1) per patient from its id and the salt; uniform over patients."""
+    digests = (hashlib.sha256(f"{salt}\0{name}".encode()).digest() for name in names)
+    return np.fromiter((int.from_bytes(one[:7], "big") / 2**56 for one in digests), np.float64, len(names))
+
+
+def _leaders(patient: np.ndarray, n_patients: int, duplicate_group: pd.Series | None) -> np.ndarray:
+    """Per patient the first of those that share a picture with it, also over several steps: itself where none does."""
+    leader = np.arange(n_patients)
+
+    def lead(one: int) -> int:
+        while leader[one] != one:
+            leader[one] = leader[leader[one]]
+            one = leader[one]
+        return one
+
+    if duplicate_group is not None:
+        shared = (duplicate_group.fillna("") != "").to_numpy(dtype=bool)
+        code, _ = pd.factorize(duplicate_group[shared])
+        for _, patients in pd.Series(patient[shared]).groupby(code):
+            first, *others = sorted({lead(one) for one in patients})
+            leader[others] = first
+    # A leader comes before all it leads.
+    for one in np.flatnonzero(leader != np.arange(n_patients)):
+        leader[one] = leader[leader[one]]
+    return leader
+
+
+def _log_moves_to_test(patient: np.ndarray, official_split: pd.Series, split: pd.Series) -> None:
+    moved = ((split == "test") & (official_split != "test") & (official_split != "")).to_numpy(dtype=bool)
     if moved.any():
         logger.warning(
             "%d images of %d patients moved from official train or validation to test: the same patient or the same "
-            "pixels are in the official test split",
+            "picture is in the official test split",
             int(moved.sum()),
-            patient_id[moved].nunique(),
+            len(np.unique(patient[moved])),
         )
-    shares = patient_id.groupby(split).nunique() / patient_id.nunique()
-    logger.info("patients per split: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+
+
+def _log_moves_of_known(names: pd.Index, split: np.ndarray, previous: pd.Series, in_official_test: np.ndarray) -> None:
+    """Say how many patients of the last version changed split, and why; nothing else can move them."""
+    was = _known(names, previous)
+    is_moved = (was != "") & (was != split)
+    if not is_moved.any():
+        return
+    to_official = is_moved & in_official_test
+    from_official = is_moved & (was == "test") & ~in_official_test
+    by_picture = is_moved & ~to_official & ~from_official
+    logger.warning(
+        "%d patients of the last version changed split: %d are in the official test split now, %d are there no more, "
+        "%d share a picture with a patient of another split",
+        *(int(one.sum()) for one in (is_moved, to_official, from_official, by_picture)),
+    )

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import datetime
-import importlib.metadata
+import contextlib
+import fcntl
 import logging
-import platform
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import (
-    published_folder,
-    replaced_file,
-    sha256_file,
-    write_json,
-)
+from cxr_tasks.contracts.artifacts import published_folder, replaced_file, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.prepare.catalogue import lock_path
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.tensorflow_start import start_tensorflow
 
@@ -32,17 +26,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cxr_tasks.prepare.decode import LeftOut
-    from cxr_tasks.prepare.profile import PixelProfile
 
 log = logging.getLogger(__name__)
+
+REFERENCE_PROFILE = "reference_profile.json"
 
 
 def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths) -> PreparedDataset:
     """The dataset of ``validated`` as ``datasets_root()/<dataset>/<fingerprint>/``, written unless it is there.
 
     The folder holds TFRecord shards that ``tfds.builder_from_directory`` opens, ``index.parquet``,
-    ``statistics.json``, ``provenance.json`` and ``left_out.csv``, and appears whole or not at all. ``latest.json``
-    beside it names the newest one. An image that TensorFlow cannot decode though ingest could is left out and listed.
+    ``statistics.json``, ``reference_profile.json``, ``provenance.json``, ``left_out.csv`` and ``overview.html``, and
+    appears whole or not at all. An image that TensorFlow cannot decode though ingest could is left out and listed.
+    The newest dataset of the name stays what it was; ``prepare.latest.publish_latest`` changes that.
 
     Raises:
         DataDefect: The manifest is not what it was, a file changed after ingest, a split is empty, or more images
@@ -54,79 +50,105 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     from cxr_tasks.prepare.fingerprint import fingerprint_of
     from cxr_tasks.prepare.keys import patient_secret
 
-    started = time.monotonic()
     manifest = pd.read_parquet(validated.manifest.verified_path())
     index = index_of(
         manifest, recipe.dataset.vocabulary, recipe.pixels, salt=recipe.split.salt, secret=patient_secret()
     )
     fingerprint = fingerprint_of(manifest, recipe)
     folder = datasets_root() / recipe.dataset.name / fingerprint[:16]
-    if (folder / "provenance.json").exists():
-        log.info("dataset %s is prepared already; nothing to do", folder)
-    else:
-        _require_every_split(index)
-        log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
-        with published_folder(folder) as aside:
-            left_out = _fill(aside, index, Path(validated.root), recipe)
-            _write_provenance(aside, validated, recipe, fingerprint, left_out)
-        seconds = time.monotonic() - started
-        log.info("prepared %d images in %.1f s (%.0f img/s)", len(index), seconds, len(index) / seconds)
+    del manifest
+    with _only_one_at_work(folder):
+        if (folder / "provenance.json").exists():
+            log.info("dataset %s is prepared already; nothing to do", folder)
+        else:
+            _make(folder, index, validated, recipe, fingerprint)
     prepared = dataset_of(recipe.dataset.name, fingerprint)
-    write_json(folder.parent / "latest.json", prepared.to_payload())
     write_json(paths.stage("prepare") / "prepared.json", prepared.to_payload())
     return prepared
 
 
-def _fill(folder: Path, index: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
-    """Write everything but the provenance; returns what could not be decoded."""
-    start_tensorflow()
-    import numpy as np
+@contextlib.contextmanager
+def _only_one_at_work(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares ``folder``, and remove what a killed one left beside it.
 
-    from cxr_tasks.prepare.decode import decode_files
+    The system drops the lock of a process that ends in whatever way, so what is left over is nobody's.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock_path(folder), "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process prepares %s; waiting for it", folder)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        for left_over in folder.parent.glob(f".{folder.name}.*"):
+            log.warning("removing %s, which a prepare that was killed left behind", left_over)
+            shutil.rmtree(left_over)
+        yield
+
+
+def _make(folder: Path, index: pd.DataFrame, validated: ValidatedStudies, recipe: Recipe, fingerprint: str) -> None:
+    from cxr_tasks.prepare.overview import render_overview
+    from cxr_tasks.prepare.provenance import write_provenance
+
+    started = time.monotonic()
+    _require_every_split(index)
+    log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
+    with published_folder(folder) as aside:
+        left_out = _fill(aside, index, Path(validated.root), recipe)
+        shutil.copyfile(validated.profile.verified_path(), aside / REFERENCE_PROFILE)
+        write_provenance(aside, validated, recipe, fingerprint, left_out)
+        render_overview(aside)
+    seconds = time.monotonic() - started
+    log.info("prepared %d images in %.1f s (%.0f img/s)", len(index), seconds, len(index) / seconds)
+
+
+def _fill(folder: Path, index: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
+    """Write shards, index and statistics; returns what could not be decoded."""
+    start_tensorflow()
+    from cxr_tasks.prepare.decode import Progress, decoded_files
     from cxr_tasks.prepare.profile import PixelProfile, split_statistics
     from cxr_tasks.prepare.store import write_dataset
 
-    # Decoded to a plain file first: shards are named by their number, and which images decode is only known then.
-    spool = folder / "pixels.npy"
-    size = recipe.pixels.size_px
-    pixels = np.lib.format.open_memmap(spool, mode="w+", dtype=np.uint8, shape=(len(index), size, size, 1))
-    left_out = decode_files(root, index, recipe.pixels, into=pixels)
-    _check_bound(left_out, len(index), recipe.dataset.quarantine_bound)
+    left_out: list[LeftOut] = []
+    splits = {split: index[index["split"] == split] for split in SPLITS}
+    profiles = {split: PixelProfile() for split in SPLITS}
+    progress, bound = Progress(len(index)), recipe.dataset.quarantine_bound
+
+    def images_of(split: str) -> Iterator[tuple[int, np.ndarray]]:
+        for place, pixels in decoded_files(root, splits[split], recipe.pixels, left_out=left_out, progress=progress):
+            _require_most(left_out, len(index), bound)
+            yield place, profiles[split].seen(pixels)
+
+    write_dataset(
+        folder,
+        recipe.dataset.name,
+        splits=splits,
+        pixels={split: images_of(split) for split in SPLITS},
+        vocabulary=recipe.dataset.vocabulary,
+        size_px=recipe.pixels.size_px,
+    )
+    _require_most(left_out, len(index), bound)
+    if left_out:
+        log.warning("%d of %d images cannot be decoded and are left out; see left_out.csv", len(left_out), len(index))
     kept = index[~index["image_id"].isin([one.image_id for one in left_out])]
     _require_every_split(kept)
-    splits = {split: kept[kept["split"] == split] for split in SPLITS}
-    profiles = {split: PixelProfile() for split in SPLITS}
-    images = {split: _seen(pixels, splits[split], profiles[split]) for split in SPLITS}
-    write_dataset(
-        folder, recipe.dataset.name, splits=splits, pixels=images, vocabulary=recipe.dataset.vocabulary, size_px=size
-    )
-    del pixels
-    spool.unlink()
     with replaced_file(folder / "index.parquet") as aside:
         kept.reset_index(drop=True).to_parquet(aside, index=False)
     statistics = {
-        split: split_statistics(splits[split], recipe.dataset.vocabulary, profiles[split]) for split in SPLITS
+        split: split_statistics(kept[kept["split"] == split], recipe.dataset.vocabulary, profiles[split])
+        for split in SPLITS
     }
     write_json(folder / "statistics.json", statistics)
     return left_out
 
 
-def _seen(pixels: np.ndarray, rows: pd.DataFrame, profile: PixelProfile) -> Iterator[np.ndarray]:
-    """The stored pixels of ``rows``, one by one, each counted in ``profile`` on its way."""
-    for row in rows.index:
-        yield profile.seen(pixels[row])
-
-
-def _check_bound(left_out: list[LeftOut], n_images: int, bound: float) -> None:
-    if not left_out:
-        return
-    first = left_out[0]
+def _require_most(left_out: list[LeftOut], n_images: int, bound: float) -> None:
     if len(left_out) > bound * n_images:
+        first = left_out[0]
         raise DataDefect(
             f"{len(left_out)} of {n_images} images cannot be decoded, more than the share of {bound:g} allowed by "
             f"dataset.quarantine_bound; the first is {first.image_id!r}: {first.reason}"
         )
-    log.warning("%d of %d images cannot be decoded and are left out; see left_out.csv", len(left_out), n_images)
 
 
 def _require_every_split(index: pd.DataFrame) -> None:
@@ -136,37 +158,3 @@ def _require_every_split(index: pd.DataFrame) -> None:
             f"{len(index)} images: expected some in each split, found none in {', '.join(empty)}; "
             "check the recipe's split and the source's folders"
         )
-
-
-def _write_provenance(
-    folder: Path, validated: ValidatedStudies, recipe: Recipe, fingerprint: str, left_out: list[LeftOut]
-) -> None:
-    """What the dataset was made of, by what, and what is missing from it."""
-    from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
-
-    with replaced_file(folder / "left_out.csv") as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["image_id", "reason"])
-        rows.writerows((one.image_id, one.reason) for one in left_out)
-    write_json(
-        folder / "provenance.json",
-        {
-            "dataset": recipe.dataset.name,
-            "fingerprint": fingerprint,
-            "vocabulary": recipe.dataset.vocabulary,
-            "pixels": plain(recipe.pixels),
-            "root": validated.root,
-            "manifest_sha256": validated.manifest.sha256,
-            "validation_sha256": validated.validation.sha256,
-            "index_sha256": sha256_file(folder / "index.parquet"),
-            "recipe": recipe.name,
-            "recipe_sha256": recipe.sha256,
-            "n_left_out": len(left_out),
-            "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "prepare": PREPARE_VERSION,
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in ("tensorflow", "tensorflow-datasets", "numpy")},
-            },
-        },
-    )

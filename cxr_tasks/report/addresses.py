@@ -16,6 +16,11 @@ def report_page(model_name: str, version: int) -> str:
     return f"{PAGES_PREFIX}/reports/{model_name}/{version}/index.html"
 
 
+def dataset_page(name: str, fingerprint: str) -> str:
+    """The overview of a prepared dataset."""
+    return f"{PAGES_PREFIX}/datasets/{name}/{fingerprint[:16]}/overview.html"
+
+
 def run_page(paths: RunPaths, relative: str) -> str:
     """A page that a run left in its folder, such as ``validate/data_docs/index.html``."""
     return f"{PAGES_PREFIX}/runs/{paths.root.name}/{relative}"

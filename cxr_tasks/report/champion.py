@@ -37,7 +37,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     from cxr_tasks.report.inputs import ReportInputs
     from cxr_tasks.report.stage import write_index, write_report
 
-    work = paths.stage("report")
+    work = paths.stage(f"report/{registered.model_name}")
     version = versions.load_version(registered.model_name, registered.version, work / "model")
     files = _run_files(registered.mlflow_run_id, work / "run")
     recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -9,7 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,7 +56,9 @@ def map_in_processes(
 def _in_workers(
     function: Callable[[list[Item]], list[Result]], chunks: Iterable[list[Item]], n_workers: int
 ) -> Iterator[Result]:
-    with ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # What a worker has imported by then is never garbage: frozen, it is not looked through again and again.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=gc.freeze) as pool:
         under_way: deque[Future[list[Result]]] = deque()
         try:
             for chunk in chunks:
@@ -61,6 +67,11 @@ def _in_workers(
                     yield from under_way.popleft().result()
             while under_way:
                 yield from under_way.popleft().result()
+        except BrokenProcessPool:
+            raise ServiceUnavailable(
+                "a worker process was ended from outside, most often because memory ran out; give the task more, or "
+                "fewer processor cores, and try again: what is done is kept"
+            ) from None
         finally:
             for future in under_way:
                 future.cancel()

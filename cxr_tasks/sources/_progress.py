@@ -13,23 +13,27 @@ Item = TypeVar("Item")
 def with_progress(
     items: Iterable[Item],
     *,
-    n_items: int,
+    n_items: int | Callable[[], int],
     what: str,
     logger: logging.Logger,
     every_s: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """The same items; count, rate and time left are logged every ``every_s`` seconds, and a total at the end."""
+    """The same items; count, rate and time left are logged every ``every_s`` seconds, and a total at the end.
+
+    ``n_items`` may be a function where their number only shows on the way.
+    """
+    in_all = n_items if callable(n_items) else lambda: n_items
     start = last = clock()
     done = 0
     for item in items:
         done += 1
         yield item
         now = clock()
-        if now - last >= every_s and done < n_items:
+        if now - last >= every_s and done < in_all():
             rate = done / (now - start)
-            left = (n_items - done) / rate
-            logger.info("%s: %d of %d, %.0f images/s, about %.0f s left", what, done, n_items, rate, left)
+            left = (in_all() - done) / rate
+            logger.info("%s: %d of %d, %.0f images/s, about %.0f s left", what, done, in_all(), rate, left)
             last = now
     seconds = clock() - start
     logger.info("%s: %d in %.1f s, %.0f images/s", what, done, seconds, done / max(seconds, 1e-9))

@@ -36,6 +36,7 @@ class ImageRecord:
 
     image_id: str
     patient_id: str
+    """Empty where only the file tells, as in DICOM; ingest then takes patient, study, view, sex and age from it."""
     study_id: str
     states: Mapping[str, LabelState]
     """One state per finding of the vocabulary."""
@@ -45,6 +46,8 @@ class ImageRecord:
     age_years: float = float("nan")
     sub_label: str = ""
     boxes: tuple[Box, ...] = ()
+    box_frame: tuple[int, int] | None = None
+    """Width and height of the picture that ``boxes`` refer to, where not the file's own: they are scaled along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

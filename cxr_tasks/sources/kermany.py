@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources._files import files_below, is_litter
+from cxr_tasks.sources._files import (
+    as_text_name,
+    describe_folder,
+    files_below,
+    ignored_notes,
+    is_litter,
+    is_text_name,
+    litter_kind,
+)
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
@@ -69,59 +76,133 @@ class KermanySource:
 def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = ()) -> SourceScan:
     """The images of a folder in the Kermany layout; files whose name tells no patient are refused, not guessed.
 
-    ``side_files`` may stand beside the split folders; anything else there is noted as ignored.
+    The layout: ``train``, ``test`` and perhaps ``val``, each with ``NORMAL`` and ``PNEUMONIA``; or these two alone,
+    and then there is no official split. ``side_files`` may stand beside them; anything else there is noted as ignored.
     """
     if spec.vocabulary != "pneumonia":
         raise ConfigurationError(
             f"source {spec.source!r} labels pneumonia only: expected vocabulary 'pneumonia', found {spec.vocabulary!r}"
         )
     root = _layout_root(root)
+    folders = _class_folders(root)
     ignored: Counter[str] = Counter()
     records: list[ImageRecord] = []
-    refusals: list[Refusal] = []
-    for split_folder, class_folder, path in _class_files(root, side_files, ignored):
-        found = _record_or_refusal(root, path, split_folder, class_folder)
-        (records if isinstance(found, ImageRecord) else refusals).append(found)  # type: ignore[arg-type]
+    refusals = _strangers(root, folders, side_files, ignored)
+    for place in folders:
+        for path in files_below(place.folder, ignored):
+            found = _record_or_refusal(root, path, place)
+            (records if isinstance(found, ImageRecord) else refusals).append(found)  # type: ignore[arg-type]
     if not records and not refusals:
         raise DataDefect(f"{root}: the class folders hold no files; expected JPEG files below train/NORMAL and so on")
-    notes = tuple(f"ignored {count} x {name}" for name, count in sorted(ignored.items()))
+    notes = (*_notes_on_split(records), *ignored_notes(ignored))
     return SourceScan(root=root, records=tuple(records), refusals=tuple(refusals), notes=notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassFolder:
+    """One folder of images, and what lying in it says."""
+
+    folder: Path
+    official_split: str
+    state: LabelState
 
 
 def _layout_root(root: Path) -> Path:
     """``root``, or the ``chest_xray`` folder in it that the published archive adds (at times twice)."""
     candidate = root
     for _ in range(3):
-        if (candidate / "train").is_dir():
+        if _is_own_folder(candidate / "train") or any(_is_own_folder(candidate / name) for name in CLASS_FOLDERS):
             return candidate
         candidate = candidate / "chest_xray"
-    found = sorted(entry.name for entry in root.iterdir() if not is_litter(entry.name))
-    shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-    raise DataDefect(f"{root}: expected the folders {_LAYOUT} (also inside chest_xray), found {shown or 'nothing'}")
+        if candidate.is_symlink():
+            break
+    links = sorted(one.name for one in root.iterdir() if one.is_symlink() and one.is_dir())
+    linked = f"; linked folders are not entered: {', '.join(links[:8])}" if links else ""
+    raise DataDefect(
+        f"{root}: expected the folders {_LAYOUT}, or {' and '.join(CLASS_FOLDERS)} alone (also inside chest_xray), "
+        f"found {describe_folder(root)}{linked}"
+    )
 
 
-def _class_files(root: Path, side_files: tuple[str, ...], ignored: Counter[str]) -> Iterator[tuple[str, str, Path]]:
+def _is_own_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder and not a link, which may lead out of the data folder."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _class_folders(root: Path) -> list[_ClassFolder]:
+    """The class folders in the order they are read; one that is missing is a ``DataDefect``."""
+    splits = {"": ""}
+    if _is_own_folder(root / "train"):
+        splits = {name: split for name, split in SPLIT_FOLDERS.items() if name != "val" or (root / name).exists()}
+    folders = [
+        _ClassFolder(root / split_folder / name, split, state)
+        for split_folder, split in splits.items()
+        for name, state in CLASS_FOLDERS.items()
+    ]
     missing = [
-        f"{split}/{name}"
-        for split in SPLIT_FOLDERS
-        for name in CLASS_FOLDERS
-        if not (root / split / name).is_dir() and (split != "val" or (root / split).exists())
+        f"{one.folder.relative_to(root).as_posix()}{_why_not(one.folder, root)}"
+        for one in folders
+        if not _is_own_folder(one.folder) or (one.folder.parent != root and not _is_own_folder(one.folder.parent))
     ]
     if missing:
-        raise DataDefect(f"{root}: expected {_LAYOUT}; missing: {', '.join(missing)}")
-    levels = [(root, {*SPLIT_FOLDERS, *side_files}), *((root / split, set(CLASS_FOLDERS)) for split in SPLIT_FOLDERS)]
-    for parent, known in levels:
-        for entry in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if entry.name not in known:
-                ignored[entry.name if is_litter(entry.name) else f"{entry.relative_to(root)} (not in the layout)"] += 1
-    for split in SPLIT_FOLDERS:
-        for name in CLASS_FOLDERS:
-            if (root / split / name).is_dir():
-                yield from ((split, name, path) for path in files_below(root / split / name, ignored))
+        layout = _LAYOUT if "train" in splits else " and ".join(CLASS_FOLDERS)
+        raise DataDefect(f"{root}: expected {layout}; missing: {', '.join(missing)}")
+    return folders
 
 
-def _record_or_refusal(root: Path, path: Path, split_folder: str, class_folder: str) -> ImageRecord | Refusal:
+def _why_not(folder: Path, root: Path) -> str:
+    is_link = folder.is_symlink() or (folder.parent != root and folder.parent.is_symlink())
+    return " (linked; links are not entered)" if is_link else ""
+
+
+def _strangers(
+    root: Path, folders: list[_ClassFolder], side_files: tuple[str, ...], ignored: Counter[str]
+) -> list[Refusal]:
+    """What stands beside the class folders: an image is refused, for nothing labels it; anything else is ignored."""
+    known = {root, *(root / name for name in side_files)}
+    known |= {one.folder for one in folders} | {one.folder.parent for one in folders}
+    refusals = []
+    for parent in sorted({root, *(one.folder.parent for one in folders)}):
+        for entry in sorted(parent.iterdir()):
+            if entry in known:
+                continue
+            if is_litter(entry.name):
+                ignored[litter_kind(entry.name)] += 1
+            elif patient_of_name(entry.name) and not entry.is_dir():
+                refusals.append(
+                    Refusal(
+                        image_id=entry.relative_to(root).as_posix(),
+                        reason="no_label",
+                        detail=f"expected images inside {' or '.join(CLASS_FOLDERS)}, found this one beside them",
+                        action="move the image into the folder of its class, or remove it",
+                    )
+                )
+            else:
+                ignored[f"{as_text_name(entry.relative_to(root).as_posix())} (not in the layout)"] += 1
+    return refusals
+
+
+def _notes_on_split(records: list[ImageRecord]) -> list[str]:
+    """Patients in test and outside it, by number; ``prepare.splits`` moves them whole to test."""
+    in_test = {one.patient_id for one in records if one.official_split == "test"}
+    crossing = [one.patient_id for one in records if one.official_split != "test" and one.patient_id in in_test]
+    if not crossing:
+        return []
+    return [
+        f"{len(set(crossing))} patients are in test and outside it: their {len(crossing)} images from outside go to "
+        "test with them"
+    ]
+
+
+def _record_or_refusal(root: Path, path: Path, place: _ClassFolder) -> ImageRecord | Refusal:
     image_id = path.relative_to(root).as_posix()
+    if not is_text_name(image_id):
+        return Refusal(
+            image_id=as_text_name(image_id),
+            reason="unreadable_name",
+            detail="the path holds bytes that are not UTF-8; no table can hold it",
+            action="rename the file or folder",
+        )
     patient = patient_of_name(path.name)
     if patient is None:
         return Refusal(
@@ -130,20 +211,19 @@ def _record_or_refusal(root: Path, path: Path, split_folder: str, class_folder: 
             detail="expected a name like person12_bacteria_34.jpeg, IM-0012-0001.jpeg or NORMAL2-IM-0012-0001.jpeg",
             action="rename the file so that it carries its patient, or remove it",
         )
-    state = CLASS_FOLDERS[class_folder]
-    if bool(patient.sub_label) != (state is LabelState.POSITIVE):
+    if bool(patient.sub_label) != (place.state is LabelState.POSITIVE):
         return Refusal(
             image_id=image_id,
             reason="label_conflict",
-            detail=f"the folder says {class_folder}, the file name says {patient.sub_label or 'NORMAL'}",
+            detail=f"the folder says {place.folder.name}, the file name says {patient.sub_label or 'NORMAL'}",
             action="look at the image and move it to the right folder",
         )
     return ImageRecord(
         image_id=image_id,
         patient_id=patient.patient_id,
         study_id=image_id,
-        official_split=SPLIT_FOLDERS[split_folder],
-        states={"pneumonia": state},
+        official_split=place.official_split,
+        states={"pneumonia": place.state},
         sub_label=patient.sub_label,
     )
 

@@ -1,4 +1,8 @@
-"""Seeded phantom X-rays as files on disk in the Kermany layout, with the boxes of their findings in ``boxes.csv``."""
+"""Seeded phantom X-rays as files on disk, in the layout of a real source that then reads them, with planted faults.
+
+Below the source's own folder: the data (``phantoms.layouts`` says where), ``boxes.csv`` with what every sign changed,
+``planted.json`` with every fault, and ``synthetic.json`` with the settings.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +10,39 @@ import csv
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cxr_tasks.contracts.artifacts import published_folder, sha256_json, write_json
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources import phantoms
 from cxr_tasks.sources._pool import map_in_processes
 from cxr_tasks.sources._progress import with_progress
-from cxr_tasks.sources.base import Box, SourceScan
+from cxr_tasks.sources._tables import number, read_rows
+from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
 from cxr_tasks.sources.kermany import scan_layout
-from cxr_tasks.sources.phantoms.opacities import Kind
-from cxr_tasks.sources.phantoms.render import PhantomRequest, render
+from cxr_tasks.sources.phantoms.faults import FAULTS, checked_faults, plant_faults
+from cxr_tasks.sources.phantoms.files import DrawnFile, PhantomFile, draw_files
+from cxr_tasks.sources.phantoms.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.sources.phantoms.planting import Ground, Planted
 
 logger = logging.getLogger(__name__)
 
 BOXES_FILE = "boxes.csv"
+PLANTED_FILE = "planted.json"
 SETTINGS_FILE = "synthetic.json"
 _BOX_COLUMNS = ("image_id", "finding", "x", "y", "width", "height")
 
-#: Shares as in the original: 1 NORMAL to 2.7 PNEUMONIA, two thirds of these bacterial, a val folder too small for use.
-PNEUMONIA_SHARE = 2.7 / 3.7
-BACTERIA_SHARE = 0.65
-FOLDER_SHARES = {"test": 0.20, "val": 0.02}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyntheticOptions:
-    """``dataset.options`` of a recipe with this source."""
-
-    n_images: int = 1200
-    seed: int = 20261123
-    size_px: int = 256
-    """Nominal side; sides and aspect ratio vary around it, whatever an image shows."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("n_images", 30, 1_000_000), ("seed", 0, 2**63 - 1), ("size_px", 96, 1024)):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigurationError(f"{name}: expected {low} to {high}, found {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhantomFile:
-    """One file to draw: its place below the root, and what it shows."""
-
-    image_id: str
-    request: PhantomRequest
-    is_rgb: bool
-    quality: int
-
 
 class SyntheticSource:
-    """Draws the phantoms once per set of options; reads them as it would real files."""
+    """Draws the phantoms once per set of options; reads them by the source whose layout they are in."""
 
     name = "synthetic"
 
@@ -78,132 +56,109 @@ class SyntheticSource:
         return root
 
     def scan(self, root: Path, spec: DatasetSpec) -> SourceScan:
-        """The images with their boxes; see ``Source.scan``."""
-        _options(spec)
-        scan = scan_layout(root, spec, side_files=(BOXES_FILE, SETTINGS_FILE))
-        boxes = _read_boxes(scan.root / BOXES_FILE)
-        unknown = boxes.keys() - {record.image_id for record in scan.records}
-        if unknown:
-            raise DataDefect(f"{scan.root / BOXES_FILE}: {len(unknown)} images are not in the folders: {min(unknown)}")
-        records = tuple(replace(record, boxes=tuple(boxes.get(record.image_id, ()))) for record in scan.records)
-        return replace(scan, records=records)
+        """The images as the layout's source reads them, with the boxes of their findings; see ``Source.scan``."""
+        options = _options(spec)
+        if options.layout == "kermany":
+            # Its data stand beside the source's own files.
+            scan = scan_layout(root, spec, side_files=(BOXES_FILE, PLANTED_FILE, SETTINGS_FILE))
+        else:
+            read_as = replace(spec, source=options.layout, options=options.layout_options)
+            scan = get_source(options.layout).scan(_data_folder(root, options), read_as)
+        if LAYOUTS[options.layout].has_box_table:
+            return scan
+        boxes = _read_boxes(root / BOXES_FILE)
+        _check_boxes(root / BOXES_FILE, scan, boxes)
+        return replace(scan, records=tuple(_with_boxes(record, boxes) for record in scan.records))
 
 
 def fingerprint(options: SyntheticOptions) -> str:
-    """sha256 (hex) over the options and the code that draws: other code draws other images."""
+    """sha256 (hex) over the options and the code that draws: other code draws other images.
+
+    How the files are read (``layout_options``) is not part of it.
+    """
     code = hashlib.sha256()
     for path in [Path(__file__), *sorted(Path(phantoms.__file__).parent.glob("*.py"))]:
         code.update(path.read_bytes())
-    return sha256_json({"options": plain(options), "code": code.hexdigest()})
+    settings = {name: value for name, value in plain(options).items() if name != "layout_options"}
+    return sha256_json({"options": settings, "code": code.hexdigest()})
 
 
 def write_phantoms(root: Path, options: SyntheticOptions) -> None:
-    """Draw ``options.n_images`` files below ``root``, on all cores, with ``boxes.csv`` beside them."""
-    files = plan_files(options)
-    for folder in sorted({(root / file.image_id).parent for file in files}):
-        folder.mkdir(parents=True, exist_ok=True)
-    work = ((str(root), file) for file in files)
-    drawn = map_in_processes(_draw_files, work)
-    with open(root / BOXES_FILE, "w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(_BOX_COLUMNS)
-        progress = with_progress(drawn, n_items=len(files), what="phantoms drawn", logger=logger)
-        for file, boxes in zip(files, progress, strict=True):
-            table.writerows((file.image_id, "pneumonia", *box) for box in boxes)
+    """Draw ``options.n_images`` files below ``root``, on all cores, with their tables, boxes and faults.
+
+    Raises:
+        ConfigurationError: A fault is not known, not one of the layout, or there are too few images for it.
+    """
+    checked_faults(options.faults, options.layout)
+    layout = LAYOUTS[options.layout]
+    files = layout.plan(options)
+    folder = root / layout.data_folder
+    for parent in sorted({(folder / file.image_id).parent for file in files}):
+        parent.mkdir(parents=True, exist_ok=True)
+    drawn = map_in_processes(draw_files, ((str(folder), file) for file in files))
+    images = list(with_progress(drawn, n_items=len(files), what="phantoms drawn", logger=logger))
+    layout.write_tables(folder, files, images, options)
+    ground = Ground(layout=options.layout, folder=folder, files=files, rng=np.random.default_rng([options.seed, 0, 8]))
+    planted = plant_faults(ground, options.faults)
+    _write_boxes(root / BOXES_FILE, folder, files, images, planted)
+    write_json(root / PLANTED_FILE, [_planted_row(one, options) for one in planted])
     write_json(root / SETTINGS_FILE, {"options": plain(options), "fingerprint": fingerprint(options)})
 
 
-def plan_files(options: SyntheticOptions) -> list[PhantomFile]:
-    """Which files there will be: patients of one to three images, each patient in one class and one folder."""
-    rng = np.random.default_rng([options.seed, 0])
-    n_pneumonia = round(options.n_images * PNEUMONIA_SHARE)
-    files: list[PhantomFile] = []
-    first_patient = 1
-    for n_images, is_pneumonia in ((options.n_images - n_pneumonia, False), (n_pneumonia, True)):
-        patients = _images_per_patient(n_images, rng)
-        folders = _folders(len(patients), rng)
-        for number, (count, folder) in enumerate(zip(patients, folders, strict=True), start=1):
-            kind: Kind | None = None
-            if is_pneumonia:
-                kind = "bacteria" if rng.random() < BACTERIA_SHARE else "virus"
-            requests = (
-                PhantomRequest(
-                    seed=options.seed, patient=first_patient, image=i, size_px=options.size_px, pneumonia=kind
-                )
-                for i in range(count)
-            )
-            for request in requests:
-                name = _file_name(kind, number, request.image, running=len(files) + 1)
-                files.append(
-                    PhantomFile(
-                        image_id=f"{folder}/{'PNEUMONIA' if is_pneumonia else 'NORMAL'}/{name}",
-                        request=request,
-                        is_rgb=bool(rng.random() < 0.04),
-                        quality=int(rng.integers(82, 95)),
-                    )
-                )
-            first_patient += 1
-    return files
-
-
-def _images_per_patient(n_images: int, rng: np.random.Generator) -> list[int]:
-    counts: list[int] = []
-    left = n_images
-    while left:
-        counts.append(min(left, int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))))
-        left -= counts[-1]
-    return counts
-
-
-def _folders(n_patients: int, rng: np.random.Generator) -> list[str]:
-    """A folder per patient; by exact shares, so that both classes are in every folder."""
-    folders = [folder for folder, share in FOLDER_SHARES.items() for _ in range(max(1, round(share * n_patients)))]
-    folders += ["train"] * (n_patients - len(folders))
-    return [str(folder) for folder in rng.permutation(folders)]
-
-
-def _file_name(kind: Kind | None, patient: int, image: int, *, running: int) -> str:
-    if kind is not None:
-        return f"person{patient}_{kind}_{running}.jpeg"
-    prefix = "NORMAL2-" if patient % 3 == 0 else ""
-    return f"{prefix}IM-{patient:04d}-{image + 1:04d}.jpeg"
-
-
-def _draw_files(work: list[tuple[str, PhantomFile]]) -> list[tuple[tuple[int, int, int, int], ...]]:
-    boxes = []
-    for root, file in work:
-        phantom = render(file.request)
-        picture = Image.fromarray(phantom.pixels)
-        if file.is_rgb:
-            picture = picture.convert("RGB")
-        picture.save(Path(root) / file.image_id, format="JPEG", quality=file.quality)
-        boxes.append(phantom.boxes)
-    return boxes
-
-
 def _options(spec: DatasetSpec) -> SyntheticOptions:
-    return build(SyntheticOptions, spec.options, f"dataset {spec.name!r}: options")
+    options = build(SyntheticOptions, spec.options, f"dataset {spec.name!r}: options")
+    checked_faults(options.faults, options.layout)
+    return options
 
 
-def _read_boxes(path: Path) -> dict[str, list[Box]]:
+def _data_folder(root: Path, options: SyntheticOptions) -> Path:
+    folder = root / LAYOUTS[options.layout].data_folder
+    if not folder.is_dir():
+        raise DataDefect(
+            f"{root}: expected phantoms in layout {options.layout!r}, in a folder {folder.name!r}; found none. Leave "
+            "the data folder out to have them drawn"
+        )
+    return folder
+
+
+def _planted_row(planted: Planted, options: SyntheticOptions) -> dict[str, str]:
+    return {**plain(planted), "ends": FAULTS[planted.fault].end(options.layout)}
+
+
+def _write_boxes(
+    path: Path, folder: Path, files: list[PhantomFile], images: list[DrawnFile], planted: list[Planted]
+) -> None:
+    """``boxes.csv``, without images that have gone or show something else by now."""
+    changed = {one.image_id for one in planted if one.fault != "mode_shortcut"}
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(_BOX_COLUMNS)
+        for file, image in zip(files, images, strict=True):
+            if file.image_id not in changed and (folder / file.image_id).exists():
+                table.writerows((file.image_id, *plain(box).values()) for box in image.boxes)
+
+
+def _read_boxes(path: Path) -> Mapping[str, list[Box]]:
     if not path.is_file():
         raise DataDefect(f"{path}: expected the boxes of the phantoms, found no file; draw them again")
     boxes: defaultdict[str, list[Box]] = defaultdict(list)
-    with open(path, newline="", encoding="utf-8") as stream:
-        for image_id, box in _box_rows(path, csv.DictReader(stream)):
-            boxes[image_id].append(box)
+    for line, row in read_rows(path, _BOX_COLUMNS):
+        x, y, width, height = (number(path, line, row, name, low=0) for name in _BOX_COLUMNS[2:])
+        boxes[row["image_id"]].append(Box(finding=row["finding"], x=x, y=y, width=width, height=height))
     return boxes
 
 
-def _box_rows(path: Path, table: csv.DictReader[str]) -> Iterator[tuple[str, Box]]:
-    if tuple(table.fieldnames or ()) != _BOX_COLUMNS:
-        raise DataDefect(f"{path}: expected the columns {', '.join(_BOX_COLUMNS)}, found {table.fieldnames}")
-    for row in table:
-        try:
-            x, y, width, height = (float(row[name]) for name in _BOX_COLUMNS[2:])
-        except (TypeError, ValueError):
-            raise DataDefect(f"{path}, line {table.line_num}: expected four numbers, found {row}") from None
-        yield row["image_id"], Box(finding=row["finding"], x=x, y=y, width=width, height=height)
+def _check_boxes(path: Path, scan: SourceScan, boxes: Mapping[str, list[Box]]) -> None:
+    """Boxes of images that are not there mean that the table belongs to other files."""
+    known = {record.image_id for record in scan.records}
+    unknown = sorted(name for name in boxes.keys() - known if not (scan.root / name).exists())
+    if unknown:
+        raise DataDefect(f"{path}: {len(unknown)} images are not in the folders: {unknown[0]}")
+
+
+def _with_boxes(record: ImageRecord, boxes: Mapping[str, list[Box]]) -> ImageRecord:
+    own = tuple(box for box in boxes.get(record.image_id, ()) if box.finding in record.states)
+    return replace(record, boxes=own) if own else record
 
 
 SOURCE = SyntheticSource()

@@ -23,8 +23,10 @@ from cxr_tasks.train.labels import Targets, states_of
 
 log = logging.getLogger(__name__)
 
-#: Share of the free memory that the pixels of one split may take; above it they are mapped from a file.
+#: What the pixels of one split may take: this share of the free memory, and never more than this many bytes, so that
+#: a training task's memory does not follow the number of images. Above it they are mapped from a file.
 MEMORY_SHARE = 0.4
+MEMORY_BYTES = 2**30
 READ_BATCH = 256
 
 
@@ -54,13 +56,13 @@ def load_split(
     """Images, labels and label states of ``split`` of the TFDS dataset in ``folder``.
 
     Records are parsed by the batch, past TFDS' decoding one by one (measured 3 times its rate). Where the pixels
-    would take more than ``MEMORY_SHARE`` of the free memory they go to a file in ``spill_folder`` instead.
+    would take more than ``MEMORY_SHARE`` or ``MEMORY_BYTES`` allow they go to a file in ``spill_folder`` instead.
 
     Raises:
         DataDefect: The split holds another number of examples than ``n_images``.
     """
     shape = (n_images, size_px, size_px, 1)
-    if np.prod(shape) <= MEMORY_SHARE * psutil.virtual_memory().available:
+    if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
         images = np.empty(shape, np.uint8)
     else:
         spill = spill_folder / f"{split}.npy"

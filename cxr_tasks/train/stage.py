@@ -16,6 +16,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
 from cxr_tasks.tensorflow_start import start_tensorflow
 from cxr_tasks.train.watch import Judge, Watcher
+from cxr_tasks.validate.provenance import validation_tags
 
 if TYPE_CHECKING:
     from cxr_tasks.train.comparison import ValidationLogits
@@ -135,12 +136,14 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
         }
     )
     run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
+    validation = validation_tags(Path(prepared.folder))
     for name in splits:
         run.dataset(
             name=prepared.dataset,
             fingerprint=prepared.fingerprint,
             location=prepared.folder,
             context="training" if name == "train" else name,
+            tags=validation,
         )
     targets = _targets(splits["train"], recipe, folder, run)
     watcher = Watcher(run, total_epochs(recipe.train), judge)

@@ -1,4 +1,4 @@
-"""Stage validate: whether a manifest is what training may rely on."""
+"""Stage validate: whether manifest, stored dataset and predictions are what later stages may rely on."""
 
 from cxr_tasks.validate.stage import validate_manifest
 

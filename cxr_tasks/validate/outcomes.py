@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ KEPT_ROWS = 20
 class Outcome:
     """One expectation, what it saw, and which rows did not meet it."""
 
+    table: str
+    """Which of the tables checked together."""
     expectation: str
     """Type, such as ``expect_column_values_to_be_unique``."""
     column: str
@@ -31,12 +34,13 @@ class Outcome:
     offending_rows: tuple[Mapping[str, Any], ...] = ()
 
 
-def outcome_of(result: Mapping[str, Any]) -> Outcome:
+def outcome_of(result: Mapping[str, Any], table: str) -> Outcome:
     """The outcome in one expectation's result, as Great Expectations gives it in ``to_json_dict()``."""
     config, found = result["expectation_config"], result.get("result") or {}
     arguments = {name: value for name, value in config["kwargs"].items() if name not in {"batch_id", "column"}}
-    rows = found.get("unexpected_index_list") or []
+    rows = found.get("unexpected_index_list") or found.get("partial_unexpected_index_list") or []
     return Outcome(
+        table=table,
         expectation=config["type"],
         column=config["kwargs"].get("column", ""),
         about=_text(config.get("notes")),
@@ -45,8 +49,22 @@ def outcome_of(result: Mapping[str, Any]) -> Outcome:
         expected=arguments,
         observed=_observed(result.get("exception_info") or {}, found),
         n_unexpected=found.get("unexpected_count"),
-        offending_rows=tuple(rows[:KEPT_ROWS]),
+        offending_rows=tuple(_row(row) for row in rows[:KEPT_ROWS]),
     )
+
+
+def _row(told: Any) -> dict[str, Any]:
+    """The row's telling columns; its place in the table where it has none, as where the column of ids is missing."""
+    cells = told if isinstance(told, Mapping) else {"row": told}
+    return {name: _jsonable(value) for name, value in cells.items()}
+
+
+def _jsonable(value: Any) -> Any:
+    """A cell as JSON holds it: what is planted in a table may be anything, an infinite number for one."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _text(notes: str | Sequence[str] | None) -> str:
@@ -68,6 +86,11 @@ def _observed(exception_info: Mapping[str, Any], found: Mapping[str, Any]) -> st
     if found.get("unexpected_count") is not None:
         return f"{found['unexpected_count']} of {found['element_count']} rows do not meet it"
     return ""
+
+
+def count_failed(outcomes: Sequence[Outcome], severity: str) -> int:
+    """How many expectations of that severity are not met."""
+    return sum(not one.success and one.severity == severity for one in outcomes)
 
 
 def failures_table(outcomes: Sequence[Outcome]) -> str:

@@ -3,90 +3,139 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
-from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, ValidatedStudies
+from cxr_tasks.contracts.labels import label_column
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.validate.outcomes import Outcome, failures_table, offending_rows_text
+from cxr_tasks.contracts.records import MANIFEST_COLUMNS
+from cxr_tasks.validate.outcomes import count_failed
+from cxr_tasks.validate.record import conclude
+
+if TYPE_CHECKING:
+    from cxr_tasks.validate.checkpoint import CheckedTable
 
 logger = logging.getLogger(__name__)
 
 
 def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths) -> ValidatedStudies:
-    """The same manifest, found good; ``validation.json`` and Data Docs are written in either case.
+    """The same manifest, found good; ``validation.json``, ``profile.json`` and Data Docs are left in ``validate``.
 
-    Warnings are counted and logged, with the rows they are about.
+    Warnings are counted, logged with the rows they are about, and sent to the addresses in ``$CXR_NOTIFY``. The
+    manifest's profile is compared with that of the newest prepared version of the dataset, where there is one.
 
     Raises:
-        DataDefect: A critical expectation is not met (the message lists all failed ones and offending rows), or the
-            manifest is missing or was changed after ingest.
+        DataDefect: A critical expectation is not met (the message lists all failed ones and offending rows), the
+            manifest is missing or was changed after ingest, or the last version's profile cannot be read.
     """
-    from cxr_tasks.validate.checkpoint import run_checkpoint
-    from expectations.derived import with_derived_columns
-    from expectations.manifest import build_manifest_suite
+    from cxr_tasks.validate.checkpoint import run_checkpoints
 
     manifest = pd.read_parquet(ingested.manifest.verified_path())
     folder = paths.stage("validate")
-    run = run_checkpoint(
-        with_derived_columns(manifest, recipe.findings),
-        build_manifest_suite(recipe.findings),
-        name=ingested.dataset,
-        row_key="image_id",
-        data_docs=folder / "data_docs",
-    )
-    validation = folder / "validation.json"
-    _write_validation(validation, ingested, run.suite, run.outcomes)
+    readable = _without_unreadable(manifest)
+    checked = _manifest_tables(manifest, readable, recipe)
+    profile = None
+    if set(_columns(recipe)) <= set(readable.columns):
+        profile, more = _compared_with_last(readable, recipe)
+        checked += more
+    run = run_checkpoints(checked, data_docs=folder / "data_docs")
     logger.info("Data Docs: %s", run.data_docs)
-    _raise_or_log(run.outcomes, validation)
+    validation = conclude(
+        run.outcomes,
+        folder / "validation.json",
+        subject=f"dataset {ingested.dataset}, manifest",
+        facts={
+            "suites": [str(one.suite.name) for one in checked],
+            "dataset": ingested.dataset,
+            "manifest_sha256": ingested.manifest.sha256,
+            "n_images": ingested.n_images,
+            "drift": profile and profile["drift"],
+        },
+        remedy="correct the data or its labels and ingest again",
+    )
+    write_json(folder / "profile.json", profile)
     return ValidatedStudies(
         dataset=ingested.dataset,
         root=ingested.root,
         manifest=ingested.manifest,
-        validation=ArtifactRef.of(validation),
+        validation=validation,
         data_docs=str(run.data_docs),
+        profile=ArtifactRef.of(folder / "profile.json"),
         n_expectations=len(run.outcomes),
-        n_warnings=_count_failed(run.outcomes, "warning"),
+        n_warnings=count_failed(run.outcomes, "warning"),
     )
 
 
-def _write_validation(path: Path, ingested: IngestedStudies, suite: str, outcomes: Sequence[Outcome]) -> None:
-    counts = {severity: _count_failed(outcomes, severity) for severity in ("critical", "warning")}
-    write_json(
-        path,
-        {
-            "suite": suite,
-            "dataset": ingested.dataset,
-            "manifest_sha256": ingested.manifest.sha256,
-            "n_images": ingested.n_images,
-            "n_expectations": len(outcomes),
-            "n_failed": counts,
-            "success": counts["critical"] == 0,
-            "outcomes": [plain(outcome) for outcome in outcomes],
-        },
-    )
+def _columns(recipe: Recipe) -> list[str]:
+    return [*MANIFEST_COLUMNS, *map(label_column, recipe.findings)]
 
 
-def _count_failed(outcomes: Sequence[Outcome], severity: str) -> int:
-    return sum(not one.success and one.severity == severity for one in outcomes)
+def _without_unreadable(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The manifest without columns that should hold numbers and do not; the suite's rules on types name them."""
+    numbers = [name for name, about in MANIFEST_COLUMNS.items() if about.startswith(("int", "float"))]
+    present = [name for name in numbers if name in manifest]
+    return manifest.drop(columns=[name for name in present if not pd.api.types.is_numeric_dtype(manifest[name])])
 
 
-def _raise_or_log(outcomes: Sequence[Outcome], validation: Path) -> None:
-    n_critical, n_warnings = _count_failed(outcomes, "critical"), _count_failed(outcomes, "warning")
-    if not n_critical and not n_warnings:
-        logger.info("%d expectations, all met", len(outcomes))
-        return
-    rows = offending_rows_text(outcomes)
-    text = f"{failures_table(outcomes)}\n\n{rows}".rstrip()
-    if n_critical:
-        raise DataDefect(
-            f"{n_critical} critical expectations of {len(outcomes)} are not met, and {n_warnings} warnings; "
-            f"correct the data or its labels and ingest again. All outcomes: {validation}\n{text}"
-        )
-    logger.warning("%d expectations met, %d warnings:\n%s", len(outcomes) - n_warnings, n_warnings, text)
+def _manifest_tables(manifest: pd.DataFrame, readable: pd.DataFrame, recipe: Recipe) -> list[CheckedTable]:
+    from cxr_tasks.validate.checkpoint import CheckedTable
+    from expectations.derived import with_derived_columns
+    from expectations.information import shortcut_table
+    from expectations.label_table import label_table
+    from expectations.manifest import build_manifest_suite
+    from expectations.manifest_tables import build_findings_suite, build_shortcuts_suite
+
+    derived = with_derived_columns(readable, recipe.findings)
+    return [
+        CheckedTable(
+            name="images",
+            table=pd.concat([manifest, derived[[name for name in derived if name not in manifest]]], axis=1),
+            suite=build_manifest_suite(recipe.dataset.vocabulary),
+            row_key=("image_id",),
+        ),
+        CheckedTable(
+            name="findings",
+            table=label_table(readable, recipe.findings),
+            suite=build_findings_suite(len(recipe.findings)),
+            row_key=("finding", "n_present", "n_absent", "share_present"),
+        ),
+        CheckedTable(
+            name="shortcuts",
+            table=shortcut_table(readable, recipe.findings),
+            suite=build_shortcuts_suite(),
+            row_key=("finding", "property", "bits", "share"),
+        ),
+    ]
+
+
+def _compared_with_last(manifest: pd.DataFrame, recipe: Recipe) -> tuple[dict[str, Any], list[CheckedTable]]:
+    """The manifest's profile, and the tables that compare it with the last version's; none where it is the first."""
+    from cxr_tasks.validate.checkpoint import CheckedTable
+    from cxr_tasks.validate.drift import count_table, drift_table, verdict_of
+    from cxr_tasks.validate.profile import last_reference, profile_of
+    from expectations.manifest_tables import PSI_SOME, PSI_STRONG, build_counts_suite, build_drift_suite
+
+    profile = profile_of(manifest, recipe.dataset.name, recipe.dataset.vocabulary)
+    found = last_reference(recipe.dataset.name)
+    if found is None:
+        logger.info("dataset %s has no earlier version with a profile; nothing to compare with", recipe.dataset.name)
+        return {**profile, "drift": {"verdict": "first version", "against": None}}, []
+    fingerprint, reference = found
+    drift = drift_table(reference, profile)
+    verdict = verdict_of(drift, some=PSI_SOME, strong=PSI_STRONG)
+    logger.info("drift since version %s: %s", fingerprint[:16], verdict)
+    tables = [
+        CheckedTable(
+            name="drift", table=drift, suite=build_drift_suite(),
+            row_key=("property", "before", "now", "psi", "jensen_shannon"),
+        ),
+        CheckedTable(
+            name="counts", table=count_table(reference, profile), suite=build_counts_suite(),
+            row_key=("count_of", "before", "now"),
+        ),
+    ]  # fmt: skip
+    return {**profile, "drift": {"verdict": verdict, "against": fingerprint}}, tables

@@ -11,12 +11,15 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from cxr_tasks.contracts.paths import home, inside, reports_root
+from cxr_tasks.contracts.paths import datasets_root, home, inside, reports_root
 from cxr_tasks.report.addresses import PAGES_PREFIX
 
 #: What a page may load: itself and what is inlined in it. A report is opened with the viewer's Airflow login.
 _POLICY = "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'self'; form-action 'none'; connect-src 'none'"
-_SUFFIXES = {".html", ".css", ".js", ".png", ".svg", ".json", ".woff2", ".ttf", ".woff"}
+_SUFFIXES = {".html", ".css", ".js", ".png", ".svg", ".json", ".woff2", ".ttf", ".woff", ".csv"}
+#: What of a run's folder is shown: these folders with all below them, and these files.
+_RUN_PAGES = ("validate/data_docs", "validate_prepared/data_docs", "validate_predictions/data_docs")
+_RUN_FILES = ("ingest/quarantine.csv",)
 
 app = FastAPI(title="Chest X-ray reports", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -45,14 +48,24 @@ def index(user: LoggedIn) -> Response:
     return _file(reports_root(), Path("index.html"))
 
 
+@app.get("/datasets/{name}/{fingerprint}/overview.html")
+def dataset(user: LoggedIn, name: str, fingerprint: str) -> Response:
+    """What a prepared dataset holds."""
+    return _file(datasets_root(), Path(name) / fingerprint / "overview.html")
+
+
 @app.get("/runs/{run}/{path:path}")
 def run_page(user: LoggedIn, run: str, path: str) -> Response:
-    """A page a run left, such as its Data Docs."""
+    """A page a run left: Data Docs of its tables, or the files it could not use."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", run) or run.startswith("."):
         raise HTTPException(404, "no such run")
-    if not path.startswith("validate/data_docs/"):
-        raise HTTPException(404, "no such page")
-    return _file(home() / "runs" / run / "validate" / "data_docs", Path(path).relative_to("validate/data_docs"))
+    folder = home() / "runs" / run
+    if path in _RUN_FILES:
+        return _file(folder, Path(path))
+    for root in _RUN_PAGES:
+        if path.startswith(f"{root}/"):
+            return _file(folder / root, Path(path).relative_to(root))
+    raise HTTPException(404, "no such page")
 
 
 def _file(root: Path, relative: Path) -> Response:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 
 from PIL import Image
 
 
-def decode_files(work: list[tuple[str, str]]) -> list[tuple[int, int]]:
-    """Width and height of every (root, image_id), each read and decoded."""
-    return [_decode(os.path.join(root, image_id)) for root, image_id in work]  # noqa: PTH118 - as ingest joins them
+def decode_files(work: Sequence[tuple[str, str, str]]) -> list[tuple[int, int]]:
+    """Width and height of every (root, image_id, ...), each read and decoded."""
+    return [_decode(f"{root}/{image_id}") for root, image_id, _ in work]
 
 
 def _decode(path: str) -> tuple[int, int]:

@@ -6,19 +6,27 @@ import base64
 import http.server
 import json
 import threading
+from typing import ClassVar
 
 import pytest
 
+from cxr_tasks.cli import predict
 from cxr_tasks.cli.main import main
+from cxr_tasks.dicom import dicom_as_png
+from tests.dicom.files import IDENTIFYING, dicom_file
 
 
 class _Rest(http.server.BaseHTTPRequestHandler):
+    images: ClassVar[list[bytes]] = []
+    """What was sent, in order."""
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         image = base64.b64decode(body["instances"][0]["image_bytes"]["b64"])
+        self.images.append(image)
         if self.path != "/v1/models/cxr_binary:predict":
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
-        elif not image.startswith(b"\xff\xd8"):
+        elif not image.startswith((b"\xff\xd8", b"\x89PNG")):
             self._answer(400, {"error": "Unknown image file format. One of JPEG, PNG, GIF, BMP required.\n\t[[node]]"})
         else:
             row = {"labels": ["pneumonia"], "probabilities": [0.75], "decisions": [True]}
@@ -40,6 +48,7 @@ def rest_port(cxr_home, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Rest)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("CXR_REST_PORT", str(server.server_port))
+    _Rest.images.clear()
     yield server.server_port
     server.shutdown()
     server.server_close()
@@ -86,3 +95,37 @@ def test_no_server_is_said_once(cxr_home, monkeypatch, files, capsys):
     monkeypatch.setenv("CXR_REST_PORT", str(free_port()))
     assert main(["predict", str(files / "good.jpeg"), str(files / "good.jpeg")]) == 1
     assert capsys.readouterr().err.count("expected an answer, found none") == 1
+
+
+def test_a_dicom_file_is_sent_as_the_png_of_its_pixels_without_its_header(rest_port, tmp_path, capsys):
+    content = dicom_file(PhotometricInterpretation="MONOCHROME1")
+    (tmp_path / "scan.dcm").write_bytes(content)
+    (tmp_path / "IM000001").write_bytes(content)  # told by its content, whatever its name
+    assert main(["predict", str(tmp_path / "scan.dcm"), str(tmp_path / "IM000001")]) == 0
+    assert _Rest.images == [dicom_as_png(content)] * 2
+    assert not any(value.encode() in image for image in _Rest.images for value in IDENTIFYING.values())
+    assert capsys.readouterr().out.count("0.750") == 2
+
+
+def test_a_refused_dicom_file_gets_one_line_and_is_not_sent(rest_port, tmp_path, capsys):
+    (tmp_path / "knee.dcm").write_bytes(dicom_file(BodyPartExamined="KNEE"))
+    (tmp_path / "torn.dcm").write_bytes(dicom_file()[:-50])
+    (tmp_path / "good.dcm").write_bytes(dicom_file())
+    assert main(["predict", *(str(tmp_path / name) for name in ("knee.dcm", "torn.dcm", "good.dcm"))]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        f"{tmp_path / 'knee.dcm'}: expected a chest; the body part says: KNEE; leave this file out",
+        f"{tmp_path / 'torn.dcm'}: 384 bytes of pixels expected, the file ends after 334; fetch the file again",
+    ]
+    assert "good.dcm" in captured.out
+    assert len(_Rest.images) == 1
+
+
+def test_a_dicom_file_whose_pixels_are_too_large_is_not_sent(rest_port, tmp_path, monkeypatch, capsys):
+    content = dicom_file()
+    (tmp_path / "scan.dcm").write_bytes(content)
+    monkeypatch.setattr(predict, "MAX_FILE_BYTES", len(content))
+    monkeypatch.setattr(predict, "dicom_as_png", lambda content: b"\x89PNG" + content)
+    assert main(["predict", str(tmp_path / "scan.dcm")]) == 1
+    assert "its pixels take" in capsys.readouterr().err
+    assert _Rest.images == []

@@ -9,40 +9,58 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.cli.follow import CHAIN
+from cxr_tasks.cli.follow import CHAINS
 
 pytestmark = pytest.mark.airflow_db
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 HEAVY = ("tensorflow", "keras", "mlflow", "great_expectations", "pandas", "sklearn", "matplotlib")
 
+_DATASET = {
+    "list_images": ["collect", "inspect"],
+    "inspect": ["collect"],
+    "collect": ["validate"],
+    "validate": ["prepare"],
+    "prepare": ["verify"],
+    "verify": [],
+}
+
+_TRAIN = {
+    "plan": ["candidates", "choose", "train"],
+    "candidates": ["train"],
+    "train": ["choose"],
+    "choose": ["check_predictions", "evaluate", "gate", "register"],
+    "evaluate": ["check_predictions", "gate", "register"],
+    "check_predictions": ["gate"],
+    "gate": ["passed", "register"],
+    "passed": ["register"],
+    "register": ["promote"],
+    "promote": [],
+}
+
 #: DAG -> task -> tasks that follow it.
 EDGES = {
-    "cxr_dataset_binary": {"ingest": ["validate"], "validate": ["prepare"], "prepare": []},
-    "cxr_train_binary": {
-        "plan": ["evaluate", "gate", "register", "train"],
-        "train": ["evaluate", "register"],
-        "evaluate": ["gate", "register"],
-        "gate": ["passed", "register"],
-        "passed": ["register"],
-        "register": ["promote"],
-        "promote": [],
-    },
+    "cxr_dataset_binary": _DATASET,
+    "cxr_dataset_multilabel": _DATASET,
+    "cxr_train_binary": _TRAIN,
+    "cxr_train_multilabel": _TRAIN,
     "cxr_release": {
         "find": ["check", "export", "publish"],
         "export": ["check", "publish"],
         "check": ["publish"],
         "publish": [],
     },
-    "cxr_report": {"has_champion": ["report"], "report": []},
+    "cxr_report": {"find": ["report"], "report": []},
 }
 
 #: DAG -> Assets that start it, Assets it publishes.
 ASSETS = {
     "cxr_dataset_binary": (["new_images_binary"], ["prepared_dataset_binary"]),
-    "cxr_train_binary": (["prepared_dataset_binary"], ["champion_cxr_binary"]),
-    "cxr_release": (["champion_cxr_binary"], ["served_cxr_binary"]),
-    "cxr_report": (["served_cxr_binary"], ["report_cxr_binary"]),
+    "cxr_dataset_multilabel": (["new_images_multilabel"], ["prepared_dataset_multilabel"]),
+    "cxr_train_binary": (["prepared_dataset_binary"], ["champion"]),
+    "cxr_train_multilabel": (["prepared_dataset_multilabel"], ["champion"]),
+    "cxr_release": (["champion"], ["served_model"]),
+    "cxr_report": (["served_model"], ["report"]),
 }
 
 _PROBE = """
@@ -118,6 +136,6 @@ def test_nothing_heavy_is_imported(parsed):
 
 
 def test_the_display_knows_every_task(parsed):
-    assert {dag_id: set(tasks) for dag_id, tasks in CHAIN.items()} == {
+    assert {dag_id: set(tasks) for chain in CHAINS.values() for dag_id, tasks in chain.items()} == {
         dag_id: set(found["edges"]) for dag_id, found in parsed["dags"].items()
     }

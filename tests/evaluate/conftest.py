@@ -20,6 +20,7 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
+from tests.builders import manifest_table
 
 
 def build_predictions(
@@ -68,7 +69,7 @@ COUNTS = {"train": 48, "validation": 40, "test": 60}
 def write_images(root: Path) -> pd.DataFrame:
     """A folder of small pictures and its manifest: positives have a brighter patch, some too faint to tell."""
     rng = np.random.default_rng(3)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for split, n in COUNTS.items():
         for i in range(n):
             is_positive = i % 5 < 3
@@ -82,29 +83,19 @@ def write_images(root: Path) -> pd.DataFrame:
                 {
                     "image_id": path.relative_to(root).as_posix(),
                     "patient_id": f"{split}{i // 2}",
-                    "study_id": f"{split}{i}",
-                    "source": "synthetic",
                     "view": ("pa", "ap")[i % 2],
-                    "sex": "unknown",
-                    "age_years": float("nan"),
-                    "official_split": "",
                     "split": split,
-                    "sub_label": "",
                     "boxes": json.dumps([{"finding": "pneumonia", "x": 4, "y": 8, "width": 12, "height": 16}])
                     if is_positive
                     else "[]",
                     "file_sha256": sha256_file(path),
-                    "pixel_sha256": sha256_file(path),
-                    "file_format": "PNG",
-                    "mode": "L",
                     "width_px": width,
                     "height_px": SIZE_PX,
-                    "mean": 0.4,
-                    "deviation": 0.1,
                     "label_pneumonia": "positive" if is_positive else "negative",
                 }
             )
-    return pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
+    rows.sort(key=lambda row: str(row["image_id"]))
+    return manifest_table(len(rows), **{name: [row[name] for row in rows] for name in rows[0]})
 
 
 def small_network() -> Any:
@@ -149,11 +140,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         write_images(root).to_parquet(home / "manifest.parquet")
         (home / "validation.json").write_text("{}")
+        (home / "profile.json").write_text("{}")
         validated = ValidatedStudies(
             dataset=recipe.dataset.name,
             root=str(root),
             manifest=ArtifactRef.of(home / "manifest.parquet"),
             validation=ArtifactRef.of(home / "validation.json"),
+            profile=ArtifactRef.of(home / "profile.json"),
             data_docs="",
             n_expectations=0,
             n_warnings=0,

@@ -10,9 +10,12 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import DatasetSpec
+from cxr_tasks.ingest.inspect import inspect_file
 from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.sources.base import Refusal
 
 
 def ingest(recipe, root, cxr_home, run="r1"):
@@ -83,7 +86,7 @@ def test_equal_pictures_under_two_names_are_on_one_side(xrays, recipe, cxr_home)
     test_image = next((xrays / "test" / "PNEUMONIA").iterdir())
     shutil.copy(test_image, xrays / "train" / "PNEUMONIA" / "person900_virus_900.jpeg")
     _, table = ingest(recipe, xrays, cxr_home)
-    copies = table[table["pixel_sha256"].duplicated(keep=False)]
+    copies = table[table["pixel_hash"].duplicated(keep=False)]
     assert len(copies) == 2
     assert set(copies["split"]) == {"test"}
 
@@ -122,10 +125,42 @@ def test_real_kermany_folder_gives_the_counts_of_its_readme(shared_data, recipe,
     assert test["label_pneumonia"].value_counts().to_dict() == {"negative": 112, "positive": 188}
     assert (test["official_split"] == "test").all()
     assert table.groupby("patient_id")["split"].nunique().max() == 1
-    repeated = table[table["pixel_sha256"].duplicated(keep=False)]
+    repeated = table[table["pixel_hash"].duplicated(keep=False)]
     assert repeated["official_split"].value_counts().to_dict() == {"train": 4, "test": 2}  # 2 pairs and 1 pair
-    assert repeated.groupby("pixel_sha256")["split"].nunique().max() == 1
+    assert repeated.groupby("pixel_hash")["split"].nunique().max() == 1
     assert set(table.loc[table["mode"] == "L", "file_format"]) == {"JPEG"}
+
+
+@pytest.mark.data
+def test_real_nih_folder_is_ingested_whole_with_its_boxes_scaled(shared_data, cxr_home):
+    ingested, table = ingest(load_recipe("nih_cnn"), shared_data / "nih14", cxr_home)
+    assert (ingested.n_images, ingested.n_quarantined, ingested.n_patients) == (1223, 0, 973)
+    boxes = table["boxes"].map(json.loads)
+    assert (boxes.map(len) > 0).sum() == 41
+    assert boxes.map(len).sum() == 46
+    # Given in pixels of 1024 x 1024, the files are 256 x 256.
+    assert max(box["x"] + box["width"] for row in boxes for box in row) <= 256
+    pair = table[table["image_id"].str.contains("00002658_00[12]")]
+    assert pair["pixel_hash"].nunique() == 1
+    assert pair["duplicate_group"].nunique() == 1
+
+
+@pytest.mark.data
+def test_real_folders_give_few_flags(shared_data, recipe, cxr_home):
+    for name, folder in (("kermany_cnn", "kermany"), ("nih_cnn", "nih14")):
+        _, table = ingest(load_recipe(name), shared_data / folder, cxr_home, run=name)
+        assert (table["flags"] == "inverted_suspected").sum() <= 1
+
+
+@pytest.mark.data
+def test_originals_of_odd_form_are_all_usable(shared_data):
+    found = {
+        path.name: inspect_file(path.parent, path.name)
+        for path in sorted((shared_data / "raw_samples").glob("*/*"))
+        if path.suffix in {".jpeg", ".png"}
+    }
+    assert len(found) == 14
+    assert [name for name, one in found.items() if isinstance(one, Refusal)] == []
 
 
 @pytest.mark.data

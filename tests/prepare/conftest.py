@@ -13,6 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.handoffs import ValidatedStudies
+from tests.builders import manifest_table
+
 
 def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
@@ -61,37 +65,47 @@ def image_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_manifest() -> Callable[..., pd.DataFrame]:
-    """A builder of valid manifests over the files of a folder; keyword arguments replace whole columns."""
+    """A builder of valid manifests over the PNG files of a folder; keyword arguments replace whole columns."""
 
     def make(root: Path, **columns: Any) -> pd.DataFrame:
         files = sorted(root.glob("*.png"))
         patients = [int(file.name[1]) for file in files]
-        table = pd.DataFrame(
-            {
-                "image_id": [file.name for file in files],
-                "patient_id": [f"patient {number}" for number in patients],
-                "study_id": [file.stem for file in files],
-                "source": "synthetic",
-                "view": "pa",
-                "sex": ["female" if number % 2 else "male" for number in patients],
-                "age_years": [float("nan") if number == 0 else 30.0 + number for number in patients],
-                "official_split": "",
-                "split": [
-                    ("train", "train", "validation", "validation", "test", "test")[number] for number in patients
-                ],
-                "sub_label": "",
-                "boxes": "[]",
-                "file_sha256": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
-                "pixel_sha256": "",
-                "file_format": "PNG",
-                "mode": "L",
-                "width_px": [Image.open(file).width for file in files],
-                "height_px": [Image.open(file).height for file in files],
-                "mean": 0.5,
-                "deviation": 0.2,
-                "label_pneumonia": ["positive" if number % 2 else "negative" for number in patients],
-            }
+        found = {
+            "image_id": [file.name for file in files],
+            "patient_id": [f"patient {number}" for number in patients],
+            "view": "pa",
+            "sex": ["female" if number % 2 else "male" for number in patients],
+            "age_years": [float("nan") if number == 0 else 30.0 + number for number in patients],
+            "split": [("train", "train", "validation", "validation", "test", "test")[number] for number in patients],
+            "file_sha256": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+            "label_pneumonia": ["positive" if number % 2 else "negative" for number in patients],
+        }
+        if "width_px" not in columns:  # a broken file has no size to read
+            found["width_px"], found["height_px"] = zip(*(Image.open(file).size for file in files), strict=True)
+        return manifest_table(len(files), **(found | columns))
+
+    return make
+
+
+@pytest.fixture
+def validated(tmp_path: Path) -> Callable[..., ValidatedStudies]:
+    """What validation hands on: a manifest with its files, in a folder of the test's own."""
+
+    def make(root: Path, manifest: pd.DataFrame, name: str = "synthetic_binary") -> ValidatedStudies:
+        folder = tmp_path / "in"
+        folder.mkdir(exist_ok=True)
+        manifest.to_parquet(folder / "manifest.parquet")
+        (folder / "validation.json").write_text("{}")
+        (folder / "profile.json").write_text('{"format": 1}')
+        return ValidatedStudies(
+            dataset=name,
+            root=str(root),
+            manifest=ArtifactRef.of(folder / "manifest.parquet"),
+            validation=ArtifactRef.of(folder / "validation.json"),
+            profile=ArtifactRef.of(folder / "profile.json"),
+            data_docs="",
+            n_expectations=21,
+            n_warnings=2,
         )
-        return table.assign(**columns)
 
     return make

@@ -27,8 +27,9 @@ def test_plain_tfds_reads_back_what_was_written(tmp_path, image_folder, make_man
     splits = {name: index[index["split"] == name] for name in SPLITS}
     rng = np.random.default_rng(0)
     pixels = {name: rng.integers(0, 256, (len(part), 16, 16, 1)).astype(np.uint8) for name, part in splits.items()}
+    given = {name: enumerate(images) for name, images in pixels.items()}
     monkeypatch.setattr(store, "SHARD_BYTES", 520)  # two examples of 256 bytes per shard
-    store.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=pixels, vocabulary="pneumonia", size_px=16)
+    store.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
 
     builder = tfds.builder_from_directory(str(tmp_path / "d"))
     assert {name: info.num_examples for name, info in builder.info.splits.items()} == {
@@ -39,13 +40,38 @@ def test_plain_tfds_reads_back_what_was_written(tmp_path, image_folder, make_man
         rows = list(tfds.as_numpy(builder.as_dataset(split=name, shuffle_files=False)))
         assert np.array_equal([row["image"] for row in rows], pixels[name])
         assert [row["image_id"].decode() for row in rows] == part["image_id"].tolist()
+        assert [row["mask"][0] == (not math.isnan(row["labels"][0])) for row in rows] == [True] * len(rows)
+        assert [row["source"].decode() for row in rows] == part["source"].tolist()
         assert [row["patient"].decode() for row in rows] == part["patient_key"].tolist()
     first = next(iter(tfds.as_numpy(builder.as_dataset(split="train", shuffle_files=False))))
-    assert math.isnan(first["labels"][0]) and math.isnan(first["age_years"])
+    assert math.isnan(first["labels"][0]) and first["mask"].tolist() == [0.0] and math.isnan(first["age_years"])
     assert builder.info.features["label_state"].feature.int2str(int(first["label_state"][0])) == "uncertain"
     assert builder.info.features["sex"].int2str(int(first["sex"])) == "male"
     assert first["boxes"]["bbox"][0] == pytest.approx([0.25, 0.0, 0.75, 0.5])  # of 30 x 24 pixels
     assert first["boxes"]["finding"][0] == b"opacity"
+
+
+def test_rows_passed_over_make_their_shard_shorter_and_keep_the_order(
+    tmp_path, image_folder, make_manifest, monkeypatch
+):
+    import tensorflow_datasets as tfds
+
+    from cxr_tasks.prepare import store
+
+    index = index_of(make_manifest(image_folder), "pneumonia", PixelSpec(size_px=16), salt="s", secret=bytes(32))
+    splits = {name: index[index["split"] == name] for name in SPLITS}
+    image = np.zeros((16, 16, 1), np.uint8)
+    given = {"train": [(0, image), (3, image)], "validation": [(3, image)], "test": [(n, image) for n in range(4)]}
+    monkeypatch.setattr(store, "SHARD_BYTES", 520)
+    store.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
+    builder = tfds.builder_from_directory(str(tmp_path / "d"))
+    assert {name: info.shard_lengths for name, info in builder.info.splits.items()} == {
+        "train": [1, 1], "validation": [0, 1], "test": [2, 2],
+    }  # fmt: skip
+    for name, rows in given.items():
+        stored = tfds.as_numpy(builder.as_dataset(split=name, shuffle_files=False))
+        expected = splits[name]["image_id"].iloc[[place for place, _ in rows]]
+        assert [row["image_id"].decode() for row in stored] == expected.tolist()
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,26 @@ def test_what_is_logged_is_seen_while_the_run_goes_on(store, tmp_path):
     with open_run("cxr_binary", "first", tags={"cxr.dag_id": "made"}) as log:
         log.params({"train": {"epochs": 3}})
         log.metrics({"val_auroc": 0.7, "val_loss": float("nan")}, step=1)
-        log.dataset(name="made", fingerprint="ab" * 32, location="/data", context="training")
+        log.dataset(
+            name="made",
+            fingerprint="ab" * 32,
+            location="/data",
+            context="training",
+            tags={"cxr.validation.n_warnings": "2", "cxr.validation.drift": "none"},
+        )
         log.artifact(tmp_path / "facts.json", "evaluation")
         seen = client().get_run(log.run_id)
         assert seen.info.status == "RUNNING"
         assert seen.data.params == {"train.epochs": "3"}
         assert seen.data.metrics == {"val_auroc": 0.7}
-        assert seen.inputs.dataset_inputs[0].dataset.digest == "ab" * 16
+        (used,) = seen.inputs.dataset_inputs
+        assert used.dataset.digest == "ab" * 16
+        assert {tag.key: tag.value for tag in used.tags} == {
+            "mlflow.data.context": "training",
+            "cxr.fingerprint": "ab" * 32,
+            "cxr.validation.n_warnings": "2",
+            "cxr.validation.drift": "none",
+        }
         assert [one.path for one in client().list_artifacts(log.run_id, "evaluation")] == ["evaluation/facts.json"]
     assert client().get_run(log.run_id).info.status == "FINISHED"
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 from collections import Counter
 
 import pytest
@@ -106,6 +108,53 @@ def test_the_val_folder_may_be_absent_as_in_the_first_publication(make_folder, p
     assert Counter(one.official_split for one in SOURCE.scan(root, kermany_spec).records) == {"train": 2, "test": 2}
 
 
+def test_one_unsplit_pair_of_class_folders_has_no_official_split(make_folder, kermany_spec):
+    files = ("NORMAL/IM-0001-0001.jpeg", "PNEUMONIA/person1_virus_1.jpeg", "PNEUMONIA/person1_virus_2.jpeg")
+    scan = SOURCE.scan(make_folder(files), kermany_spec)
+    assert [(r.image_id, r.patient_id, r.official_split, r.states["pneumonia"], r.sub_label) for r in scan.records] == [
+        ("NORMAL/IM-0001-0001.jpeg", "IM1", "", LabelState.NEGATIVE, ""),
+        ("PNEUMONIA/person1_virus_1.jpeg", "person1", "", LabelState.POSITIVE, "virus"),
+        ("PNEUMONIA/person1_virus_2.jpeg", "person1", "", LabelState.POSITIVE, "virus"),
+    ]
+    assert scan.notes == ()
+
+
+@pytest.mark.parametrize("outer", ["chest_xray/", "chest_xray/chest_xray/"])
+def test_the_unsplit_pair_may_lie_in_the_archives_outer_folder(make_folder, kermany_spec, outer):
+    root = make_folder([f"{outer}NORMAL/IM-0001-0001.jpeg", f"{outer}PNEUMONIA/person1_virus_1.jpeg"])
+    scan = SOURCE.scan(root, kermany_spec)
+    assert scan.root == root / outer
+    assert len(scan.records) == 2
+
+
+def test_half_of_an_unsplit_pair_is_a_defect(make_folder, kermany_spec):
+    with pytest.raises(DataDefect, match="expected NORMAL and PNEUMONIA; missing: NORMAL$"):
+        SOURCE.scan(make_folder(["PNEUMONIA/person1_virus_1.jpeg"]), kermany_spec)
+
+
+def test_patients_in_test_and_outside_it_are_counted_without_a_name(make_folder, plain_files, kermany_spec):
+    more = (
+        "train/PNEUMONIA/person3_bacteria_4.jpeg",  # person3 is in test
+        "val/PNEUMONIA/person3_bacteria_5.jpeg",
+        "train/NORMAL/NORMAL2-IM-0003-0009.jpeg",  # and so is IM3
+        "val/PNEUMONIA/person1_bacteria_6.jpeg",  # person1 in train and val: these are pooled
+    )
+    scan = SOURCE.scan(make_folder((*plain_files, *more)), kermany_spec)
+    assert len(scan.records) == 10
+    assert scan.notes == ("2 patients are in test and outside it: their 3 images from outside go to test with them",)
+
+
+def test_images_beside_the_class_folders_are_refused_for_nothing_labels_them(make_folder, plain_files, kermany_spec):
+    odd = ("person7_virus_7.jpeg", "train/IM-0007-0001.jpeg", "train/OTHER/person8_virus_8.jpeg")
+    scan = SOURCE.scan(make_folder((*plain_files, *odd)), kermany_spec)
+    assert len(scan.records) == 6
+    assert [(one.image_id, one.reason) for one in scan.refusals] == [
+        ("person7_virus_7.jpeg", "no_label"),
+        ("train/IM-0007-0001.jpeg", "no_label"),
+    ]
+    assert scan.notes == ("ignored 1 x train/OTHER (not in the layout)",)
+
+
 def test_another_layout_is_answered_with_what_was_found(make_folder, kermany_spec):
     with pytest.raises(DataDefect, match="expected the folders train, val and test.*found images, labels.csv"):
         SOURCE.scan(make_folder(["images/1.png", "labels.csv"]), kermany_spec)
@@ -133,6 +182,39 @@ def test_linked_folders_are_not_entered(make_folder, kermany_spec):
     assert scan.notes == ("ignored 1 x linked folders",)
 
 
+@pytest.mark.parametrize("linked", ["train", "val", "test", "train/NORMAL", "test/PNEUMONIA"])
+def test_linked_folders_of_the_layout_are_named_and_not_entered(make_folder, tmp_path, kermany_spec, linked):
+    root = make_folder()
+    shutil.move(root / linked, tmp_path / "elsewhere")
+    (root / linked).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataDefect, match=f"linked.*{linked.partition('/')[0]}|{linked}.*linked"):
+        SOURCE.scan(root, kermany_spec)
+
+
+def test_a_linked_outer_folder_is_not_entered(make_folder, tmp_path, kermany_spec):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "chest_xray").symlink_to(make_folder())
+    with pytest.raises(DataDefect, match="found chest_xray; linked folders are not entered: chest_xray$"):
+        SOURCE.scan(tmp_path / "given", kermany_spec)
+
+
+def test_a_path_that_is_no_text_is_refused_with_its_bytes_shown(make_folder, kermany_spec):
+    root = make_folder()
+    stray = os.fsdecode(b"caf\xe9")
+    (root / "train" / "NORMAL" / stray).mkdir()
+    (root / "train" / "NORMAL" / stray / "IM-0004-0001.jpeg").write_bytes(b"x")
+    scan = SOURCE.scan(root, kermany_spec)
+    assert len(scan.records) == 6
+    assert [(one.image_id, one.reason) for one in scan.refusals] == [
+        (r"train/NORMAL/caf\xe9/IM-0004-0001.jpeg", "unreadable_name")
+    ]
+
+
+def test_images_found_in_another_layout_are_counted_not_named(make_folder, kermany_spec):
+    with pytest.raises(DataDefect, match="found notes, 2 image files$"):
+        SOURCE.scan(make_folder(["IM-0001-0001.jpeg", "person1_virus_1.jpeg", "notes/a.txt"]), kermany_spec)
+
+
 def test_options_and_other_vocabularies_are_refused(make_folder, kermany_spec):
     with pytest.raises(ConfigurationError, match="no options, found: seed"):
         SOURCE.scan(make_folder(), dataclasses.replace(kermany_spec, options={"seed": 1}))
@@ -152,4 +234,22 @@ def test_real_folder_gives_the_counts_of_its_readme(shared_data, kermany_spec):
         ("test", "negative"): 112,
         ("test", "positive"): 188,
     }
+    assert scan.refusals == ()
+    assert scan.notes == ()
+
+
+@pytest.mark.data
+def test_unchanged_originals_are_read_as_an_unsplit_pair(shared_data, tmp_path, kermany_spec):
+    originals = sorted((shared_data / "raw_samples" / "kermany").iterdir())
+    for path in originals:
+        folder = tmp_path / ("PNEUMONIA" if path.name.startswith("person") else "NORMAL")
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
+    scan = SOURCE.scan(tmp_path, kermany_spec)
+    assert Counter((one.official_split, one.sub_label) for one in scan.records) == {
+        ("", ""): 3,
+        ("", "bacteria"): 3,
+        ("", "virus"): 2,
+    }
+    assert len({one.patient_id for one in scan.records}) == 7  # two of person67
     assert scan.refusals == ()

@@ -3,62 +3,23 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections import Counter, defaultdict
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources import synthetic
 from cxr_tasks.sources.base import resolve_root
-from cxr_tasks.sources.synthetic import SOURCE, SyntheticOptions, fingerprint, plan_files, write_phantoms
+from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.sources.synthetic import SOURCE, fingerprint, write_phantoms
 
 
-def make_spec(**options):
+def make_spec(vocabulary="pneumonia", **options):
     return DatasetSpec(
-        name="tiny", source="synthetic", vocabulary="pneumonia", options={"n_images": 30, "size_px": 96, **options}
+        name="tiny", source="synthetic", vocabulary=vocabulary, options={"n_images": 30, "size_px": 96, **options}
     )
-
-
-def patient_of(file):
-    return file.request.patient
-
-
-def test_plan_has_the_images_asked_for_in_the_class_shares_of_the_original():
-    files = plan_files(SyntheticOptions(n_images=2000))
-    labels = Counter(file.image_id.split("/")[1] for file in files)
-    assert len(files) == len({file.image_id for file in files}) == 2000
-    assert labels["PNEUMONIA"] / labels["NORMAL"] == pytest.approx(2.7, rel=0.01)
-    folders = Counter(file.image_id.split("/")[0] for file in files)
-    assert folders["test"] / 2000 == pytest.approx(0.2, abs=0.03)
-
-
-@pytest.mark.parametrize("n_images", [30, 31, 100])
-def test_every_folder_holds_both_classes_however_few_images(n_images):
-    files = plan_files(SyntheticOptions(n_images=n_images))
-    places = {tuple(file.image_id.split("/")[:2]) for file in files}
-    assert places == {(split, label) for split in ("train", "val", "test") for label in ("NORMAL", "PNEUMONIA")}
-
-
-def test_a_patient_has_one_to_three_images_in_one_folder_and_one_class():
-    places, counts = defaultdict(set), Counter()
-    for file in plan_files(SyntheticOptions(n_images=1000)):
-        places[patient_of(file)].add(tuple(file.image_id.split("/")[:2]))
-        counts[patient_of(file)] += 1
-    assert all(len(one) == 1 for one in places.values())
-    assert set(counts.values()) == {1, 2, 3}
-
-
-def test_form_and_size_do_not_depend_on_the_class():
-    files = plan_files(SyntheticOptions(n_images=4000))
-    is_ill = np.array([file.request.pneumonia is not None for file in files])
-    for value in ([file.is_rgb for file in files], [file.quality for file in files]):
-        values = np.array(value, dtype=float)
-        # Means differ by less than four standard errors.
-        error = values.std() * np.sqrt(1 / is_ill.sum() + 1 / (~is_ill).sum())
-        assert abs(values[is_ill].mean() - values[~is_ill].mean()) < 4 * error
 
 
 def test_files_are_written_once_read_back_with_boxes_and_patients(cxr_home):
@@ -87,13 +48,22 @@ def test_another_seed_is_another_folder(cxr_home):
     assert resolve_root(make_spec(seed=1), None) != resolve_root(make_spec(seed=2), None)
 
 
-def test_same_options_give_the_same_files(tmp_path):
-    options = SyntheticOptions(n_images=30, size_px=96, seed=4)
+@pytest.mark.parametrize(
+    ("layout", "n_tables"),
+    [
+        ("kermany", 0),
+        ("nih", 4),  # labels, boxes and two lists
+        ("chexpert", 2),
+        ("dicom", 1),
+    ],
+)
+def test_same_options_give_the_same_files(tmp_path, layout, n_tables):
+    options = SyntheticOptions(n_images=30, size_px=96, seed=4, layout=layout, faults={"tiny": 1, "near_duplicate": 1})
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_phantoms(tmp_path / name, options)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert len(files) == 32  # and boxes.csv and synthetic.json
+    assert len(files) == 30 + n_tables + 3  # boxes.csv, planted.json and synthetic.json
     assert all((tmp_path / "a" / one).read_bytes() == (tmp_path / "b" / one).read_bytes() for one in files)
 
 
@@ -101,7 +71,7 @@ def test_a_run_that_dies_while_drawing_leaves_no_folder(cxr_home, monkeypatch):
     def fail(work):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(synthetic, "_draw_files", fail)
+    monkeypatch.setattr(synthetic, "draw_files", fail)
     with pytest.raises(OSError, match="No space left"):
         resolve_root(make_spec(), None)
     assert list((cxr_home / "synthetic").iterdir()) == []
@@ -110,7 +80,10 @@ def test_a_run_that_dies_while_drawing_leaves_no_folder(cxr_home, monkeypatch):
 def test_fingerprint_tells_options_apart_and_is_in_the_settings_file(cxr_home):
     options = SyntheticOptions(n_images=30, size_px=96)
     assert fingerprint(options) == fingerprint(SyntheticOptions(n_images=30, size_px=96))
-    assert fingerprint(options) != fingerprint(dataclasses.replace(options, seed=1))
+    for change in ({"seed": 1}, {"layout": "nih"}, {"faults": {"tiny": 1}}):
+        assert fingerprint(options) != fingerprint(dataclasses.replace(options, **change))
+    # How files are read changes none of them.
+    assert fingerprint(options) == fingerprint(dataclasses.replace(options, layout_options={"absent_bound": 0.2}))
     settings = json.loads((resolve_root(make_spec(), None) / "synthetic.json").read_text())
     assert settings["fingerprint"] == fingerprint(options)
 
@@ -122,6 +95,9 @@ def test_fingerprint_tells_options_apart_and_is_in_the_settings_file(cxr_home):
         ({"n_images": 3}, "n_images: expected 30 to 1000000, found 3"),
         ({"size_px": 4000}, "size_px: expected 96 to 1024, found 4000"),
         ({"seed": "one"}, "seed: expected int, found str 'one'"),
+        ({"layout": "nhi"}, "'nhi' is not known; did you mean 'nih'"),
+        ({"faults": {"trunkated": 1}}, "faults: 'trunkated' is not known; did you mean 'truncated'"),
+        ({"n_images": 30, "faults": {"tiny": 40}}, "faults: 40 more untouched images of train are needed"),
     ],
 )
 def test_options_that_are_not_right_are_named(cxr_home, options, message):
@@ -142,9 +118,12 @@ def test_boxes_of_images_that_are_not_there_are_a_defect(cxr_home):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image_id,finding,x,y\n", "expected the columns image_id, finding, x, y, width, height"),
-        ("image_id,finding,x,y,width,height\na.jpeg,pneumonia,1,2,three,4\n", "line 2: expected four numbers"),
-        ("image_id,finding,x,y,width,height\na.jpeg,pneumonia,1,2\n", "line 2: expected four numbers"),
+        ("image_id,finding,x,y\n", "line 1: expected a column 'width'"),
+        (
+            "image_id,finding,x,y,width,height\na.jpeg,pneumonia,1,2,three,4\n",
+            "line 2: width: expected a number .*, found 'three'",
+        ),
+        ("image_id,finding,x,y,width,height\na.jpeg,pneumonia,1,2\n", "line 2"),
     ],
 )
 def test_a_broken_box_table_is_named_with_its_line(cxr_home, content, message):
@@ -161,3 +140,68 @@ def test_a_folder_without_boxes_is_a_defect(cxr_home):
     (root / "boxes.csv").unlink()
     with pytest.raises(DataDefect, match="expected the boxes of the phantoms, found no file"):
         SOURCE.scan(root, spec)
+
+
+@pytest.mark.parametrize(
+    ("layout", "vocabulary"),
+    [
+        ("nih", "nih14"),
+        ("nih", "shared7"),
+        ("nih", "pneumonia"),
+        ("chexpert", "chexpert14"),
+        ("chexpert", "shared7"),
+        ("dicom", "nih14"),
+        ("dicom", "shared7"),
+    ],
+)
+def test_each_layout_is_read_for_each_vocabulary_that_it_can_fill(cxr_home, layout, vocabulary):
+    spec = make_spec(vocabulary, layout=layout)
+    scan = SOURCE.scan(resolve_root(spec, None), spec)
+    assert 20 < len(scan.records) <= 30
+    assert scan.refusals == ()
+    for finding in findings_of(vocabulary):
+        assert {record.states[finding] for record in scan.records} >= {LabelState.POSITIVE}
+    boxed = {box.finding for record in scan.records for box in record.boxes}
+    assert boxed
+    assert boxed <= set(findings_of(vocabulary))
+
+
+@pytest.mark.parametrize(
+    ("layout", "vocabulary", "message"),
+    [
+        ("kermany", "nih14", "expected vocabulary 'pneumonia'"),
+        ("nih", "chexpert14", "does not label"),
+        ("chexpert", "nih14", "hernia"),
+    ],
+)
+def test_a_vocabulary_that_a_layout_cannot_fill_is_refused(cxr_home, layout, vocabulary, message):
+    spec = make_spec(vocabulary, layout=layout)
+    with pytest.raises(ConfigurationError, match=message):
+        SOURCE.scan(resolve_root(spec, None), spec)
+
+
+def test_options_of_the_layouts_source_are_handed_on(cxr_home):
+    spec = make_spec("chexpert14", layout="chexpert", n_images=60)
+    root = resolve_root(spec, None)
+    both = dataclasses.replace(spec, options={**spec.options, "layout_options": {"frontal_only": False}})
+    assert resolve_root(both, None) == root
+    assert len(SOURCE.scan(root, both).records) == 60 > len(SOURCE.scan(root, spec).records)
+    wrong = dataclasses.replace(spec, options={**spec.options, "layout_options": {"frontal": True}})
+    with pytest.raises(ConfigurationError, match="'frontal' is not known"):
+        SOURCE.scan(root, wrong)
+
+
+def test_a_folder_of_another_layout_is_named(cxr_home):
+    root = resolve_root(make_spec(), None)
+    with pytest.raises(DataDefect, match="expected phantoms in layout 'nih', in a folder 'CXR8'; found none"):
+        SOURCE.scan(root, make_spec("nih14", layout="nih"))
+
+
+def test_a_broken_set_has_no_boxes_of_what_is_no_more(cxr_home):
+    spec = make_spec(n_images=60, faults={"blank": 3, "zero_bytes": 2, "patient_across_splits": 1})
+    root = resolve_root(spec, None)
+    planted = json.loads((root / "planted.json").read_text())
+    assert [row["fault"] for row in planted] == ["zero_bytes"] * 2 + ["blank"] * 3 + ["patient_across_splits"]
+    boxed = {record.image_id for record in SOURCE.scan(root, spec).records if record.boxes}
+    assert boxed
+    assert not boxed & {row["image_id"] for row in planted}

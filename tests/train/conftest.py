@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
@@ -17,6 +16,7 @@ from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import AugmentSpec, PixelSpec, TrainSpec
+from tests.builders import manifest_table
 
 SIZE_PX = 16
 
@@ -80,33 +80,32 @@ def prepare_tiny(tmp_path: Path) -> Callable[..., PreparedDataset]:
         root = tmp_path / "source"
         root.mkdir(exist_ok=True)
         images, labels = two_classes(48)
-        rows = []
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            path = root / f"{number:03d}.png"
-            Image.fromarray(image[..., 0]).save(path)
-            rows.append(
-                {
-                    "image_id": path.name,
-                    "patient_id": str(number),
-                    "split": SPLITS[0] if number < 32 else SPLITS[1 + number // 40],
-                    "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                    "label_pneumonia": (
-                        "uncertain" if number < n_uncertain else "positive" if label[0] else "negative"
-                    ),
-                }
-            )
-        manifest = pd.DataFrame(rows).assign(
-            study_id="", source="synthetic", view="pa", sex="unknown", age_years=float("nan"), official_split="",
-            sub_label="", boxes="[]", pixel_sha256="", file_format="PNG", mode="L", width_px=SIZE_PX,
-            height_px=SIZE_PX, mean=0.4, deviation=0.1,
-        )  # fmt: skip
+        files = [root / f"{number:03d}.png" for number in range(len(images))]
+        for file, image in zip(files, images, strict=True):
+            Image.fromarray(image[..., 0]).save(file)
+        manifest = manifest_table(
+            len(files),
+            image_id=[file.name for file in files],
+            patient_id=[file.stem for file in files],
+            split=[SPLITS[0] if number < 32 else SPLITS[1 + number // 40] for number in range(len(files))],
+            file_sha256=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+            view="pa",
+            width_px=SIZE_PX,
+            height_px=SIZE_PX,
+            label_pneumonia=[
+                "uncertain" if number < n_uncertain else "positive" if label[0] else "negative"
+                for number, label in enumerate(labels)
+            ],
+        )
         manifest.to_parquet(tmp_path / "manifest.parquet")
+        (tmp_path / "profile.json").write_text("{}")
         reference = ArtifactRef.of(tmp_path / "manifest.parquet")
         studies = ValidatedStudies(
             dataset=recipe.dataset.name,
             root=str(root),
             manifest=reference,
             validation=reference,
+            profile=ArtifactRef.of(tmp_path / "profile.json"),
             data_docs="",
             n_expectations=0,
             n_warnings=0,

@@ -78,7 +78,13 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
     assert {file.path for file in client().list_artifacts(trained.mlflow_run_id)} >= {
         "model.keras", "history.json", "recipe.yaml",
     }  # fmt: skip
+    provenance = json.loads((Path(prepared.folder) / "provenance.json").read_text())
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {prepared.dataset}
+    for one in run.inputs.dataset_inputs:
+        tags = {tag.key: tag.value for tag in one.tags}
+        assert tags["cxr.validation.sha256"] == provenance["validation"]["sha256"]
+        assert tags["cxr.validation.n_warnings"] == "0"
+        assert tags["cxr.validation.drift"] == "not recorded"  # the builder's profile is empty
 
     assert train_candidate(prepared, tiny_recipe, paths, run_name="again") == trained
     assert len(runs_of(tiny_recipe)) == 1

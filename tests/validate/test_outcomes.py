@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
-from cxr_tasks.validate.outcomes import KEPT_ROWS, Outcome, failures_table, offending_rows_text, outcome_of
+from cxr_tasks.validate.outcomes import (
+    KEPT_ROWS,
+    Outcome,
+    count_failed,
+    failures_table,
+    offending_rows_text,
+    outcome_of,
+)
 
 
 def make_result(*, success=False, result=None, exception_info=None, **config):
@@ -24,7 +34,8 @@ def make_result(*, success=False, result=None, exception_info=None, **config):
 def test_rows_that_do_not_meet_it_are_counted_and_kept_to_a_bound():
     rows = [{"split": "holdout", "image_id": f"{number}.jpeg"} for number in range(50)]
     found = {"element_count": 200, "unexpected_count": 50, "unexpected_index_list": rows}
-    outcome = outcome_of(make_result(result=found))
+    outcome = outcome_of(make_result(result=found), "images")
+    assert outcome.table == "images"
     assert (outcome.column, outcome.severity, outcome.success) == ("split", "critical", False)
     assert outcome.expected == {"value_set": ["train"]}
     assert outcome.observed == "50 of 200 rows do not meet it"
@@ -45,7 +56,7 @@ def test_rows_that_do_not_meet_it_are_counted_and_kept_to_a_bound():
     ],
 )
 def test_what_was_found_instead_is_told(result, observed):
-    assert outcome_of(make_result(result=result)).observed == observed
+    assert outcome_of(make_result(result=result), "images").observed == observed
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,7 @@ def test_what_was_found_instead_is_told(result, observed):
     ],
 )
 def test_an_expectation_that_could_not_be_checked_is_failed_and_says_why(info):
-    outcome = outcome_of(make_result(exception_info=info))
+    outcome = outcome_of(make_result(exception_info=info), "images")
     assert not outcome.success
     assert outcome.observed == 'could not be checked: Error: The column "split" does not exist.'
 
@@ -64,6 +75,7 @@ def test_an_expectation_that_could_not_be_checked_is_failed_and_says_why(info):
 def make_outcome(**overrides):
     return Outcome(
         **{
+            "table": "images",
             "expectation": "expect_x",
             "column": "split",
             "about": "split holds known words only",
@@ -94,3 +106,23 @@ def test_offending_rows_are_a_table_under_their_expectation():
         "... and 5 more",
     ]
     assert offending_rows_text([make_outcome(offending_rows=())]) == ""
+
+
+def test_failed_ones_are_counted_by_severity():
+    outcomes = [make_outcome(), make_outcome(success=True), make_outcome(severity="warning"), make_outcome()]
+    assert (count_failed(outcomes, "critical"), count_failed(outcomes, "warning")) == (2, 1)
+
+
+def test_a_row_without_telling_columns_is_told_by_its_place():
+    outcome = outcome_of(
+        make_result(result={"unexpected_index_list": [3, 7], "unexpected_count": 2, "element_count": 9}), "images"
+    )
+    assert outcome.offending_rows == ({"row": 3}, {"row": 7})
+    assert offending_rows_text([outcome]).splitlines()[1:] == ["row", "---", "  3", "  7"]
+
+
+def test_cells_that_json_does_not_know_are_kept_as_text():
+    cells = {"a": float("inf"), "b": float("nan"), "c": np.float64(0.5), "d": np.int64(3), "e": None, "f": b"x"}
+    (row,) = outcome_of(make_result(result={"unexpected_index_list": [cells]}), "images").offending_rows
+    assert row == {"a": "inf", "b": "nan", "c": 0.5, "d": 3, "e": None, "f": "b'x'"}
+    json.dumps(row, allow_nan=False)

@@ -1,0 +1,213 @@
+"""``cxr datasets``: which versions of prepared datasets there are, what is in them, what changed; old ones removed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.contracts.labels import SPLITS, display_name
+from cxr_tasks.prepare import catalogue
+from cxr_tasks.prepare.catalogue import StoredVersion
+
+
+def list_command(options: argparse.Namespace) -> int:
+    versions = catalogue.stored_versions(options.name)
+    if options.json:
+        print(json.dumps([_record(one) for one in versions], indent=2))
+        return 0
+    if not versions:
+        print("no dataset is prepared yet; 'cxr trigger RECIPE' makes the first one")
+        return 0
+    table = _table("dataset", "version", "", "made (UTC)", "recipe", "px", "images", "patients", "MiB")
+    for one in versions:
+        made = one.fault or one.made_at[:16].replace("T", " ")
+        numbers = (
+            ["", "", "", ""] if one.fault else [one.recipe, one.size_px, f"{one.n_images:,}", f"{one.n_patients:,}"]
+        )
+        latest = "newest" if one.is_latest else ""
+        table.add_row(*map(str, (one.name, one.folder.name, latest, made, *numbers, f"{one.n_bytes / 2**20:.1f}")))
+    _console().print(table)
+    return 0
+
+
+def show_command(options: argparse.Namespace) -> int:
+    version = catalogue.find_version(options.version)
+    provenance, statistics = (read_json(version.folder / name) for name in ("provenance.json", "statistics.json"))
+    if options.json:
+        print(json.dumps({**_record(version), "provenance": provenance, "statistics": statistics}, indent=2))
+        return 0
+    console = _console()
+    console.print(f"{version.label}{'  (newest)' if version.is_latest else ''}", style="bold")
+    facts = {
+        "folder": version.folder,
+        "overview": version.folder / "overview.html",
+        "fingerprint": version.fingerprint,
+        "made": provenance["made_at"],
+        "recipe": f"{version.recipe}, {version.vocabulary}, {version.size_px} px",
+        "left out": provenance["n_left_out"],
+        **_checks(provenance),
+    }
+    for name, value in facts.items():
+        console.print(f"  {name:<12} {value}", soft_wrap=True)
+    console.print(_counts_table(statistics))
+    return 0
+
+
+def _checks(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """What validation and ingest said; versions made by older code do not tell."""
+    found, quarantine = provenance.get("validation"), provenance.get("quarantine")
+    checks = {"validation": f"{found['n_expectations']} expectations, {found['n_warnings']} warnings"} if found else {}
+    if quarantine is not None:
+        checks["quarantine"] = ", ".join(f"{reason} {n}" for reason, n in quarantine.items()) or "none"
+    return checks
+
+
+def _counts_table(statistics: Mapping[str, Any]) -> Table:
+    table = _table("", *SPLITS)
+    for name in ("n_images", "n_patients"):
+        table.add_row(name.removeprefix("n_"), *(f"{statistics[split][name]:,}" for split in SPLITS))
+    for finding in statistics[SPLITS[0]]["labels"]:
+        of_splits = [statistics[split]["labels"][finding] for split in SPLITS]
+        table.add_row(f"{display_name(finding)}, positive", *(f"{one['positive']:,}" for one in of_splits))
+        unknown = [one["uncertain"] + one["unmentioned"] for one in of_splits]
+        if any(unknown):
+            table.add_row("  not known", *(f"{n:,}" for n in unknown))
+    return table
+
+
+def diff_command(options: argparse.Namespace) -> int:
+    from cxr_tasks.prepare.difference import differences
+
+    one, other = catalogue.find_version(options.one), catalogue.find_version(options.other)
+    found = differences(one.folder, other.folder)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    console = _console()
+    console.print(f"from {one.label} to {other.label}", style="bold")
+    for line in difference_lines(found):
+        console.print(f"  {line}", soft_wrap=True)
+    return 0
+
+
+def difference_lines(found: Mapping[str, Any]) -> list[str]:
+    """The differences as counts; image ids, which may hold patient numbers, are for ``--json`` only."""
+    images, patients = found["images"], found["patients"]
+    lines = [f"setting {name}: {old} -> {new}" for name, (old, new) in found["settings"].items()]
+    if patients is None:
+        lines.append("patients cannot be compared: their keys were made with another salt")
+    else:
+        lines.append(
+            f"patients: {patients['n_before']:,} -> {patients['n_after']:,}; {patients['in']:,} in, "
+            f"{patients['out']:,} out, {patients['split']:,} in another split"
+        )
+    lines.append(
+        f"images: {images['n_before']:,} -> {images['n_after']:,}; {len(images['in']):,} in, "
+        f"{len(images['out']):,} out, {len(images['content']):,} with other content"
+    )
+    lines += [f"split: {len(ids):,} images {change}" for change, ids in images["split"].items()]
+    for finding, changes in found["labels"].items():
+        lines += [f"label {finding}: {len(ids):,} images {change}" for change, ids in changes.items()]
+    lines += [f"{name}: {len(ids):,} images changed" for name, ids in images["details"].items()]
+    lines += [f"finding {way}: {', '.join(names)}" for way, names in found["findings"].items() if names]
+    if not any((found["settings"], images["in"], images["out"], images["content"], images["split"])) and not (
+        found["labels"] or images["details"]
+    ):
+        lines.append("nothing changed")
+    return lines
+
+
+def prune_command(options: argparse.Namespace) -> int:
+    if options.keep < 1:
+        raise ConfigurationError(f"--keep: expected 1 or more, found {options.keep}")
+    versions = catalogue.stored_versions(options.name)
+    notes: list[str] = []
+    in_use = _fingerprints_in_use(notes, is_forced=options.force)
+    goes, kept = catalogue.removable(versions, keep=options.keep, in_use=in_use)
+    left_over = catalogue.left_overs(options.name)
+    n_bytes = sum(one.n_bytes for one in goes)
+    if options.yes:
+        for one in goes:
+            catalogue.remove_version(one)
+        for path in left_over:
+            shutil.rmtree(path, ignore_errors=True)
+    if options.json:
+        removed = {"removed" if options.yes else "would_remove": [_record(one) for one in goes]}
+        print(
+            json.dumps(
+                {**removed, "left_over": [str(one) for one in left_over], "kept": kept, "notes": notes}, indent=2
+            )
+        )
+        return 0
+    for label, why in kept.items():
+        print(f"kept     {label}: {why}")
+    for one in goes:
+        print(f"{'removed ' if options.yes else 'would go'} {one.label}: {one.fault or one.made_at}")
+    for path in left_over:
+        print(f"{'removed ' if options.yes else 'would go'} {path.name}: left by a prepare that was killed")
+    for note in notes:
+        print(f"cxr: {note}", file=sys.stderr)
+    if not goes and not left_over:
+        print("nothing to remove")
+    elif not options.yes:
+        print(f"{n_bytes / 2**20:.1f} MiB; nothing was removed: add --yes")
+    return 0
+
+
+def _fingerprints_in_use(notes: list[str], *, is_forced: bool) -> set[str]:
+    """Fingerprints of datasets that registered models were trained on; with ``is_forced`` none count.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer, so nobody can tell; ``--force`` goes on without it.
+    """
+    if is_forced:
+        notes.append("--force: versions that registered models were trained on are not kept for them")
+        return set()
+    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.stack.settings import StackSettings, client_environment
+
+    settings = StackSettings.load()
+    if settings.record.is_file():
+        os.environ.update(client_environment(settings))
+    uri = tracking.tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        notes.append("there is no model registry yet, so no model was trained on any of them")
+        return set()
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    try:
+        registered = versions.model_versions()
+    except (ServiceUnavailable, OSError) as error:
+        raise ServiceUnavailable(
+            f"{error}; without MLflow it is not known which versions models were trained on; "
+            "start it ('make up'), or add --force"
+        ) from error
+    return {one.tags["data.fingerprint"] for one in registered if "data.fingerprint" in one.tags}
+
+
+def _record(version: StoredVersion) -> dict[str, Any]:
+    values = {name: getattr(version, name) for name in StoredVersion.__dataclass_fields__}
+    return {**values, "folder": str(version.folder)}
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a file or a pipe, wide enough that nothing is cut."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        is_number = name in {"px", "images", "patients", "MiB", *SPLITS}
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    return table

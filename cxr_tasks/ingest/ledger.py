@@ -1,0 +1,178 @@
+"""What is known of a folder's files from earlier ingests: one SQLite file per data folder, under ``home()/ingest``.
+
+A file whose path, size and time are those of its row is not opened again. Rows are written while the ingest runs, so
+one that was killed goes on where it stopped. All in it can be found out again: a broken one is set aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.paths import home
+from cxr_tasks.ingest.opening import FileState
+
+#: Ingest tasks of several parts write to one file in turns; a batch takes milliseconds.
+_BUSY_TIMEOUT_S = 120.0
+_WRITE_EVERY_S = 1.0
+_ASKED_AT_A_TIME = 500
+_TABLE = """
+CREATE TABLE IF NOT EXISTS files (
+    image_id TEXT PRIMARY KEY,
+    size_bytes INTEGER,
+    mtime_ns INTEGER,
+    file_sha256 TEXT NOT NULL,
+    version TEXT NOT NULL,
+    found TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class Entry(NamedTuple):
+    """One file as it was when it was last opened; also what a worker process gives back of it."""
+
+    image_id: str
+    size_bytes: int | None
+    """None, as ``mtime_ns``, where the same file may give something else next time, as when it could not be read."""
+    mtime_ns: int | None
+    file_sha256: str
+    version: str
+    """Of what looked at it."""
+    found: str
+    """The inspection or the refusal, as text (``ingest.known``)."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the same bytes give the same again."""
+        return self.size_bytes is not None
+
+    def is_of(self, state: FileState | None) -> bool:
+        """Whether a file in this state need not be opened."""
+        return state is not None and (self.size_bytes, self.mtime_ns) == (state.size_bytes, state.mtime_ns)
+
+
+def ledger_path(root: Path) -> Path:
+    """Where what is known of the data folder ``root`` is kept."""
+    return home() / "ingest" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.sqlite"
+
+
+@contextlib.contextmanager
+def open_ledger(root: Path) -> Iterator[Ledger]:
+    """The ledger of the data folder ``root``; what it was given is written when the block ends, however it ends.
+
+    Raises:
+        ServiceUnavailable: It is broken, and was set aside so that the next try begins a new one; or it cannot be
+            written to (no space, or another task held it too long).
+    """
+    path = ledger_path(root)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        connection = _connected(path)
+        try:
+            ledger = Ledger(connection)
+            try:
+                yield ledger
+            finally:
+                ledger.flush()
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise ServiceUnavailable(
+            f"{path}: cannot be used ({error}); is there space, is another ingest stuck?"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        _set_aside(path)
+        raise ServiceUnavailable(f"{path}: broken ({error}) and set aside; try again: files are opened anew") from error
+
+
+def _set_aside(path: Path) -> None:
+    path.rename(path.with_suffix(f".broken-{time.time_ns()}"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may cost the last batches; they are found out again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_TABLE)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    path.chmod(0o600)
+    return connection
+
+
+class Ledger:
+    """Entries by ``image_id``; what is added becomes visible to readers within a second or with ``flush``."""
+
+    def __init__(self, connection: sqlite3.Connection):
+        self._connection = connection
+        self._waiting: list[Entry] = []
+        self._written_at = time.monotonic()
+
+    def entries(self, image_ids: Sequence[str]) -> dict[str, Entry]:
+        """The entries there are of ``image_ids``."""
+        found: dict[str, Entry] = {}
+        for start in range(0, len(image_ids), _ASKED_AT_A_TIME):
+            asked = image_ids[start : start + _ASKED_AT_A_TIME]
+            places = ",".join("?" * len(asked))
+            for row in self._connection.execute(f"SELECT * FROM files WHERE image_id IN ({places})", asked):  # noqa: S608
+                found[row[0]] = Entry(*row)
+        return found
+
+    def add(self, entry: Entry) -> None:
+        """Keep ``entry`` in the place of an older one."""
+        self._waiting.append(entry)
+        if time.monotonic() - self._written_at >= _WRITE_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added."""
+        if self._waiting:
+            with self._transaction():
+                self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", self._waiting)
+            self._waiting = []
+        self._written_at = time.monotonic()
+
+    def set_state(self, entry: Entry) -> None:
+        """Note that a file that is known holds the same bytes at a new time."""
+        self._connection.execute(
+            "UPDATE files SET size_bytes = ?, mtime_ns = ? WHERE image_id = ?",
+            (entry.size_bytes, entry.mtime_ns, entry.image_id),
+        )
+
+    def drop_gone(self, root: Path, listed: Iterable[Sequence[str]]) -> int:
+        """Forget files that are neither ``listed`` (batches of image ids) nor on disk any more; how many these were.
+
+        One that is on disk stays: another recipe may read the same folder.
+        """
+        self.flush()
+        self._connection.execute("CREATE TEMP TABLE listed (image_id TEXT PRIMARY KEY) WITHOUT ROWID")
+        for batch in listed:
+            with self._transaction():
+                self._connection.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((one,) for one in batch))
+        unlisted = self._connection.execute("SELECT image_id FROM files WHERE image_id NOT IN listed")
+        gone = [(image_id,) for (image_id,) in unlisted if not (root / image_id).is_file()]
+        with self._transaction():
+            self._connection.executemany("DELETE FROM files WHERE image_id = ?", gone)
+        self._connection.execute("DROP TABLE listed")
+        return len(gone)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")

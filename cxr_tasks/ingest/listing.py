@@ -1,0 +1,69 @@
+"""List the images of a source, none of them opened, in parts that can be inspected apart from each other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from operator import attrgetter
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import IngestPlan
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
+from cxr_tasks.ingest.rows import write_rows
+from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
+
+logger = logging.getLogger(__name__)
+
+
+def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> IngestPlan:
+    """What the recipe's source says of every image, sorted by ``image_id``, in files of ``dataset.part_size`` rows.
+
+    Raises:
+        DataDefect: The folder is not there or has another layout, or the source lists an image twice.
+        ConfigurationError: No folder is known, or the recipe's dataset settings do not suit its source.
+    """
+    spec = recipe.dataset
+    root = resolve_root(spec, data_folder)
+    scan = get_source(spec.source).scan(root, spec)
+    for note in scan.notes:
+        logger.info("%s: %s", spec.source, note)
+    folder = paths.stage("ingest") / "listing"
+    records = sorted(scan.records, key=attrgetter("image_id"))
+    schema = listing_schema(recipe.findings)
+    _require_each_once(records)
+    parts: list[ArtifactRef] = []
+    for start in range(0, len(records), spec.part_size):
+        path = folder / f"part-{len(parts):04d}.parquet"
+        part = records[start : start + spec.part_size]
+        write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
+        parts.append(ArtifactRef.of(path))
+    refusals = folder / "refusals.parquet"
+    write_rows(refusals, REFUSAL_SCHEMA, (asdict(one) for one in scan.refusals))
+    logger.info(
+        "%s: %d images in %s, in %d parts; %d files refused by the source",
+        spec.source,
+        len(records),
+        scan.root,
+        len(parts),
+        len(scan.refusals),
+    )
+    return IngestPlan(
+        dataset=spec.name,
+        root=str(scan.root),
+        parts=tuple(parts),
+        refusals=ArtifactRef.of(refusals),
+        n_images=len(records),
+        n_refused=len(scan.refusals),
+    )
+
+
+def _require_each_once(records: Sequence[ImageRecord]) -> None:
+    """A ``DataDefect`` where two of the sorted ``records`` are of one image."""
+    for one, other in itertools.pairwise(records):
+        if one.image_id == other.image_id:
+            raise DataDefect(f"{one.image_id}: expected each image once, but the source lists it twice")

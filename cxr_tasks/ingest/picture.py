@@ -1,0 +1,234 @@
+"""Decode the bytes of an image file to grey values, once, or say why they cannot be used.
+
+Grey JPEG pixels come from simplejpeg, which gives the same values as Pillow in four fifths of the time; whatever it
+does not take, Pillow judges. DICOM files go to ``cxr_tasks.dicom``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from cxr_tasks.ingest.opening import Unusable
+
+if TYPE_CHECKING:
+    from cxr_tasks.dicom import DicomHeader
+
+#: What every later stage can decode, the served graph among them.
+USABLE_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
+#: What is recognised, so that the refusal can name it. No other decoder of Pillow is ever given a file.
+_RECOGNISED = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+USABLE_MODES = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B"})
+
+SMALLEST_SIDE_PX = 64
+#: The largest X-ray detectors give about 20 million pixels.
+MOST_PIXELS = 100_000_000
+#: A JPEG is decoded at a half, quarter or eighth of its size as long as both sides stay this long: the largest
+#: ``PixelSpec.size_px``, so that no stored picture shows more than was looked at here.
+REDUCED_SIDE_PX = 1024
+#: By how much red, green and blue of a palette's greys may differ, of 255.
+MOST_TINT = 24
+_JPEG_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}
+
+
+@dataclass(slots=True)
+class Form:
+    """What a file says of its picture; fields as the manifest columns of the same names."""
+
+    file_format: str
+    mode: str
+    width_px: int
+    height_px: int
+    bit_depth: int
+    header: DicomHeader | None = None
+
+
+@dataclass(slots=True)
+class Picture:
+    """The grey values of one file, and their form."""
+
+    grey: np.ndarray
+    """uint8 or uint16 (little-endian), shape (height, width); of a large JPEG reduced."""
+    white: int
+    """The value that stands for white."""
+    form: Form
+
+
+def decode(content: bytes) -> Picture:
+    """The picture in ``content``; the same bytes always give the same.
+
+    Raises:
+        Unusable: Not an image, damaged, truncated, animated, of a form that cannot be read as grey, too small or too
+            large; of a DICOM file whatever ``cxr_tasks.dicom`` refuses.
+    """
+    if content[:3] == b"\xff\xd8\xff":
+        return _plain_jpeg(content) or _by_pillow(content)
+    if content[128:132] == b"DICM":
+        return _dicom(content)
+    return _by_pillow(content)
+
+
+@contextlib.contextmanager
+def own_size_bound() -> Iterator[None]:
+    """Pillow's warning about large pictures off: there is a bound of our own here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _plain_jpeg(content: bytes) -> Picture | None:
+    """A JPEG without anything odd about it; None where Pillow is to say what it is."""
+    if _has_several(content):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        mode = _JPEG_MODES.get(colours)
+        if mode is None:
+            return None
+        _check_size(width, height)
+        grey = simplejpeg.decode_jpeg(content, "GRAY", **_reduction(height, width))
+    # Also of damage that can be passed over, which Pillow does where it can.
+    except ValueError:
+        return None
+    return Picture(grey[:, :, 0], 255, Form("JPEG", mode, width, height, 8))
+
+
+def _has_several(content: bytes) -> bool:
+    """Whether a JPEG may announce further pictures behind the first, which simplejpeg would not tell.
+
+    The announcement follows what a camera says of itself, if it does; searching all of the file takes as long as its
+    sha256.
+    """
+    return content.find(b"MPF\0", 0, 2 * 2**16 if b"Exif" in content[:64] else 512) >= 0
+
+
+def _reduction(height: int, width: int) -> dict[str, int]:
+    """How simplejpeg is told to halve a large picture while it decodes, at once, twice or three times."""
+    short_side = min(height, width)
+    if short_side < 2 * REDUCED_SIDE_PX:
+        return {}
+    factor = next(one for one in (8, 4, 2) if short_side // one >= REDUCED_SIDE_PX)
+    return {"min_height": -(-height // factor), "min_width": -(-width // factor), "min_factor": factor}
+
+
+def _by_pillow(content: bytes) -> Picture:
+    with _open(content) as picture:
+        width, height = picture.size
+        _check_form(picture)
+        form = Form(str(picture.format), picture.mode, width, height, _bit_depth(picture))
+        _load(picture)
+        grey, white = _grey(picture)
+    if white > 255:
+        return Picture(np.asarray(grey).astype("<u2", copy=False), white, form)
+    return Picture(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width), white, form)
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        formats = ("PNG",) if content[:4] == b"\x89PNG" else _RECOGNISED
+        return Image.open(io.BytesIO(content), formats=formats)
+    except UnidentifiedImageError:
+        detail = f"expected a JPEG, PNG or DICOM file, found one that begins with {content[:8]!r}"
+        raise Unusable("not_an_image", detail, "fetch the file again or remove it") from None
+    except Image.DecompressionBombError as error:
+        raise Unusable("too_many_pixels", str(error), "check where the file comes from") from None
+    # Decoders raise whatever their parsing runs into; one file must not end the run, and its row tells what it was.
+    except Exception as error:
+        raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None
+
+
+def _check_form(picture: Image.Image) -> None:
+    if getattr(picture, "n_frames", 1) > 1:
+        raise Unusable("animated", f"expected one picture, found {picture.n_frames}", "store each as a file")  # type: ignore[attr-defined]
+    if picture.format not in USABLE_FORMATS:
+        detail = f"expected {', '.join(sorted(USABLE_FORMATS))}, found {picture.format}"
+        raise Unusable("unsupported_format", detail, "store the image as PNG")
+    if picture.mode not in USABLE_MODES:
+        detail = f"expected grey or RGB, found {picture.mode}"
+        raise Unusable("unsupported_mode", detail, "store the image as greyscale")
+    _check_size(*picture.size)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        detail = f"{width} x {height} pixels, at most {MOST_PIXELS:,} in all"
+        raise Unusable("too_many_pixels", detail, "check where the file comes from")
+    if min(width, height) < SMALLEST_SIDE_PX:
+        detail = f"{width} x {height} pixels, expected at least {SMALLEST_SIDE_PX} on each side"
+        raise Unusable("too_small", detail, "find the original; this may be a thumbnail")
+
+
+def _load(picture: Image.Image) -> None:
+    try:
+        picture.load()
+    except MemoryError:
+        width, height = picture.size
+        raise Unusable(
+            "out_of_memory", f"no memory for {width} x {height} pixels", "free memory, ingest again"
+        ) from None
+    except OSError as error:
+        if "truncated" in str(error):
+            raise Unusable("truncated", f"the picture ends early: {error}", "fetch the file again") from None
+        raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None
+    # As in ``_open``.
+    except Exception as error:
+        raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None
+
+
+def _bit_depth(picture: Image.Image) -> int:
+    """Bits of a grey value as stored. Pillow widens 1, 2 and 4 bits of a PNG while decoding, hence the raw mode."""
+    if picture.mode.startswith("I;16"):
+        return 16
+    tiles = getattr(picture, "tile", None)
+    raw = tiles[0].args if tiles else ""
+    raw = raw[0] if isinstance(raw, tuple) and raw else raw
+    bits = str(raw).partition(";")[2].rstrip("BSNIR")
+    return int(bits) if bits.isdigit() else 8
+
+
+def _grey(picture: Image.Image) -> tuple[Image.Image, int]:
+    """The picture in grey, and the value that stands for white."""
+    if picture.mode.startswith("I;16"):
+        return picture, 65535
+    if picture.mode == "L":
+        return picture, 255
+    if picture.mode in {"P", "PA"}:
+        _check_palette(picture)
+        # Straight to L would read a palette's alpha as grey.
+        picture = picture.convert("RGB")
+    return picture.convert("L"), 255
+
+
+def _check_palette(picture: Image.Image) -> None:
+    """A palette whose colours, as far as they are used, are grey; others stand for values nobody here knows."""
+    used = picture.getchannel(0).histogram() if picture.mode == "PA" else picture.histogram()
+    palette = np.array(picture.getpalette("RGB"), dtype=np.int16).reshape(-1, 3)
+    shown = palette[[value for value in np.flatnonzero(used) if value < len(palette)]]
+    tint = int(np.ptp(shown, axis=1).max(initial=0))
+    if tint > MOST_TINT:
+        detail = f"expected a palette of greys, found colours whose red, green and blue differ by {tint} of 255"
+        raise Unusable("colour_palette", detail, "store the image as greyscale, from its original")
+
+
+def _dicom(content: bytes) -> Picture:
+    from cxr_tasks.dicom import DicomRefused, read_dicom
+
+    try:
+        # Whether the patient must be known from the file is for the source's record to say.
+        image = read_dicom(content, patient_required=False)
+    except DicomRefused as why:
+        raise Unusable(why.reason, why.detail, why.action) from None
+    height, width = image.pixels.shape
+    _check_size(width, height)
+    is_wide = image.pixels.dtype.itemsize > 1
+    form = Form("DICOM", "I;16" if is_wide else "L", width, height, image.bit_depth, image.header)
+    pixels = image.pixels.astype("<u2", copy=False) if is_wide else image.pixels
+    return Picture(pixels, 65535 if is_wide else 255, form)

@@ -1,0 +1,102 @@
+"""What two versions of a dataset have in common and what not: patients, images, labels, splits, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxr_tasks.contracts.artifacts import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What is told of an image beside its label, pixels and split.
+DETAILS = ("source", "view", "sex", "age_years", "sub_label", "boxes", "patient_key")
+
+
+def differences(one: Path, other: Path) -> dict[str, Any]:
+    """What changed from the dataset in folder ``one`` to that in ``other``, ready for JSON.
+
+    ``images``: ids only in ``one`` (``out``), only in ``other`` (``in``), and of those in both the ids whose file
+    (``content``), ``split`` or details changed. ``labels``: per finding that both have the ids by change of state.
+    ``patients``: counts; None where the two do not share a salt and patients cannot be told to be the same.
+    ``settings``: dotted name -> old and new value.
+    """
+    import pandas as pd
+
+    old, new = (pd.read_parquet(folder / "index.parquet").set_index("image_id") for folder in (one, other))
+    before, after = (read_json(folder / "provenance.json") for folder in (one, other))
+    both = old.index.intersection(new.index)
+    was, now = old.loc[both], new.loc[both]
+    settings = _settings(before, after)
+    has_one_salt = "split.salt" not in settings
+    details = [name for name in DETAILS if name != "patient_key" or has_one_salt]
+    return {
+        "from": before["fingerprint"],
+        "to": after["fingerprint"],
+        "settings": settings,
+        "patients": _patients(old, new) if has_one_salt else None,
+        "images": {
+            "n_before": len(old),
+            "n_after": len(new),
+            "out": sorted(old.index.difference(new.index)),
+            "in": sorted(new.index.difference(old.index)),
+            "content": _changed(was, now, "file_sha256"),
+            "split": _transitions(was, now, "split"),
+            "details": {name: ids for name in details if (ids := _changed(was, now, name))},
+        },
+        "labels": {
+            name.removeprefix("label_"): moved
+            for name in old.columns
+            if name.startswith("label_") and name in new.columns and (moved := _transitions(was, now, name))
+        },
+        "findings": {"out": _findings_without(old, new), "in": _findings_without(new, old)},
+    }
+
+
+def _patients(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, int]:
+    was, now = (table.groupby("patient_key")["split"].first() for table in (old, new))
+    both = was.index.intersection(now.index)
+    return {
+        "n_before": len(was),
+        "n_after": len(now),
+        "out": len(was.index.difference(now.index)),
+        "in": len(now.index.difference(was.index)),
+        "split": int((was[both] != now[both]).sum()),
+    }
+
+
+def _is_changed(was: pd.Series, now: pd.Series) -> pd.Series:
+    return (was != now) & ~(was.isna() & now.isna())
+
+
+def _changed(was: pd.DataFrame, now: pd.DataFrame, name: str) -> list[str]:
+    return sorted(was.index[_is_changed(was[name], now[name])])
+
+
+def _transitions(was: pd.DataFrame, now: pd.DataFrame, name: str) -> dict[str, list[str]]:
+    """``old -> new`` and the ids it happened to."""
+    rows = _is_changed(was[name], now[name])
+    words = was.loc[rows, name] + " -> " + now.loc[rows, name]
+    return {str(word): sorted(ids) for word, ids in words.index.to_series().groupby(words)}
+
+
+def _findings_without(table: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    names = [str(one) for one in table.columns if one not in other.columns]
+    return [one.removeprefix("label_") for one in names if one.startswith("label_")]
+
+
+def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Settings that differ; those that a version does not tell are None."""
+    was, now = (_flat(one.get("settings") or {"pixels": one["pixels"]}) for one in (before, after))
+    was["prepare version"], now["prepare version"] = (one["versions"]["prepare"] for one in (before, after))
+    names = [*was, *(name for name in now if name not in was)]
+    return {name: [was.get(name), now.get(name)] for name in names if was.get(name) != now.get(name)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

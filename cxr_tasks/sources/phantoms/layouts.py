@@ -1,0 +1,47 @@
+"""The layouts in which phantoms can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr_tasks.sources.phantoms import layout_chexpert, layout_dicom, layout_kermany, layout_nih
+from cxr_tasks.sources.phantoms.options import SyntheticOptions
+
+if TYPE_CHECKING:
+    from cxr_tasks.sources.phantoms.files import DrawnFile, PhantomFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One way to lay out images and labels."""
+
+    data_folder: str
+    """Below the source's own folder; ``.`` for that folder itself."""
+    plan: Callable[[SyntheticOptions], list[PhantomFile]]
+    """Which files there will be."""
+    write_tables: Callable[[Path, list[PhantomFile], list[DrawnFile], SyntheticOptions], None]
+    """Write the labels of what was drawn into the data folder."""
+    has_box_table: bool = False
+    """Whether boxes are in the layout's own tables."""
+
+
+LAYOUTS: dict[str, Layout] = {
+    "kermany": Layout(
+        data_folder=layout_kermany.DATA_FOLDER, plan=layout_kermany.plan, write_tables=layout_kermany.write_tables
+    ),
+    "nih": Layout(
+        data_folder=layout_nih.DATA_FOLDER,
+        plan=layout_nih.plan,
+        write_tables=layout_nih.write_tables,
+        has_box_table=True,
+    ),
+    "chexpert": Layout(
+        data_folder=layout_chexpert.DATA_FOLDER, plan=layout_chexpert.plan, write_tables=layout_chexpert.write_tables
+    ),
+    "dicom": Layout(
+        data_folder=layout_dicom.DATA_FOLDER, plan=layout_dicom.plan, write_tables=layout_dicom.write_tables
+    ),
+}

@@ -1,0 +1,70 @@
+"""Hold a table of predictions against the index of its dataset before any gate decides on it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.validate.record import conclude
+
+logger = logging.getLogger(__name__)
+
+
+def validate_predictions(
+    evaluated: EvaluatedModel, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
+) -> ArtifactRef:
+    """``validation.json`` of the predictions, in ``validate_predictions`` with its Data Docs beside it.
+
+    Raises:
+        DataDefect: A critical expectation is not met, or predictions or index cannot be read or were changed.
+    """
+    from cxr_tasks.validate.checkpoint import CheckedTable, run_checkpoints
+    from expectations.predictions import build_coverage_suite, build_predictions_suite
+    from expectations.predictions_table import checked_predictions, coverage
+
+    predictions = _read(evaluated.predictions.verified_path())
+    index = _read(prepared.index.verified_path())
+    folder = paths.stage("validate_predictions")
+    suite = build_predictions_suite(recipe.dataset.vocabulary)
+    run = run_checkpoints(
+        [
+            CheckedTable(
+                name="predictions", table=checked_predictions(predictions, index, recipe.findings), suite=suite,
+                row_key=("image_id", "split"),
+            ),
+            CheckedTable(
+                name="coverage", table=coverage(predictions, index), suite=build_coverage_suite(),
+                row_key=("image_id", "split"),
+            ),
+        ],
+        data_docs=folder / "data_docs",
+    )  # fmt: skip
+    logger.info("Data Docs: %s", run.data_docs)
+    return conclude(
+        run.outcomes,
+        folder / "validation.json",
+        subject=f"model {evaluated.model_name}, predictions on {prepared.dataset}",
+        facts={
+            "suites": [str(suite.name), "predictions_coverage"],
+            "model_name": evaluated.model_name,
+            "mlflow_run_id": evaluated.mlflow_run_id,
+            "predictions_sha256": evaluated.predictions.sha256,
+            "dataset_fingerprint": prepared.fingerprint,
+            "n_predictions": len(predictions),
+        },
+        remedy="evaluate the model again on the dataset it was trained on",
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataDefect(f"{path}: expected a Parquet file, found {error}; run the task that wrote it again") from error

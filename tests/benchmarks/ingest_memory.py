@@ -1,0 +1,161 @@
+"""Peak memory of each step of an ingest, of few and of many small files, each step in a process of its own.
+
+As in Airflow, where every step is a task: so one step's peak does not hide in another's.
+``python -m tests.benchmarks.ingest_memory 1000 100000`` prints it for as many files as are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import simplejpeg
+
+from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
+from cxr_tasks.contracts.recipes import load_recipe
+
+RECIPE = "kermany_cnn"
+SIDE_PX = 64
+_MIB = 2**20
+
+
+def make_files(root: Path, n_files: int) -> None:
+    """``n_files`` different small JPEGs in the Kermany layout, a tenth of them official test, one patient each."""
+    rng = np.random.default_rng(1)
+    for split in ("train", "test"):
+        for label in ("NORMAL", "PNEUMONIA"):
+            (root / split / label).mkdir(parents=True)
+    for number in range(n_files):
+        grey = rng.integers(0, 256, (SIDE_PX, SIDE_PX, 1), dtype=np.uint8)
+        split = "test" if number % 10 == 0 else "train"
+        normal, pneumonia = f"NORMAL/IM-{number:06d}-0001.jpeg", f"PNEUMONIA/person{number}_virus_{number}.jpeg"
+        (root / split / (pneumonia if number % 3 else normal)).write_bytes(
+            simplejpeg.encode_jpeg(grey, quality=40, colorspace="GRAY")
+        )
+
+
+def measure(root: Path, home: Path) -> dict[str, float]:
+    """Peak memory of each step of ingesting ``root``, and of the largest worker process, in MiB; seconds of each."""
+    run = f"{time.time_ns()}"
+    listed = _in_new_process(home, "list", run, {"root": str(root)})
+    plan, parts = listed["result"], []
+    for part in range(len(plan["parts"])):
+        parts.append(_in_new_process(home, "inspect", run, {"plan": plan, "part": part}))
+    collected = _in_new_process(home, "collect", run, {"plan": plan, "inspected": [one["result"] for one in parts]})
+    return {
+        "list_mib": listed["peak_mib"],
+        "inspect_mib": max(one["peak_mib"] for one in parts),
+        "worker_mib": max(one["worker_mib"] for one in parts),
+        "collect_mib": collected["peak_mib"],
+        "list_s": listed["seconds"],
+        "inspect_s": round(sum(one["seconds"] for one in parts), 1),
+        "collect_s": collected["seconds"],
+        "n_images": collected["result"]["n_images"],
+    }
+
+
+def peak_memory(folder: Path, n_files: int) -> dict[str, float]:
+    """``measure`` of ``n_files`` new files below ``folder``, ingested for the first time and then once more."""
+    root, home = folder / f"data-{n_files}", folder / f"home-{n_files}"
+    make_files(root, n_files)
+    first, again = measure(root, home), measure(root, home)
+    return {"n_files": n_files, **first, **{f"again_{name}": value for name, value in again.items()}}
+
+
+def _in_new_process(home: Path, step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.ingest_memory", "--step", step, "--run", run]
+    environment = {**os.environ, "CXR_HOME": str(home)}
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_ROOT,
+        env=environment,
+        input=json.dumps(given),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _step(step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What the new process does."""
+    from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
+
+    recipe, paths = load_recipe(RECIPE), RunPaths.for_run("memory", run)
+    started = time.monotonic()
+    result: IngestPlan | InspectedPart | Any
+    with _Workers() as workers:
+        if step == "list":
+            result = list_images(recipe, given["root"], paths)
+        elif step == "inspect":
+            result = inspect_part(recipe, IngestPlan.from_payload(given["plan"]), given["part"], paths)
+        else:
+            inspected = [InspectedPart.from_payload(one) for one in given["inspected"]]
+            result = collect_parts(recipe, IngestPlan.from_payload(given["plan"]), inspected, paths)
+    return {
+        "result": result.to_payload(),
+        "peak_mib": _peak_mib(),
+        "worker_mib": workers.peak_mib,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+class _Workers:
+    """Looks at the worker processes of this one ten times a second; their peak is the largest any had."""
+
+    def __init__(self) -> None:
+        self.peak_mib = 0.0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Workers:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._is_over.wait(0.1):
+            for worker in psutil.Process().children(recursive=True):
+                # One that is just ending.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    self.peak_mib = max(self.peak_mib, round(worker.memory_info().rss / _MIB, 1))
+
+
+def _peak_mib() -> float:
+    # Kilobytes on Linux, bytes on macOS.
+    scale = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / _MIB, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ingest_memory", description=__doc__)
+    parser.add_argument("n_files", nargs="*", type=int, default=[1000, 100_000])
+    parser.add_argument("--step", choices=["list", "inspect", "collect"], help=argparse.SUPPRESS)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.step:
+        print(json.dumps(_step(asked.step, asked.run, json.load(sys.stdin))))
+        return
+    with tempfile.TemporaryDirectory(prefix="cxr-memory-") as folder:
+        for n_files in asked.n_files:
+            print(json.dumps(peak_memory(Path(folder), n_files)))
+
+
+if __name__ == "__main__":
+    main()

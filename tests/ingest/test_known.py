@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from PIL import Image
+
+from cxr_tasks.contracts.paths import secrets_root
+from cxr_tasks.ingest.inspect import HeaderFacts, Inspection, Opened, inspect_file
+from cxr_tasks.ingest.known import VERSION, _entry, entries_of, keyed_version, read_found
+from cxr_tasks.ingest.opening import FileState
+from cxr_tasks.sources.base import Refusal
+
+
+@pytest.fixture
+def root(tmp_path, cxr_home, picture):
+    picture(1).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    return tmp_path
+
+
+def test_what_is_read_back_is_what_was_found(root):
+    good, bad, gone = entries_of([(str(root), name, "") for name in ("good.png", "bad.png", "gone.png")])
+    assert read_found(good) == inspect_file(root, "good.png")
+    assert read_found(bad) == inspect_file(root, "bad.png")
+    assert read_found(gone).reason == "missing_file"
+    assert (good.version, bad.version) == (VERSION, VERSION)
+    assert good.size_bytes == (root / "good.png").stat().st_size
+    assert bad.is_lasting
+    assert not gone.is_lasting
+
+
+def test_bytes_as_expected_are_told_by_an_empty_finding(root):
+    first = entries_of([(str(root), "good.png", "")])[0]
+    again = entries_of([(str(root), "good.png", first.file_sha256)])[0]
+    assert again == first._replace(found="")
+
+
+@pytest.mark.parametrize("age_years", [41.5, float("nan")])
+def test_header_facts_are_kept_and_bound_to_the_key_of_their_hashes(root, age_years):
+    plain = inspect_file(root, "good.png")
+    header = HeaderFacts(patient_id="h", study_id="s", view="pa", sex="male", age_years=age_years)
+    found = dataclasses.replace(plain, header=header)
+    entry = _entry(Opened("good.png", FileState(1, 2), "0" * 64, found))
+    read = read_found(entry)
+    assert isinstance(read, Inspection)
+    assert repr(read) == repr(found)  # NaN is not equal to itself
+    assert entry.version == keyed_version() != VERSION
+    (secrets_root() / "patient_key").unlink()
+    assert entry.version != keyed_version()
+
+
+def test_a_text_of_a_refusal_may_hold_anything(root):
+    refusal = Refusal(image_id="x", reason="damaged", detail='quote " and \u2603 and \0', action="\n")
+    assert read_found(_entry(Opened("x", None, "", refusal))) == refusal
+
+
+def test_statistics_survive_to_the_last_bit(root):
+    Image.effect_noise((333, 217), 60).save(root / "odd.png")
+    assert read_found(entries_of([(str(root), "odd.png", "")])[0]) == inspect_file(root, "odd.png")
