@@ -72,10 +72,12 @@ def collect_parts(
 def describe_manifest(table: pd.DataFrame, findings: Sequence[str]) -> str:
     """Images, patients and positive images per split, as a text table for a log."""
     rows: list[list[object]] = []
+    # A patient is in one split only.
+    n_patients = table.drop_duplicates("patient_id")["split"].value_counts()
     for split in SPLITS:
         is_in = table["split"] == split
         positives = [int((is_in & (table[label_column(one)] == LabelState.POSITIVE.value)).sum()) for one in findings]
-        rows.append([split, int(is_in.sum()), table.loc[is_in, "patient_id"].nunique(), *positives])
+        rows.append([split, int(is_in.sum()), int(n_patients.get(split, 0)), *positives])
     return text_table(["split", "images", "patients", *findings], rows)
 
 

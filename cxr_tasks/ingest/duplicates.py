@@ -152,7 +152,8 @@ def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         places = range(piece, HASH_BITS, N_PIECES)
         width, key = len(places), _key(words, places)
         order = np.argsort(key, kind="stable")
-        start = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=2**width))])
+        start = np.zeros(2**width + 1, np.int64)
+        np.cumsum(np.bincount(key, minlength=2**width), out=start[1:])
         # Equal in the piece: with those that follow in the same bucket.
         yield from _in_blocks(order, order, np.arange(1, len(key) + 1), start[key[order] + 1])
         for bit in range(width):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from operator import attrgetter
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
@@ -15,6 +14,7 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
 from cxr_tasks.ingest.rows import write_rows
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
 
 logger = logging.getLogger(__name__)
@@ -33,13 +33,14 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
     for note in scan.notes:
         logger.info("%s: %s", spec.source, note)
     folder = paths.stage("ingest") / "listing"
-    records = sorted(scan.records, key=attrgetter("image_id"))
+    n_images = len(scan.records)
+    packed = scan.records if isinstance(scan.records, PackedRecords) else PackedRecords(scan.records)
+    records = _each_once(packed.sorted())
     schema = listing_schema(recipe.findings)
-    _require_each_once(records)
     parts: list[ArtifactRef] = []
-    for start in range(0, len(records), spec.part_size):
+    for _ in range(0, n_images, spec.part_size):
         path = folder / f"part-{len(parts):04d}.parquet"
-        part = records[start : start + spec.part_size]
+        part = itertools.islice(records, spec.part_size)
         write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
         parts.append(ArtifactRef.of(path))
     refusals = folder / "refusals.parquet"
@@ -47,7 +48,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
     logger.info(
         "%s: %d images in %s, in %d parts; %d files refused by the source",
         spec.source,
-        len(records),
+        n_images,
         scan.root,
         len(parts),
         len(scan.refusals),
@@ -57,13 +58,16 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
         root=str(scan.root),
         parts=tuple(parts),
         refusals=ArtifactRef.of(refusals),
-        n_images=len(records),
+        n_images=n_images,
         n_refused=len(scan.refusals),
     )
 
 
-def _require_each_once(records: Sequence[ImageRecord]) -> None:
-    """A ``DataDefect`` where two of the sorted ``records`` are of one image."""
-    for one, other in itertools.pairwise(records):
-        if one.image_id == other.image_id:
-            raise DataDefect(f"{one.image_id}: expected each image once, but the source lists it twice")
+def _each_once(records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
+    """The sorted ``records``; a ``DataDefect`` where two of them are of one image."""
+    last = None
+    for record in records:
+        if record.image_id == last:
+            raise DataDefect(f"{last}: expected each image once, but the source lists it twice")
+        last = record.image_id
+        yield record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +22,10 @@ _SAID = ("image_id", "patient_id", "study_id", "view", "sex", "age_years", "offi
 _FRAME = ("box_frame_width", "box_frame_height")
 #: What is only known once all images are: both stay out of the files of the parts.
 KNOWN_AT_THE_END = ("split", "duplicate_group")
+
+#: What the file holds.
+_HELD = tuple(name for name in Inspection.__dataclass_fields__ if name != "header")
+_values_of = operator.attrgetter(*_HELD)
 
 REFUSAL_SCHEMA = pa.schema([(name, pa.string()) for name in QUARANTINE_COLUMNS])
 
@@ -61,7 +66,9 @@ def inspected_row(listed: Mapping[str, Any], found: Inspection, *, source: str) 
 
     Where the source leaves patient, study, view, sex or age open, the header of a DICOM file says them.
     """
-    row = {name: value for name, value in listed.items() if name not in _FRAME} | {"source": source}
+    row = dict(listed)
+    frame = (row.pop("box_frame_width"), row.pop("box_frame_height"))
+    row["source"] = source
     header = found.header
     if not row["patient_id"] and header is not None:
         row |= {
@@ -79,21 +86,16 @@ def inspected_row(listed: Mapping[str, Any], found: Inspection, *, source: str) 
             action="name the patient in the source's table, or fetch the DICOM file with its header",
         )
     row["study_id"] = row["study_id"] or row["image_id"]
-    row["boxes"] = _scaled_boxes(listed, found)
-    return row | _held(found)
+    if row["boxes"] != "[]" and frame not in {(0, 0), (found.width_px, found.height_px)}:
+        row["boxes"] = _scaled_boxes(row["boxes"], frame, found)
+    row.update(zip(_HELD, _values_of(found), strict=True))
+    return row
 
 
-def _held(found: Inspection) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in Inspection.__dataclass_fields__ if name != "header"}
-
-
-def _scaled_boxes(listed: Mapping[str, Any], found: Inspection) -> str:
-    """The boxes in pixels of the file: scaled where they refer to a picture of another size."""
-    frame = (listed["box_frame_width"], listed["box_frame_height"])
-    if listed["boxes"] == "[]" or frame in {(0, 0), (found.width_px, found.height_px)}:
-        return listed["boxes"]
+def _scaled_boxes(text: str, frame: tuple[int, int], found: Inspection) -> str:
+    """The boxes in pixels of the file, where they refer to a picture of another size."""
     along_x, along_y = found.width_px / frame[0], found.height_px / frame[1]
-    boxes = [Box(**one) for one in json.loads(listed["boxes"])]
+    boxes = [Box(**one) for one in json.loads(text)]
     return _boxes_text(
         [
             {

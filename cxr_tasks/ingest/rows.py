@@ -82,10 +82,12 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file, ``ROWS_AT_A_TIME`` at most in each batch, in order.
 
-    Text of the columns ``coded``, which hold few different words, comes as numbers into a dictionary.
+    Text of the columns ``coded``, which hold few different words, comes as numbers into a dictionary. Read in one
+    thread, as each has memory of its own that it does not give back.
     """
     with pq.ParquetFile(path, read_dictionary=list(coded) or None) as file:
-        yield from file.iter_batches(ROWS_AT_A_TIME, columns=None if columns is None else list(columns))
+        chosen = None if columns is None else list(columns)
+        yield from file.iter_batches(ROWS_AT_A_TIME, columns=chosen, use_threads=False)
 
 
 def read_even_batches(paths: Iterable[str | Path]) -> Iterator[pa.Table]:

@@ -57,7 +57,7 @@ def assign_splits(
         DataDefect: ``previous`` holds a word that is no split.
     """
     # Patients by number, in the order of their ids: 100,000 of them as text would take most of the memory of an ingest.
-    patient, names = pd.factorize(patient_id, sort=True)
+    patient, names = _numbered(patient_id)
     known = _known(names, previous)
     leader = _leaders(patient, len(names), duplicate_group)
     is_official = (official_split == "test").to_numpy(dtype=bool)
@@ -72,9 +72,11 @@ def assign_splits(
     kept = _strongest(known, leader)
     groups = np.unique(leader)
     pool = groups[~in_official_test[groups]]
+    number_in_pool = np.full(len(names), -1)
+    number_in_pool[pool] = np.arange(len(pool))
     split_of = np.full(len(names), "test", dtype=object)
     split_of[pool] = stratify(
-        Pool.of(labels, leader[patient], pd.Index(pool)),
+        Pool.of(labels, number_in_pool[leader[patient]], pd.RangeIndex(len(pool))),
         split=np.where(kept[pool] != "", kept[pool], _by_hash(place[pool], shares)),
         place=place[pool],
         is_free=kept[pool] == "",
@@ -91,6 +93,16 @@ def assign_splits(
         ", ".join(f"{name} {(dealt == name).mean():.1%}" for name in sorted(set(dealt))),
     )
     return split
+
+
+def _numbered(patient_id: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """The patient of each image by number, and the ids in sorted order, which the numbers are places in."""
+    # As ``pd.factorize(sort=True)``, which makes a Python object of each id.
+    code, names = pd.factorize(patient_id)
+    order = names.argsort()
+    rank = np.empty(len(names), np.intp)
+    rank[order] = np.arange(len(names))
+    return rank[code], names.take(order)
 
 
 def _shares(spec: SplitSpec, *, has_official_test: bool) -> dict[str, float]:

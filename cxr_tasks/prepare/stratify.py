@@ -30,9 +30,13 @@ class Pool:
     def of(cls, labels: pd.DataFrame, group: pd.Series | np.ndarray, groups: pd.Index) -> Pool:
         """The states of ``groups``: per finding positive and negative; ``group`` is that of each row of ``labels``.
 
+        A row of none of the groups does not count; with groups 0 to n - 1, its group is -1.
+
         Where no image is called negative, as for CheXpert's ``no_finding``, all that is not positive stands for it.
         """
-        place = groups.get_indexer(pd.Index(group))
+        # Numbers in a range need no table to look them up in.
+        is_range = isinstance(groups, pd.RangeIndex) and groups.equals(pd.RangeIndex(len(groups)))
+        place = np.asarray(group) if is_range else groups.get_indexer(pd.Index(group))
         columns: dict[str, np.ndarray] = {}
         for finding in labels.columns:
             is_positive, is_negative = (

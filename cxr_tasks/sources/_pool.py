@@ -34,8 +34,9 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """``function`` of every chunk of ``items``, flattened, in order.
 
-    The work begins in this process; what is left after ``patience_s`` seconds goes to worker processes. Starting these
-    takes seconds where the main program is a large one, such as Airflow, which every worker imports again.
+    The work begins in this process; after ``patience_s`` seconds worker processes are started, and what is left when
+    the first is ready goes to them. Until then it goes on here: a start takes seconds where the main program is a
+    large one, such as Airflow, which every worker imports again.
 
     ``function`` is defined at the top of a module and takes and gives what can be pickled. Workers are started afresh
     (``spawn``): a forked child of a process that runs threads can hang. At most four chunks per worker are under way,
@@ -54,13 +55,15 @@ def map_in_processes(
 
 
 def _in_workers(
-    function: Callable[[list[Item]], list[Result]], chunks: Iterable[list[Item]], n_workers: int
+    function: Callable[[list[Item]], list[Result]], chunks: Iterator[list[Item]], n_workers: int
 ) -> Iterator[Result]:
-    # What a worker has imported by then is never garbage: frozen, it is not looked through again and again.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=gc.freeze) as pool:
+    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_prepare, initargs=(function,)) as pool:
         under_way: deque[Future[list[Result]]] = deque()
         try:
+            is_ready = pool.submit(os.getpid)
+            while not is_ready.done() and (chunk := next(chunks, None)) is not None:
+                yield from function(chunk)
             for chunk in chunks:
                 under_way.append(pool.submit(function, chunk))
                 if len(under_way) >= 4 * n_workers:
@@ -75,6 +78,11 @@ def _in_workers(
         finally:
             for future in under_way:
                 future.cancel()
+
+
+def _prepare(_function: Callable[..., object]) -> None:
+    # With the function came all it needs. That is never garbage: frozen, it is not looked through again and again.
+    gc.freeze()
 
 
 def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -66,7 +66,8 @@ class SourceScan:
 
     root: Path
     """Folder that ``image_id`` paths start from; may lie below the folder given (``chest_xray/``)."""
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
+    """Of many images best ``sources._records.PackedRecords``, which take little memory."""
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

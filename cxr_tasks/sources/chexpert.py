@@ -40,6 +40,7 @@ from cxr_tasks.sources._chexpert_folders import (
 from cxr_tasks.sources._chexpert_rows import Row, RowReader
 from cxr_tasks.sources._chexpert_tfds import find_prepared, unpacked
 from cxr_tasks.sources._files import ignored_notes
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import read_rows, row_defect
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
@@ -88,7 +89,7 @@ class ChexpertSource:
         scan.check_absent()
         return SourceScan(
             root=folders.base,
-            records=tuple(sorted(scan.records, key=lambda record: record.image_id)),
+            records=scan.records.sorted(),
             refusals=tuple(scan.refusals),
             notes=(*notes, *scan.notes()),
         )
@@ -126,7 +127,7 @@ class _Scan:
     folders: Folders
     options: ChexpertOptions
     reader: RowReader
-    records: list[ImageRecord] = field(default_factory=list)
+    records: PackedRecords = field(default_factory=PackedRecords)
     refusals: list[Refusal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)

@@ -21,6 +21,7 @@ from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources._dicom_table import UID_COLUMN, LabelRow, read_labels
 from cxr_tasks.sources._dicom_uids import find_by_uid
 from cxr_tasks.sources._files import as_text_name, describe_folder, files_below, ignored_notes, is_text_name
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import row_defect, shown
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
@@ -78,7 +79,7 @@ class DicomSource:
         refusals += [_without_label(image_id, table) for image_id in files if image_id not in done]
         return SourceScan(
             root=root,
-            records=tuple(sorted(records, key=lambda record: record.image_id)),
+            records=records.sorted(),
             refusals=tuple(refusals),
             notes=(f"labels from {options.labels}", *labels.notes, *ignored_notes(ignored)),
         )
@@ -128,9 +129,9 @@ def _is_side_file(path: Path) -> bool:
 
 def _match(
     root: Path, table: Path, rows: Sequence[LabelRow], places: dict[str, list[str]], *, by_uid: bool
-) -> tuple[list[ImageRecord], list[Refusal]]:
+) -> tuple[PackedRecords, list[Refusal]]:
     """Rows with their files: a record of the first file of each, a refusal for none and for every further one."""
-    records: list[ImageRecord] = []
+    records = PackedRecords()
     refusals: list[Refusal] = []
     for row in rows:
         found = places.get(row.key, [])

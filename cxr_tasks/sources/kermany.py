@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from cxr_tasks.sources._files import (
     is_text_name,
     litter_kind,
 )
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
@@ -86,16 +88,19 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
     root = _layout_root(root)
     folders = _class_folders(root)
     ignored: Counter[str] = Counter()
-    records: list[ImageRecord] = []
+    records = PackedRecords()
     refusals = _strangers(root, folders, side_files, ignored)
     for place in folders:
         for path in files_below(place.folder, ignored):
             found = _record_or_refusal(root, path, place)
-            (records if isinstance(found, ImageRecord) else refusals).append(found)  # type: ignore[arg-type]
+            if isinstance(found, ImageRecord):
+                records.append(found)
+            else:
+                refusals.append(found)
     if not records and not refusals:
         raise DataDefect(f"{root}: the class folders hold no files; expected JPEG files below train/NORMAL and so on")
     notes = (*_notes_on_split(records), *ignored_notes(ignored))
-    return SourceScan(root=root, records=tuple(records), refusals=tuple(refusals), notes=notes)
+    return SourceScan(root=root, records=records, refusals=tuple(refusals), notes=notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +187,11 @@ def _strangers(
     return refusals
 
 
-def _notes_on_split(records: list[ImageRecord]) -> list[str]:
+def _notes_on_split(records: Sequence[ImageRecord]) -> list[str]:
     """Patients in test and outside it, by number; ``prepare.splits`` moves them whole to test."""
     in_test = {one.patient_id for one in records if one.official_split == "test"}
+    if not in_test:
+        return []
     crossing = [one.patient_id for one in records if one.official_split != "test" and one.patient_id in in_test]
     if not crossing:
         return []

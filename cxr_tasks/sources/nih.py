@@ -25,6 +25,7 @@ from cxr_tasks.sources._nih_tables import (
     read_entries,
     read_official_splits,
 )
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import row_defect, shown
 from cxr_tasks.sources.base import Box, ImageRecord, Refusal, SourceScan
 
@@ -81,7 +82,7 @@ class NihSource:
             notes.count(count, what)
         return SourceScan(
             root=root,
-            records=tuple(sorted(records, key=lambda record: record.image_id)),
+            records=records.sorted(),
             refusals=tuple(refusals),
             notes=(*notes.lines, *ignored_notes(files.ignored)),
         )
@@ -153,9 +154,9 @@ def _match(
     findings: Sequence[str],
     splits: Mapping[str, str],
     boxes: Mapping[str, tuple[Box, ...]],
-) -> tuple[list[ImageRecord], list[Refusal]]:
+) -> tuple[PackedRecords, list[Refusal]]:
     """Rows with their files: a record for each row with one file, a refusal for each with none or several."""
-    records: list[ImageRecord] = []
+    records = PackedRecords()
     refusals: list[Refusal] = []
     line_of: dict[str, int] = {}
     # Few combinations of labels for many rows: rows share their dict.

@@ -24,6 +24,7 @@ from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources import phantoms
 from cxr_tasks.sources._pool import map_in_processes
 from cxr_tasks.sources._progress import with_progress
+from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import number, read_rows
 from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
 from cxr_tasks.sources.kermany import scan_layout
@@ -68,7 +69,7 @@ class SyntheticSource:
             return scan
         boxes = _read_boxes(root / BOXES_FILE)
         _check_boxes(root / BOXES_FILE, scan, boxes)
-        return replace(scan, records=tuple(_with_boxes(record, boxes) for record in scan.records))
+        return replace(scan, records=PackedRecords(_with_boxes(record, boxes) for record in scan.records))
 
 
 def fingerprint(options: SyntheticOptions) -> str:

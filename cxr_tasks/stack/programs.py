@@ -82,6 +82,8 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         **client_environment(settings),
         "AIRFLOW_HOME": str(settings.airflow_home),
         "AIRFLOW_CONFIG": str(settings.airflow_home / "airflow.cfg"),
+        # For tasks that import pyarrow before ``cxr_tasks.ingest``, which says why.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxr_tasks.contracts.paths import PROJECT_ROOT
@@ -37,7 +38,7 @@ def lay_out(root: Path, *, is_quick: bool) -> str:
     return f"{len(taken)} of {len(files)} {origin}"
 
 
-def records_below(root: Path) -> tuple[ImageRecord, ...]:
+def records_below(root: Path) -> Sequence[ImageRecord]:
     """The images of a folder in the Kermany layout, in the order of their names."""
     return get_source("kermany").scan(root, load_recipe(RECIPE).dataset).records
 

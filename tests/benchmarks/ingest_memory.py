@@ -51,9 +51,9 @@ def measure(root: Path, home: Path) -> dict[str, float]:
     """Peak memory of each step of ingesting ``root``, and of the largest worker process, in MiB; seconds of each."""
     run = f"{time.time_ns()}"
     listed = _in_new_process(home, "list", run, {"root": str(root)})
-    plan, parts = listed["result"], []
-    for part in range(len(plan["parts"])):
-        parts.append(_in_new_process(home, "inspect", run, {"plan": plan, "part": part}))
+    plan = listed["result"]
+    numbers = range(len(plan["parts"]))
+    parts = [_in_new_process(home, "inspect", run, {"plan": plan, "part": number}) for number in numbers]
     collected = _in_new_process(home, "collect", run, {"plan": plan, "inspected": [one["result"] for one in parts]})
     return {
         "list_mib": listed["peak_mib"],

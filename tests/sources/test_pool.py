@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -61,3 +62,13 @@ def test_an_error_of_the_work_comes_out():
 
 def test_there_is_a_core():
     assert available_cores() >= 1
+
+
+def test_the_work_goes_on_here_until_a_worker_is_ready():
+    # Tells the process it was asked by, and can be found by workers by its name.
+    asked = ["sh", "-c", "echo $PPID; sleep 0.03"]
+    told = bytes(map_in_processes(subprocess.check_output, asked * 600, chunk_size=3, n_workers=2, patience_s=0))
+    processes = [int(one) for one in told.split()]
+    assert processes[:3] == [os.getpid()] * 3
+    assert len(processes) == 600
+    assert processes[-1] != os.getpid()
