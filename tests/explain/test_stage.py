@@ -77,7 +77,7 @@ def case(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("dataset")
     splits = {name: make_index(n, name) for name, n in (("train", 4), ("validation", 40), ("test", 40))}
-    pixels = {name: make_pixels(rows) for name, rows in splits.items()}
+    pixels = {name: enumerate(make_pixels(rows)) for name, rows in splits.items()}
     write_dataset(folder, "tiny", splits=splits, pixels=pixels, vocabulary="pneumonia", size_px=SIZE_PX)
     pd.concat(splits.values(), ignore_index=True).to_parquet(folder / "index.parquet")
     prepared = PreparedDataset(

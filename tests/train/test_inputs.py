@@ -58,10 +58,17 @@ def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):
     index = pd.DataFrame(
         {label_column(name): np.array(list(LabelState))[codes[:, i]] for i, name in enumerate(findings)}
     )
-    index = index.assign(image_id="i", patient_key="p", view="pa", sex="female", age_years=50.0, boxes="[]")
+    index = index.assign(
+        image_id="i", patient_key="p", source="made", view="pa", sex="female", age_years=50.0, boxes="[]"
+    )
     pixels = np.zeros((n, 16, 16, 1), np.uint8)
     write_dataset(
-        tmp_path / "stored", "four", splits={"train": index}, pixels={"train": pixels}, vocabulary="nih14", size_px=16
+        tmp_path / "stored",
+        "four",
+        splits={"train": index},
+        pixels={"train": enumerate(pixels)},
+        vocabulary="nih14",
+        size_px=16,
     )
     loaded = load_split(
         tmp_path / "stored", "train", size_px=16, n_findings=len(findings), n_images=n, spill_folder=tmp_path
