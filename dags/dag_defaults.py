@@ -198,7 +198,8 @@ class TaskLink(BaseOperatorLink):
 
     @property
     def xcom_key(self) -> str:
-        return f"_link_{self._key}"
+        # The very XCom that the task pushes: of a mapped task nothing else would be stored for the link.
+        return self._key
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         return ti_key.xcom_pull(task_ids=ti_key.task_id, key=self._key, map_indexes=ti_key.map_index) or ""
