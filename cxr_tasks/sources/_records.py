@@ -21,6 +21,14 @@ RUN = 8192
 #: One object, as a value that is not a number is only equal to itself where it is the same one.
 _UNKNOWN_AGE: float = ImageRecord.__dataclass_fields__["age_years"].default  # type: ignore[assignment]
 _by_image_id = attrgetter("image_id")
+_fields_of = attrgetter(*ImageRecord.__dataclass_fields__)
+
+
+def _is_same(one: ImageRecord, other: object) -> bool:
+    """Equal in every field, ages that are not known among them: Python 3.13 takes two such records for different."""
+    return isinstance(other, ImageRecord) and all(
+        mine is its or mine == its for mine, its in zip(_fields_of(one), _fields_of(other), strict=True)
+    )
 
 
 class PackedRecords(Sequence[ImageRecord]):
@@ -102,7 +110,7 @@ class PackedRecords(Sequence[ImageRecord]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
             return NotImplemented
-        return len(self) == len(other) and all(one == its for one, its in zip(self, other, strict=True))
+        return len(self) == len(other) and all(map(_is_same, self, other))
 
     # It can be added to.
     __hash__ = None  # type: ignore[assignment]
