@@ -1,0 +1,134 @@
+"""Which versions of a model serve and in which part, on disk, and the lock under which that changes.
+
+``var/served/<model>/state.json`` is the truth that ``models.config`` is generated from; the registry's alias
+``champion`` is the wish. Whoever changes what serves (a release, a rollback, a canary) holds the model's lock all the
+while; the kernel lets go of it when its process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import read_json, write_json
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.paths import served_root
+from cxr_tasks.contracts.shapes import build, plain
+from serving.versions import versions_on_disk
+
+STATE_FILE = "state.json"
+LOCK_FILE = ".lock"
+#: A release that waits for a busy machine to load a version holds the lock for minutes.
+LOCK_WAIT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingState:
+    """Version numbers by the part they have; None where there is none."""
+
+    stable: int | None = None
+    """Bears label ``stable``."""
+    previous: int | None = None
+    """Served before ``stable`` and kept on disk, not loaded: what a rollback goes back to."""
+    canary: int | None = None
+    """Bears label ``canary``, loaded beside ``stable``."""
+    changing: int | None = None
+    """Loaded without a label while a change goes on: on its way in before the label moves, on its way out after.
+    Found while nobody holds the lock, it was left by a process that was killed."""
+    handled: int | None = None
+    """The champion that a release last dealt with, well or not. Another champion in the registry is due."""
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """Versions that the model server is to have loaded, ascending."""
+        return tuple(sorted({one for one in (self.stable, self.canary, self.changing) if one is not None}))
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Versions that stay on disk."""
+        return frozenset({*self.loaded} | ({self.previous} if self.previous is not None else set()))
+
+    def is_due(self, champion: int) -> bool:
+        """Whether the registry's champion still has to be released."""
+        return champion != self.handled
+
+
+def read_state(model_name: str) -> ServingState:
+    """The state on disk. Where there is none yet, it is derived from the version folders.
+
+    Versions published before states were written served as the newest on disk, and the one before was kept for going
+    back; the same holds for such an installation now.
+
+    Raises:
+        DataDefect: ``state.json`` is not JSON.
+        ConfigurationError: It has other keys or types than ``ServingState``.
+    """
+    path = _state_path(model_name)
+    if path.is_file():
+        return build(ServingState, read_json(path), str(path))
+    older, newest = [None, None, *versions_on_disk(model_name)][-2:]
+    return ServingState(stable=newest, previous=older, handled=newest)
+
+
+def write_state(model_name: str, state: ServingState) -> None:
+    """Put ``state`` in place of the one on disk, whole or not at all. To be called under ``locked``."""
+    write_json(_state_path(model_name), plain(state))
+
+
+@contextlib.contextmanager
+def locked(model_name: str, purpose: str = "a change of what serves", wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Be the only one who changes what serves of ``model_name``, for the length of the block.
+
+    Not to be nested in one process: the inner one would wait for the outer.
+
+    Args:
+        purpose: What the holder does, shown to those who wait in vain.
+        wait_s: How long to wait for the present holder; 0 asks once.
+
+    Raises:
+        ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
+    """
+    path = served_root() / model_name / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + wait_s
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while not _taken(descriptor):
+            if time.monotonic() >= end:
+                raise ServiceUnavailable(
+                    f"{model_name}: expected nobody else to change what serves, found {_holder(path)} after waiting "
+                    f"{wait_s:.0f} s; try again when that has ended"
+                )
+            time.sleep(0.05)
+        _note(descriptor, f"{purpose} (process {os.getpid()})")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _note(descriptor: int, text: str) -> None:
+    """Who holds the lock, for people; a full disk must not keep anybody from going back to a former version."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") or "another process"
+
+
+def _state_path(model_name: str) -> Path:
+    return served_root() / model_name / STATE_FILE
