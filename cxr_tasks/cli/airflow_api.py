@@ -104,14 +104,16 @@ class AirflowApi:
         """Process id of a running task, on the machine that runs it."""
         return self._call("GET", _instance(task))["pid"]
 
-    def runs_started_by(self, run: DagRun) -> list[DagRun]:
-        """The runs that the Asset events of ``run`` have started so far."""
+    def runs_started_by(self, run: DagRun, model: str) -> list[DagRun]:
+        """The runs that the Asset events of ``run`` have started so far; events about another model are left out."""
         answer = self._call(
             "GET", f"/assets/events?source_dag_id={run.dag_id}&source_run_id={quote(run.run_id, safe='')}&limit=100"
         )
         return [
             DagRun(one["dag_id"], one["run_id"], one["state"])
             for event in answer["asset_events"]
+            # One release or report may be about several models, with an event for each.
+            if (event["extra"] or {}).get("model", model) == model
             for one in event["created_dagruns"]
         ]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -28,37 +28,47 @@ _LOOK = {
 
 
 @contextlib.contextmanager
-def live_display(console: Console) -> Iterator[Callable[[Progress], None]]:
+def live_display(console: Console) -> Iterator[Callable[[Sequence[Progress]], None]]:
     """A function to call with each new progress: a live table on a terminal, a line per change elsewhere."""
-    epochs = EpochWatcher()
     if not console.is_terminal:
-        yield _line_printer(console, epochs)
+        yield LinePrinter(console).show
         return
+    epochs: dict[str, EpochWatcher] = {}
     with Live(console=console, refresh_per_second=4, transient=False) as live:
-        yield lambda progress: live.update(progress_table(progress, epochs.line(progress)))
+
+        def show(followed: Sequence[Progress]) -> None:
+            lines = {one.model: epochs.setdefault(one.model, EpochWatcher()).line(one) for one in followed}
+            live.update(Group(progress_table(followed), *(f"{model}  {line}" for model, line in lines.items() if line)))
+
+        yield show
 
 
-def progress_table(progress: Progress, training: str) -> Table:
-    """All stages of the chain with state and run time; ``training`` stands beside the train task."""
-    table = Table(
-        title=f"{time.monotonic() - progress.started_at:.0f} s", title_justify="left", box=None, pad_edge=False
-    )
-    for column in ("DAG", "task", "state"):
-        table.add_column(column)
-    table.add_column("seconds", justify="right")
-    table.add_column("")
-    for dag_id, names in progress.chain.items():
-        for position, task_id in enumerate(names):
-            task = progress.tasks.get((dag_id, task_id))
-            label, style = _LOOK.get(task.state, (task.state, "")) if task else ("", "dim")
-            seconds = f"{task.seconds:.1f}" if task and task.seconds is not None else ""
-            note = training if task_id == "train" else ""
-            if task and task.n_mapped > 1:
-                note = f"{task.n_done} of {task.n_mapped} done  {note}"
-            if task and task.try_number > 1:
-                note = f"try {task.try_number}  {note}"
-            table.add_row(dag_id if position == 0 else "", task_id, Text(label, style), seconds, note)
+def progress_table(followed: Sequence[Progress]) -> Table:
+    """All stages with state and run time, a column for each followed chain; what stands in a row is the same work."""
+    seconds = max(one.ended_after_s or time.monotonic() - one.started_at for one in followed)
+    table = Table(title=f"{seconds:.0f} s", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", style="dim", no_wrap=True)
+    for one in followed:
+        table.add_column(one.model, no_wrap=True)
+    for stages in zip(*(one.stages() for one in followed), strict=True):
+        table.add_row(
+            stages[0].label, *(_cell(one.tasks.get(stage.key)) for one, stage in zip(followed, stages, strict=True))
+        )
     return table
+
+
+def _cell(task: TaskRun | None) -> Text:
+    if task is None:
+        return Text()
+    label, style = _LOOK.get(task.state, (task.state, ""))
+    words = [label]
+    if task.seconds is not None:
+        words.append(f"{task.seconds:.1f} s")
+    if task.n_mapped > 1:
+        words.append(f"{task.n_done} of {task.n_mapped}")
+    if task.try_number > 1:
+        words.append(f"try {task.try_number}")
+    return Text("  ".join(words), style)
 
 
 class EpochWatcher:
@@ -78,19 +88,19 @@ class EpochWatcher:
             return self._line
         if task.state == "running" or not self._line:
             self._asked_at = time.monotonic()
-            self._line = _newest_epoch(task) or self._line
+            self._line = _newest_epoch(progress.model, task.run_id) or self._line
         return self._line
 
 
-def _newest_epoch(task: TaskRun) -> str:
+def _newest_epoch(experiment_name: str, dag_run_id: str) -> str:
     from mlflow.exceptions import MlflowException
 
     client = tracking.client()
     try:
-        experiment = client.get_experiment_by_name(task.dag_id.replace("cxr_train_", "cxr_"))
+        experiment = client.get_experiment_by_name(experiment_name)
         if experiment is None:
             return ""
-        runs = client.search_runs([experiment.experiment_id], f"tags.`cxr.dag_run_id` = '{task.run_id}'", max_results=1)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`cxr.dag_run_id` = '{dag_run_id}'", max_results=1)
         if not runs:
             return ""
         history = client.get_metric_history(runs[0].info.run_id, "val_auroc")
@@ -106,31 +116,29 @@ def _newest_epoch(task: TaskRun) -> str:
     return f"epoch {newest.step}/{total}{loss}  val_auroc {newest.value:.4f}"
 
 
-def _line_printer(console: Console, epochs: EpochWatcher) -> Callable[[Progress], None]:
-    seen: dict[tuple[str, str], str] = {}
-    last_epoch = ""
+class LinePrinter:
+    """One line for each change of a task's state and each epoch, for files and pipes."""
 
-    def show(progress: Progress) -> None:
-        nonlocal last_epoch
-        line = epochs.line(progress)
-        for key, task in sorted(progress.tasks.items(), key=lambda item: _place(progress, *item[0])):
-            if task.state not in ("none", "scheduled", "queued") and seen.get(key) != task.state:
-                seen[key] = task.state
-                seconds = f"  {task.seconds:.1f} s" if task.seconds is not None and task.state == "success" else ""
-                console.print(
-                    f"{_clock(progress)}  {key[0]}.{key[1]}: {_LOOK.get(task.state, (task.state,))[0]}{seconds}"
-                )
-        if line and line != last_epoch:
-            last_epoch = line
-            console.print(f"{_clock(progress)}  train: {line}")
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._epochs: dict[str, EpochWatcher] = {}
+        self._said: dict[tuple[str, str], str] = {}
 
-    return show
+    def show(self, followed: Sequence[Progress]) -> None:
+        for progress in followed:
+            for stage in progress.stages():
+                task = progress.tasks.get(stage.key)
+                if task is not None and task.state not in ("none", "scheduled", "queued"):
+                    done = task.state == "success" and task.seconds is not None
+                    seconds = f"  {task.seconds:.1f} s" if done else ""
+                    self._say(progress, stage.label, f"{_LOOK.get(task.state, (task.state,))[0]}{seconds}")
+            line = self._epochs.setdefault(progress.model, EpochWatcher()).line(progress)
+            if line:
+                self._say(progress, "epoch", line)
 
-
-def _place(progress: Progress, dag_id: str, task_id: str) -> tuple[int, int]:
-    names = progress.chain.get(dag_id, ())
-    return list(progress.chain).index(dag_id), names.index(task_id) if task_id in names else len(names)
-
-
-def _clock(progress: Progress) -> str:
-    return f"{time.monotonic() - progress.started_at:6.0f} s"
+    def _say(self, progress: Progress, subject: str, text: str) -> None:
+        """Print it, unless it was the last that was said of this subject."""
+        if self._said.get((progress.model, subject)) != text:
+            self._said[progress.model, subject] = text
+            seconds = time.monotonic() - progress.started_at
+            self._console.print(f"{seconds:6.0f} s  {progress.model}  {subject}: {text}", soft_wrap=True)

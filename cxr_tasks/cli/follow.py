@@ -1,9 +1,9 @@
-"""Follow a triggered run from DAG to DAG until its report stands, its model is refused, or a task fails."""
+"""Follow triggered runs from DAG to DAG until their reports stand, their models are refused, or a task fails."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,14 +40,36 @@ class TaskFailed(CxrError):
     """A task of a followed run failed; the text names task, error and log."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A task of a chain."""
+
+    dag_id: str
+    task_id: str
+    label: str
+    """The same for all models: ``train.gate`` for task ``gate`` of ``cxr_train_binary``."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.dag_id, self.task_id
+
+
 @dataclass(slots=True)
 class Progress:
     """What is known of a followed run so far: DAG -> its run, and (DAG, task) -> its state."""
 
-    chain: dict[str, tuple[str, ...]]
-    runs: dict[str, DagRun] = field(default_factory=dict)
+    model: str
+    runs: dict[str, DagRun]
+    """Begins with the run that was triggered."""
     tasks: dict[tuple[str, str], TaskRun] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
+    ended_after_s: float | None = None
+    """Seconds from the start to the end of the chain; None while it goes on."""
+
+    @property
+    def chain(self) -> dict[str, tuple[str, ...]]:
+        """The DAGs that a recipe of this model runs through, each with its tasks."""
+        return CHAINS[self.model]
 
     @property
     def refused(self) -> bool:
@@ -60,54 +82,93 @@ class Progress:
         dag_id = next((one for one in self.chain if one.startswith(dag_prefix)), "")
         return self.tasks.get((dag_id, task_id))
 
-    def seconds_per_stage(self) -> dict[str, float]:
-        """Stage (``dag.task``) -> run time of its last try."""
-        return {
-            f"{dag_id}.{task_id}": round(task.seconds, 1)
+    def stages(self) -> list[Stage]:
+        """All tasks of the chain in order; chains of two models have the same, place by place."""
+        family = self.model.removeprefix("cxr_")
+        return [
+            Stage(dag_id, task_id, f"{dag_id.removeprefix('cxr_').removesuffix(f'_{family}')}.{task_id}")
             for dag_id, names in self.chain.items()
             for task_id in names
-            if (task := self.tasks.get((dag_id, task_id))) is not None and task.seconds is not None
+        ]
+
+    def seconds_per_stage(self) -> dict[str, float]:
+        """Label of a stage -> run time of its last try."""
+        return {
+            stage.label: round(task.seconds, 1)
+            for stage in self.stages()
+            if (task := self.tasks.get(stage.key)) is not None and task.seconds is not None
         }
 
 
-def chain_of(model_name: str) -> dict[str, tuple[str, ...]]:
-    """The DAGs that a recipe of this model runs through, each with its tasks."""
-    return CHAINS[model_name]
+def triggered(model: str, run: DagRun) -> Progress:
+    """What is known of a chain whose first DAG has just been triggered, or of one taken up at a later DAG."""
+    return Progress(model=model, runs={run.dag_id: run})
 
 
-def follow(
-    api: AirflowApi, first: DagRun, chain: dict[str, tuple[str, ...]], show: Callable[[Progress], None]
-) -> Progress:
-    """Poll until ``chain``, begun by ``first``, has ended well; ``show`` is called after each poll.
+def follow(api: AirflowApi, started: Sequence[Progress], show: Callable[[Sequence[Progress]], None]) -> None:
+    """Poll until every chain of ``started`` has ended well; ``show`` is called with all of them after each poll.
 
     Raises:
-        TaskFailed: A task failed for good; its name, its error and its log's path are in the text.
+        TaskFailed: A task failed for good; its name, its error and its log's path are in the text. Other chains
+            go on in Airflow, followed no longer.
         ServiceUnavailable: Airflow stops answering, or does not start the next DAG in time.
     """
-    progress = Progress(chain=chain, runs={first.dag_id: first})
-    names = list(chain)
-    for position in range(names.index(first.dag_id), len(names)):
-        dag_id = names[position]
-        _follow_run(api, progress, dag_id, show)
-        if progress.refused or position + 1 == len(names):
-            return progress
-        progress.runs[names[position + 1]] = _next_run(api, progress, dag_id, names[position + 1], show)
-    return progress
+    at_work = [(one, _steps(api, one)) for one in started]
+    while at_work:
+        try:
+            at_work = [(one, steps) for one, steps in at_work if not _is_ended(one, steps)]
+        finally:
+            show(started)
+        if at_work:
+            time.sleep(POLL_S)
 
 
-def _follow_run(api: AirflowApi, progress: Progress, dag_id: str, show: Callable[[Progress], None]) -> None:
+def _is_ended(progress: Progress, steps: Iterator[None]) -> bool:
+    for _ in steps:
+        return False
+    progress.ended_after_s = time.monotonic() - progress.started_at
+    return True
+
+
+def _steps(api: AirflowApi, progress: Progress) -> Iterator[None]:
+    """Follow one chain; each step is one poll, and the last has seen its end."""
+    names = list(progress.chain)
+    (dag_id,) = progress.runs
+    yield from _follow_run(api, progress, dag_id)
+    for following in names[names.index(dag_id) + 1 :]:
+        if progress.refused:
+            return
+        yield from _await_run(api, progress, dag_id, following)
+        yield from _follow_run(api, progress, following)
+        dag_id = following
+
+
+def _follow_run(api: AirflowApi, progress: Progress, dag_id: str) -> Iterator[None]:
     while True:
         # The run first: tasks read after it ended are complete.
         run = api.run(dag_id, progress.runs[dag_id].run_id)
         progress.runs[dag_id] = run
         for task in combined(api.tasks(run)):
             progress.tasks[dag_id, task.task_id] = task
-        show(progress)
         if run.state == "success":
             return
         if run.state == "failed":
             raise _failure(api, progress, dag_id)
-        time.sleep(POLL_S)
+        yield
+
+
+def _await_run(api: AirflowApi, progress: Progress, dag_id: str, wanted: str) -> Iterator[None]:
+    end = time.monotonic() + NEXT_RUN_LIMIT_S
+    while time.monotonic() < end:
+        for run in api.runs_started_by(progress.runs[dag_id], progress.model):
+            if run.dag_id == wanted:
+                progress.runs[wanted] = run
+                return
+        yield
+    raise ServiceUnavailable(
+        f"expected {wanted} to start within {NEXT_RUN_LIMIT_S:.0f} s of the end of {dag_id}, found no run; "
+        "is it paused? Is the scheduler up ('make status')?"
+    )
 
 
 def combined(tasks: list[TaskRun]) -> list[TaskRun]:
@@ -131,22 +192,6 @@ def _telling_place(task: TaskRun) -> int:
     if task.state in _TELLING:
         return _TELLING.index(task.state)
     return len(_TELLING) + (task.state == "success")
-
-
-def _next_run(
-    api: AirflowApi, progress: Progress, dag_id: str, wanted: str, show: Callable[[Progress], None]
-) -> DagRun:
-    end = time.monotonic() + NEXT_RUN_LIMIT_S
-    while time.monotonic() < end:
-        for run in api.runs_started_by(progress.runs[dag_id]):
-            if run.dag_id == wanted:
-                return run
-        show(progress)
-        time.sleep(POLL_S)
-    raise ServiceUnavailable(
-        f"expected {wanted} to start within {NEXT_RUN_LIMIT_S:.0f} s of the end of {dag_id}, found no run; "
-        "is it paused? Is the scheduler up ('make status')?"
-    )
 
 
 def _failure(api: AirflowApi, progress: Progress, dag_id: str) -> TaskFailed:

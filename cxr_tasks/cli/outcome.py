@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,11 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
     if not progress.refused:
         facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
         facts["report"] = _report_page(api, progress, evaluated.model_name)
-    return {**facts, "seconds_per_stage": progress.seconds_per_stage()}
+    return {
+        **facts,
+        "seconds": round(progress.ended_after_s, 1) if progress.ended_after_s is not None else None,
+        "seconds_per_stage": progress.seconds_per_stage(),
+    }
 
 
 def _report_page(api: AirflowApi, progress: Progress, model_name: str) -> str | None:
@@ -69,6 +74,7 @@ def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepa
 
 
 def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: StackSettings) -> dict[str, Any]:
+    metrics = read_json(evaluated.metrics.verified_path())
     return {
         "model": evaluated.model_name,
         "version": None,
@@ -80,43 +86,53 @@ def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: St
         "served_version": max(served_versions(settings, evaluated.model_name), default=None),
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
-        "n_test": _test_rows(evaluated),
+        "n_test": metrics["splits"]["test"]["n_images"],
+        "test_auroc_method": next(one["method"] for one in metrics["mean"]["test"] if one["name"] == "auroc"),
     }
 
 
-def print_outcome(console: Console, facts: dict[str, Any]) -> None:
-    table = Table(title="Outcome", title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
-    data = facts["dataset"]
-    table.add_row("dataset", f"{data['name']} {data['fingerprint'][:16]}")
-    table.add_row(
-        "", f"{data['n_images']:,} images, {data['n_patients']:,} patients, {data['n_quarantined']} quarantined"
-    )
-    table.add_row("", f"{data['n_expectations']} expectations, {data['n_warnings']} warnings")
-    table.add_row("model", f"{facts['model']} version {facts['version'] or '(none registered)'}")
-    table.add_row("test AUROC", _with_interval(facts))
-    table.add_row("gate", facts["gate_verdict"])
-    for reason in facts["gate_reasons"]:
-        table.add_row("", reason)
-    table.add_row("served version", str(facts["served_version"] or "none"))
-    table.add_row("report", facts["report"] or "none")
+def print_outcomes(console: Console, outcomes: Sequence[dict[str, Any]]) -> None:
+    """One table of all ``outcomes`` with a column for each, then the paths, which are long."""
+    table = Table(title="Outcome", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", style="dim")
+    for facts in outcomes:
+        table.add_column(facts["model"])
+    for label, cell in _ROWS.items():
+        table.add_row(label, *(cell(facts) for facts in outcomes))
+    table.add_section()
+    stages = dict.fromkeys(label for facts in outcomes for label in facts["seconds_per_stage"])
+    for label in stages:
+        table.add_row(f"{label} (s)", *(_seconds(facts["seconds_per_stage"].get(label)) for facts in outcomes))
+    table.add_row("first to last (s)", *(_seconds(facts["seconds"]) for facts in outcomes))
     console.print(table)
-    stages = Table(title="Seconds per stage", title_justify="left", show_header=False, box=None, pad_edge=False)
-    stages.add_column(style="dim")
-    stages.add_column(justify="right")
-    for name, seconds in facts["seconds_per_stage"].items():
-        stages.add_row(name, f"{seconds:.1f}")
-    console.print(stages)
+    for facts in outcomes:
+        console.print(f"report of {facts['model']}: {facts['report'] or 'none'}", soft_wrap=True)
 
 
-def _with_interval(facts: dict[str, Any]) -> str:
+def _test_auroc(facts: dict[str, Any]) -> str:
     if facts["test_auroc"] is None:
         return "not assessable"
-    interval = f"95 % interval {facts['test_auroc_lower']:.4f} to {facts['test_auroc_upper']:.4f}"
-    return f"{facts['test_auroc']:.4f} ({interval}, n = {facts['n_test']})"
+    value, lower, upper = (f"{facts[key]:.4f}" for key in ("test_auroc", "test_auroc_lower", "test_auroc_upper"))
+    return f"{value} ({lower} to {upper}, n {facts['n_test']})"
 
 
-def _test_rows(evaluated: EvaluatedModel) -> int | None:
-    """Number of test images behind the AUROC, as ``metrics.json`` has it."""
-    return read_json(evaluated.metrics.verified_path())["splits"]["test"]["n_images"]
+def _data(facts: dict[str, Any]) -> str:
+    data = facts["dataset"]
+    return f"{data['n_images']:,} images, {data['n_patients']:,} patients, {data['n_quarantined']} quarantined"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+#: Label of a row -> what stands in it, for one outcome.
+_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "version": lambda facts: str(facts["version"] or "none registered"),
+    "test AUROC (95 % interval)": _test_auroc,
+    "": lambda facts: facts["test_auroc_method"],
+    "gate": lambda facts: " ".join([facts["gate_verdict"], *facts["gate_reasons"]]),
+    "served version": lambda facts: str(facts["served_version"] or "none"),
+    "dataset": lambda facts: f"{facts['dataset']['name']} {facts['dataset']['fingerprint'][:16]}",
+    "data": _data,
+    "expectations": lambda facts: f"{facts['dataset']['n_expectations']}, {facts['dataset']['n_warnings']} warnings",
+}

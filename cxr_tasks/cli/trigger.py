@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from rich.console import Console
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.display import live_display
-from cxr_tasks.cli.follow import chain_of, follow
-from cxr_tasks.cli.outcome import outcome_of, print_outcome
+from cxr_tasks.cli.follow import CHAINS, Progress, follow, triggered
+from cxr_tasks.cli.outcome import outcome_of, print_outcomes
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
@@ -29,15 +30,15 @@ def trigger_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     api = AirflowApi(settings)
     if not options.wait:
-        run = api.trigger(next(iter(chain_of(load_recipe(options.recipe).model_name))), conf)
+        run = api.trigger(next(iter(CHAINS[load_recipe(options.recipe).model_name])), conf)
         address = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
         print(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "address": address}) if options.json else address)
         return 0
-    facts = run_and_follow(console, settings, api, conf)
+    (facts,) = run_and_follow(console, settings, api, [conf])
     if options.json:
         print(json.dumps(facts, indent=2))
     else:
-        print_outcome(console, facts)
+        print_outcomes(console, [facts])
     return 0
 
 
@@ -50,13 +51,20 @@ def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: 
     return {"recipe": recipe, "data_folder": folder, "epochs": epochs, "gate_floor": gate_floor}
 
 
-def run_and_follow(console: Console, settings: StackSettings, api: AirflowApi, conf: dict[str, Any]) -> dict[str, Any]:
-    """Trigger the dataset DAG, follow its chain with a live display, give the outcome's facts."""
+def run_and_follow(
+    console: Console, settings: StackSettings, api: AirflowApi, confs: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Trigger a dataset DAG for each of ``confs``, of different models; follow their chains side by side with a live
+    display; give the facts of each outcome, in the order of ``confs``."""
     # The display reads epochs from MLflow, which asks for the login in the environment.
     os.environ.update(client_environment(settings))
-    chain = chain_of(load_recipe(conf["recipe"]).model_name)
-    api.wait_for_dags(tuple(chain), DAGS_LIMIT_S)
-    first = api.trigger(next(iter(chain)), conf)
+    models = [load_recipe(conf["recipe"]).model_name for conf in confs]
+    api.wait_for_dags(tuple({dag_id for model in models for dag_id in CHAINS[model]}), DAGS_LIMIT_S)
+    followed = [_trigger(api, model, conf) for model, conf in zip(models, confs, strict=True)]
     with live_display(console) as show:
-        progress = follow(api, first, chain, show)
-    return outcome_of(api, progress, settings)
+        follow(api, followed, show)
+    return [outcome_of(api, one, settings) for one in followed]
+
+
+def _trigger(api: AirflowApi, model: str, conf: dict[str, Any]) -> Progress:
+    return triggered(model, api.trigger(next(iter(CHAINS[model])), conf))

@@ -4,10 +4,10 @@ import pytest
 
 from cxr_tasks.cli import follow as follow_module
 from cxr_tasks.cli.airflow_api import DagRun, TaskRun
-from cxr_tasks.cli.follow import TaskFailed, chain_of, combined, follow
+from cxr_tasks.cli.follow import CHAINS, TaskFailed, combined, follow, triggered
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
-CHAIN = chain_of("cxr_binary")
+BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]
 
 
 class ScriptedAirflow:
@@ -19,20 +19,19 @@ class ScriptedAirflow:
         self.polls: dict[str, int] = {}
 
     def run(self, dag_id, run_id):
-        self.polls[dag_id] = self.polls.get(dag_id, 0) + 1
-        if self.polls[dag_id] < 2:
+        self.polls[run_id] = self.polls.get(run_id, 0) + 1
+        if self.polls[run_id] < 2:
             return DagRun(dag_id, run_id, "running")
         failed = "failed" in self.states.get(dag_id, {}).values()
         return DagRun(dag_id, run_id, "failed" if failed else "success")
 
     def tasks(self, run):
         changed = self.states.get(run.dag_id, {})
-        return [
-            TaskRun(run.dag_id, run.run_id, name, changed.get(name, "success"), 1, 2.0) for name in CHAIN[run.dag_id]
-        ]
+        names = (BINARY | MULTILABEL)[run.dag_id]
+        return [TaskRun(run.dag_id, run.run_id, name, changed.get(name, "success"), 1, 2.0) for name in names]
 
-    def runs_started_by(self, run):
-        names = list(CHAIN)
+    def runs_started_by(self, run, model):
+        names = list(CHAINS[model])
         following = names[names.index(run.dag_id) + 1]
         return [DagRun(following, f"after_{run.run_id}", "queued")] if self.starts_next else []
 
@@ -46,36 +45,70 @@ def quick(monkeypatch):
     monkeypatch.setattr(follow_module, "NEXT_RUN_LIMIT_S", 0.05)
 
 
-FIRST = DagRun("cxr_dataset_binary", "manual__1", "queued")
+def binary():
+    return triggered("cxr_binary", DagRun("cxr_dataset_binary", "manual__1", "queued"))
+
+
+def multilabel():
+    return triggered("cxr_multilabel", DagRun("cxr_dataset_multilabel", "manual__2", "queued"))
 
 
 def test_the_whole_chain_is_followed():
-    shown = []
-    progress = follow(ScriptedAirflow({}), FIRST, CHAIN, shown.append)
-    assert list(progress.runs) == list(CHAIN)
+    shown, progress = [], binary()
+    follow(ScriptedAirflow({}), [progress], shown.append)
+    assert list(progress.runs) == list(BINARY)
     assert not progress.refused
-    assert progress.seconds_per_stage()["cxr_release.publish"] == 2.0
-    assert len(shown) >= 2 * len(CHAIN)
+    assert progress.seconds_per_stage()["release.publish"] == 2.0
+    assert progress.ended_after_s is not None
+    assert len(shown) > len(BINARY)
+
+
+def test_a_chain_may_be_taken_up_at_a_later_dag():
+    progress = triggered("cxr_binary", DagRun("cxr_release", "manual__1", "queued"))
+    follow(ScriptedAirflow({}), [progress], lambda followed: None)
+    assert list(progress.runs) == ["cxr_release", "cxr_report"]
+
+
+def test_two_chains_are_followed_side_by_side():
+    first, second, ended = binary(), multilabel(), []
+    refused = {"cxr_train_binary": {"register": "skipped"}}
+    follow(
+        ScriptedAirflow(refused),
+        [first, second],
+        lambda followed: ended.append([one.ended_after_s is not None for one in followed]),
+    )
+    assert (list(first.runs), list(second.runs)) == (list(BINARY)[:2], list(MULTILABEL))
+    # The one that has ended waits for the other, and keeps its time.
+    assert [True, False] in ended
+    assert [False, True] not in ended
+    assert first.ended_after_s < second.ended_after_s
+    assert [one.label for one in first.stages()] == [one.label for one in second.stages()]
 
 
 def test_a_refused_model_ends_the_chain_without_error():
+    progress = binary()
     refused = {"cxr_train_binary": {"register": "skipped", "promote": "skipped"}}
-    progress = follow(ScriptedAirflow(refused), FIRST, CHAIN, lambda progress: None)
+    follow(ScriptedAirflow(refused), [progress], lambda followed: None)
     assert progress.refused
     assert "cxr_release" not in progress.runs
 
 
-def test_a_failed_task_is_named_with_error_and_log(cxr_home):
+def test_a_failed_task_of_either_chain_is_named_with_error_and_log(cxr_home):
+    airflow = ScriptedAirflow({"cxr_dataset_multilabel": {"validate": "failed"}})
+    shown, second = [], multilabel()
     with pytest.raises(TaskFailed) as caught:
-        follow(ScriptedAirflow({"cxr_dataset_binary": {"validate": "failed"}}), FIRST, CHAIN, lambda progress: None)
+        follow(airflow, [binary(), second], lambda followed: shown.append(followed[1].tasks))
     text = str(caught.value)
-    assert "cxr_dataset_binary.validate failed at try 1: DataDefect: no such folder" in text
-    assert f"{cxr_home}/airflow/logs/dag_id=cxr_dataset_binary/run_id=manual__1/task_id=validate/attempt=1.log" in text
+    assert "cxr_dataset_multilabel.validate failed at try 1: DataDefect: no such folder" in text
+    where = "dag_id=cxr_dataset_multilabel/run_id=manual__2/task_id=validate/attempt=1.log"
+    assert f"{cxr_home}/airflow/logs/{where}" in text
+    # The display shows it too.
+    assert shown[-1]["cxr_dataset_multilabel", "validate"].state == "failed"
 
 
 def test_a_next_dag_that_never_starts_is_said():
     with pytest.raises(ServiceUnavailable, match="expected cxr_train_binary to start"):
-        follow(ScriptedAirflow({}, starts_next=False), FIRST, CHAIN, lambda progress: None)
+        follow(ScriptedAirflow({}, starts_next=False), [binary()], lambda followed: None)
 
 
 @pytest.mark.parametrize(
