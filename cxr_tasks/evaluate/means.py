@@ -103,7 +103,10 @@ def _mean_prevalence(measured: Sequence[SplitMeasures], draws: Draws) -> np.ndar
 
 
 def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interval:
-    """The mean AUROC over findings with DeLong's interval, errors of findings on the same image added up first.
+    """The mean AUROC over findings with DeLong's interval, errors on all images of a patient added up first.
+
+    Findings share their images, and images of one patient are alike: taken for independent, either makes the interval
+    too narrow (Obuchowski, Biometrics 53:567-578, 1997).
 
     Where every finding is ranked without an error DeLong has no variance; then the mean of the findings' own bounds
     stands in, which is wider than needed.
@@ -113,14 +116,20 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
         each = [auroc_interval(one.is_positive, one.logit, confidence) for one in findings]
         lower, upper = (float(np.mean([getattr(one, key) for one in each])) for key in ("lower", "upper"))
         return Interval(value, lower, upper, "mean of the findings' own bounds (DeLong's variance is 0)")
-    return logit_scale_interval(value, variance, confidence, f"DeLong {confidence * 100:g} % by image, logit scale")
+    return logit_scale_interval(value, variance, confidence, f"DeLong {confidence * 100:g} % by patient, logit scale")
 
 
 def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
-    """Mean of the AUROCs and its variance from contributions summed by image."""
-    images, place = np.unique(np.concatenate([one.image_id for one in findings]), return_inverse=True)
-    each = np.bincount(place, weights=np.concatenate([one for _, one in found]), minlength=len(images)) / len(found)
-    return float(np.mean([value for value, _ in found])), float((each**2).sum())
+    """Mean of the AUROCs and its variance from contributions summed by patient."""
+    patients = np.concatenate([one.patient_key for one in findings])
+    variance = _clustered(np.concatenate([one for _, one in found]) / len(found), patients)
+    return float(np.mean([value for value, _ in found])), variance
+
+
+def _clustered(contributions: np.ndarray, patient_key: np.ndarray) -> float:
+    """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
+    _, place = np.unique(patient_key, return_inverse=True)
+    return float((np.bincount(place, weights=contributions) ** 2).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +154,9 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     positive = np.concatenate([one.rows.is_positive for one in decided])
     logit = np.concatenate([one.logit for one in decided])
     key = np.concatenate([one.rows.patient_key for one in decided])
-    image = np.concatenate([one.rows.image_id for one in decided])
     summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
     value, each = influences(positive, logit)
-    variance = float((np.bincount(np.unique(image, return_inverse=True)[1], weights=each) ** 2).sum())
+    variance = _clustered(each, key)
     ranking = Ranking(positive, logit, draws.places(key))
 
     def statistic(block: np.ndarray) -> np.ndarray:
@@ -162,7 +170,7 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     values = draws.values(statistic, len(positive))
     n_positive = int(positive.sum())
     if 0.0 < value < 1.0 and variance > 0.0:
-        method = f"DeLong {spec.confidence * 100:g} % by image, logit scale"
+        method = f"DeLong {spec.confidence * 100:g} % by patient, logit scale"
         interval = logit_scale_interval(value, variance, spec.confidence, method)
     else:
         interval = auroc_interval(positive, logit, spec.confidence)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -36,9 +38,10 @@ DRAWS = Draws.of(ROWS[0].patient_key, SPEC.bootstrap_samples, SPEC.bootstrap_see
 PLATT = Platt(1.3, 0.4)
 
 
-def test_one_finding_is_its_own_mean():
-    one = mean_auroc_interval(ROWS[:1], 0.95)
-    alone = auroc_interval(ROWS[0].is_positive, ROWS[0].logit, 0.95)
+def test_one_finding_with_one_image_a_patient_is_its_own_mean():
+    rows = dataclasses.replace(ROWS[0], patient_key=ROWS[0].image_id)
+    one = mean_auroc_interval([rows], 0.95)
+    alone = auroc_interval(rows.is_positive, rows.logit, 0.95)
     assert (one.value, one.lower, one.upper) == pytest.approx((alone.value, alone.lower, alone.upper), abs=1e-12)
 
 
@@ -50,17 +53,25 @@ def test_two_copies_of_a_finding_are_no_narrower_than_one():
     assert apart.upper - apart.lower < one.upper - one.lower
 
 
-def test_mean_delong_intervals_cover_the_true_mean():
+@pytest.mark.parametrize(
+    ("n_patients", "images_each"),
+    [
+        (200, 1),
+        (150, 3),  # alike in truth and noise: taken for independent, intervals covered 80 % of the time
+    ],
+)
+def test_mean_delong_intervals_cover_the_true_mean(n_patients, images_each):
     """1000 simulated splits with four findings whose scores share most of their noise, so that errors go together."""
     rng, covered = np.random.default_rng(20261123), 0
     truth = np.mean([norm.cdf(s / np.sqrt(2)) for s in (0.6, 1.0, 1.4, 1.8)])
-    image_id = np.arange(200).astype(str)
+    patient = np.repeat(np.arange(n_patients).astype(str), images_each)
+    image_id = np.arange(len(patient)).astype(str)
     for _ in range(1000):
-        common, rows = rng.normal(size=200), []
+        common, rows = np.repeat(rng.normal(size=n_patients), images_each), []
         for separation in (0.6, 1.0, 1.4, 1.8):
-            positive = rng.random(200) < 0.3
-            logit = separation * positive + np.sqrt(0.7) * common + np.sqrt(0.3) * rng.normal(size=200)
-            rows.append(Scored("f", "test", positive, logit, image_id, image_id, 0))
+            positive = np.repeat(rng.random(n_patients) < 0.3, images_each)
+            logit = separation * positive + np.sqrt(0.7) * common + np.sqrt(0.3) * rng.normal(size=len(patient))
+            rows.append(Scored("f", "test", positive, logit, patient, image_id, 0))
         one = mean_auroc_interval(rows, 0.95)
         covered += one.lower <= truth <= one.upper
     assert 0.93 <= covered / 1000 <= 0.97
