@@ -22,7 +22,7 @@ from typing import Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, sha256_json, write_json
 from cxr_tasks.contracts.errors import CxrError, DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, Verdict
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
@@ -30,7 +30,6 @@ from cxr_tasks.contracts.specs import EvaluateSpec, GateSpec
 from cxr_tasks.evaluate.table import read_predictions
 from cxr_tasks.gate_rules import (
     FAIL,
-    PASS,
     Evidence,
     Rule,
     assessable_rule,
@@ -68,7 +67,7 @@ def gate_candidate(
     except CxrError as error:
         rules = (Rule(name="evidence", outcome=FAIL, sentence=f"The evaluation cannot be relied on: {error}."),)
     reasons = tuple(rule.sentence for rule in rules if rule.outcome == FAIL)
-    verdict = PASS if rules and not reasons else FAIL
+    verdict: Verdict = "PASS" if rules and not reasons else "FAIL"
     path = paths.stage("gate") / "decision.json"
     write_json(
         path,

@@ -157,8 +157,8 @@ def training_dag(family: Family) -> None:
             import logging
 
             for reason in decision["reasons"]:
-                logging.getLogger(__name__).warning("refused: %s", reason)
-            return decision["verdict"] == "PASS"
+                logging.getLogger(__name__).warning("%s: %s", decision["verdict"], reason)
+            return decision["verdict"] != "FAIL"
 
         @task(multiple_outputs=False)
         def register(chosen: dict, evaluated: dict, decision: dict) -> dict:

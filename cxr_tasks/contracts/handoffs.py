@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.shapes import build, plain
+
+Verdict = Literal["PASS", "FAIL", "NEEDS_HUMAN"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,12 +182,18 @@ class GateDecision(Handoff):
     """What ``gate`` decides; every rule is in ``decision.json``."""
 
     model_name: str
-    verdict: str
-    """``PASS`` or ``FAIL``."""
+    verdict: Verdict
+    """``NEEDS_HUMAN``: no rule failed, and one could not be decided; registered, and served only by an override."""
     reasons: tuple[str, ...]
-    """One sentence per rule that was not met; empty on PASS."""
+    """One sentence per rule that was not met or not decided; empty on PASS."""
     decision: ArtifactRef
     champion_version: int | None
+    dataset_fingerprint: str = ""
+    """Of the prepared dataset whose test rows were judged."""
+    policy: str = ""
+    """Name and version of the policy that was asked, such as ``cxr_binary 1``; '' where it could not be read."""
+    policy_sha256: str = ""
+    """Of the policy's file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +204,7 @@ class RegisteredModel(Handoff):
     version: int
     mlflow_run_id: str
     alias: str
+    """``challenger`` or ``champion``; '' for a version that waits for a person's override."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

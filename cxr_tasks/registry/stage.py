@@ -1,8 +1,9 @@
-"""Register a candidate that passed its gate, and make it champion."""
+"""Register a candidate that its gate did not refuse, and make it champion."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
@@ -14,13 +15,27 @@ from cxr_tasks.registry import tracking, versions
 
 logger = logging.getLogger(__name__)
 
+#: Of the reasons in a tag; MLflow keeps at most 8000 characters. All of them stand in ``decision.json``.
+TAG_LENGTH = 5000
+
 
 def record_decision(decision: GateDecision, run_id: str) -> None:
     """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, where people look for it."""
     log = tracking.RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
-        log.tags({"gate.verdict": decision.verdict, "gate.reasons": " | ".join(decision.reasons)})
+        log.tags(gate_tags(decision))
         log.artifact(decision.decision.verified_path(), "gate")
+
+
+def gate_tags(decision: GateDecision) -> dict[str, str]:
+    """The decision as tags, the same on the MLflow run and on the version made of it."""
+    return {
+        "gate.verdict": decision.verdict,
+        "gate.reasons": " | ".join(decision.reasons)[:TAG_LENGTH],
+        "gate.policy": decision.policy,
+        "gate.policy_sha256": decision.policy_sha256,
+        "gate.decision_sha256": decision.decision.sha256,
+    }
 
 
 def register_candidate(
@@ -31,16 +46,18 @@ def register_candidate(
     recipe: Recipe,
     paths: RunPaths,
 ) -> RegisteredModel:
-    """Make a version of the candidate, with alias ``challenger``.
+    """Make a version of the candidate, with alias ``challenger`` on PASS and with none on NEEDS_HUMAN.
 
     Raises:
-        DataDefect: The verdict is not PASS, or was made for another model file than the one given.
+        DataDefect: The verdict is FAIL, or was made for another model file than the one given.
     """
-    if decision.verdict != "PASS":
+    if decision.verdict not in ("PASS", "NEEDS_HUMAN"):
         raise DataDefect(
-            f"{recipe.model_name}: expected the verdict PASS, found {decision.verdict}; nothing was registered"
+            f"{recipe.model_name}: expected the verdict PASS or NEEDS_HUMAN, found {decision.verdict}; nothing was "
+            "registered"
         )
     metrics = read_json(evaluated.metrics.verified_path())
+    _require_same_model(trained, evaluated, decision, metrics)
     contract = serving_contract(metrics, prepared, recipe)
     number = versions.register(
         model_name=recipe.model_name,
@@ -48,8 +65,7 @@ def register_candidate(
         model_path=trained.model.verified_path(),
         contract=contract,
         tags={
-            "gate.verdict": decision.verdict,
-            "gate.decision_sha256": decision.decision.sha256,
+            **gate_tags(decision),
             "data.name": prepared.dataset,
             "data.fingerprint": prepared.fingerprint,
             "recipe.name": recipe.name,
@@ -61,13 +77,31 @@ def register_candidate(
         },
         work=paths.stage("register"),
     )
-    versions.set_alias(recipe.model_name, versions.CHALLENGER, number)
-    log = tracking.RunLog(tracking.client(), trained.mlflow_run_id)
-    log.tags({"gate.verdict": decision.verdict, "registry.version": number})
-    logger.info("%s version %d registered, alias %s", recipe.model_name, number, versions.CHALLENGER)
+    alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
+    if alias:
+        versions.set_alias(recipe.model_name, alias, number)
+    tracking.RunLog(tracking.client(), trained.mlflow_run_id).tags({"registry.version": number})
+    logger.info("%s version %d registered, %s", recipe.model_name, number, f"alias {alias}" if alias else "no alias")
     return RegisteredModel(
-        model_name=recipe.model_name, version=number, mlflow_run_id=trained.mlflow_run_id, alias=versions.CHALLENGER
+        model_name=recipe.model_name, version=number, mlflow_run_id=trained.mlflow_run_id, alias=alias
     )
+
+
+def _require_same_model(
+    trained: TrainedModel, evaluated: EvaluatedModel, decision: GateDecision, metrics: dict[str, Any]
+) -> None:
+    """``DataDefect`` unless the decision was made on these metrics, and the metrics measured on this model file."""
+    judged = read_json(decision.decision.verified_path())["metrics_sha256"]
+    measured = metrics["model"]["model_sha256"]
+    for what, expected, found in (
+        ("metrics", evaluated.metrics.sha256, judged),
+        ("model file", trained.model.sha256, measured),
+    ):
+        if found != expected:
+            raise DataDefect(
+                f"{trained.model_name}: expected a decision on the {what} with sha256 {expected[:12]}..., found one on "
+                f"{str(found)[:12]}...; nothing was registered"
+            )
 
 
 def promote(registered: RegisteredModel) -> RegisteredModel:
