@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Folders of tests side by side, in the order of tests/conftest.py.
+PARALLEL := -n auto --maxprocesses=4 --dist loadscope --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export GX_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -20,7 +22,7 @@ demo: $(READY) ## synthetic X-rays to a served model and its report, through Air
 
 test: $(READY) chromium ## lint, types and all tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: $(READY) ## lint, types and the fast tests: the daily loop
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

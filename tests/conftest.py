@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start a stack come last, those that share one for all their tests last of all.
-
-    Their processes and their environment would otherwise be there while all other tests run.
+    """The one stack that `end_to_end` shares waits more than it computes: first, beside all others where tests run
+    side by side. Tests that start and stop stacks of their own come last.
     """
 
     def place(item: pytest.Item) -> int:
-        return 2 if "end_to_end" in item.path.parts else 1 if item.get_closest_marker("stack") else 0
+        return 0 if "end_to_end" in item.path.parts else 2 if item.get_closest_marker("stack") else 1
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A folder's tests go to one process, so that what they share (a stack, exported models) is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FolderScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.split("::", maxsplit=1)[0])
+            # The one file of its folder with stacks of its own, which are last.
+            return str(path if path.name == "test_stack.py" else path.parent)
+
+    return FolderScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
