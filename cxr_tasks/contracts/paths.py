@@ -36,6 +36,11 @@ def secrets_root() -> Path:
     return home() / "secrets"
 
 
+def audit_log() -> Path:
+    """The log of every registration, verdict, approval and release; readable by the owner only."""
+    return home() / "audit" / "log.jsonl"
+
+
 @dataclass(frozen=True, slots=True)
 class RunPaths:
     """The folder of one run; stages write under it and nowhere else before they publish."""
