@@ -57,8 +57,24 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "models", _models, "list registered versions, their aliases and what is served", "cxr models"
     )
     models.add_argument("--json", action="store_true", help="print the list as JSON")
+    _add_override(commands)
     _add_datasets(commands)
     return parser
+
+
+def _add_override(commands) -> None:
+    override = _command(
+        commands,
+        "override",
+        _override,
+        "let a version serve that the gate did not pass; shown on the version for ever",
+        'cxr override cxr_binary 4 --by "A. Okafor" --reason "champion lost with the old disk; compared by hand"',
+    )
+    override.add_argument("model", help="name in the registry")
+    override.add_argument("version", type=int, help="number of the version")
+    override.add_argument("--by", required=True, metavar="NAME", help="the person who answers for it")
+    override.add_argument("--reason", required=True, metavar="TEXT", help="why it may serve nevertheless")
+    override.add_argument("--json", action="store_true", help="print the override as JSON")
 
 
 def _add_datasets(commands) -> None:
@@ -132,6 +148,12 @@ def _models(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.models import models_command
 
     return models_command(options)
+
+
+def _override(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.override import override_command
+
+    return override_command(options)
 
 
 def _datasets(name: str) -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
@@ -11,7 +11,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedD
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import audit, tracking, versions
 
 logger = logging.getLogger(__name__)
 
@@ -19,12 +19,37 @@ logger = logging.getLogger(__name__)
 TAG_LENGTH = 5000
 
 
-def record_decision(decision: GateDecision, run_id: str) -> None:
-    """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, where people look for it."""
+def record_decision(decision: GateDecision, run_id: str, who: str = "airflow") -> None:
+    """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, and into the audit log."""
     log = tracking.RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
         log.tags(gate_tags(decision))
         log.artifact(decision.decision.verified_path(), "gate")
+    _record_once("verdict", decision, None, who, {"mlflow_run_id": run_id}, why="; ".join(decision.reasons))
+
+
+def _record_once(
+    kind: Literal["verdict", "registered"],
+    decision: GateDecision,
+    version: int | None,
+    who: str,
+    detail: dict[str, str],
+    why: str = "",
+) -> None:
+    """An entry in the audit log; none where a task that is tried again has written it before."""
+    told = {"verdict": decision.verdict, "decision_sha256": decision.decision.sha256, **detail}
+    for one in audit.entries(decision.model_name):
+        if (one.kind, one.version, dict(one.detail)) == (kind, version, told):
+            return
+    audit.record(
+        kind,
+        model=decision.model_name,
+        version=version,
+        who=who,
+        why=why,
+        fingerprint=decision.dataset_fingerprint,
+        detail=told,
+    )
 
 
 def gate_tags(decision: GateDecision) -> dict[str, str]:
@@ -45,6 +70,7 @@ def register_candidate(
     prepared: PreparedDataset,
     recipe: Recipe,
     paths: RunPaths,
+    who: str = "airflow",
 ) -> RegisteredModel:
     """Make a version of the candidate, with alias ``challenger`` on PASS and with none on NEEDS_HUMAN.
 
@@ -77,6 +103,7 @@ def register_candidate(
         },
         work=paths.stage("register"),
     )
+    _record_once("registered", decision, number, who, {"mlflow_run_id": trained.mlflow_run_id})
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:
         versions.set_alias(recipe.model_name, alias, number)

@@ -72,8 +72,16 @@ def set_version_tags(model_name: str, version: int, tags: dict[str, Any]) -> Non
 
 
 def version_tags(model_name: str, version: int) -> dict[str, str]:
-    with tracking.outside_failures("MLflow"):
-        return dict(tracking.client().get_model_version(model_name, str(version)).tags)
+    """The tags of a version; ``NoSuchVersion`` where the registry has none such."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking.outside_failures("MLflow"):
+            return dict(tracking.client().get_model_version(model_name, str(version)).tags)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NoSuchVersion(f"{model_name}: expected a version {version} in the registry, found none") from None
 
 
 def version_with_alias(model_name: str, alias: str) -> ModelVersion | None:
