@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.labels import SPLITS, display_name
@@ -37,7 +37,7 @@ def list_command(options: argparse.Namespace) -> int:
         )
         latest = "newest" if one.is_latest else ""
         table.add_row(*map(str, (one.name, one.folder.name, latest, made, *numbers, f"{one.n_bytes / 2**20:.1f}")))
-    _console().print(table)
+    wide_console().print(table)
     return 0
 
 
@@ -47,7 +47,7 @@ def show_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**_record(version), "provenance": provenance, "statistics": statistics}, indent=2))
         return 0
-    console = _console()
+    console = wide_console()
     console.print(f"{version.label}{'  (newest)' if version.is_latest else ''}", style="bold")
     facts = {
         "folder": version.folder,
@@ -94,7 +94,7 @@ def diff_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
-    console = _console()
+    console = wide_console()
     console.print(f"from {one.label} to {other.label}", style="bold")
     for line in difference_lines(found):
         console.print(f"  {line}", soft_wrap=True)
@@ -198,11 +198,6 @@ def _fingerprints_in_use(notes: list[str], *, is_forced: bool) -> set[str]:
 def _record(version: StoredVersion) -> dict[str, Any]:
     values = {name: getattr(version, name) for name in StoredVersion.__dataclass_fields__}
     return {**values, "folder": str(version.folder)}
-
-
-def _console() -> Console:
-    """As wide as the terminal; in a file or a pipe, wide enough that nothing is cut."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
 
 
 def _table(*columns: str) -> Table:

@@ -57,6 +57,21 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "models", _models, "list registered versions, their aliases and what is served", "cxr models"
     )
     models.add_argument("--json", action="store_true", help="print the list as JSON")
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure a registered model on a dataset it was not trained on, over the findings that both know",
+        "cxr evaluate cxr_multilabel champion --on chexpert@4a43e858",
+    )
+    evaluate.add_argument("model", help="name in the registry")
+    evaluate.add_argument("version", help="number or alias")
+    evaluate.add_argument(
+        "--on", required=True, metavar="DATASET[@FINGERPRINT]", help="a prepared dataset ('cxr datasets list')"
+    )
+    evaluate.add_argument("--split", default="test", help="test or validation (default: %(default)s)")
+    evaluate.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_override(commands)
     _add_datasets(commands)
     return parser
@@ -154,6 +169,12 @@ def _override(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.override import override_command
 
     return override_command(options)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.evaluate import evaluate_command
+
+    return evaluate_command(options)
 
 
 def _datasets(name: str) -> Command:

@@ -31,6 +31,11 @@ def reports_root() -> Path:
     return home() / "reports"
 
 
+def evaluations_root() -> Path:
+    """Models on datasets they were not trained on, as ``<model>/<version>/<dataset>-<fingerprint>/``."""
+    return home() / "evaluations"
+
+
 def secrets_root() -> Path:
     """Generated logins and keys; readable by the owner only."""
     return home() / "secrets"

@@ -132,10 +132,10 @@ def multilabel_report(found: Sequence[AssessedFinding], split: str) -> str:
     """scikit-learn's table over all findings at once, at the served decisions, with its micro, macro and weighted rows.
 
     Only findings that can be assessed, and images whose target is known for all of those: the table needs a matrix
-    without holes. Empty where there is no such finding or image.
+    without holes. Empty where there are not two such findings (one has its own table), or no such image.
     """
     decided = [one.decided[split] for one in found if one.shown["assessable"]]
-    if not decided:
+    if len(decided) < 2:
         return ""
     from sklearn.metrics import classification_report
 

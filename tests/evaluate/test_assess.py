@@ -187,6 +187,14 @@ def test_several_findings_are_json_without_nan_and_each_number_lies_in_its_inter
         assert one["lower"] <= one["value"] <= one["upper"], one
 
 
+def test_one_assessable_finding_of_several_is_no_matrix(make_predictions):
+    table = make_predictions(findings=SEVERAL)
+    table[["target_mass", "target_nodule"]] = 0.0
+    metrics = assess(table, SEVERAL, EvaluateSpec(bootstrap_samples=100))
+    assert metrics["multilabel_report"] == ""
+    assert "Cardiomegaly" in metrics["by_finding"]["cardiomegaly"]["classification_report"]
+
+
 def test_the_multilabel_report_is_of_the_served_calls_on_images_known_for_all(several):
     table, metrics = several
     known = table[(table["split"] == "test") & table["target_mass"].notna()]

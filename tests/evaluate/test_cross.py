@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 
 import numpy as np
 import pytest
+import yaml
 
+from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
@@ -92,3 +95,42 @@ def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, tmp_path,
     monkeypatch.setattr("cxr_tasks.evaluate.cross.shared_findings", lambda one, other: ())
     with pytest.raises(DataDefect, match="no finding is shared"):
         evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path)
+
+
+@pytest.fixture
+def registered(tiny, recipe, contract, model_path, tmp_path):
+    """Version 1 of ``cxr_multilabel``, whose run holds the recipe it was trained by."""
+    from cxr_tasks.registry import tracking, versions
+
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
+    with tracking.open_run("cxr_multilabel", "train") as run:
+        run.artifact(tmp_path / "recipe.yaml")
+    number = versions.register(
+        model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
+    )
+    versions.set_alias("cxr_multilabel", "champion", number)
+    return number, run.run_id
+
+
+def test_the_command_measures_tells_and_logs(tiny, registered, capsys):
+    from cxr_tasks.registry import tracking
+
+    number, run_id = registered
+    on = f"{tiny.prepared.dataset}@{tiny.prepared.fingerprint[:8]}"
+    assert main(["evaluate", "cxr_multilabel", "champion", "--on", on, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["trained_on"], told["dataset"]) == (number, "elsewhere", tiny.prepared.dataset)
+    pneumonia = told["findings"]["pneumonia"]
+    assert (list(told["findings"]), pneumonia["n"], pneumonia["n_positive"]) == (["pneumonia"], 60, 36)
+    auroc = pneumonia["auroc"]
+    assert 0.8 < auroc["lower"] < auroc["value"] < auroc["upper"] < 1
+    assert set(told["left_out"]) == set(NIH) - {"pneumonia"}
+    group = f"on_{tiny.prepared.dataset}_{tiny.prepared.fingerprint[:8]}"
+    run = tracking.client().get_run(run_id)
+    assert run.data.metrics[f"{group}/test_auroc_pneumonia"] == auroc["value"]
+    assert run.data.metrics[f"{group}/test_mean_auroc_lower"] == auroc["lower"]
+    assert run.info.status == "FINISHED"
+    (stored,) = tracking.client().list_artifacts(run_id, "evaluation_elsewhere")
+    assert [one.path.rsplit("/", 1)[1] for one in tracking.client().list_artifacts(run_id, stored.path)] == [
+        "metrics.json"
+    ]
