@@ -36,8 +36,8 @@ class Program:
         return settings.logs_folder / f"{self.name}.log"
 
 
-def _airflow(command: str, title: str, *options: str, stop_wait_s: int = 15) -> Program:
-    return Program(command, title, ("-m", "airflow", command, *options), needs_database=True, stop_wait_s=stop_wait_s)
+def _airflow(command: str, title: str, *options: str) -> Program:
+    return Program(command, title, ("-m", "airflow", command, *options), needs_database=True, stop_wait_s=15)
 
 
 #: In the order in which they are started. The slowest to become healthy comes first. No log server: the API server
@@ -49,7 +49,13 @@ PROGRAMS = (
     ),
     _airflow("api-server", "Airflow API and UI"),
     # It waits for running tasks, which may be hours: a task that is stopped is retried after the next start.
-    _airflow("scheduler", "Airflow scheduler", "--skip-serve-logs", stop_wait_s=8),
+    Program(
+        "scheduler",
+        "Airflow scheduler",
+        ("-m", "cxr_tasks.stack.scheduler", "--skip-serve-logs"),
+        needs_database=True,
+        stop_wait_s=8,
+    ),
     _airflow("dag-processor", "Airflow DAG processor"),
     _airflow("triggerer", "Airflow triggerer", "--skip-serve-logs"),
 )

@@ -31,7 +31,8 @@ def config(settings: StackSettings) -> configparser.ConfigParser:
 
 def test_airflow_runs_as_its_four_programs_and_not_standalone():
     commands = {program.arguments[2] for program in PROGRAMS if program.arguments[1] == "airflow"}
-    assert commands == {"scheduler", "dag-processor", "triggerer", "api-server"}
+    assert BY_NAME["scheduler"].arguments[:2] == ("-m", "cxr_tasks.stack.scheduler")
+    assert commands == {"dag-processor", "triggerer", "api-server"}
 
 
 def test_every_program_is_kept_alive_with_rotated_logs(config: configparser.ConfigParser):
