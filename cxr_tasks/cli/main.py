@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_override(commands)
     _add_datasets(commands)
+    _add_reproduce(commands)
     return parser
 
 
@@ -135,6 +136,22 @@ def _add_datasets(commands) -> None:
         one.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
+def _add_reproduce(commands) -> None:
+    reproduce = _command(
+        commands,
+        "reproduce",
+        _reproduce,
+        "train a registered version again from its recorded recipe and data, and compare the numbers",
+        "cxr reproduce cxr_binary 3",
+    )
+    reproduce.add_argument("model", help="name in the registry")
+    reproduce.add_argument("version", type=int)
+    reproduce.add_argument(
+        "--tolerance", type=float, help="difference of an AUROC that still counts as the same model (default: 0.005)"
+    )
+    reproduce.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
 def _command(commands, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -175,6 +192,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.evaluate import evaluate_command
 
     return evaluate_command(options)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.reproduce import reproduce_command
+
+    return reproduce_command(options)
 
 
 def _datasets(name: str) -> Command:

@@ -71,6 +71,25 @@ def set_version_tags(model_name: str, version: int, tags: dict[str, Any]) -> Non
             client.set_model_version_tag(model_name, str(version), key, str(value))
 
 
+def registered(model_name: str, version: int) -> ModelVersion:
+    """The entry of one version, tags included.
+
+    Raises:
+        NoSuchVersion: The registry has no such version; those there are, are named.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking.outside_failures("MLflow"):
+            return tracking.client().get_model_version(model_name, str(version))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    there = ", ".join(f"{one.name} {one.version}" for one in model_versions()) or "none"
+    raise NoSuchVersion(f"{model_name} version {version} is not in the registry; there are: {there}")
+
+
 def version_tags(model_name: str, version: int) -> dict[str, str]:
     """The tags of a version; ``NoSuchVersion`` where the registry has none such."""
     from mlflow.exceptions import MlflowException

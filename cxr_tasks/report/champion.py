@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,14 @@ from typing import Any
 import yaml
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
-from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
-from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths, reports_root
+from cxr_tasks.contracts.paths import RunPaths, reports_root
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.software import git_commit
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.run_files import fetch_run_files
 from cxr_tasks.report.addresses import mlflow_run_page
-
-log = logging.getLogger(__name__)
 
 #: Where the page stands among the artifacts of the model's MLflow run.
 ARTIFACT_FOLDER = "report"
@@ -39,7 +36,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
 
     work = paths.stage(f"report/{registered.model_name}")
     version = versions.load_version(registered.model_name, registered.version, work / "model")
-    files = _run_files(registered.mlflow_run_id, work / "run")
+    files = fetch_run_files(registered.mlflow_run_id, work / "run")
     recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))
     recipe = Recipe.from_dict(recipe_dict, "recipe.yaml")
     evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
@@ -68,7 +65,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         explanations=explanations,
         release=_release_facts(_optional(files / "release" / "parity.json")),
         links={"MLflow run": run_page} if run_page else {},
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
     )
     folder = reports_root() / registered.model_name / str(registered.version)
     page = write_report(inputs, folder)
@@ -79,21 +76,6 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     report = Report(model_name=registered.model_name, version=registered.version, page=page)
     write_json(work / "report.json", report.to_payload())
     return report
-
-
-def _run_files(run_id: str, folder: Path) -> Path:
-    """The small files that training, evaluation, gate and release left on the run; the model itself is not fetched."""
-    folder.mkdir(parents=True, exist_ok=True)
-    client = tracking.client()
-    with tracking.outside_failures("MLflow"):
-        present = {one.path for one in client.list_artifacts(run_id)}
-        for name in ("recipe.yaml", "history.json", "evaluation", "gate", "release"):
-            if name in present:
-                client.download_artifacts(run_id, name, str(folder))
-    missing = [name for name in ("recipe.yaml", "history.json", "evaluation") if name not in present]
-    if missing:
-        raise DataDefect(f"MLflow run {run_id}: expected the artifacts {', '.join(missing)}, found none")
-    return folder
 
 
 def _optional(path: Path) -> dict[str, Any] | None:
@@ -111,20 +93,3 @@ def _release_facts(parity: dict[str, Any] | None) -> dict[str, Any]:
         "Bound": f"{parity['tolerance']:.0e}",
         "Median answer for one image": f"{parity['median_latency_ms']:.1f} ms",
     }
-
-
-def _git_commit() -> str | None:
-    """Commit of this checkout; None where it is no checkout or git is absent."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        log.info("the commit is not known: %s", error)
-        return None
-    return done.stdout.strip() or None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.software import installed_packages
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.stage import localisation_sentence
@@ -25,7 +24,6 @@ from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, 
 from cxr_tasks.report.several import several_sections
 
 TEMPLATES = Path(__file__).with_name("templates")
-PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "mlflow", "apache-airflow", "numpy", "scikit-learn")
 #: Resamples behind the bands of the curves; they are drawn, not decided by.
 BAND_SAMPLES = 400
 
@@ -197,13 +195,3 @@ def commands(inputs: ReportInputs) -> str:
         f"cxr trigger {name}{data} --epochs {epochs} --wait\n"
         f"# the prepared data set must come out with a fingerprint beginning {size}"
     )
-
-
-def installed_packages() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
