@@ -3,23 +3,24 @@
 Started by `champion` for the model that has a new one, or by hand. Publishes `served_model`, which starts
 `cxr_report`.
 
-**find** reads which versions bear alias `champion`. **export** writes a version's SavedModel. **check** loads that in a
-model server process of its own and holds its answers against the registered model's. **publish** renames it to its
-place, waits until the running server answers with it and sends a request; if anything fails the version is taken
-away again, and what served before still serves.
+**find** reads which versions bear alias `champion` and whether they may serve: the gate's verdict is PASS, or somebody
+overrode it. **prepare** writes a version's SavedModel, loads it in a model server process of its own, and holds its
+answers against the registered model's and its speed against the version that serves now; what was prepared before is
+found done. **publish** renames it to its place, waits until the running server has it loaded, moves label `stable` to
+it and sends requests; if anything fails the version is taken away again, and what served before still serves.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task, task_group
-from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, model_param, run_paths
+from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, model_param, run_paths, triggered_by
 
 
 @dag(
     dag_id="cxr_release",
     schedule=[CHAMPION],
     catchup=False,
-    # Two releases at once would race for the server's newest version.
+    # Two releases of one model wait for each other; one at a time keeps them in the order of the champions.
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
@@ -29,36 +30,28 @@ from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, mo
 def cxr_release():
     @task(multiple_outputs=False)
     def find() -> list:
-        return champions_asked_for(CHAMPION)
+        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from serving.release import take_up
+
+        champions = [RegisteredModel.from_payload(one) for one in champions_asked_for(CHAMPION)]
+        return [one.to_payload() for one in take_up(champions, triggered_by())]
 
     @task(multiple_outputs=False)
-    def export(champion: dict) -> str:
+    def prepare(champion: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from serving.release import export_version
+        from serving.release import prepare_release
 
-        return str(export_version(RegisteredModel.from_payload(champion), run_paths()))
-
-    @task(multiple_outputs=False)
-    def check(champion: dict, exported: str) -> dict:
-        from pathlib import Path
-
-        from cxr_tasks.contracts.handoffs import RegisteredModel
-        from cxr_tasks.contracts.shapes import plain
-        from serving.release import check_version
-
-        return plain(check_version(RegisteredModel.from_payload(champion), Path(exported), run_paths()))
+        prepare_release(RegisteredModel.from_payload(champion), run_paths())
+        return champion
 
     @task(multiple_outputs=False, outlets=[SERVED])
-    def publish(champion: dict, exported: str, parity: dict) -> dict:
-        from pathlib import Path
-
-        from cxr_tasks.contracts.artifacts import ArtifactRef
+    def publish(champion: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
         from cxr_tasks.stack.settings import StackSettings
         from serving.release import publish_version
 
         released = publish_version(
-            RegisteredModel.from_payload(champion), Path(exported), ArtifactRef(**parity), StackSettings.load()
+            RegisteredModel.from_payload(champion), StackSettings.load(), triggered_by()
         ).to_payload()
         get_current_context()["outlet_events"][SERVED].extra = {
             "model": released["model_name"],
@@ -68,8 +61,7 @@ def cxr_release():
 
     @task_group(prefix_group_id=False)
     def release(champion: dict) -> None:
-        exported = export(champion)
-        publish(champion, exported, check(champion, exported))
+        publish(prepare(champion))
 
     release.expand(champion=find())
 

@@ -147,7 +147,7 @@ def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
 
     A model without a champion is left out: where none is asked for by name, that is no error.
     """
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import quick, versions
     from serving.release import champion_of
 
     context = get_current_context()
@@ -158,7 +158,7 @@ def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
     if named:
         return [champion_of(model).to_payload() for model in sorted(named)]
     models = [family.model for family in FAMILIES]
-    return [champion_of(one).to_payload() for one in models if versions.version_with_alias(one, versions.CHAMPION)]
+    return [champion_of(one).to_payload() for one in models if quick.version_with_alias(one, versions.CHAMPION)]
 
 
 def request_of(asset: Asset) -> dict[str, Any]:
@@ -171,6 +171,11 @@ def request_of(asset: Asset) -> dict[str, Any]:
         return params
     newest = max(started_by, key=lambda event: event.timestamp)
     return {**params, **(newest.extra or {})}
+
+
+def triggered_by() -> str:
+    """Who started the calling task's run in the UI or by the API; ``airflow`` where an event or a schedule did."""
+    return get_current_context()["dag_run"].triggering_user_name or "airflow"
 
 
 def run_paths() -> RunPaths:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,15 +14,16 @@ from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.prepare.pixels import batch_pixels
 from serving import signature
+from serving.check_process import CheckServer
+from serving.export import WARMUP_FILE
 from serving.golden import golden_images
 from serving.grpc_client import GrpcClient
-from serving.server_process import RunningServer
+from serving.latency import Latency, measure_latency
 
 #: Largest difference of a probability between the server and the process the model came from.
 PARITY_TOLERANCE = 1e-3
 #: Starting TensorFlow alone takes most of a minute where all cores are busy.
 LOAD_LIMIT_S = 240.0
-TIMED_REQUESTS = 20
 
 #: Signature -> output -> dtype that clients rely on.
 PROMISED_OUTPUTS = {
@@ -46,7 +46,8 @@ class Parity:
     largest_difference: float
     tolerance: float
     load_seconds: float
-    median_latency_ms: float
+    n_warmup_requests: int
+    latency: Latency
     signatures: tuple[str, ...]
 
 
@@ -57,37 +58,52 @@ def in_process_probabilities(model: keras.Model, contract: ServingContract, imag
 
 
 def check_server(
-    server: RunningServer, version: int, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray]
+    server: CheckServer, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray], max_ratio: float
 ) -> Parity:
-    """Hold the answers of a server that was just started for ``version`` against ``expected``.
+    """Hold the answers of a server that was started for one version alone against ``expected``.
 
     Args:
-        server: Started for a folder that holds nothing but this version.
         expected: Image files -> probabilities (n, k), computed without the SavedModel.
+        max_ratio: The median answer may take so many times as long as that of the version that serves now.
 
     Raises:
         ServiceUnavailable: The server does not load it within ``LOAD_LIMIT_S``.
-        ReleaseRefused: Signatures are not as promised, or an answer differs by more than ``PARITY_TOLERANCE``.
+        ReleaseRefused: It cannot be loaded or its warm-up fails, signatures are not as promised, an answer differs by
+            more than ``PARITY_TOLERANCE``, or it is slower than it may be.
     """
+    name, version = contract.model_name, server.version
     images = list(golden_images().values())
-    with GrpcClient.connected(server.address) as client:
-        load_seconds = client.wait_available(contract.model_name, version, LOAD_LIMIT_S, server.require_alive)
-        found = client.signatures(contract.model_name, version)
+    n_warmup = count_warmup(server.base_path / str(version) / WARMUP_FILE)
+    with GrpcClient.connected(server.process.address) as client:
+        load_seconds = client.wait_available(name, version, LOAD_LIMIT_S, server.process.require_alive)
+        server.list_former()
+        found = client.signatures(name, version)
         check_signatures(found)
-        _, outputs = client.predict(contract.model_name, images, version=version)
+        _, outputs = client.predict(name, images, at=version)
         difference = compare(outputs, expected(images), contract)
-        _, explained = client.predict(contract.model_name, images[:2], version=version, signature_name="explain")
+        _, explained = client.predict(name, images[:2], at=version, signature_name="explain")
         check_heat_maps(explained["heat_maps"], len(contract.findings))
-        latency_ms = _median_latency_ms(client, contract.model_name, images[0])
+        latency = measure_latency(client, server, images[0], max_ratio)
     return Parity(
         version=version,
         n_images=len(images),
         largest_difference=difference,
         tolerance=PARITY_TOLERANCE,
         load_seconds=round(load_seconds, 2),
-        median_latency_ms=round(latency_ms, 2),
+        n_warmup_requests=n_warmup,
+        latency=latency,
         signatures=tuple(sorted(found)),
     )
+
+
+def count_warmup(path: Path) -> int:
+    """Number of warm-up requests; ``ReleaseRefused`` where there is none. The server runs them before it serves."""
+    n_records = sum(1 for _ in tf.data.TFRecordDataset(str(path))) if path.is_file() else 0
+    if not n_records:
+        raise ReleaseRefused(
+            f"{path}: expected warm-up requests, found none; the first caller would wait in their place"
+        )
+    return n_records
 
 
 def check_signatures(found: dict[str, dict[str, dict[str, int]]]) -> None:
@@ -132,12 +148,3 @@ def check_heat_maps(maps: np.ndarray, n_findings: int) -> None:
         raise ReleaseRefused(f"heat_maps: expected shape (n, {n_findings}, h, w), found {maps.shape}")
     if not (np.isfinite(maps).all() and maps.min() >= 0 and maps.max() <= 1 + 1e-6):
         raise ReleaseRefused(f"heat_maps: expected values in [0, 1], found {maps.min():.3g} to {maps.max():.3g}")
-
-
-def _median_latency_ms(client: GrpcClient, model_name: str, image: bytes) -> float:
-    times = []
-    for _ in range(TIMED_REQUESTS):
-        start = time.perf_counter()
-        client.predict(model_name, [image])
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1000

@@ -102,16 +102,21 @@ class GrpcClient:
         model_name: str,
         images: list[bytes],
         *,
-        version: int | None = None,
+        at: int | str | None = None,
         signature_name: str = "serving_default",
         timeout_s: float = 30,
     ) -> tuple[int, dict[str, np.ndarray]]:
-        """The version that answered, and its outputs as arrays with the batch as first dimension."""
+        """The version that answered, and its outputs as arrays with the batch as first dimension.
+
+        ``at``: a version, a label, or None for the newest version that is loaded.
+        """
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model_name
         request.model_spec.signature_name = signature_name
-        if version is not None:
-            request.model_spec.version.value = version
+        if isinstance(at, int):
+            request.model_spec.version.value = at
+        elif at is not None:
+            request.model_spec.version_label = at
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(images, dtype=tf.string, shape=[len(images)]))
         answer = prediction_service_pb2_grpc.PredictionServiceStub(self.channel).Predict(request, timeout=timeout_s)
         outputs = {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}

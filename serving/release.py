@@ -1,157 +1,272 @@
-"""From the registry's champion to a version that the model server answers with; undone whole if any step fails."""
+"""From the registry's champion to the version that the model server answers with; undone whole if any step fails.
+
+``take_up`` asks whether versions may serve, ``prepare_release`` exports and checks it, ``publish_version`` lets it
+serve. Each may be repeated, and each may be killed: what serves is whole all the while.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, write_json
-from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
+from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.registry import tracking
+from cxr_tasks.registry import audit, quick, tracking
 from cxr_tasks.registry import versions as registry
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
-from serving import rest_client
+from serving import exports
 from serving import versions as on_disk
+from serving.leftovers import settle
+from serving.smoke import smoke_test
+from serving.state import locked, read_state, write_state
+from serving.switch import Switch
 
 logger = logging.getLogger(__name__)
 
-#: The embedded server may still have to start, and TensorFlow's import alone takes long on busy cores.
-AVAILABLE_LIMIT_S = 240.0
-#: On a version in the registry: the model server has answered with it.
-SERVED_TAG = "release.served"
+#: Tags on a version in the registry.
+SERVED_TAG, REFUSED_TAG, FAILED_TAG = "release.served", "release.refused", "release.failed"
+#: An export takes a minute where all cores are busy, and another process may be at it.
+EXPORT_WAIT_S = 900.0
+AIRFLOW = "airflow"
+LATENCY_VARIABLE = "CXR_MAX_LATENCY_RATIO"
 
 
 def champion_of(model_name: str) -> RegisteredModel:
     """The registry's champion of ``model_name``; ``NoSuchVersion`` where there is none."""
-    found = registry.version_with_alias(model_name, registry.CHAMPION)
+    found = quick.version_with_alias(model_name, registry.CHAMPION)
     if found is None:
         raise registry.NoSuchVersion(
             f"{model_name}: expected a version with alias {registry.CHAMPION!r} in the registry, found none; "
             "train one first"
         )
     return RegisteredModel(
-        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id), alias=registry.CHAMPION
+        model_name=model_name, version=found.version, mlflow_run_id=found.run_id, alias=registry.CHAMPION
     )
 
 
-def export_version(champion: RegisteredModel, paths: RunPaths) -> Path:
-    """The SavedModel of a registered version, in this run's folder; made once."""
-    start_tensorflow()
-    from serving.export import export_saved_model
+def take_up(champions: Iterable[RegisteredModel], who: str = AIRFLOW) -> list[RegisteredModel]:
+    """The champions that may serve, each noted as being dealt with.
 
-    work = paths.stage(f"release/{champion.model_name}")
-    folder = work / "exported" / str(champion.version)
-    if not folder.exists():
-        loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
-        with published_folder(folder) as aside:
-            export_saved_model(loaded.keras_model(), loaded.contract, aside)
-        logger.info("%s version %d exported to %s", champion.model_name, champion.version, folder)
-    return folder
-
-
-def check_version(champion: RegisteredModel, exported: Path, paths: RunPaths) -> ArtifactRef:
-    """``parity.json``, once a server process of its own answered for ``exported`` as the registered model does."""
-    from serving.server_process import model_server
-
-    work = paths.stage(f"release/{champion.model_name}")
-    with model_server(champion.model_name, exported.parent, work / "check_server.log") as server:
-        # Now and not earlier: this process and the server load TensorFlow side by side.
-        start_tensorflow()
-        from serving.check import check_server, in_process_probabilities
-
-        loaded = registry.load_version(champion.model_name, champion.version, work / "downloaded")
-        model = loaded.keras_model()
-        parity = check_server(
-            server,
-            champion.version,
-            loaded.contract,
-            expected=lambda images: in_process_probabilities(model, loaded.contract, images),
-        )
-    path = work / "parity.json"
-    write_json(path, plain(parity))
-    logger.info(
-        "%s version %d: %d images, largest difference %.2g (bound %.0g), loaded in %.1f s, median answer %.1f ms",
-        champion.model_name,
-        champion.version,
-        parity.n_images,
-        parity.largest_difference,
-        parity.tolerance,
-        parity.load_seconds,
-        parity.median_latency_ms,
-    )
-    return ArtifactRef.of(path)
-
-
-def publish_version(
-    champion: RegisteredModel, exported: Path, parity: ArtifactRef, settings: StackSettings
-) -> ReleasedModel:
-    """Publish a checked version and wait until the running model server answers with it.
-
-    Any failure before the server has answered takes the version away again, so that it falls back to the one before.
+    Why another may not stands on its version and in the audit log, and what serves stays.
 
     Raises:
-        ReleaseRefused: The server answers, but not with this version or not as promised.
-        ServiceUnavailable: The server does not load it in time.
+        ReleaseRefused: None of several, or the only one, may serve.
+        ServiceUnavailable: The registry does not answer; the champion counts as not dealt with.
     """
-    from cxr_tasks.stack.model_server import write_models_config
+    allowed, refusals = [], []
+    for champion in champions:
+        because = _why_not(champion, who)
+        if because:
+            refusals.append(
+                f"{champion.model_name} version {champion.version} may not serve: {because}; "
+                f"version {read_state(champion.model_name).stable} serves on"
+            )
+            logger.error("%s", refusals[-1])
+        else:
+            allowed.append(champion)
+    if refusals and not allowed:
+        raise ReleaseRefused("; ".join(refusals))
+    return allowed
+
+
+def _why_not(champion: RegisteredModel, who: str) -> str:
+    """Why ``champion`` may not serve, on record; empty where it may."""
+    from cxr_tasks.registry.permission import may_serve
 
     name, version = champion.model_name, champion.version
-    newer = [one for one in on_disk.versions_on_disk(name) if one > version]
-    if newer:
-        raise ReleaseRefused(
-            f"{name}: expected version {version} to be the newest on the model server, found {newer[-1]}; "
-            "going back is a rollback"
-        )
-    folder = on_disk.version_folder(name, version)
-    is_new = version not in on_disk.versions_on_disk(name)
-    # A release that was killed after its rename left a folder that nothing has answered for yet.
-    has_served = not is_new and registry.version_tags(name, version).get(SERVED_TAG) == "true"
+    before = read_state(name).handled
+    _note_handled(name, version)
     try:
-        if is_new:
-            on_disk.publish(exported, name, version)
-        write_models_config()
-        seconds = rest_client.wait_available(settings, name, version, AVAILABLE_LIMIT_S)
-        smoke_test(settings, name, version)
-    except BaseException:
-        if not has_served:
-            on_disk.withdraw(name, version)
-            logger.exception("%s version %d was taken back; what served before still serves", name, version)
+        permission = may_serve(name, version)
+        if permission.allowed:
+            quick.clear_version_tags(name, version, [REFUSED_TAG])
+        else:
+            quick.set_version_tags(name, version, {REFUSED_TAG: permission.because})
+    except ServiceUnavailable:
+        _note_handled(name, before)
         raise
-    registry.set_version_tags(name, version, {SERVED_TAG: "true"})
-    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
-    removed = on_disk.prune(name)
-    logger.info("%s version %d serves after %.1f s; removed from disk: %s", name, version, seconds, removed or "none")
+    kind: audit.Kind = "release_started" if permission.allowed else "release_refused"
+    audit.record(kind, model=name, version=version, who=who, why=permission.because)
+    return "" if permission.allowed else permission.because
+
+
+def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef:
+    """``parity.json`` of a version that is exported and checked; found done where that was done before.
+
+    The check's server and this process load TensorFlow side by side.
+
+    Raises:
+        ReleaseRefused: The version fails the check (see ``serving.check``).
+        ServiceUnavailable: The registry does not answer, or the server does not load the version in time.
+    """
+    name, version = registered.model_name, registered.version
+    folder = exports.export_folder(name, version)
+    with file_lock(
+        folder.parent / f".{version}.lock",
+        what=f"the export of {name} version {version}",
+        purpose="exporting and checking it",
+        wait_s=EXPORT_WAIT_S,
+    ):
+        export = exports.find_export(registered)
+        if export is not None and (passed := export.passed()) is not None:
+            logger.info("%s version %d was exported and checked before: %s", name, version, folder)
+            return passed
+        return _export_and_check(registered, export, paths)
+
+
+def _export_and_check(registered: RegisteredModel, export: exports.Export | None, paths: RunPaths) -> ArtifactRef:
+    from serving.check_process import check_process
+
+    max_ratio = _max_latency_ratio()
+    work = paths.stage(f"release/{registered.model_name}")
+    if export is None:
+        exports.remove_export(registered)
+    base_path = exports.export_folder(registered.model_name, registered.version)
+    with check_process(registered.model_name, registered.version, base_path, work) as server:
+        start_tensorflow()
+        from serving.check import check_server, in_process_probabilities
+        from serving.export import export_saved_model
+
+        loaded = registry.load_version(registered.model_name, registered.version, work / "downloaded")
+        model = loaded.keras_model()
+        if export is None:
+            with exports.kept_export(registered) as target:
+                export_saved_model(model, loaded.contract, target)
+        parity = check_server(
+            server,
+            loaded.contract,
+            expected=lambda images: in_process_probabilities(model, loaded.contract, images),
+            max_ratio=max_ratio,
+        )
+    logger.info("%s version %d: %s", registered.model_name, registered.version, parity)
+    return _kept(registered).write_parity(plain(parity))
+
+
+def publish_version(champion: RegisteredModel, settings: StackSettings, who: str = AIRFLOW) -> ReleasedModel:
+    """Let a prepared version serve as ``stable``; the one before stays on disk to go back to.
+
+    Any failure before the server has answered goes back to what served before.
+
+    Raises:
+        ReleaseRefused: It is not the champion any more, is not prepared, or the server does not answer with it as
+            promised.
+        ServiceUnavailable: The registry or the model server does not answer in time.
+    """
+    name, version = champion.model_name, champion.version
+    with locked(name, f"a release of version {version}"):
+        state = settle(name)
+        fingerprint = _require_champion(champion)
+        export = _kept(champion)
+        parity = export.passed()
+        if parity is None:
+            raise ReleaseRefused(f"{name} version {version}: expected an export that passed its check, found none")
+        try:
+            seconds = Switch(settings, name, partial(smoke_test, settings, name)).to_stable(
+                replace(state, handled=version),
+                version,
+                previous=state.previous if state.stable == version else state.stable,
+                exported=_unless_on_disk(export, state.loaded),
+            )
+        except BaseException as error:
+            _note_failure(champion, error, who)
+            raise
+        if _last_served(name) != version:
+            audit.record(
+                "served", model=name, version=version, who=who, fingerprint=fingerprint, detail={"before": state.stable}
+            )
+    logger.info("%s version %d serves, loaded in %.1f s", name, version, seconds)
+    _tell_registry(champion, parity)
+    exports.prune_exports(name, read_state(name).kept)
     return ReleasedModel(
-        model_name=name, version=version, mlflow_run_id=champion.mlflow_run_id, folder=str(folder), parity=parity
+        model_name=name,
+        version=version,
+        mlflow_run_id=champion.mlflow_run_id,
+        folder=str(on_disk.version_folder(name, version)),
+        parity=parity,
     )
 
 
-def smoke_test(settings: StackSettings, model_name: str, version: int) -> None:
-    """Requests to the running server that name no version: the new one must answer, and the gRPC port be open."""
-    import grpc
+def _note_handled(model_name: str, version: int | None) -> None:
+    with locked(model_name, "taking up a champion"):
+        write_state(model_name, replace(read_state(model_name), handled=version))
 
-    from serving.golden import golden_images
 
-    newest = rest_client.served_versions(settings, model_name)
-    if newest[:1] != [version]:
-        raise ReleaseRefused(f"{model_name}: expected version {version} to answer, found {newest or 'none'}")
-    for kind, image in golden_images().items():
-        try:
-            answer = rest_client.predict(settings, model_name, image)
-        except rest_client.RequestRefused as error:
-            raise ReleaseRefused(
-                f"{model_name} version {version}: expected an answer to {kind}, found {error}"
-            ) from error
-        if not all(0 <= one <= 1 for one in answer.probabilities):
-            raise ReleaseRefused(
-                f"{model_name} version {version}: expected probabilities in [0, 1], found {answer.probabilities}"
-            )
-    with grpc.insecure_channel(settings.grpc_address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=10)
-        except grpc.FutureTimeoutError:
-            raise ReleaseRefused(f"expected gRPC at {settings.grpc_address}, found no answer") from None
+def _require_champion(expected: RegisteredModel) -> str:
+    """The data fingerprint of the champion, once it is known to be ``expected`` still."""
+    found = quick.version_with_alias(expected.model_name, registry.CHAMPION)
+    if found is None or found.version != expected.version:
+        now = "none" if found is None else f"version {found.version}"
+        raise ReleaseRefused(
+            f"{expected.model_name}: expected version {expected.version} to be champion still, found {now}; "
+            "what serves was left as it is"
+        )
+    return found.tags.get("data.fingerprint", "")
+
+
+def _kept(registered: RegisteredModel) -> exports.Export:
+    export = exports.find_export(registered)
+    if export is None:
+        raise DataDefect(
+            f"{exports.export_folder(registered.model_name, registered.version)}: expected the export that was made "
+            "for this version, found none, or a changed one; release it again from the start"
+        )
+    return export
+
+
+def _unless_on_disk(export: exports.Export, loaded: tuple[int, ...]) -> Path | None:
+    """The SavedModel to publish; None where it lies in its place.
+
+    Another one under the same number, such as an older export, is taken away first, unless the server has it loaded:
+    versions are not replaced in place.
+    """
+    name, version = export.record.model_name, export.record.version
+    if version not in on_disk.versions_on_disk(name):
+        return export.saved_model
+    if version in loaded or exports.tree_sha256(on_disk.version_folder(name, version)) == export.record.sha256:
+        return None
+    on_disk.withdraw(name, version)
+    return export.saved_model
+
+
+def _last_served(model_name: str) -> int | None:
+    """The version that the audit log has serving now."""
+    served = [one for one in audit.entries(model_name) if one.kind in ("served", "rolled_back")]
+    return served[-1].version if served else None
+
+
+def _note_failure(champion: RegisteredModel, error: BaseException, who: str) -> None:
+    """On the version and in the audit log; what cannot be noted must not hide the failure itself."""
+    why = str(error) or type(error).__name__
+    name, version = champion.model_name, champion.version
+    try:
+        audit.record("release_failed", model=name, version=version, who=who, why=why)
+        quick.set_version_tags(name, version, {FAILED_TAG: why[:500]})
+    except (OSError, ServiceUnavailable) as second:
+        logger.warning("the failed release of %s version %d could not be noted: %s", name, version, second)
+
+
+def _tell_registry(champion: RegisteredModel, parity: ArtifactRef) -> None:
+    quick.set_version_tags(champion.model_name, champion.version, {SERVED_TAG: "true"})
+    quick.clear_version_tags(champion.model_name, champion.version, [FAILED_TAG])
+    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
+
+
+def _max_latency_ratio() -> float:
+    """How many times as long as the version that serves now a new one may take to answer."""
+    text = os.environ.get(LATENCY_VARIABLE) or "2"
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = 0.0
+    if not ratio >= 1:
+        raise ConfigurationError(f"{LATENCY_VARIABLE}={text}: expected a number of at least 1, for example 2")
+    return ratio

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from cxr_tasks.contracts.errors import CxrError, ReleaseRefused, ServiceUnavaila
 from cxr_tasks.stack.settings import StackSettings
 
 TIMEOUT_S = 60
+#: The server reads its configuration every second and looks into folders every second.
+OLD_REASON_S = 4.0
 
 
 class RequestRefused(CxrError):
@@ -31,16 +34,18 @@ class Answer:
     decisions: tuple[bool, ...]
 
 
-def predict(settings: StackSettings, model: str, image: bytes, version: int | None = None) -> Answer:
+def predict(settings: StackSettings, model: str, image: bytes, at: int | str | None = None) -> Answer:
     """Ask for one image.
 
+    Args:
+        at: A version, a label, or None for the newest version that is loaded.
+
     Raises:
-        RequestRefused: The server cannot read the image, or knows no such model or version.
+        RequestRefused: The server cannot read the image, or knows no such model, version or label.
         ServiceUnavailable: No server answers.
     """
-    at = f"/versions/{version}" if version is not None else ""
     body = {"instances": [{"image_bytes": {"b64": base64.b64encode(image).decode()}}]}
-    row = _call(settings, "POST", f"/v1/models/{model}{at}:predict", body)["predictions"][0]
+    row = _call(settings, "POST", f"{_path(model, at)}:predict", body)["predictions"][0]
     return Answer(
         labels=tuple(row["labels"]),
         probabilities=tuple(float(one) for one in row["probabilities"]),
@@ -58,6 +63,18 @@ def served_versions(settings: StackSettings, model: str) -> list[int]:
     return sorted(found, reverse=True)
 
 
+def labelled_version(settings: StackSettings, model: str, label: str) -> int | None:
+    """The version that answers to ``label`` now; None where none does.
+
+    The status call ignores labels, on the real server too; the metadata call tells.
+    """
+    try:
+        answer = _call(settings, "GET", f"{_path(model, label)}/metadata")
+    except (RequestRefused, ServiceUnavailable):
+        return None
+    return int(answer["model_spec"]["version"])
+
+
 def wait_available(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
     """Seconds until ``version`` was AVAILABLE on the running server.
 
@@ -66,25 +83,59 @@ def wait_available(settings: StackSettings, model: str, version: int, limit_s: f
         ReleaseRefused: The server has tried it and given it up.
     """
     start = time.monotonic()
-    found = "no answer"
-    while time.monotonic() - start < limit_s:
+
+    def look() -> str:
         try:
             states = _call(settings, "GET", f"/v1/models/{model}")["model_version_status"]
         except (RequestRefused, ServiceUnavailable) as error:
-            found = str(error)
-        else:
-            mine = next((one for one in states if int(one["version"]) == version), None)
-            reason = mine["status"].get("error_message", "") if mine else ""
-            found = f"{mine['state']} {reason}".strip() if mine else "no such version"
-            if mine and mine["state"] == "AVAILABLE":
-                return time.monotonic() - start
-            if mine and mine["state"] == "END" and reason:
-                raise ReleaseRefused(f"{model} version {version}: the model server cannot load it: {reason}")
-        time.sleep(0.2)
-    raise ServiceUnavailable(
-        f"model server at {settings.rest_url}: expected {model} version {version} to be AVAILABLE within "
-        f"{limit_s:.0f} s, found {found}"
-    )
+            return str(error)
+        mine = next((one for one in states if int(one["version"]) == version), None)
+        if mine is None:
+            return "no such version"
+        reason = mine["status"].get("error_message", "")
+        # The reason of an earlier try stays listed until the server has looked into the folder again.
+        if mine["state"] == "END" and reason and time.monotonic() - start > OLD_REASON_S:
+            raise ReleaseRefused(f"{model} version {version}: the model server cannot load it: {reason}")
+        return "" if mine["state"] == "AVAILABLE" else f"{mine['state']} {reason}".strip()
+
+    return _wait(settings, look, f"{model} version {version} to be AVAILABLE", limit_s)
+
+
+def wait_labelled(settings: StackSettings, model: str, label: str, version: int | None, limit_s: float) -> float:
+    """Seconds until ``version`` answered to ``label``, None for no version at all; ``ServiceUnavailable`` if not."""
+
+    def look() -> str:
+        found = labelled_version(settings, model, label)
+        return "" if found == version else f"version {found}"
+
+    return _wait(settings, look, f"{model} version {version} at label {label!r}", limit_s)
+
+
+def wait_unloaded(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
+    """Seconds until ``version`` answered no more; ``ServiceUnavailable`` where it still does after ``limit_s``."""
+
+    def look() -> str:
+        return "it loaded" if version in served_versions(settings, model) else ""
+
+    return _wait(settings, look, f"{model} version {version} to be unloaded", limit_s)
+
+
+def _wait(settings: StackSettings, look: Callable[[], str], expected: str, limit_s: float) -> float:
+    """Seconds until ``look`` had nothing to object any more."""
+    start = time.monotonic()
+    while found := look():
+        if time.monotonic() - start >= limit_s:
+            raise ServiceUnavailable(
+                f"model server at {settings.rest_url}: expected {expected} within {limit_s:.0f} s, found {found}"
+            )
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+def _path(model: str, at: int | str | None) -> str:
+    if at is None:
+        return f"/v1/models/{model}"
+    return f"/v1/models/{model}/versions/{at}" if isinstance(at, int) else f"/v1/models/{model}/labels/{at}"
 
 
 def _call(settings: StackSettings, method: str, path: str, body: Any = None) -> Any:

@@ -49,14 +49,29 @@ def model_server(
     model_name: str, base_path: Path, log: Path, *, rest_port: int | None = None
 ) -> Iterator[RunningServer]:
     """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
-    port = free_port()
-    command = [
-        *server_executable(),
-        f"--port={port}",
-        f"--model_name={model_name}",
-        f"--model_base_path={base_path.absolute()}",
-        "--max_num_load_retries=0",
+    with _server([f"--model_name={model_name}", f"--model_base_path={base_path.absolute()}"], log, rest_port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def configured_server(config: Path, log: Path, *, rest_port: int | None = None) -> Iterator[RunningServer]:
+    """A server for the models listed in the file ``config``, which it reads again every second."""
+    flags = [
+        f"--model_config_file={config}",
+        "--model_config_file_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--num_load_threads=2",
+        "--num_unload_threads=2",
+        "--grpc_max_threads=64",
     ]
+    with _server(flags, log, rest_port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[RunningServer]:
+    port = free_port()
+    command = [*server_executable(), f"--port={port}", "--max_num_load_retries=0", *flags]
     if rest_port is not None:
         command.append(f"--rest_api_port={rest_port}")
     log.parent.mkdir(parents=True, exist_ok=True)

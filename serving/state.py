@@ -8,15 +8,12 @@ while; the kernel lets go of it when its process dies.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
-from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.paths import served_root
 from cxr_tasks.contracts.shapes import build, plain
 from serving.versions import versions_on_disk
@@ -82,9 +79,7 @@ def write_state(model_name: str, state: ServingState) -> None:
 
 @contextlib.contextmanager
 def locked(model_name: str, purpose: str = "a change of what serves", wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Be the only one who changes what serves of ``model_name``, for the length of the block.
-
-    Not to be nested in one process: the inner one would wait for the outer.
+    """Be the only one who changes what serves of ``model_name``, for the length of the block; not to be nested.
 
     Args:
         purpose: What the holder does, shown to those who wait in vain.
@@ -94,40 +89,8 @@ def locked(model_name: str, purpose: str = "a change of what serves", wait_s: fl
         ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
     """
     path = served_root() / model_name / LOCK_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + wait_s
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        while not _taken(descriptor):
-            if time.monotonic() >= end:
-                raise ServiceUnavailable(
-                    f"{model_name}: expected nobody else to change what serves, found {_holder(path)} after waiting "
-                    f"{wait_s:.0f} s; try again when that has ended"
-                )
-            time.sleep(0.05)
-        _note(descriptor, f"{purpose} (process {os.getpid()})")
+    with file_lock(path, what=f"what serves of {model_name}", purpose=purpose, wait_s=wait_s):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _note(descriptor: int, text: str) -> None:
-    """Who holds the lock, for people; a full disk must not keep anybody from going back to a former version."""
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
-
-
-def _holder(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") or "another process"
 
 
 def _state_path(model_name: str) -> Path:

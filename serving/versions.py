@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.paths import served_root
 
-#: Champion and the version before it, so that going back needs no export.
-KEPT_VERSIONS = 2
+#: Names of folders on their way in or out; the server takes only names of digits for versions.
+_PUBLISHING, _WITHDRAWN = ".publishing-", ".withdrawn-"
 
 
 def version_folder(model_name: str, version: int) -> Path:
@@ -22,7 +23,7 @@ def versions_on_disk(model_name: str) -> list[int]:
     base = served_root() / model_name
     if not base.is_dir():
         return []
-    return sorted(int(one.name) for one in base.iterdir() if one.is_dir() and one.name.isdigit())
+    return sorted(int(one.name) for one in base.iterdir() if one.name.isdecimal() and one.is_dir())
 
 
 def publish(exported: Path, model_name: str, version: int) -> Path:
@@ -35,7 +36,7 @@ def publish(exported: Path, model_name: str, version: int) -> Path:
     if target.exists():
         raise ReleaseRefused(f"{target}: expected no such version yet, found one; it is not replaced in place")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".publishing-{version}-{os.getpid()}"
+    aside = target.parent / f"{_PUBLISHING}{version}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         shutil.copytree(exported, aside)
@@ -47,18 +48,25 @@ def publish(exported: Path, model_name: str, version: int) -> Path:
 
 
 def withdraw(model_name: str, version: int) -> None:
-    """Take a version away, for the server at once by a rename, so that it falls back to the one before."""
+    """Take a version away, for the server at once by a rename."""
     target = version_folder(model_name, version)
     if not target.exists():
         return
-    aside = target.parent / f".withdrawn-{version}-{os.getpid()}"
+    aside = target.parent / f"{_WITHDRAWN}{version}-{os.getpid()}"
     os.rename(target, aside)
     shutil.rmtree(aside)
 
 
-def prune(model_name: str, keep: int = KEPT_VERSIONS) -> list[int]:
-    """Remove all but the newest ``keep`` versions; the removed ones."""
-    old = versions_on_disk(model_name)[:-keep]
+def prune(model_name: str, keep: Collection[int]) -> list[int]:
+    """Remove all versions but those in ``keep``, and what a killed process left half published; the removed versions.
+
+    To be called under the model's lock: another's half-published folder would be taken for a left-over.
+    """
+    base = served_root() / model_name
+    for prefix in (_PUBLISHING, _WITHDRAWN):
+        for half in base.glob(f"{prefix}*"):
+            shutil.rmtree(half)
+    old = [one for one in versions_on_disk(model_name) if one not in keep]
     for version in old:
         withdraw(model_name, version)
     return old

@@ -22,7 +22,7 @@ CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
     f"cxr_{family}": {
         f"cxr_dataset_{family}": _DATASET,
         f"cxr_train_{family}": _TRAIN,
-        "cxr_release": ("find", "export", "check", "publish"),
+        "cxr_release": ("find", "prepare", "publish"),
         "cxr_report": ("find", "report"),
     }
     for family in ("binary", "multilabel")

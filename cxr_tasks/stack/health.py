@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cxr_tasks.stack.model_server import SERVED_MODELS, has_version
 from cxr_tasks.stack.settings import HOST, StackSettings
 from cxr_tasks.stack.supervision import ProgramState
+from serving.models_config import models_to_serve
 
 TIMEOUT_S = 5.0
 
@@ -115,9 +115,8 @@ def _mlflow(settings: StackSettings) -> Health:
 
 
 def _model_server(settings: StackSettings) -> Health:
-    """Healthy when every model that has a version on disk has one available; also while there is none to serve."""
-    served = settings.home / "served"
-    models = [name for name in SERVED_MODELS if has_version(served / name)]
+    """Healthy when every model that has a version to serve has one available; also while there is none to serve."""
+    models = [one.name for one in models_to_serve()]
     if not models:
         return Health(True, "waits for a first version")
     details = []

@@ -1,7 +1,7 @@
 """Starting the model server: what it serves, when it can start, and which server it is.
 
 The real server waits for ever, with no port open, when a listed model has no version yet. So only models with a
-version are listed, and the server starts when the first version of any model is there.
+version are listed (``serving.models_config``), and the server starts when the first version of any model is there.
 """
 
 from __future__ import annotations
@@ -14,44 +14,12 @@ import time
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
-from cxr_tasks.contracts.paths import home
 from cxr_tasks.stack.settings import HOST, StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
+from serving.leftovers import settle_all
+from serving.models_config import models_config_path, write_models_config
 
-#: Models the platform serves; the order is that of models.config.
-SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
 POLL_INTERVAL_S = 1.0
-
-
-def models_config_path() -> Path:
-    """The file the running model server reads again every second."""
-    return home() / "stack" / "models.config"
-
-
-def has_version(folder: Path) -> bool:
-    """Whether a model's folder has a version: a folder with a numeric name, as the server sees it."""
-    return folder.is_dir() and any(one.name.isdecimal() and one.is_dir() for one in folder.iterdir())
-
-
-def write_models_config(served: Path | None = None) -> tuple[str, ...]:
-    """Write ``models.config`` with the models that have a version, and return their names.
-
-    To be called after a model's first version is published: the running server takes the model up within about a
-    second, and a server still waiting for a first version starts. Nothing is written while there is no model,
-    since an empty list would make a running server unload all it has.
-    """
-    served = served or home() / "served"
-    present = tuple(name for name in SERVED_MODELS if has_version(served / name))
-    if not present:
-        return present
-    entries = "".join(
-        f'  config {{ name: "{name}" base_path: "{served / name}" model_platform: "tensorflow" }}\n' for name in present
-    )
-    text = f"model_config_list {{\n{entries}}}\n"
-    path = models_config_path()
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-    return present
 
 
 def write_monitoring_config() -> Path:
@@ -75,6 +43,8 @@ def server_command(settings: StackSettings) -> list[str]:
         f"--rest_api_port={settings.rest_port}",
         f"--model_config_file={models_config_path()}",
         f"--model_config_file_poll_wait_seconds={POLL_INTERVAL_S:.0f}",
+        # Otherwise no server starts with a label in its list; labels that move need a loaded version all the same.
+        "--allow_version_labels_for_unavailable_models=true",
         f"--monitoring_config_file={models_config_path().with_name('monitoring.config')}",
         # The default of 4 a core answers "exhausted" to the ninth of nine simultaneous callers on two cores.
         "--grpc_max_threads=64",
@@ -88,6 +58,7 @@ def main() -> None:
     """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
     settings = StackSettings.load()
     write_monitoring_config()
+    settle_all()
     is_embedded = server_executable()[0] == sys.executable
     if not write_models_config():
         print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)

@@ -148,7 +148,7 @@ class ServerCore:
         """
         if not spec.name:
             raise StatusError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        found = self._found(spec.name, self._version(spec))
+        found = self._found(spec)
         try:
             yield found
         finally:
@@ -165,16 +165,19 @@ class ServerCore:
             raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.version_label}")
         return version
 
-    def _found(self, name: str, version: int | None) -> Servable:
+    def _found(self, spec: model_pb2.ModelSpec) -> Servable:
+        name = spec.name
         while True:
+            version = self._version(spec)
             versions = self.manager.serving.get(name, {})
             chosen = max(versions, default=None) if version is None else version
             servable = versions.get(chosen) if chosen is not None else None
-            if servable is None:
+            if servable is not None and servable.hold():
+                return servable
+            if servable is None and version == self._version(spec):
                 wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
                 raise StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
-            if servable.hold():
-                return servable
+            # It is being closed, or its label has moved on since it was looked up: another one serves by now.
 
 
 def _listed(failed: dict[str, Failures]) -> str:

@@ -1,11 +1,17 @@
-"""A small model with the layers that serving relies on, and its contract."""
+"""A small model with the layers that serving relies on, its contract, and a platform that serves it."""
 
 from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
 
 import pytest
 
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.stack.settings import StackSettings
+from serving import rest_client
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +48,96 @@ def exported(small_model, contract, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "cxr_binary" / "3"
     folder.parent.mkdir()
     return export_saved_model(small_model, contract, folder)
+
+
+class Platform:
+    """One model behind a running model server, its registry, and versions of it that are ready to be released."""
+
+    def __init__(self, settings, exported):
+        self.settings, self.exported = settings, exported
+
+    def registered(self, version: int):
+        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.registry import versions
+
+        found = next(one for one in versions.model_versions("cxr_binary") if int(one.version) == version)
+        return RegisteredModel(
+            model_name="cxr_binary", version=version, mlflow_run_id=str(found.run_id), alias="champion"
+        )
+
+    def new_version(self, exported=None, *, is_champion: bool = True):
+        """A further version in the registry, exported and checked; champion, as a rule."""
+        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.registry import tracking, versions
+        from serving.exports import find_export, kept_export
+
+        with tracking.open_run("cxr_binary", "made") as log:
+            made = tracking.client().create_model_version(
+                "cxr_binary", source=str(self.settings.home), run_id=log.run_id
+            )
+        registered = RegisteredModel(
+            model_name="cxr_binary", version=int(made.version), mlflow_run_id=log.run_id, alias="champion"
+        )
+        if is_champion:
+            versions.set_alias("cxr_binary", "champion", registered.version)
+        with kept_export(registered) as folder:
+            shutil.copytree(exported or self.exported, folder)
+        find_export(registered).write_parity({})
+        return registered
+
+    def release(self, registered):
+        from serving.release import publish_version
+
+        return publish_version(registered, self.settings)
+
+    def served(self) -> list[int]:
+        return rest_client.served_versions(self.settings, "cxr_binary")
+
+    def at(self, label: str) -> int | None:
+        return rest_client.labelled_version(self.settings, "cxr_binary", label)
+
+
+@pytest.fixture(scope="session")
+def platform_home(tmp_path_factory, exported):
+    """A registry with version 1 as champion, and a server that answers with it."""
+    from serving.models_config import models_config_path, write_models_config
+    from serving.server_process import configured_server, free_port
+    from serving.versions import publish
+
+    home = tmp_path_factory.mktemp("platform") / "var"
+    with pytest.MonkeyPatch.context() as patch:
+        _point_to(home, patch)
+        from cxr_tasks.registry import tracking
+
+        tracking.client().create_registered_model("cxr_binary")
+        rest_port = free_port()
+        platform = Platform(dataclasses.replace(StackSettings.requested(os.environ), rest_port=rest_port), exported)
+        platform.new_version()
+        publish(exported, "cxr_binary", 1)
+        write_models_config()
+        with configured_server(models_config_path(), home / "server.log", rest_port=rest_port) as server:
+            port = int(server.address.split(":")[1])
+            platform.settings = dataclasses.replace(platform.settings, grpc_port=port)
+            rest_client.wait_available(platform.settings, "cxr_binary", 1, 240)
+            yield platform
+
+
+@pytest.fixture
+def platform(platform_home, monkeypatch):
+    """The platform, with one version that serves as ``stable`` and none to go back to."""
+    from serving.leftovers import settle
+    from serving.state import locked, write_state
+
+    _point_to(platform_home.settings.home, monkeypatch)
+    with locked("cxr_binary"):
+        state = dataclasses.replace(settle("cxr_binary"), previous=None, canary=None)
+        write_state("cxr_binary", state)
+        settle("cxr_binary")
+    rest_client.wait_labelled(platform_home.settings, "cxr_binary", "stable", state.stable, 60)
+    rest_client.wait_labelled(platform_home.settings, "cxr_binary", "canary", None, 60)
+    return platform_home
+
+
+def _point_to(home, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("CXR_HOME", str(home))
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -10,36 +11,62 @@ from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 pytestmark = [pytest.mark.tf, pytest.mark.serving]
 
 
-def test_a_good_version_passes_in_a_server_of_its_own(exported, small_model, contract, tmp_path):
-    from serving.check import check_server, in_process_probabilities
-    from serving.server_process import model_server
+@pytest.fixture
+def own(small_model, contract):
+    """What the model itself answers."""
+    from serving.check import in_process_probabilities
 
-    def own(images):
-        return in_process_probabilities(small_model, contract, images)
+    return lambda images: in_process_probabilities(small_model, contract, images)
 
-    with model_server("cxr_binary", exported.parent, tmp_path / "log") as server:
-        parity = check_server(server, 3, contract, own)
+
+def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contract, tmp_path, cxr_home):
+    from serving.check import check_server
+    from serving.check_process import check_process
+    from serving.versions import publish
+
+    publish(exported, "cxr_binary", 2)
+    base_path = tmp_path / "exports"
+    with check_process("cxr_binary", 3, base_path, tmp_path) as server:
+        # As in a release: the server waits for what is still being exported.
+        publish_whole(exported, base_path / "3")
+        parity = check_server(server, contract, own, max_ratio=20)
         assert parity.largest_difference < 1e-5
         assert {"serving_default", "explain"} <= set(parity.signatures)
-        assert parity.n_images == 13
-        # The answers of another model are refused.
+        assert (parity.n_images, parity.n_warmup_requests) == (13, 4)
+        assert parity.latency.former_version == 2
+        assert parity.latency.median_ms > 0
+        assert parity.latency.former_median_ms > 0
+        # The answers of another model are refused, and so is one that takes longer than it may.
         with pytest.raises(ReleaseRefused, match=r"found a difference of 0\.1"):
-            check_server(server, 3, contract, lambda images: own(images) + 0.1)
-    assert server.process.poll() is not None, "the server outlived its block"
+            check_server(server, contract, lambda images: own(images) + 0.1, max_ratio=20)
+        with pytest.raises(ReleaseRefused, match=r"within 0\.001 times that of version 2"):
+            check_server(server, contract, own, max_ratio=0.001)
+    assert server.process.process.poll() is not None, "the server outlived its block"
 
 
-def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract):
+def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract, cxr_home, exported):
     from serving.check import check_server
-    from serving.server_process import model_server
+    from serving.check_process import check_process
 
-    broken = tmp_path / "cxr_binary" / "4"
-    broken.mkdir(parents=True)
+    broken = shutil.copytree(exported, tmp_path / "cxr_binary" / "4")
     (broken / "saved_model.pb").write_bytes(b"junk")
     with (
-        model_server("cxr_binary", broken.parent, tmp_path / "log") as server,
+        check_process("cxr_binary", 4, broken.parent, tmp_path) as server,
         pytest.raises((ReleaseRefused, ServiceUnavailable), match="version 4|ended with code 255"),
     ):
-        check_server(server, 4, contract, lambda images: np.zeros((len(images), 1)))
+        check_server(server, contract, lambda images: np.zeros((len(images), 1)), max_ratio=2)
+
+
+def test_a_version_without_warm_up_is_refused(tmp_path):
+    from serving.check import count_warmup
+
+    with pytest.raises(ReleaseRefused, match="expected warm-up requests, found none"):
+        count_warmup(tmp_path / "absent")
+
+
+def publish_whole(exported, target) -> None:
+    aside = shutil.copytree(exported, target.parent / f".{target.name}")
+    aside.rename(target)
 
 
 def test_missing_and_mistyped_outputs_are_named():

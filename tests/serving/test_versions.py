@@ -35,11 +35,12 @@ def test_names_that_are_no_numbers_are_no_versions(cxr_home, exported):
     assert versions_on_disk("cxr_multilabel") == []
 
 
-def test_withdraw_takes_one_away_and_prune_keeps_the_newest_two(cxr_home, exported):
+def test_withdraw_takes_one_away_and_prune_all_that_is_not_kept(cxr_home, exported):
     for version in (1, 2, 3, 4):
         publish(exported, "cxr_binary", version)
     withdraw("cxr_binary", 4)
     withdraw("cxr_binary", 4)
     assert versions_on_disk("cxr_binary") == [1, 2, 3]
-    assert prune("cxr_binary") == [1]
-    assert versions_on_disk("cxr_binary") == [2, 3]
+    (cxr_home / "served" / "cxr_binary" / ".publishing-5-99").mkdir()
+    assert prune("cxr_binary", {3, 1}) == [2]
+    assert sorted(one.name for one in (cxr_home / "served" / "cxr_binary").iterdir()) == ["1", "3"]

@@ -1,4 +1,4 @@
-"""What the model server is told to serve, and when it starts."""
+"""The flags of the model server, and when it starts."""
 
 from __future__ import annotations
 
@@ -12,73 +12,8 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.model_server import has_version, models_config_path, server_command, write_models_config
+from cxr_tasks.stack.model_server import server_command
 from cxr_tasks.stack.settings import StackSettings
-
-
-@pytest.mark.parametrize(
-    ("name", "is_version"),
-    [
-        ("1", True),
-        ("00000008", True),  # 8
-        ("v7", False),
-        ("9.5", False),
-        (".12.abc", False),  # a version being written
-        ("tmp", False),
-    ],
-)  # fmt: skip
-def test_numeric_folders_are_versions(tmp_path: Path, name: str, is_version: bool):
-    (tmp_path / name).mkdir()
-    assert has_version(tmp_path) is is_version
-
-
-def test_numeric_file_is_no_version(tmp_path: Path):
-    (tmp_path / "3").write_text("")
-    assert not has_version(tmp_path)
-
-
-def test_nothing_is_written_without_a_version(cxr_home: Path):
-    (cxr_home / "served" / "cxr_binary").mkdir(parents=True)
-    assert write_models_config() == ()
-    assert not models_config_path().exists()
-
-
-def test_only_models_with_a_version_are_listed(cxr_home: Path):
-    (cxr_home / "served" / "cxr_multilabel" / "4").mkdir(parents=True)
-    (cxr_home / "served" / "cxr_binary").mkdir()
-    (cxr_home / "served" / "scratch" / "1").mkdir(parents=True)
-    assert write_models_config() == ("cxr_multilabel",)
-    assert models_config_path().read_text() == (
-        "model_config_list {\n"
-        f'  config {{ name: "cxr_multilabel" base_path: "{cxr_home / "served" / "cxr_multilabel"}" '
-        'model_platform: "tensorflow" }\n'
-        "}\n"
-    )
-
-
-def test_models_are_kept_when_all_versions_vanish(cxr_home: Path):
-    """An empty list would make the running server unload what it has in memory."""
-    version = cxr_home / "served" / "cxr_binary" / "1"
-    version.mkdir(parents=True)
-    write_models_config()
-    before = models_config_path().read_text()
-    version.rmdir()
-    assert write_models_config() == ()
-    assert models_config_path().read_text() == before
-
-
-@pytest.mark.tf
-def test_written_file_is_read_by_the_servers_own_format(cxr_home: Path):
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
-    for name in ("cxr_binary", "cxr_multilabel"):
-        (cxr_home / "served" / name / "1").mkdir(parents=True)
-    write_models_config()
-    config = text_format.Parse(models_config_path().read_text(), model_server_config_pb2.ModelServerConfig())
-    assert [(one.name, one.base_path) for one in config.model_config_list.config] == [
-        (name, str(cxr_home / "served" / name)) for name in ("cxr_binary", "cxr_multilabel")
-    ]
 
 
 def test_both_servers_get_the_same_flags(settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -94,6 +29,8 @@ def test_both_servers_get_the_same_flags(settings: StackSettings, tmp_path: Path
     assert f"--port={settings.grpc_port}" in real
     assert f"--rest_api_port={settings.rest_port}" in real
     assert "--model_config_file_poll_wait_seconds=1" in real
+    # The real server does not start with a label in its list otherwise.
+    assert "--allow_version_labels_for_unavailable_models=true" in real
 
 
 def test_waits_for_a_first_version_then_becomes_the_server(settings: StackSettings, tmp_path: Path):

@@ -1,0 +1,60 @@
+"""A file as a lock between processes of one machine; the kernel lets go of it when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, what: str, purpose: str, wait_s: float) -> Iterator[None]:
+    """Hold the lock file ``path`` for the length of the block; not to be nested, one would wait for the other.
+
+    Args:
+        what: What the lock guards, in the error of those who wait in vain.
+        purpose: What the holder does, written into the file and shown in that error.
+        wait_s: How long to wait for the present holder; 0 asks once.
+
+    Raises:
+        ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + wait_s
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while not _taken(descriptor):
+            if time.monotonic() >= end:
+                raise ServiceUnavailable(
+                    f"{what}: expected nobody else to change it, found {_holder(path)} after waiting {wait_s:.0f} s; "
+                    "try again when that has ended"
+                )
+            time.sleep(0.05)
+        _note(descriptor, f"{purpose} (process {os.getpid()})")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _note(descriptor: int, text: str) -> None:
+    """Who holds the lock, for people. Where the disk is full the lock holds without it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") or "another process"

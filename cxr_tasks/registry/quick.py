@@ -1,0 +1,109 @@
+"""The few registry calls that must not wait for MLflow's import, which takes longer than a rollback may.
+
+Against a tracking server they are plain requests of MLflow's REST API; without one (a SQLite file) MLflow answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.versions import NoSuchVersion
+
+TIMEOUT_S = 10
+#: What MLflow answers for a model, a version or an alias that is not there.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version in the registry."""
+
+    version: int
+    run_id: str
+    tags: dict[str, str]
+
+
+def version_with_alias(model_name: str, alias: str) -> FoundVersion | None:
+    """The version that bears ``alias``, or None where the model or the alias is not there."""
+    if not _is_server():
+        found = versions.version_with_alias(model_name, alias)
+        return None if found is None else FoundVersion(int(found.version), str(found.run_id), dict(found.tags))
+    answer = _call("GET", "registered-models/alias", {"name": model_name, "alias": alias})
+    if answer is None:
+        return None
+    one = answer["model_version"]
+    tags = {tag["key"]: tag.get("value", "") for tag in one.get("tags", [])}
+    return FoundVersion(int(one["version"]), one.get("run_id", ""), tags)
+
+
+def set_alias(model_name: str, alias: str, version: int) -> None:
+    """Move ``alias`` to ``version``; ``NoSuchVersion`` where the registry has no such model or version."""
+    if not _is_server():
+        versions.set_alias(model_name, alias, version)
+        return
+    body = {"name": model_name, "alias": alias, "version": str(version)}
+    if _call("POST", "registered-models/alias", body) is None:
+        raise NoSuchVersion(f"{model_name}: expected version {version} in the registry, found none")
+
+
+def set_version_tags(model_name: str, version: int, tags: dict[str, Any]) -> None:
+    """Set tags on a version; ``NoSuchVersion`` where the registry has no such version."""
+    if not _is_server():
+        versions.set_version_tags(model_name, version, tags)
+        return
+    for key, value in tags.items():
+        body = {"name": model_name, "version": str(version), "key": key, "value": str(value)}
+        if _call("POST", "model-versions/set-tag", body) is None:
+            raise NoSuchVersion(f"{model_name}: expected version {version} in the registry, found none")
+
+
+def clear_version_tags(model_name: str, version: int, keys: Iterable[str]) -> None:
+    """Remove tags from a version; one that is not there is no error."""
+    for key in keys:
+        if not _is_server():
+            with tracking.outside_failures("MLflow"):
+                tracking.client().delete_model_version_tag(model_name, str(version), key)
+        else:
+            _call("DELETE", "model-versions/delete-tag", {"name": model_name, "version": str(version), "key": key})
+
+
+def _is_server() -> bool:
+    return tracking.tracking_uri().startswith("http")
+
+
+def _call(method: str, path: str, values: dict[str, str]) -> dict[str, Any] | None:
+    """The JSON that MLflow answers; None where it knows no such model, version or alias.
+
+    Raises:
+        ServiceUnavailable: It does not answer, or refuses for another reason, which is given.
+    """
+    url = f"{tracking.tracking_uri()}/api/2.0/mlflow/{path}"
+    session = requests.Session()
+    # Loopback only: a proxy from the environment must not see the login.
+    session.trust_env = False
+    login = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    sent: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
+    try:
+        answer = session.request(
+            method, url, auth=(login[0], login[1] or "") if login[0] else None, timeout=TIMEOUT_S, **sent
+        )
+    except requests.RequestException as error:
+        raise ServiceUnavailable(
+            f"MLflow at {tracking.tracking_uri()}: expected an answer, found {type(error).__name__}"
+        ) from error
+    told = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
+    if answer.ok:
+        return told
+    if told.get("error_code") in _ABSENT:
+        return None
+    raise ServiceUnavailable(
+        f"MLflow at {tracking.tracking_uri()}: expected an answer to {path}, found {answer.status_code} "
+        f"{told.get('message', '')}".rstrip()
+    )

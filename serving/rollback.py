@@ -1,0 +1,75 @@
+"""The version that served before, back at once: registry alias and model server together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cxr_tasks.contracts.errors import CxrError, ReleaseRefused
+from cxr_tasks.registry import audit, quick
+from cxr_tasks.registry.versions import CHAMPION
+from cxr_tasks.stack.settings import StackSettings
+from serving import versions as on_disk
+from serving.leftovers import settle
+from serving.smoke import smoke_test
+from serving.state import locked, read_state, write_state
+from serving.switch import Switch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """What a rollback did."""
+
+    model_name: str
+    version: int
+    """Serves now."""
+    taken_back: int
+    seconds: float
+
+
+def roll_back(model_name: str, settings: StackSettings, *, who: str, why: str) -> RolledBack:
+    """Let the version before the present one serve again, as champion and as label ``stable``.
+
+    The version taken back is not kept to go forward to: rolling back twice never brings it back.
+
+    The alias moves first, and ``handled`` last: killed in between, the registry is ahead of the server, and the release
+    that follows the alias ends what was begun.
+
+    Raises:
+        ReleaseRefused: There is no former version on disk, or it does not serve; nothing has changed.
+        ServiceUnavailable: MLflow or the model server does not answer; nothing has changed.
+    """
+    begin = time.monotonic()
+    with locked(model_name, "a rollback"):
+        state = settle(model_name)
+        version, bad = state.previous, state.stable
+        if version is None or bad is None or version not in on_disk.versions_on_disk(model_name):
+            raise ReleaseRefused(
+                f"{model_name}: expected a former version on disk to go back to, found none beside version {bad}; "
+                f"to let another one serve, promote it: cxr promote {model_name} VERSION --reason TEXT"
+            )
+        champion = quick.version_with_alias(model_name, CHAMPION)
+        quick.set_alias(model_name, CHAMPION, version)
+        try:
+            switch = Switch(settings, model_name, partial(smoke_test, settings, model_name))
+            switch.to_stable(state, version, previous=None, exported=None)
+        except BaseException:
+            if champion is not None:
+                _alias_back(model_name, champion.version)
+            raise
+        write_state(model_name, replace(read_state(model_name), handled=version))
+        seconds = time.monotonic() - begin
+        logger.info("%s version %d serves again after %.1f s, not %d any more", model_name, version, seconds, bad)
+        audit.record("rolled_back", model=model_name, version=version, who=who, why=why, detail={"from": bad})
+    return RolledBack(model_name=model_name, version=version, taken_back=bad, seconds=round(seconds, 2))
+
+
+def _alias_back(model_name: str, version: int) -> None:
+    try:
+        quick.set_alias(model_name, CHAMPION, version)
+    except CxrError as error:
+        logger.warning("%s: alias %s could not be given back to version %d: %s", model_name, CHAMPION, version, error)
