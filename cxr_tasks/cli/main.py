@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_override(commands)
     _add_datasets(commands)
     _add_reproduce(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -152,6 +153,28 @@ def _add_reproduce(commands) -> None:
     reproduce.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
+def _add_audit(commands) -> None:
+    history = _command(
+        commands,
+        "history",
+        _history,
+        "show who did what to a model's versions, and which one served when",
+        "cxr history cxr_binary --at 2026-11-26T14:30",
+    )
+    history.add_argument("model", help="name in the registry")
+    history.add_argument("--at", metavar="TIME", help="say which version served then; UTC where it names no zone")
+
+    doctor = _command(
+        commands,
+        "doctor",
+        _doctor,
+        "check the audit log, the stack, what serves, and the files and rights it needs; exit code 1 if any fails",
+        "cxr doctor",
+    )
+    for one in (history, doctor):
+        one.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def _command(commands, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -198,6 +221,18 @@ def _reproduce(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.reproduce import reproduce_command
 
     return reproduce_command(options)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.history import history_command
+
+    return history_command(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.doctor import doctor_command
+
+    return doctor_command(options)
 
 
 def _datasets(name: str) -> Command:
