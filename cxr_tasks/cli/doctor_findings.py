@@ -1,0 +1,128 @@
+"""One line of ``cxr doctor``, and the checks of files: audit log, secrets, disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.paths import audit_log, home, secrets_root
+from cxr_tasks.registry import audit, audit_anchors
+from cxr_tasks.registry.audit import AuditEntry
+from cxr_tasks.registry.audit_anchors import Head
+
+Level = Literal["OK", "WARN", "FAIL"]
+GIB = 2**30
+#: Free space below which nothing should be started, and below which a person should know.
+LEAST_FREE, LITTLE_FREE = 1 * GIB, 5 * GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found, and what to do where it is not well."""
+
+    check: str
+    level: Level
+    text: str
+    todo: str = ""
+
+
+def audit_findings() -> list[Finding]:
+    """The log's chain, and the anchor beside it."""
+    problems, n_entries = audit.problems(), len(audit.entries())
+    found = []
+    for one in problems:
+        if one.is_torn:
+            found.append(_audit("WARN", str(one), "nothing: the next record takes note of it and goes on"))
+        else:
+            todo = f"find out who had write access; keep a copy of {audit_log().parent} and restore it from a backup"
+            found.append(_audit("FAIL", str(one), todo))
+    torn = sum(one.kind == "log_torn" for one in audit.entries())
+    if torn:
+        found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
+    if not problems:
+        found.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))
+    return found
+
+
+def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
+    """The log's end as MLflow knows it, by registered model."""
+    try:
+        heads = audit_anchors.registry_heads()
+    except (CxrError, OSError) as error:
+        return [_anchor("WARN", f"cannot be compared with MLflow: {error}", "'make up', then 'cxr doctor' again")]
+    found = []
+    for model, told in sorted(heads.items()):
+        try:
+            head = Head.read(told)
+            problem = head.contradicts(entries)
+        except ValueError as error:
+            head, problem = Head(0, ""), str(error)
+        if problem:
+            todo = (
+                f"the log was cut or replaced, or {model} belongs to another installation; restore "
+                f"{audit_log().parent} from a backup. To accept the log as it is, delete the tag {audit_anchors.TAG}"
+            )
+            found.append(_anchor("FAIL", f"{model}: {problem}", todo))
+        else:
+            found.append(_behind(model, head, entries))
+    return found or [_anchor("OK", "no registered model bears an anchor yet")]
+
+
+def _behind(model: str, head: Head, entries: list[AuditEntry]) -> Finding:
+    missed = [one.seq for one in entries if one.model == model and one.seq > head.seq]
+    if missed:
+        text = f"{model}: anchored at seq {head.seq}; {len(missed)} later entries were recorded without MLflow"
+        return _anchor("WARN", text, "nothing: the next record of this model moves the anchor")
+    return _anchor("OK", f"{model}: agrees with the log, at seq {head.seq} of {entries[-1].seq}")
+
+
+def private_findings() -> list[Finding]:
+    """That nobody but the owner reads the secrets and the audit log."""
+    found = []
+    for name, folder in (("secrets", secrets_root()), ("audit log", audit_log().parent)):
+        if not folder.is_dir():
+            continue
+        wrong = [one for one in [folder, *sorted(folder.rglob("*"))] if _fault(one)]
+        for path in wrong:
+            todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
+            found.append(Finding(check=f"{name} private", level="FAIL", text=f"{path}: {_fault(path)}", todo=todo))
+        if not wrong:
+            found.append(Finding(check=f"{name} private", level="OK", text=f"{folder} is for its owner only"))
+    return found
+
+
+def _fault(path: Path) -> str:
+    state = path.lstat()
+    if stat.S_ISLNK(state.st_mode):
+        return "is a link"
+    if state.st_uid != os.getuid():
+        return f"belongs to user {state.st_uid}"
+    return f"has mode {stat.S_IMODE(state.st_mode):04o}" if state.st_mode & 0o077 else ""
+
+
+def disk_findings(free_bytes: int | None = None) -> list[Finding]:
+    """Space left where the run-time folder is."""
+    place = next(one for one in (home(), *home().parents) if one.is_dir())
+    free = shutil.disk_usage(place).free if free_bytes is None else free_bytes
+    level: Level = "FAIL" if free < LEAST_FREE else "WARN" if free < LITTLE_FREE else "OK"
+    todo = "" if level == "OK" else "'cxr datasets prune NAME' removes old datasets; var/runs holds the runs' files"
+    return [Finding(check="disk", level=level, text=f"{free / GIB:.1f} GiB free at {place}", todo=todo)]
+
+
+def worst(found: Iterable[Finding]) -> Level:
+    levels: list[Level] = [one.level for one in found]
+    return "FAIL" if "FAIL" in levels else "WARN" if "WARN" in levels else "OK"
+
+
+def _audit(level: Level, text: str, todo: str = "") -> Finding:
+    return Finding(check="audit log", level=level, text=text, todo=todo)
+
+
+def _anchor(level: Level, text: str, todo: str = "") -> Finding:
+    return Finding(check="audit anchor", level=level, text=text, todo=todo)

@@ -1,0 +1,154 @@
+"""The checks of ``cxr doctor`` on what runs and what serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cxr_tasks.cli.doctor_findings import Finding, Level
+from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.paths import served_root
+from cxr_tasks.registry import permission, versions
+from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.stack.show import stack_status
+from serving.models_config import SERVED_MODELS
+from serving.rest_client import labelled_version, served_versions
+from serving.state import ServingState, read_state
+from serving.versions import version_folder
+
+#: What every published version holds.
+VERSION_FILES = ("saved_model.pb", "variables/variables.index")
+
+
+def stack_findings(settings: StackSettings) -> list[Finding]:
+    """Whether the stack is up, and whether each of its programs does its work."""
+    if not settings.record.is_file():
+        text = f"the stack of {settings.home} is down"
+        return [Finding(check="stack", level="WARN", text=text, todo="'make up' starts it")]
+    found = []
+    for row in stack_status(settings):
+        name, state, detail = row["program"], row["state"], row["detail"]
+        if row["is_healthy"]:
+            found.append(Finding(check="stack", level="OK", text=f"{name}: {detail or state}"))
+        else:
+            todo = f"'make logs NAME={name}' shows why; 'make up' starts what is stopped"
+            found.append(Finding(check="stack", level="FAIL", text=f"{name}: {detail or state}", todo=todo))
+    return found
+
+
+def serving_findings(settings: StackSettings, *, is_up: bool) -> list[Finding]:
+    """Per model: champion of the registry, serving state and model server agree, and its files are there."""
+    found = []
+    for model in SERVED_MODELS:
+        try:
+            state = read_state(model)
+        except CxrError as error:
+            found.append(_serving("FAIL", str(error), f"'cxr history {model}' says which version served last"))
+            continue
+        found += file_findings(model, state)
+        if is_up:
+            found += _agreement(settings, model, state)
+    return found or [_serving("OK", "no model has been released yet")]
+
+
+def _agreement(settings: StackSettings, model: str, state: ServingState) -> list[Finding]:
+    try:
+        bearer = versions.version_with_alias(model, versions.CHAMPION)
+        champion = int(bearer.version) if bearer else None
+        found = alias_findings(model, champion, state)
+        if state.stable is not None:
+            found += permission_findings(model, state.stable)
+    except (CxrError, OSError) as error:
+        text = f"{model}: the registry cannot be asked: {error}"
+        found = [_serving("FAIL", text, "'make logs NAME=mlflow' shows why")]
+    labels = {label: labelled_version(settings, model, label) for label in ("stable", "canary")}
+    return [*found, *server_findings(model, state, served_versions(settings, model), labels)]
+
+
+def alias_findings(model: str, champion: int | None, state: ServingState) -> list[Finding]:
+    """The registry's champion beside the version that serves."""
+    if champion == state.stable:
+        if champion is None:
+            return []
+        return [_serving("OK", f"{model}: version {champion} is champion and serves")]
+    serves = f"version {state.stable} serves" if state.stable is not None else "nothing serves"
+    if champion is None:
+        text = f"{model}: {serves}, and no version bears the alias champion"
+        return [_serving("FAIL", text, f"'cxr promote {model} {state.stable}', or set the alias in MLflow")]
+    if state.is_due(champion):
+        todo = "a release starts within a minute; if none does, trigger cxr_release and see 'make logs NAME=triggerer'"
+        return [_serving("WARN", f"{model}: version {champion} is champion, {serves}: its release is due", todo)]
+    text = f"{model}: version {champion} is champion, {serves}: its release was refused or failed"
+    todo = f"'cxr history {model}' says why; promote another version, or override, or trigger cxr_release again"
+    return [_serving("FAIL", text, todo)]
+
+
+def permission_findings(model: str, version: int) -> list[Finding]:
+    """Whether what serves may serve."""
+    answer = permission.may_serve(model, version)
+    if answer.allowed:
+        return [_serving("OK", f"{model}: version {version} may serve: {answer.because}")]
+    todo = f"'cxr rollback {model}', or 'cxr override {model} {version}' where a person answers for it"
+    return [_serving("FAIL", f"{model}: version {version} serves and may not: {answer.because}", todo)]
+
+
+def server_findings(
+    model: str, state: ServingState, available: list[int], labels: Mapping[str, int | None]
+) -> list[Finding]:
+    """What the model server has loaded and labelled beside what it is to have."""
+    wanted = [one for one in (state.stable, state.canary) if one is not None]
+    missing, more = sorted(set(wanted) - set(available)), sorted(set(available) - set(state.loaded))
+    found = []
+    if missing:
+        text = f"{model}: version {_list(missing)} should answer and does not"
+        found.append(_serving("FAIL", text, "'make logs NAME=model-server' shows why"))
+    if more:
+        todo = "a change may be under way; if it stays, 'make logs NAME=model-server'"
+        found.append(_serving("WARN", f"{model}: version {_list(more)} is loaded and should not be", todo))
+    for label, version in (("stable", state.stable), ("canary", state.canary)):
+        if labels.get(label) != version and version not in missing:
+            bears = f"is version {labels[label]}" if labels.get(label) is not None else "is not there"
+            text = f"{model}: label {label} should be version {version}, it {bears}"
+            todo = "a release under way moves it; if it stays, restart the model server: 'make down', 'make up'"
+            found.append(_serving("FAIL", text, todo))
+    if state.changing is not None:
+        todo = "a release is under way, or one was killed: the next release or rollback of the model clears it away"
+        found.append(_serving("WARN", f"{model}: version {state.changing} is on its way in or out", todo))
+    if wanted and not found:
+        found.append(_serving("OK", f"{model}: version {_list(sorted(wanted))} answers"))
+    return found
+
+
+def file_findings(model: str, state: ServingState) -> list[Finding]:
+    """Whether the files of all versions that serve, or that one can go back to, are there."""
+    found = []
+    for version in sorted(state.kept):
+        folder = version_folder(model, version)
+        missing = [name for name in VERSION_FILES if not _is_filled(folder / name)]
+        if missing:
+            level: Level = "WARN" if version == state.previous else "FAIL"
+            todo = (
+                f"trigger cxr_release with version {version}, which exports it again"
+                if version != state.previous
+                else "a rollback to it is not possible; the next release brings another to go back to"
+            )
+            found.append(_files(level, f"{folder}: {', '.join(missing)} missing or empty", todo))
+    if state.kept and not found:
+        found.append(_files("OK", f"{served_root() / model}: version {_list(sorted(state.kept))} whole"))
+    return found
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _list(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _serving(level: Level, text: str, todo: str = "") -> Finding:
+    return Finding(check="serving", level=level, text=text, todo=todo)
+
+
+def _files(level: Level, text: str, todo: str = "") -> Finding:
+    return Finding(check="served files", level=level, text=text, todo=todo)
