@@ -165,15 +165,19 @@ def training_dag(family: Family) -> None:
             from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.registry.stage import register_candidate
+            from cxr_tasks.report.card_stage import publish_card
 
-            return register_candidate(
+            made_of = (
                 TrainedModel.from_payload(chosen["trained"]),
                 EvaluatedModel.from_payload(evaluated),
                 GateDecision.from_payload(decision),
                 PreparedDataset.from_payload(chosen["prepared"]),
                 Recipe.from_dict(chosen["recipe"]),
                 run_paths(),
-            ).to_payload()
+            )
+            registered = register_candidate(*made_of)
+            publish_card(registered, *made_of)
+            return registered.to_payload()
 
         @task(multiple_outputs=False, outlets=[CHAMPION])
         def promote(registered: dict) -> dict:

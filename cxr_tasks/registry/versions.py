@@ -90,6 +90,12 @@ def registered(model_name: str, version: int) -> ModelVersion:
     raise NoSuchVersion(f"{model_name} version {version} is not in the registry; there are: {there}")
 
 
+def set_description(model_name: str, version: int, text: str) -> None:
+    """What the registry shows of a version, as Markdown; at most 5000 characters."""
+    with tracking.outside_failures("MLflow"):
+        tracking.client().update_model_version(model_name, str(version), text)
+
+
 def version_tags(model_name: str, version: int) -> dict[str, str]:
     """The tags of a version; ``NoSuchVersion`` where the registry has none such."""
     from mlflow.exceptions import MlflowException

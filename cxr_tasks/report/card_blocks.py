@@ -1,0 +1,105 @@
+"""What a card is made of, and its two forms: Markdown and HTML say the same, in the same order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cxr_tasks.report.render import environment, stylesheet
+
+#: In a cell where there is nothing to say.
+NOTHING = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    kind: ClassVar[str] = "bullets"
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table; all cells are text."""
+
+    kind: ClassVar[str] = "grid"
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    kind: ClassVar[str] = "code"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    blocks: Sequence[Text | Bullets | Grid | Code]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+
+def as_markdown(card: Card) -> str:
+    return "\n\n".join([_head(card), *map(_section, card.sections)]) + "\n"
+
+
+def shortened_markdown(card: Card, limit: int, rest: str) -> str:
+    """As many whole sections from the first on as fit into ``limit`` characters; ``rest`` says where the others are."""
+    whole = as_markdown(card)
+    if len(whole) <= limit:
+        return whole
+    parts = [_head(card)]
+    for section in map(_section, card.sections):
+        if len("\n\n".join([*parts, section, rest])) > limit:
+            break
+        parts.append(section)
+    return "\n\n".join([*parts, rest])[:limit]
+
+
+def as_html(card: Card) -> str:
+    """One self-contained page, everything escaped."""
+    return environment().get_template("card.html.j2").render(card=card, css=stylesheet())
+
+
+def _head(card: Card) -> str:
+    return f"# {_plain(card.title)}\n\n{_plain(card.subtitle)}"
+
+
+def _section(section: Section) -> str:
+    return "\n\n".join([f"## {_plain(section.title)}", *map(_block, section.blocks)])
+
+
+def _block(block: Text | Bullets | Grid | Code) -> str:
+    if isinstance(block, Text):
+        return _plain(block.text)
+    if isinstance(block, Bullets):
+        return "\n".join(f"- {_plain(one)}" for one in block.lines)
+    if isinstance(block, Code):
+        longest = max((len(one) for one in re.findall("`+", block.text)), default=0)
+        fence = "`" * max(3, longest + 1)
+        return f"{fence}\n{block.text}\n{fence}"
+    rows = [block.head, ["---"] * len(block.head), *block.rows]
+    table = "\n".join("| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows)
+    return f"{_plain(block.caption)}\n\n{table}" if block.caption else table
+
+
+def _plain(text: str) -> str:
+    """``text`` so that Markdown shows it as it is, on one line: values come from data and from people."""
+    one_line = " ".join(text.split())
+    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
