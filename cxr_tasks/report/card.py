@@ -59,8 +59,7 @@ def _use(inputs: ReportInputs) -> list[Any]:
     return [
         Text(
             f"Gives a frontal chest X-ray a probability of {named}, and a decision at an operating point chosen on "
-            "validation. Meant for research: to compare methods, to sort images for review by a reader, to study how "
-            "such a model behaves."
+            "validation. Meant for research: to compare methods, and to study how such a model behaves on known images."
         ),
         Text(population),
         Bullets(
@@ -89,10 +88,10 @@ def _data(inputs: ReportInputs) -> list[Any]:
                  [[name, *(_count(one["classes"][name].get("positive")) for one in rows)] for name in names]),
         ]  # fmt: skip
     split = inputs.recipe["split"]
+    drawn = f", else {split['test'] * 100:g} % of all patients" if split["test"] else ""
     dealt = (
         f"Validation: {split['validation'] * 100:g} % of the patients outside an official test split, dealt by a hash "
-        f"with the salt {split['salt']!r}. Test: the source's own test split where it has one, else "
-        f"{split['test'] * 100:g} % of all patients."
+        f"with the salt {split['salt']!r}. Test: the source's own test split{drawn}."
     )
     return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, Text(dealt)]
 
