@@ -143,9 +143,9 @@ class Ledger:
                 found[row[0]] = Entry(*row)
         return found
 
-    def add(self, entry: Entry) -> None:
-        """Keep ``entry`` in the place of an older one."""
-        self._waiting.append(entry)
+    def add(self, *entries: Entry) -> None:
+        """Keep ``entries`` in the place of older ones."""
+        self._waiting += entries
         if time.monotonic() - self._written_at >= _WRITE_EVERY_S:
             self.flush()
 
@@ -157,12 +157,14 @@ class Ledger:
             self._waiting = []
         self._written_at = time.monotonic()
 
-    def set_state(self, entry: Entry) -> None:
-        """Note that a file that is known holds the same bytes at a new time."""
-        self._connection.execute(
-            "UPDATE files SET size_bytes = ?, mtime_ns = ? WHERE image_id = ?",
-            (entry.size_bytes, entry.mtime_ns, entry.image_id),
-        )
+    def set_state(self, *entries: Entry) -> None:
+        """Note that files that are known hold the same bytes at a new time."""
+        if entries:
+            with self._transaction():
+                self._connection.executemany(
+                    "UPDATE files SET size_bytes = ?, mtime_ns = ? WHERE image_id = ?",
+                    [(one.size_bytes, one.mtime_ns, one.image_id) for one in entries],
+                )
 
     def drop_gone(self, root: Path, listed: Iterable[Sequence[str]]) -> int:
         """Forget files that are neither ``listed`` (batches of image ids) nor on disk any more; how many these were.

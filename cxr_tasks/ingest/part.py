@@ -6,20 +6,19 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version, read_found
+from cxr_tasks.ingest.inspected import inspected_table
+from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version
 from cxr_tasks.ingest.ledger import Ledger, open_ledger
-from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_row, inspected_schema
+from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_schema
 from cxr_tasks.ingest.opening import state_of
-from cxr_tasks.ingest.rows import n_rows, read_batches, row_writer
-from cxr_tasks.sources._pool import map_in_processes
+from cxr_tasks.ingest.rows import n_rows, read_batches, row_writer, table_writer
+from cxr_tasks.sources._pool import map_chunks_in_processes
 from cxr_tasks.sources._progress import with_progress
-from cxr_tasks.sources.base import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +43,13 @@ def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -
     images, refused = folder / f"part-{part:04d}.parquet", folder / f"refusals-{part:04d}.parquet"
     with open_ledger(Path(plan.root)) as ledger:
         n_reused = _open_new(ledger, plan, part, listing)
-        with (
-            row_writer(images, inspected_schema(recipe.findings)) as usable,
-            row_writer(refused, REFUSAL_SCHEMA) as refusals,
-        ):
-            for row in _rows(ledger, listing, recipe.dataset.source):
-                if isinstance(row, Refusal):
-                    refusals.add(asdict(row))
-                else:
-                    usable.add(row)
+        n_usable, n_refused = _write_found(ledger, listing, recipe, images, refused)
     return InspectedPart(
         part=part,
         images=ArtifactRef.of(images),
         refusals=ArtifactRef.of(refused),
-        n_usable=usable.n_rows,
-        n_refused=refusals.n_rows,
+        n_usable=n_usable,
+        n_refused=n_refused,
         n_reused=n_reused,
     )
 
@@ -67,12 +58,10 @@ def _open_new(ledger: Ledger, plan: IngestPlan, part: int, listing: Path) -> int
     """Open every file of ``listing`` that the ledger does not know as it is; how many it knows."""
     to_open = _ToOpen(ledger, plan.root, listing)
     what = f"images opened, part {part + 1} of {len(plan.parts)}" if len(plan.parts) > 1 else "images opened"
-    entries = map_in_processes(entries_of, to_open, chunk_size=CHUNK_SIZE)
-    for entry in with_progress(entries, n_items=to_open.n_left, what=what, logger=logger):
-        if entry.found:
-            ledger.add(entry)
-        else:
-            ledger.set_state(entry)
+    chunks = map_chunks_in_processes(entries_of, to_open, chunk_size=CHUNK_SIZE)
+    for entries in with_progress(chunks, n_items=to_open.n_left, size=len, what=what, logger=logger):
+        ledger.add(*(one for one in entries if one.found))
+        ledger.set_state(*(one for one in entries if not one.found))
     ledger.flush()
     if to_open.n_known:
         logger.info("%d of %d images are as they were and not opened again", to_open.n_known, to_open.n_listed)
@@ -106,11 +95,19 @@ class _ToOpen:
                     yield self._root, image_id, entry.file_sha256 if entry.is_lasting else ""
 
 
-def _rows(ledger: Ledger, listing: Path, source: str) -> Iterator[dict[str, Any] | Refusal]:
-    """Each image of ``listing`` with what the ledger knows of it."""
-    for batch in read_batches(listing):
-        listed = batch.to_pylist()
-        entries = ledger.entries([row["image_id"] for row in listed])
-        for row in listed:
-            found = read_found(entries[row["image_id"]])
-            yield found if isinstance(found, Refusal) else inspected_row(row, found, source=source)
+def _write_found(ledger: Ledger, listing: Path, recipe: Recipe, images: Path, refused: Path) -> tuple[int, int]:
+    """Write what the ledger knows of the images of ``listing``; how many are usable and how many are not."""
+    schema = inspected_schema(recipe.findings)
+    n_usable = 0
+    with table_writer(images, schema) as write, row_writer(refused, REFUSAL_SCHEMA) as refusals:
+        for batch in read_batches(listing):
+            image_ids = batch.column("image_id").to_pylist()
+            known = ledger.entries(image_ids)
+            entries = [known[one] for one in image_ids]
+            table, unusable = inspected_table(batch, entries, schema, source=recipe.dataset.source)
+            if len(table):
+                write(table)
+                n_usable += len(table)
+            for refusal in unusable:
+                refusals.add(asdict(refusal))
+    return n_usable, refusals.n_rows

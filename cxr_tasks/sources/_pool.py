@@ -32,7 +32,20 @@ def map_in_processes(
     n_workers: int | None = None,
     patience_s: float = 1.5,
 ) -> Iterator[Result]:
-    """``function`` of every chunk of ``items``, flattened, in order.
+    """``map_chunks_in_processes``, flattened: a result for every item where ``function`` gives as many as it takes."""
+    chunks = map_chunks_in_processes(function, items, chunk_size=chunk_size, n_workers=n_workers, patience_s=patience_s)
+    return itertools.chain.from_iterable(chunks)
+
+
+def map_chunks_in_processes(
+    function: Callable[[list[Item]], list[Result]],
+    items: Iterable[Item],
+    *,
+    chunk_size: int = 16,
+    n_workers: int | None = None,
+    patience_s: float = 1.5,
+) -> Iterator[list[Result]]:
+    """``function`` of every chunk of ``items``, in order.
 
     The work begins in this process; after ``patience_s`` seconds worker processes are started, and what is left when
     the first is ready goes to them. Until then it goes on here: a start takes seconds where the main program is a
@@ -46,7 +59,7 @@ def map_in_processes(
     n_workers = n_workers or available_cores()
     start = time.monotonic()
     for chunk in chunks:
-        yield from function(chunk)
+        yield function(chunk)
         if n_workers > 1 and time.monotonic() - start >= patience_s:
             break
     first = next(chunks, None)
@@ -56,20 +69,20 @@ def map_in_processes(
 
 def _in_workers(
     function: Callable[[list[Item]], list[Result]], chunks: Iterator[list[Item]], n_workers: int
-) -> Iterator[Result]:
+) -> Iterator[list[Result]]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_prepare, initargs=(function,)) as pool:
         under_way: deque[Future[list[Result]]] = deque()
         try:
             is_ready = pool.submit(os.getpid)
             while not is_ready.done() and (chunk := next(chunks, None)) is not None:
-                yield from function(chunk)
+                yield function(chunk)
             for chunk in chunks:
                 under_way.append(pool.submit(function, chunk))
                 if len(under_way) >= 4 * n_workers:
-                    yield from under_way.popleft().result()
+                    yield under_way.popleft().result()
             while under_way:
-                yield from under_way.popleft().result()
+                yield under_way.popleft().result()
         except BrokenProcessPool:
             raise ServiceUnavailable(
                 "a worker process was ended from outside, most often because memory ran out; give the task more, or "

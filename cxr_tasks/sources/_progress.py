@@ -16,18 +16,19 @@ def with_progress(
     n_items: int | Callable[[], int],
     what: str,
     logger: logging.Logger,
+    size: Callable[[Item], int] = lambda item: 1,
     every_s: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
     """The same items; count, rate and time left are logged every ``every_s`` seconds, and a total at the end.
 
-    ``n_items`` may be a function where their number only shows on the way.
+    ``n_items`` may be a function where their number only shows on the way; ``size`` says how many stand in one item.
     """
     in_all = n_items if callable(n_items) else lambda: n_items
     start = last = clock()
     done = 0
     for item in items:
-        done += 1
+        done += size(item)
         yield item
         now = clock()
         if now - last >= every_s and done < in_all():

@@ -12,11 +12,14 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    # Worker processes of an ingest import this module.
+    from cxr_tasks.contracts.specs import DatasetSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

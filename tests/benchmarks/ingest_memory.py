@@ -19,42 +19,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import simplejpeg
 
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
+from tests.benchmarks.memory_layouts import LAYOUTS
 
-RECIPE = "kermany_cnn"
-SIDE_PX = 64
 _MIB = 2**20
 
 
-def make_files(root: Path, n_files: int) -> None:
-    """``n_files`` different small JPEGs in the Kermany layout, a tenth of them official test, one patient each."""
-    rng = np.random.default_rng(1)
-    for split in ("train", "test"):
-        for label in ("NORMAL", "PNEUMONIA"):
-            (root / split / label).mkdir(parents=True)
-    for number in range(n_files):
-        grey = rng.integers(0, 256, (SIDE_PX, SIDE_PX, 1), dtype=np.uint8)
-        split = "test" if number % 10 == 0 else "train"
-        normal, pneumonia = f"NORMAL/IM-{number:06d}-0001.jpeg", f"PNEUMONIA/person{number}_virus_{number}.jpeg"
-        (root / split / (pneumonia if number % 3 else normal)).write_bytes(
-            simplejpeg.encode_jpeg(grey, quality=40, colorspace="GRAY")
-        )
-
-
-def measure(root: Path, home: Path) -> dict[str, float]:
+def measure(root: Path, home: Path, recipe: str) -> dict[str, float]:
     """Peak memory of each step of ingesting ``root``, and of the largest worker process, in MiB; seconds of each."""
-    run = f"{time.time_ns()}"
-    listed = _in_new_process(home, "list", run, {"root": str(root)})
+    same: dict[str, Any] = {"recipe": recipe, "run": f"{time.time_ns()}"}
+    listed = _in_new_process(home, "list", {**same, "root": str(root)})
     plan = listed["result"]
     numbers = range(len(plan["parts"]))
-    parts = [_in_new_process(home, "inspect", run, {"plan": plan, "part": number}) for number in numbers]
-    collected = _in_new_process(home, "collect", run, {"plan": plan, "inspected": [one["result"] for one in parts]})
+    parts = [_in_new_process(home, "inspect", {**same, "plan": plan, "part": number}) for number in numbers]
+    inspected = [one["result"] for one in parts]
+    collected = _in_new_process(home, "collect", {**same, "plan": plan, "inspected": inspected})
     return {
         "list_mib": listed["peak_mib"],
         "inspect_mib": max(one["peak_mib"] for one in parts),
@@ -67,16 +50,17 @@ def measure(root: Path, home: Path) -> dict[str, float]:
     }
 
 
-def peak_memory(folder: Path, n_files: int) -> dict[str, float]:
+def peak_memory(folder: Path, n_files: int, layout: str = "kermany") -> dict[str, Any]:
     """``measure`` of ``n_files`` new files below ``folder``, ingested for the first time and then once more."""
-    root, home = folder / f"data-{n_files}", folder / f"home-{n_files}"
-    make_files(root, n_files)
-    first, again = measure(root, home), measure(root, home)
-    return {"n_files": n_files, **first, **{f"again_{name}": value for name, value in again.items()}}
+    root, home = folder / f"{layout}-{n_files}", folder / f"home-{layout}-{n_files}"
+    write_layout, recipe = LAYOUTS[layout]
+    write_layout(root, n_files)
+    first, again = measure(root, home, recipe), measure(root, home, recipe)
+    return {"layout": layout, "n_files": n_files, **first, **{f"again_{name}": value for name, value in again.items()}}
 
 
-def _in_new_process(home: Path, step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.ingest_memory", "--step", step, "--run", run]
+def _in_new_process(home: Path, step: str, given: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.ingest_memory", "--step", step]
     environment = {**os.environ, "CXR_HOME": str(home)}
     done = subprocess.run(
         command,
@@ -90,11 +74,11 @@ def _in_new_process(home: Path, step: str, run: str, given: dict[str, Any]) -> d
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _step(step: str, run: str, given: dict[str, Any]) -> dict[str, Any]:
+def _step(step: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the new process does."""
     from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
 
-    recipe, paths = load_recipe(RECIPE), RunPaths.for_run("memory", run)
+    recipe, paths = load_recipe(given["recipe"]), RunPaths.for_run("memory", given["run"])
     started = time.monotonic()
     result: IngestPlan | InspectedPart | Any
     with _Workers() as workers:
@@ -146,15 +130,15 @@ def _peak_mib() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ingest_memory", description=__doc__)
     parser.add_argument("n_files", nargs="*", type=int, default=[1000, 100_000])
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="kermany")
     parser.add_argument("--step", choices=["list", "inspect", "collect"], help=argparse.SUPPRESS)
-    parser.add_argument("--run", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.step:
-        print(json.dumps(_step(asked.step, asked.run, json.load(sys.stdin))))
+        print(json.dumps(_step(asked.step, json.load(sys.stdin))))
         return
     with tempfile.TemporaryDirectory(prefix="cxr-memory-") as folder:
         for n_files in asked.n_files:
-            print(json.dumps(peak_memory(Path(folder), n_files)))
+            print(json.dumps(peak_memory(Path(folder), n_files, asked.layout)))
 
 
 if __name__ == "__main__":

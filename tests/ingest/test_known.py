@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxr_tasks.contracts.paths import secrets_root
 from cxr_tasks.ingest.inspect import HeaderFacts, Inspection, Opened, inspect_file
-from cxr_tasks.ingest.known import VERSION, _entry, entries_of, keyed_version, read_found
+from cxr_tasks.ingest.known import VERSION, entries_of, entry_of, keyed_version, read_found
 from cxr_tasks.ingest.opening import FileState
 from cxr_tasks.sources.base import Refusal
 
@@ -19,11 +19,19 @@ def root(tmp_path, cxr_home, picture):
     return tmp_path
 
 
+def read_one(entry):
+    """What ``read_found`` says of one entry, as it was found."""
+    found = read_found([entry])
+    if found.refusals:
+        return found.refusals[0]
+    return Inspection(**{name: values[0] for name, values in found.held.items()}, header=found.headers.get(0))
+
+
 def test_what_is_read_back_is_what_was_found(root):
     good, bad, gone = entries_of([(str(root), name, "") for name in ("good.png", "bad.png", "gone.png")])
-    assert read_found(good) == inspect_file(root, "good.png")
-    assert read_found(bad) == inspect_file(root, "bad.png")
-    assert read_found(gone).reason == "missing_file"
+    assert read_one(good) == inspect_file(root, "good.png")
+    assert read_one(bad) == inspect_file(root, "bad.png")
+    assert read_one(gone).reason == "missing_file"
     assert (good.version, bad.version) == (VERSION, VERSION)
     assert good.size_bytes == (root / "good.png").stat().st_size
     assert bad.is_lasting
@@ -41,8 +49,8 @@ def test_header_facts_are_kept_and_bound_to_the_key_of_their_hashes(root, age_ye
     plain = inspect_file(root, "good.png")
     header = HeaderFacts(patient_id="h", study_id="s", view="pa", sex="male", age_years=age_years)
     found = dataclasses.replace(plain, header=header)
-    entry = _entry(Opened("good.png", FileState(1, 2), "0" * 64, found))
-    read = read_found(entry)
+    entry = entry_of(Opened("good.png", FileState(1, 2), "0" * 64, found))
+    read = read_one(entry)
     assert isinstance(read, Inspection)
     assert repr(read) == repr(found)  # NaN is not equal to itself
     assert entry.version == keyed_version() != VERSION
@@ -52,9 +60,24 @@ def test_header_facts_are_kept_and_bound_to_the_key_of_their_hashes(root, age_ye
 
 def test_a_text_of_a_refusal_may_hold_anything(root):
     refusal = Refusal(image_id="x", reason="damaged", detail='quote " and \u2603 and \0', action="\n")
-    assert read_found(_entry(Opened("x", None, "", refusal))) == refusal
+    assert read_one(entry_of(Opened("x", None, "", refusal))) == refusal
 
 
 def test_statistics_survive_to_the_last_bit(root):
     Image.effect_noise((333, 217), 60).save(root / "odd.png")
-    assert read_found(entries_of([(str(root), "odd.png", "")])[0]) == inspect_file(root, "odd.png")
+    assert read_one(entries_of([(str(root), "odd.png", "")])[0]) == inspect_file(root, "odd.png")
+
+
+def test_usable_files_come_as_columns_with_their_places(root):
+    names = ["bad.png", "good.png", "gone.png", "good.png"]
+    found = read_found(entries_of([(str(root), name, "") for name in names]))
+    assert found.places == [1, 3]
+    assert found.held["file_format"] == ("PNG", "PNG")
+    assert [one.image_id for one in found.refusals] == ["bad.png", "gone.png"]
+    assert found.headers == {}
+
+
+def test_nothing_usable_has_all_columns_empty():
+    found = read_found([])
+    assert set(found.held.values()) == {()}
+    assert (found.places, found.refusals) == ([], [])

@@ -5,7 +5,9 @@ import json
 import logging
 import shutil
 
+import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -16,6 +18,7 @@ from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.inspect import inspect_file
 from cxr_tasks.ingest.stage import ingest_source
 from cxr_tasks.sources.base import Refusal
+from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
 
 
 def ingest(recipe, root, cxr_home, run="r1"):
@@ -61,6 +64,35 @@ def test_unusable_files_go_to_quarantine_and_the_run_goes_on(xrays, lenient_reci
     assert (ingested.n_images, ingested.n_quarantined, len(table)) == (68, 3, 68)
     assert "ignored 1 x .DS_Store" in caplog.text
     assert "3 files are in quarantine" in caplog.text
+
+
+def test_dicom_files_that_are_not_read_go_to_quarantine_with_what_to_do(xrays, lenient_recipe, cxr_home):
+    """HTJ2K, and several pictures in one file, uncompressed and compressed: of the wide world, not of this platform."""
+    pixels = ramp(80, 96)
+    several = np.stack([pixels] * 3)
+    fragments = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"] * 3)
+    compressed = dicom_dataset(pixels, NumberOfFrames=3, PixelData=fragments)
+    compressed["PixelData"].is_undefined_length = True
+    compressed.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    files = {
+        "IM-0900-0001.dcm": dicom_bytes(dicom_dataset(pixels), pydicom.uid.HTJ2KLossless, b"\xff\x4f\xff\x51" * 9),
+        "IM-0901-0001.dcm": dicom_file(pixels, NumberOfFrames=3, PixelData=several.tobytes()),
+        "IM-0902-0001.dcm": dicom_bytes(compressed),
+        "IM-0903-0001.dcm": dicom_file(pixels),
+    }
+    for name, content in files.items():
+        (xrays / "train" / "NORMAL" / name).write_bytes(content)
+    ingested, table = ingest(lenient_recipe, xrays, cxr_home)
+    assert (ingested.n_images, "train/NORMAL/IM-0903-0001.dcm" in set(table["image_id"])) == (69, True)
+    quarantine = pd.read_csv(ingested.quarantine.verified_path()).set_index("image_id")
+    assert quarantine["reason"].to_dict() == {
+        "train/NORMAL/IM-0900-0001.dcm": "unsupported_transfer_syntax",
+        "train/NORMAL/IM-0901-0001.dcm": "many_frames",
+        "train/NORMAL/IM-0902-0001.dcm": "many_frames",
+    }
+    assert "HTJ2K" in quarantine["detail"].iloc[0]
+    assert quarantine["detail"].iloc[1:].tolist() == ["expected one picture, found 3"] * 2
+    assert quarantine["action"].notna().all()
 
 
 def test_too_many_unusable_files_end_the_run_and_leave_the_quarantine(xrays, recipe, cxr_home):

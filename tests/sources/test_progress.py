@@ -23,3 +23,16 @@ def test_short_work_logs_its_total_only(caplog):
     with caplog.at_level(logging.INFO):
         list(with_progress([1, 2], n_items=2, what="images", logger=logger, clock=lambda: 0.0))
     assert len(caplog.records) == 1
+
+
+def test_items_that_hold_several_count_as_many(caplog):
+    now = iter(range(100))
+    with caplog.at_level(logging.INFO):
+        items = with_progress(
+            ["abc", "de", "f"], n_items=6, size=len, what="images", logger=logger, every_s=2, clock=lambda: next(now)
+        )
+        assert list(items) == ["abc", "de", "f"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "images: 5 of 6, 2 images/s, about 0 s left",
+        "images: 6 in 4.0 s, 2 images/s",
+    ]
