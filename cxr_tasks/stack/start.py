@@ -22,9 +22,11 @@ from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import ProgramState, Supervision, start_supervisor
 
-#: A start takes half a minute on two free cores and took almost four minutes on two that ten others shared: a
+#: A start takes half a minute on two free cores and took over seven minutes on two that twenty others shared: a
 #: machine under load must not look like a broken stack. A program that ends is reported at once all the same.
-HEALTHY_TIMEOUT_S = 420
+HEALTHY_TIMEOUT_S = 900
+#: A look costs 60 ms of processor time, which the programs that start could use.
+LOOK_INTERVAL_S = 1.0
 LOG_LINES = 25
 
 
@@ -114,7 +116,7 @@ def wait_healthy(
                 raise ServiceUnavailable(
                     f"not healthy after {timeout_s:.0f} s: {', '.join(named)}\n{_tail(BY_NAME[first].log(settings))}"
                 )
-            time.sleep(0.4)
+            time.sleep(LOOK_INTERVAL_S)
 
 
 def _migrated(migration: Migration, supervision: Supervision) -> bool:

@@ -137,7 +137,7 @@ def _cached_phase(setting: Setting, split: Callable[[int], LoadedSplit], precisi
 
 
 def _steps(setting: Setting, split: Callable[[int], LoadedSplit], precision: str, what: str) -> list[Row]:
-    from tests.benchmarks.train_step import keras_epochs
+    from tests.benchmarks.train_step import KerasTraining
 
     n = BATCH * (1 if setting.is_quick else 2)
     trainer = _trainer(setting, split, n, _spec(), precision)
@@ -148,7 +148,7 @@ def _steps(setting: Setting, split: Callable[[int], LoadedSplit], precision: str
         waiting.append(max(percent, 0.01))
         return record["images_per_second"]
 
-    found = in_turns({"ours": ours, "keras": keras_epochs(split(n), _spec())}, min(setting.repetitions, 2))
+    found = in_turns({"ours": ours, "keras": KerasTraining(split(n), _spec())}, min(setting.repetitions, 2))
     waiting = waiting[1:]
     return [
         compare(

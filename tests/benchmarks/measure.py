@@ -48,10 +48,12 @@ class Row:
     """Least ratio wanted; None where none is set."""
     ours_is: str
     baseline_is: str
+    is_comparable: bool = True
+    """Whether both sides did the same good; a faster way to a worse model meets no goal."""
 
     @property
     def is_met(self) -> bool | None:
-        return None if self.goal is None else self.ratio >= self.goal
+        return None if self.goal is None else self.is_comparable and self.ratio >= self.goal
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -81,6 +83,7 @@ def compare(
     baseline_is: str,
     goal: float | None = None,
     less_is_better: bool = False,
+    is_comparable: bool = True,
 ) -> Row:
     """The row of measurements that were made in turns; ``less_is_better`` for times, whose ratio is turned over.
 
@@ -102,6 +105,7 @@ def compare(
         goal=goal,
         ours_is=ours_is,
         baseline_is=baseline_is,
+        is_comparable=is_comparable,
     )
 
 

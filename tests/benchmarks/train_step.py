@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +40,11 @@ def run(setting: Setting) -> list[Row]:
     train = LoadedSplit(pixels.images[N_VALIDATION:], pixels.labels[N_VALIDATION:])
     validation = LoadedSplit(pixels.images[:N_VALIDATION], pixels.labels[:N_VALIDATION])
     sides = {
-        "plain": our_epochs(
+        "plain": OurTraining(
             train, validation, dataclasses.replace(spec, augment=AugmentSpec()), precision, setting.scratch
         ),
-        "augmented": our_epochs(train, validation, spec, precision, setting.scratch),
-        "keras": keras_epochs(train, spec),
+        "augmented": OurTraining(train, validation, spec, precision, setting.scratch),
+        "keras": KerasTraining(train, spec),
     }
     found = in_turns(sides, min(setting.repetitions, 4))
     step = f"{recipe.name}'s network at {recipe.pixels.size_px} px, {precision}, batches of {spec.batch_size}"
@@ -87,48 +86,49 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     return LoadedSplit(decode(tf.constant(contents)).numpy(), np.array(labels, np.float32))
 
 
-def our_epochs(
-    train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str, folder: Path
-) -> Callable[[], float]:
-    """A function that trains one more epoch with ``train.fit`` and gives its images per second, validation apart."""
-    from cxr_tasks.train.trainer import Trainer
+class OurTraining:
+    """Our training; called, it trains one more epoch and gives its images per second, validation apart."""
 
-    trainer = Trainer(train, validation, dataclasses.replace(spec, stress_views=0), precision, folder=folder)
-    progress = trainer.restore()
+    def __init__(self, train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str, folder: Path):
+        from cxr_tasks.train.trainer import Trainer
 
-    def one_epoch() -> float:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.trainer = Trainer(train, validation, dataclasses.replace(spec, stress_views=0), precision, folder=folder)
+        self._progress = self.trainer.restore()
+
+    def __call__(self) -> float:
         # A new iterator each time: batches fetched ahead while the other side ran would come for nothing.
-        record = trainer.run_epoch(progress.epochs_run + 1, iter(trainer.batches(progress)))
-        trainer.judge(record, progress)
+        batches = iter(self.trainer.batches(self._progress))
+        record = self.trainer.run_epoch(self._progress.epochs_run + 1, batches)
+        self.trainer.judge(record, self._progress)
         return record["images_per_second"]
 
-    return one_epoch
 
+class KerasTraining:
+    """Training as plain Keras code would do it; called, it trains one more epoch and gives its images per second."""
 
-def keras_epochs(train: LoadedSplit, spec: TrainSpec) -> Callable[[], float]:
-    """A function that trains one more epoch as plain Keras code would, and gives its images per second."""
-    import keras
+    def __init__(self, train: LoadedSplit, spec: TrainSpec):
+        import keras
 
-    from cxr_tasks.train.networks import build_network
-    from cxr_tasks.train.precision import dtype_policy
+        from cxr_tasks.train.networks import build_network
+        from cxr_tasks.train.precision import dtype_policy
 
-    with dtype_policy("float32"):
-        network = build_network(
-            spec.network,
-            size_px=train.images.shape[1],
-            n_findings=train.labels.shape[1],
-            options=spec.network_options,
-            seed=spec.seed,
+        with dtype_policy("float32"):
+            self.network = build_network(
+                spec.network,
+                size_px=train.images.shape[1],
+                n_findings=train.labels.shape[1],
+                options=spec.network_options,
+                seed=spec.seed,
+            )
+        self.network.compile(
+            optimizer=keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
         )
-    network.compile(
-        optimizer=keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-    )
-    images = train.images.astype(np.float32) / 255.0
+        self._images, self._labels = train.images.astype(np.float32) / 255.0, train.labels
+        self._batch_size = spec.batch_size
 
-    def one_epoch() -> float:
+    def __call__(self) -> float:
         started = time.perf_counter()
-        network.fit(images, train.labels, batch_size=spec.batch_size, epochs=1, verbose=0)
-        return len(images) / (time.perf_counter() - started)
-
-    return one_epoch
+        self.network.fit(self._images, self._labels, batch_size=self._batch_size, epochs=1, verbose=0)
+        return len(self._images) / (time.perf_counter() - started)
