@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,11 +86,10 @@ class ImageFiles:
                 self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(places)
         return self._by_stem.get(_stem_and_suffix(name)[0], [])
 
-    def unlisted(self, taken: set[str]) -> int:
-        """How many image files are not among the paths ``taken``; files without a suffix are not counted."""
-        return sum(
-            place not in taken for name, places in self.by_name.items() if _stem_and_suffix(name)[1] for place in places
-        )
+    def unlisted(self, taken: Iterable[str]) -> int:
+        """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""
+        n_files = sum(len(places) for name, places in self.by_name.items() if _stem_and_suffix(name)[1])
+        return n_files - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
 
     @property
     def where(self) -> str:

@@ -6,8 +6,8 @@ Source: Wang et al., ChestX-ray8, CVPR 2017; NIH Clinical Center.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -68,15 +68,17 @@ class NihSource:
         if (root / TABLES[1]).exists() and table.name != TABLES[1]:
             notes.lines.append(f"{TABLES[1]} is there too and is not read")
         oddities: Counter[str] = Counter()
-        entries = list(read_entries(of_this_folder(table, root), oddities))
-        if not entries:
+        splits = _official_splits(root, notes) if options.official_split else {}
+        has_splits = bool(splits)
+        reading = _Reading(table, findings, splits, _boxes_by_name(root, oddities, notes), find_images(root))
+        for entry in read_entries(of_this_folder(table, root), oddities):
+            reading.add(entry, oddities)
+        if not reading.n_listed:
             raise DataDefect(f"{table}: expected a row per image, found a header and no rows")
-        splits = _official_splits(root, entries, notes) if options.official_split else {}
-        boxes = _boxes_by_name(root, entries, findings, oddities, notes)
-        files = find_images(root)
-        records, refusals = _match(table, entries, files, findings, splits, boxes)
-        _check_absent(table, refusals, len(entries), files, options.absent_bound)
-        _note_test_split(splits, records, notes)
+        reading.note_unmatched(has_splits, oddities, notes)
+        files, records, refusals = reading.files, reading.records, reading.refusals
+        _check_absent(table, refusals, reading.n_listed, files, options.absent_bound)
+        _note_test_split(has_splits, records, notes)
         _note_files(records, refusals, files, notes)
         for what, count in sorted(oddities.items()):
             notes.count(count, what)
@@ -109,7 +111,7 @@ def _checked_findings(spec: DatasetSpec) -> tuple[str, ...]:
     return findings
 
 
-def _official_splits(root: Path, entries: Sequence[Entry], notes: _Notes) -> Mapping[str, str]:
+def _official_splits(root: Path, notes: _Notes) -> dict[str, str]:
     """``train`` or ``test`` by image name. An image in neither list has no official split: it is not in test."""
     for name in (TRAIN_VAL_LIST, TEST_LIST):
         of_this_folder(root / name, root)
@@ -117,78 +119,93 @@ def _official_splits(root: Path, entries: Sequence[Entry], notes: _Notes) -> Map
     if splits is None:
         notes.lines.append(f"no {TRAIN_VAL_LIST} and {TEST_LIST}: no official split")
         return {}
-    listed = {entry.name for entry in entries}
-    notes.count(sum(name not in splits for name in listed), "image in neither split list: no official split")
-    notes.count(sum(name not in listed for name in splits), "name in a split list that the label table does not have")
     return splits
 
 
-def _boxes_by_name(
-    root: Path, entries: Sequence[Entry], findings: Sequence[str], oddities: Counter[str], notes: _Notes
-) -> dict[str, tuple[Box, ...]]:
-    """Boxes of the vocabulary's findings by image name; all others are left out and counted."""
+def _boxes_by_name(root: Path, oddities: Counter[str], notes: _Notes) -> dict[str, list[Box]]:
     path = of_this_folder(root / BOX_TABLE, root)
     if not path.exists():
         notes.lines.append(f"no {BOX_TABLE}: no boxes")
         return {}
-    positive = {entry.name: entry.positive for entry in entries}
-    kept: dict[str, tuple[Box, ...]] = {}
-    for name, boxes in read_boxes(path, oddities).items():
-        if name not in positive:
-            oddities["box of an image that the label table does not have, left out"] += len(boxes)
-            continue
-        oddities["box of a finding that the label of its image does not name, kept"] += sum(
-            box.finding not in positive[name] for box in boxes
-        )
-        wanted = tuple(box for box in boxes if box.finding in findings)
-        oddities["box of a finding outside the vocabulary, left out"] += len(boxes) - len(wanted)
-        if wanted:
-            kept[name] = wanted
-    return kept
+    return read_boxes(path, oddities)
 
 
-def _match(
-    table: Path,
-    entries: Sequence[Entry],
-    files: ImageFiles,
-    findings: Sequence[str],
-    splits: Mapping[str, str],
-    boxes: Mapping[str, tuple[Box, ...]],
-) -> tuple[PackedRecords, list[Refusal]]:
-    """Rows with their files: a record for each row with one file, a refusal for each with none or several."""
-    records = PackedRecords()
-    refusals: list[Refusal] = []
-    line_of: dict[str, int] = {}
-    # Few combinations of labels for many rows: rows share their dict.
-    states: dict[frozenset[str], dict[str, LabelState]] = {}
-    for entry in entries:
-        places = files.places(entry.name)
+@dataclass(slots=True)
+class _Reading:
+    """Rows of the label table with their files, one after the other: none of 112,120 is held."""
+
+    table: Path
+    findings: Sequence[str]
+    splits: dict[str, str]
+    """By image name; a row takes its own out."""
+    boxes: dict[str, list[Box]]
+    """As ``splits``."""
+    files: ImageFiles
+    records: PackedRecords = field(default_factory=PackedRecords)
+    """One for each row with one file."""
+    refusals: list[Refusal] = field(default_factory=list)
+    """One for each row with none, or several."""
+    n_listed: int = 0
+    _n_unsplit: int = 0
+    _line_of: dict[str, int] = field(default_factory=dict)
+    _states: dict[frozenset[str], dict[str, LabelState]] = field(default_factory=dict)
+    """Few combinations of labels for many rows: rows share their dict."""
+
+    def add(self, entry: Entry, oddities: Counter[str]) -> None:
+        """Match one row with its file."""
+        self.n_listed += 1
+        official_split = self.splits.pop(entry.name, "")
+        self._n_unsplit += not official_split
+        boxes = self._wanted_boxes(entry, oddities)
+        places = self.files.places(entry.name)
         if len(places) != 1:
-            refusals.append(_refusal(table, entry, places))
-            continue
+            self.refusals.append(_refusal(self.table, entry, places))
+            return
         image_id = places[0]
-        if line_of.setdefault(image_id, entry.line) != entry.line:
-            text = f"{shown(entry.name)} is the file {image_id} of line {line_of[image_id]} already; keep one row"
-            raise row_defect(table, entry.line, text)
-        if entry.positive not in states:
-            states[entry.positive] = {
-                one: LabelState.POSITIVE if one in entry.positive else LabelState.NEGATIVE for one in findings
-            }
-        records.append(
+        if self._line_of.setdefault(image_id, entry.line) != entry.line:
+            text = f"{shown(entry.name)} is the file {image_id} of line {self._line_of[image_id]} already; keep one row"
+            raise row_defect(self.table, entry.line, text)
+        self.records.append(
             ImageRecord(
                 image_id=image_id,
                 patient_id=entry.patient_id,
                 study_id=entry.study_id,
-                states=states[entry.positive],
-                official_split=splits.get(entry.name, ""),
+                states=self._states_of(entry.positive),
+                official_split=official_split,
                 view=entry.view,
                 sex=entry.sex,
                 age_years=entry.age_years,
-                boxes=boxes.get(entry.name, ()),
-                box_frame=BOX_FRAME if entry.name in boxes else None,
+                boxes=boxes,
+                box_frame=BOX_FRAME if boxes else None,
             )
         )
-    return records, refusals
+
+    def note_unmatched(self, has_splits: bool, oddities: Counter[str], notes: _Notes) -> None:
+        """What lists and boxes say of images that the label table does not have, and the other way round."""
+        if has_splits:
+            notes.count(self._n_unsplit, "image in neither split list: no official split")
+            notes.count(len(self.splits), "name in a split list that the label table does not have")
+        n_boxes = sum(map(len, self.boxes.values()))
+        oddities["box of an image that the label table does not have, left out"] += n_boxes
+
+    def _wanted_boxes(self, entry: Entry, oddities: Counter[str]) -> tuple[Box, ...]:
+        """The boxes of the vocabulary's findings; all others are left out and counted."""
+        boxes = self.boxes.pop(entry.name, ())
+        if not boxes:
+            return ()
+        oddities["box of a finding that the label of its image does not name, kept"] += sum(
+            box.finding not in entry.positive for box in boxes
+        )
+        wanted = tuple(box for box in boxes if box.finding in self.findings)
+        oddities["box of a finding outside the vocabulary, left out"] += len(boxes) - len(wanted)
+        return wanted
+
+    def _states_of(self, positive: frozenset[str]) -> dict[str, LabelState]:
+        if positive not in self._states:
+            self._states[positive] = {
+                one: LabelState.POSITIVE if one in positive else LabelState.NEGATIVE for one in self.findings
+            }
+        return self._states[positive]
 
 
 def _refusal(table: Path, entry: Entry, places: Sequence[str]) -> Refusal:
@@ -218,10 +235,10 @@ def _check_absent(table: Path, refusals: Sequence[Refusal], n_listed: int, files
         )
 
 
-def _note_test_split(splits: Mapping[str, str], records: Sequence[ImageRecord], notes: _Notes) -> None:
+def _note_test_split(has_splits: bool, records: Sequence[ImageRecord], notes: _Notes) -> None:
     """Whether the official test split is there at all, and who is in it and outside it, by number."""
     in_test = {record.patient_id for record in records if record.official_split == "test"}
-    if splits and not in_test:
+    if has_splits and not in_test:
         notes.lines.append(f"no image on disk is in {TEST_LIST}: no official test split")
     crossing = [one for one in records if one.official_split != "test" and one.patient_id in in_test]
     if crossing:
@@ -234,7 +251,7 @@ def _note_test_split(splits: Mapping[str, str], records: Sequence[ImageRecord], 
 def _note_files(records: Sequence[ImageRecord], refusals: Sequence[Refusal], files: ImageFiles, notes: _Notes) -> None:
     notes.count(sum(one.reason == "absent" for one in refusals), "listed image absent from disk")
     notes.count(sum(one.reason == "found_twice" for one in refusals), "listed image found more than once, refused")
-    notes.count(files.unlisted({one.image_id for one in records}), "image file that no row uses, not read")
+    notes.count(files.unlisted(one.image_id for one in records), "image file that no row uses, not read")
 
 
 SOURCE = NihSource()
