@@ -29,8 +29,9 @@ CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 POLL_S = 1.0
-#: How long the scheduler may take to start the next DAG after an Asset event.
-NEXT_RUN_LIMIT_S = 240.0
+#: How long the scheduler may take to start the next DAG after an Asset event: a release or report of the other family,
+#: of which one runs at a time, may have to end first.
+NEXT_RUN_LIMIT_S = 900.0
 TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 #: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
 _TELLING = ("failed", "upstream_failed", "up_for_retry", "running")

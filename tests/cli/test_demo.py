@@ -1,0 +1,71 @@
+"""How the demo ends. The stack and the runs are those of ``tests/end_to_end``; here their outcomes are given."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from cxr_tasks.cli import demo
+from cxr_tasks.cli.follow import TaskFailed
+from cxr_tasks.stack.logins import Login
+from tests.cli.test_outcome import facts
+
+
+@pytest.fixture
+def ends_with(cxr_home, monkeypatch):
+    """Makes the two runs end with these outcomes, or with this error."""
+    login = Login(username="admin", password="only-here")
+    settings = SimpleNamespace(
+        airflow_url="http://127.0.0.1:1",
+        mlflow_url="http://127.0.0.1:2",
+        grpc_address="127.0.0.1:3",
+        rest_url="http://127.0.0.1:4",
+        airflow_login=lambda: login,
+        mlflow_login=lambda: login,
+    )
+    cxr_home.mkdir()
+    monkeypatch.setattr(demo, "up", lambda console: settings)
+    monkeypatch.setattr(demo, "AirflowApi", lambda settings: None)
+
+    def given(end):
+        def run_and_follow(console, settings, api, confs):
+            assert [one["recipe"] for one in confs] == ["synthetic_binary", "synthetic_multilabel"]
+            if isinstance(end, Exception):
+                raise end
+            return end
+
+        monkeypatch.setattr(demo, "run_and_follow", run_and_follow)
+
+    return given
+
+
+def test_both_families_end_in_one_table_and_one_file(ends_with, cxr_home, capsys):
+    ends_with([facts(), facts(model="cxr_multilabel")])
+    assert demo.main() == 0
+    told = json.loads((cxr_home / "demo.json").read_text())
+    assert set(told["models"]) == {"cxr_binary", "cxr_multilabel"}
+    assert told["models"]["cxr_multilabel"]["served_version"] == 3
+    assert told["seconds_total"] >= told["seconds_stack"] >= 0
+    assert told["addresses"]["airflow"]["password"] == "only-here"
+    assert (cxr_home / "demo.json").stat().st_mode & 0o077 == 0
+    assert "only-here" in capsys.readouterr().out
+
+
+def test_a_failed_task_ends_it_and_the_other_chain_is_mentioned(ends_with, cxr_home, capsys):
+    ends_with(
+        TaskFailed("task cxr_train_multilabel.train failed at try 3: DataDefect: no\n     log: /var/attempt=3.log")
+    )
+    assert demo.main() == 1
+    said = capsys.readouterr().err
+    assert "demo: task cxr_train_multilabel.train failed at try 3: DataDefect: no" in said
+    assert "log: /var/attempt=3.log" in said
+    assert "What else was triggered goes on in Airflow" in said
+    assert not (cxr_home / "demo.json").exists()
+
+
+def test_one_family_without_a_served_model_is_a_failure(ends_with):
+    nothing = facts(model="cxr_multilabel", version=None, gate_verdict="FAIL", served_version=None, report=None)
+    ends_with([facts(), nothing])
+    assert demo.main() == 1
