@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.artifacts import read_json, sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
@@ -108,17 +108,17 @@ def _stored(name: str) -> list:
 
 
 def _recipe(path: Path, sha256: str, name: str) -> Recipe:
+    """The recipe in ``path``, found to be the registered one, without its gate, which has no part in a training."""
+    mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if sha256_json(mapping) != sha256:
+        raise DataDefect(
+            f"{name}: expected the recipe with sha256 {sha256[:12]}... on its MLflow run, found "
+            f"{sha256_json(mapping)[:12]}...; the file was changed after the version was registered"
+        )
     try:
-        recipe = Recipe.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")), "recipe.yaml")
+        return Recipe.from_dict({key: value for key, value in mapping.items() if key != "gate"}, "recipe.yaml")
     except ConfigurationError as error:
         raise DataDefect(
             f"{name}: its recipe was written by code that knew other settings ({error}); check out the commit that "
-            "trained it (environment.json on its MLflow run, or the report)"
+            "trained it: it stands in environment.json on the MLflow run, and on the card"
         ) from None
-    if recipe.sha256 != sha256:
-        raise DataDefect(
-            f"{name}: expected the recipe with sha256 {sha256[:12]}... on its MLflow run, found "
-            f"{recipe.sha256[:12]}...; the file was changed, or this code has other defaults than the one that trained "
-            "it"
-        )
-    return recipe

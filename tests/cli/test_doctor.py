@@ -153,3 +153,24 @@ def test_anchors_in_mlflow(installation, monkeypatch):
     (found,) = anchor_findings(audit.entries())
     assert (found.level, found.text) == ("WARN", "a: anchored at seq 1; 1 later entries were recorded without MLflow")
     assert worst([found]) == "WARN"
+
+
+@pytest.mark.mlflow
+def test_registry_state_and_server_are_held_against_each_other(installation, monkeypatch):
+    from cxr_tasks.cli.doctor_serving import serving_findings
+    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.stack.settings import StackSettings
+    from serving.server_process import free_port
+
+    client = tracking.client()
+    client.create_registered_model("cxr_binary")
+    for _ in range(3):
+        client.create_model_version("cxr_binary", source="runs:/none/model")
+    versions.set_alias("cxr_binary", versions.CHAMPION, 3)
+    settings = StackSettings.requested({"CXR_REST_PORT": str(free_port())})
+    found = [(one.level, one.text) for one in serving_findings(settings, is_up=True)]
+    assert ("OK", "cxr_binary: version 3 is champion and serves") in found
+    assert ("FAIL", "cxr_binary: version 3 should answer and does not") in found
+    (unproven,) = [text for level, text in found if level == "FAIL" and "may not" in text]
+    assert unproven.startswith("cxr_binary: version 3 serves and may not: its gate verdict is missing")
+    assert not any("cxr_multilabel" in text for _, text in found)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import RunPaths, home
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
@@ -86,13 +87,14 @@ def test_a_version_comes_out_again_to_the_last_bit_and_another_does_not(cxr_home
     assert run.data.tags["cxr.reproduction"] == "equal"
     assert "reproduction.json" in [one.path for one in tracking.client().list_artifacts(run.info.run_id)]
 
-    # The same with another seed in what is recorded: another model.
-    other = dataclasses.replace(recipe, train=dataclasses.replace(clocked, seed=8))
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(other.to_dict(), sort_keys=False))
+    # The same with another seed in what is recorded, and a gate as other code knew it: another model.
+    other = dataclasses.replace(recipe, train=dataclasses.replace(clocked, seed=8)).to_dict()
+    other["gate"] = {"of_other_code": True}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(other, sort_keys=False))
     tracking.client().log_artifact(trained.mlflow_run_id, str(tmp_path / "recipe.yaml"))
     with pytest.raises(DataDefect, match="expected the recipe with sha256"):
         reproduce_version("cxr_binary", 1)
-    versions.set_version_tags("cxr_binary", 1, {"recipe.sha256": other.sha256})
+    versions.set_version_tags("cxr_binary", 1, {"recipe.sha256": sha256_json(other)})
     found = reproduce_version("cxr_binary", 1, tolerance=0.0)
     assert found["outcome"] != "equal"
     assert (found["first_other_epoch"], found["same_predictions"], found["same_test_rows"]) == (1, False, True)
