@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import read_json
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> ChampionEvidence | None:
     """The champion's scores on the test split of ``prepared``, or why there are none; None where no champion exists.
 
-    A champion that cannot be loaded or scored is evidence with a reason: the gate then refuses, it does not pass.
+    A champion that cannot be loaded or scored is evidence with a reason: the gate then asks for a person.
 
     Raises:
         ServiceUnavailable: The registry does not answer.
@@ -37,7 +37,9 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
     number, work = int(found.version), paths.stage("gate")
     try:
         loaded = versions.load_version(recipe.model_name, number, work / "champion")
-    except (DataDefect, ConfigurationError, versions.NoSuchVersion) as error:
+    except ServiceUnavailable:
+        raise
+    except Exception as error:  # whatever is wrong with it, it must not end in a pass, nor hold up the candidate
         return _unscored(number, error)
     if loaded.contract.findings != recipe.findings:
         named = ", ".join(loaded.contract.findings)
@@ -52,15 +54,15 @@ def evidence_of(
     out = paths.stage("gate") / f"champion_{version}_predictions.parquet"
     try:
         _score(model_path, pixels, prepared, recipe, out)
-    except DataDefect as error:
+    except Exception as error:  # as above; Keras and TensorFlow raise errors of many kinds
         return _unscored(version, error)
     log.info("champion %d scored on the %d test images of %s", version, prepared.n_test, prepared.dataset)
     return ChampionEvidence(version=version, predictions=out)
 
 
 def _unscored(version: int, error: Exception) -> ChampionEvidence:
-    log.warning("champion %d cannot be scored: %s", version, error)
-    return ChampionEvidence(version=version, reason=str(error))
+    log.warning("champion %d cannot be scored: %s", version, error, exc_info=error)
+    return ChampionEvidence(version=version, reason=str(error) or type(error).__name__)
 
 
 def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, out: Path) -> None:

@@ -118,7 +118,7 @@ def training_params(family: Family) -> dict[str, Param]:
             minimum=0.5,
             maximum=1.0,
             title="Gate floor",
-            description="The lower end of the test AUROC's interval must reach this; empty: as the recipe says.",
+            description="The lower end of the test AUROC's interval must reach this; empty: as the policy says.",
         ),
     }
 

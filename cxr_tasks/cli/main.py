@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     trigger.add_argument("recipe", help="name of a recipe in cxr_tasks/recipes")
     trigger.add_argument("--data", metavar="DIR", help="folder with the images; default: the recipe's own")
     trigger.add_argument("--epochs", type=int, help="train at most this many epochs")
-    trigger.add_argument("--gate-floor", type=float, help="floor of the gate instead of the recipe's")
+    trigger.add_argument("--gate-floor", type=float, help="floor of the mean AUROC instead of the policy's; recorded")
     trigger.add_argument(
         "--wait", action="store_true", help="follow the run to its report; exit code 1 if a task fails"
     )

@@ -16,6 +16,7 @@ from cxr_tasks.cli.display import live_display
 from cxr_tasks.cli.follow import CHAINS, Progress, follow, triggered
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
 
@@ -43,8 +44,8 @@ def trigger_command(options: argparse.Namespace) -> int:
 
 
 def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: float | None) -> dict[str, Any]:
-    """The trigger form's fields; a wrong recipe or folder is an error here and now."""
-    load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor)
+    """The trigger form's fields; a wrong recipe, policy or folder is an error here and now."""
+    load_policy(load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor).model_name)
     if data is not None and not Path(data).expanduser().is_dir():
         raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
     folder = str(Path(data).expanduser().resolve()) if data is not None else None

@@ -1,10 +1,38 @@
-"""One measured number, with its interval and its n, or the reason why there is none."""
+"""Which numbers evaluation makes, and one of them with its interval and its n, or the reason why there is none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from cxr_tasks.contracts.shapes import plain
+
+#: Records of one finding on one split (evaluate.measures) -> how a person reads them.
+FINDING_METRICS = {
+    "prevalence": "Prevalence",
+    "auroc": "AUROC",
+    "auroc_patient_bootstrap": "AUROC, patients resampled",
+    "average_precision": "Average precision",
+    "specificity_at_sensitivity": "Specificity at the target sensitivity",
+    "brier_before": "Brier score before calibration",
+    "ece_before": "Calibration error before calibration",
+    "brier_after": "Brier score",
+    "ece_after": "Calibration error",
+}
+#: Their means over findings (evaluate.means); of a single finding the two AUROCs alone.
+MEAN_METRICS = {
+    name: f"Mean {text[0].lower()}{text[1:]}" if text[1].islower() else f"Mean {text}"
+    for name, text in FINDING_METRICS.items()
+    if name != "specificity_at_sensitivity"
+}
+#: Records of calls at an operating point (evaluate.operating_points).
+DECISION_METRICS = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "accuracy": "Accuracy",
+    "f1": "F1",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

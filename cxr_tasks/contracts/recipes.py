@@ -13,14 +13,17 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, GateSpec, PixelSpec, SearchSpec, SplitSpec, TrainSpec
+from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, PixelSpec, SearchSpec, SplitSpec, TrainSpec, in_range
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One experiment: a dataset, how it is split and prepared, how a model is trained, assessed and gated."""
+    """One experiment: a dataset, how it is split and prepared, how a model is trained and assessed.
+
+    What the model must show is no part of it: the gate asks the policy of ``model_name`` (``contracts.policies``).
+    """
 
     name: str
     model_name: Literal["cxr_binary", "cxr_multilabel"]
@@ -30,12 +33,17 @@ class Recipe:
     pixels: PixelSpec = field(default_factory=PixelSpec)
     train: TrainSpec
     evaluate: EvaluateSpec = field(default_factory=EvaluateSpec)
-    gate: GateSpec = field(default_factory=GateSpec)
+    gate_floor: float | None = None
+    """Floor of the mean AUROC that a person set for this run, in place of the policy's; never in a recipe's file."""
     candidates: tuple[dict[str, Any], ...] = ()
     """Each a mapping of dotted settings that differ from the recipe: ``train.learning_rate``, or
     ``train.phases.head.learning_rate`` in the phase ``head``, or ``pixels.size_px``. Empty: one candidate."""
     search: SearchSpec | None = None
     """Proposes candidates instead of a list."""
+
+    def __post_init__(self) -> None:
+        if self.gate_floor is not None:
+            in_range("gate_floor", self.gate_floor, 0.5, 1.0)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -46,7 +54,8 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, mapping: dict[str, Any], where: str = "recipe") -> Recipe:
-        return build(cls, mapping, where)
+        """The recipe that :meth:`to_dict` told of; what one of before policies said of the gate is left out."""
+        return build(cls, {key: value for key, value in mapping.items() if key != "gate"}, where)
 
     @property
     def sha256(self) -> str:
@@ -56,8 +65,8 @@ class Recipe:
     def with_overrides(self, *, epochs: int | None = None, gate_floor: float | None = None) -> Recipe:
         """The recipe with what a person set in the trigger form; ``None`` keeps the recipe's own value."""
         train = self.train if epochs is None else dataclasses.replace(self.train, epochs=epochs)
-        gate = self.gate if gate_floor is None else dataclasses.replace(self.gate, auroc_floor=gate_floor)
-        return dataclasses.replace(self, train=train, gate=gate)
+        floor = self.gate_floor if gate_floor is None else gate_floor
+        return dataclasses.replace(self, train=train, gate_floor=floor)
 
 
 def recipe_names(model_name: str | None = None) -> list[str]:
@@ -89,6 +98,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise ConfigurationError(f"{path}: expected YAML, found {error}") from None
     if not isinstance(mapping, dict):
         raise ConfigurationError(f"{path}: expected a mapping, found {type(mapping).__name__}")
+    for key in ("gate", "gate_floor"):
+        if mapping.get(key) is not None:
+            raise ConfigurationError(
+                f"{path.name}: {key!r} is no part of a recipe: what a model must show stands in the policy of its "
+                "model_name in cxr_tasks/policies, by the dataset's name"
+            )
     recipe = build(Recipe, {"name": path.stem, **mapping}, str(path.name))
     findings_of(recipe.dataset.vocabulary)
     return recipe

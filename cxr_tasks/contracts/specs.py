@@ -26,8 +26,8 @@ class DatasetSpec:
     """Images that one ingest task opens; a larger source is split into several tasks."""
 
     def __post_init__(self) -> None:
-        _in_range("quarantine_bound", self.quarantine_bound, 0, 1)
-        _in_range("part_size", self.part_size, 1, 10_000_000)
+        in_range("quarantine_bound", self.quarantine_bound, 0, 1)
+        in_range("part_size", self.part_size, 1, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class SplitSpec:
     """Share of all patients; only used where the source has no official test split."""
 
     def __post_init__(self) -> None:
-        _in_range("validation", self.validation, 0.01, 0.5)
-        _in_range("test", self.test, 0, 0.5)
+        in_range("validation", self.validation, 0.01, 0.5)
+        in_range("test", self.test, 0, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class PixelSpec:
     """``stretch`` keeps the whole picture; ``crop`` keeps the aspect and cuts the longer side around the centre."""
 
     def __post_init__(self) -> None:
-        _in_range("size_px", self.size_px, 16, 1024)
+        in_range("size_px", self.size_px, 16, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +93,13 @@ class AugmentSpec:
     """Largest share of another training image blended in, labels alike (mixup)."""
 
     def __post_init__(self) -> None:
-        _in_range("rotate_degrees", self.rotate_degrees, 0, 45)
+        in_range("rotate_degrees", self.rotate_degrees, 0, 45)
         for name in ("zoom", "stretch", "crop", "brightness", "contrast", "illumination", "blur", "erase"):
-            _in_range(name, getattr(self, name), 0, 1)
+            in_range(name, getattr(self, name), 0, 1)
         for name in ("shift", "noise", "mix"):
-            _in_range(name, getattr(self, name), 0, 0.5)
+            in_range(name, getattr(self, name), 0, 0.5)
         for name in ("gamma", "tone"):
-            _in_range(name, getattr(self, name), 0, 3)
+            in_range(name, getattr(self, name), 0, 3)
 
 
 Policy = Literal["zeros", "ones", "ignore", "multi_class", "self_trained", "smoothed_ones", "smoothed_zeros"]
@@ -149,9 +149,9 @@ class LossSpec:
 
     def __post_init__(self) -> None:
         for name in ("gamma", "gamma_positive", "gamma_negative"):
-            _in_range(name, getattr(self, name), 0, 10)
-        _in_range("clip", self.clip, 0, 0.5)
-        _in_range("margin", self.margin, 0.1, 10)
+            in_range(name, getattr(self, name), 0, 10)
+        in_range("clip", self.clip, 0, 0.5)
+        in_range("margin", self.margin, 0.1, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +176,10 @@ class PhaseSpec:
     """Ends the phase, not the training; None: the phase runs to its end."""
 
     def __post_init__(self) -> None:
-        _in_range("epochs", self.epochs, 1, 10_000)
-        _in_range("learning_rate", self.learning_rate, 1e-8, 10)
-        _in_range("unfrozen_blocks", self.unfrozen_blocks, 0, 5)
-        _in_range("lower_rate", self.lower_rate, 0.0, 1.0)
+        in_range("epochs", self.epochs, 1, 10_000)
+        in_range("learning_rate", self.learning_rate, 1e-8, 10)
+        in_range("unfrozen_blocks", self.unfrozen_blocks, 0, 5)
+        in_range("lower_rate", self.lower_rate, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +194,7 @@ class SearchSpec:
     seed: int = 20261123
 
     def __post_init__(self) -> None:
-        _in_range("n_candidates", self.n_candidates, 2, 1000)
+        in_range("n_candidates", self.n_candidates, 2, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,10 +244,10 @@ class TrainSpec:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
     def __post_init__(self) -> None:
-        _in_range("epochs", self.epochs, 1, 10_000)
-        _in_range("batch_size", self.batch_size, 1, 4096)
-        _in_range("learning_rate", self.learning_rate, 1e-8, 10)
-        _in_range("accumulate_steps", self.accumulate_steps, 1, 1024)
+        in_range("epochs", self.epochs, 1, 10_000)
+        in_range("batch_size", self.batch_size, 1, 4096)
+        in_range("learning_rate", self.learning_rate, 1e-8, 10)
+        in_range("accumulate_steps", self.accumulate_steps, 1, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,41 +269,15 @@ class EvaluateSpec:
     bootstrap_seed: int = 20261123
 
     def __post_init__(self) -> None:
-        _in_range("bootstrap_samples", self.bootstrap_samples, 100, 1_000_000)
-        _in_range("min_positives", self.min_positives, 2, 1_000_000)
-        _in_range("confidence", self.confidence, 0.5, 0.999)
-        _in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
+        in_range("bootstrap_samples", self.bootstrap_samples, 100, 1_000_000)
+        in_range("min_positives", self.min_positives, 2, 1_000_000)
+        in_range("confidence", self.confidence, 0.5, 0.999)
+        in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
         if self.target_ppv is not None:
-            _in_range("target_ppv", self.target_ppv, 0.01, 0.999)
+            in_range("target_ppv", self.target_ppv, 0.01, 0.999)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateSpec:
-    """What a candidate must show before it may serve."""
-
-    auroc_floor: float = 0.9
-    """The lower end of the interval of the test AUROC must reach this."""
-    champion_margin: float = 0.005
-    """How much worse than the champion, on the same rows, is still taken as equal.
-
-    The lower end of the interval of the difference must stay above its negative (non-inferiority), so a small
-    test set needs a wider margin; differences between seeds are about 0.003.
-    """
-    sensitivity_floor: float = 0.5
-    """Least sensitivity of the served decision on test, per finding: a model that finds nearly nothing never serves."""
-    specificity_floor: float = 0.0
-    """Least specificity of the served decision on test, per finding; 0 asks for none."""
-    max_not_assessable: int = 0
-    """How many findings may have too few positives to be assessed."""
-
-    def __post_init__(self) -> None:
-        _in_range("sensitivity_floor", self.sensitivity_floor, 0.05, 1.0)
-        _in_range("specificity_floor", self.specificity_floor, 0.0, 1.0)
-        _in_range("max_not_assessable", self.max_not_assessable, 0, 100)
-        _in_range("auroc_floor", self.auroc_floor, 0.5, 1.0)
-        _in_range("champion_margin", self.champion_margin, 0.0, 0.2)
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """``ConfigurationError`` that names the setting, unless ``value`` lies from ``low`` to ``high``."""
     if not low <= value <= high:
         raise ConfigurationError(f"{name}: expected a value from {low} to {high}, found {value}")

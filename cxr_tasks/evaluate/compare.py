@@ -1,8 +1,11 @@
-"""Two models on the same test rows: the difference of their mean AUROCs, with its interval."""
+"""Two models on the same test rows: the differences of their AUROCs, of the mean and finding by finding."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -10,19 +13,26 @@ import pandas as pd
 from cxr_tasks.contracts.errors import DataDefect, UndefinedMetric
 from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import Interval, auroc_difference
+from cxr_tasks.evaluate.delong import influences
+from cxr_tasks.evaluate.intervals import Interval, auroc_difference, z_of
+from cxr_tasks.evaluate.means import clustered_variance
 from cxr_tasks.evaluate.resampling import Draws, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of
 from cxr_tasks.evaluate.table import Scored, scored
 
 
-def mean_auroc_difference(
-    candidate: pd.DataFrame, champion: pd.DataFrame, findings: Sequence[str], spec: EvaluateSpec
-) -> Interval:
-    """Mean test AUROC of ``candidate`` less that of ``champion``, over the findings that can be assessed.
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One finding's test images, scored by both models."""
 
-    The interval is the patient bootstrap's; with one finding, whichever of it and the paired DeLong interval reaches
-    lower, since DeLong takes the images of one patient for independent and the bootstrap is narrow on few images.
+    rows: Scored
+    """With the candidate's logits."""
+    other: np.ndarray
+    """The champion's logits of the same images, in their order."""
+
+
+def paired(candidate: pd.DataFrame, champion: pd.DataFrame, findings: Sequence[str], spec: EvaluateSpec) -> list[Pair]:
+    """The test images of each finding that can be assessed, with both models' scores.
 
     Raises:
         DataDefect: The test rows of the two differ.
@@ -36,25 +46,73 @@ def mean_auroc_difference(
     assessable = [rows for rows in of_candidate if not rows.too_few(spec.min_positives)]
     if not assessable:
         raise UndefinedMetric("; ".join(rows.too_few(spec.min_positives) for rows in of_candidate))
-    theirs = [_logits_of(champion, rows) for rows in assessable]
-    draws = Draws.of(candidate["patient_key"].to_numpy(str), spec.bootstrap_samples, spec.bootstrap_seed)
-    pairs = []
-    for rows, other in zip(assessable, theirs, strict=True):
-        places = draws.places(rows.patient_key)
-        pairs.append([Ranking(rows.is_positive, score, places) for score in (rows.logit, other)])
+    return [Pair(rows, _logits_of(champion, rows)) for rows in assessable]
+
+
+def mean_auroc_difference(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
+    """Mean test AUROC of the candidate less that of the champion, over the findings of ``pairs``.
+
+    The interval is whichever reaches lower of the paired DeLong's, with all images of a patient counted together, and
+    the paired patient bootstrap's.
+    """
+    return min(_delong(pairs, spec), _bootstrap(pairs, spec), key=lambda one: one.lower)
+
+
+def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
+    value, contributions = 0.0, []
+    for one in pairs:
+        (mine, of_mine), (theirs, of_theirs) = (
+            influences(one.rows.is_positive, score) for score in (one.rows.logit, one.other)
+        )
+        value += (mine - theirs) / len(pairs)
+        contributions.append((of_mine - of_theirs) / len(pairs))
+    patients = np.concatenate([one.rows.patient_key for one in pairs])
+    reach = z_of(spec.confidence) * math.sqrt(clustered_variance(np.concatenate(contributions), patients))
+    return Interval(value, value - reach, value + reach, f"paired DeLong {spec.confidence * 100:g} %, by patient")
+
+
+def _bootstrap(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
+    patients = np.concatenate([one.rows.patient_key for one in pairs])
+    draws = Draws.of(patients, spec.bootstrap_samples, spec.bootstrap_seed)
+    rankings = []
+    for one in pairs:
+        places = draws.places(one.rows.patient_key)
+        rankings.append([Ranking(one.rows.is_positive, score, places) for score in (one.rows.logit, one.other)])
 
     def difference(block: np.ndarray) -> np.ndarray:
-        each = [auroc_of(mine.steps(block)) - auroc_of(other.steps(block)) for mine, other in pairs]
+        each = [auroc_of(mine.steps(block)) - auroc_of(other.steps(block)) for mine, other in rankings]
         return np.mean(each, axis=0)
 
-    values = draws.values(difference, len(candidate))
+    values = draws.values(difference, max(one.rows.n for one in pairs))
     lower, upper = percentile_bounds(values, len(draws.keys), spec.confidence)
     value = float(difference(np.ones((len(draws.keys), 1)))[0])
-    resampled = Interval(value, lower, upper, f"paired patient bootstrap {spec.confidence * 100:g} %")
-    if len(findings) > 1:
-        return resampled
-    paired = auroc_difference(assessable[0].is_positive, assessable[0].logit, theirs[0], spec.confidence)
-    return min(paired, resampled, key=lambda one: one.lower)
+    return Interval(value, lower, upper, f"paired patient bootstrap {spec.confidence * 100:g} %")
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """Whether the candidate is shown to be worse than the champion for one finding."""
+
+    finding: str
+    difference: Interval
+    """AUROC of the candidate less that of the champion, paired DeLong."""
+    p_value: float
+    """One-sided, of the hypothesis that the candidate is worse by no more than the margin."""
+
+
+def regressions(pairs: Sequence[Pair], margin: float, spec: EvaluateSpec) -> list[Regression]:
+    """Per finding the difference, and how well chance explains a loss beyond ``margin``; not adjusted for their number.
+
+    Two models that rank all images of a finding alike have no variance; then the p-value is 1, or 0 beyond the margin.
+    """
+    found = []
+    for one in pairs:
+        difference = auroc_difference(one.rows.is_positive, one.rows.logit, one.other, spec.confidence)
+        error = (difference.upper - difference.lower) / (2.0 * z_of(spec.confidence))
+        beyond = difference.value + margin
+        p_value = NormalDist().cdf(beyond / error) if error > 0.0 else float(beyond >= 0.0)
+        found.append(Regression(one.rows.finding, difference, p_value))
+    return found
 
 
 def _logits_of(table: pd.DataFrame, rows: Scored) -> np.ndarray:

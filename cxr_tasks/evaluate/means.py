@@ -122,11 +122,11 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
 def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
     """Mean of the AUROCs and its variance from contributions summed by patient."""
     patients = np.concatenate([one.patient_key for one in findings])
-    variance = _clustered(np.concatenate([one for _, one in found]) / len(found), patients)
+    variance = clustered_variance(np.concatenate([one for _, one in found]) / len(found), patients)
     return float(np.mean([value for value, _ in found])), variance
 
 
-def _clustered(contributions: np.ndarray, patient_key: np.ndarray) -> float:
+def clustered_variance(contributions: np.ndarray, patient_key: np.ndarray) -> float:
     """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
     _, place = np.unique(patient_key, return_inverse=True)
     return float((np.bincount(place, weights=contributions) ** 2).sum())
@@ -156,7 +156,7 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     key = np.concatenate([one.rows.patient_key for one in decided])
     summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
     value, each = influences(positive, logit)
-    variance = _clustered(each, key)
+    variance = clustered_variance(each, key)
     ranking = Ranking(positive, logit, draws.places(key))
 
     def statistic(block: np.ndarray) -> np.ndarray:

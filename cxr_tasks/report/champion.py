@@ -15,6 +15,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.software import git_commit
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.overrides import overrides_of
 from cxr_tasks.registry.run_files import fetch_run_files
 from cxr_tasks.report.addresses import mlflow_run_page
 
@@ -62,6 +63,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         best_epoch=int(trained["best_epoch"]),
         train_seconds=trained["train_seconds"],
         decision=_optional(files / "gate" / "decision.json"),
+        overrides=overrides_of(versions.version_tags(registered.model_name, registered.version)),
         explanations=explanations,
         release=_release_facts(_optional(files / "release" / "parity.json")),
         links={"MLflow run": run_page} if run_page else {},

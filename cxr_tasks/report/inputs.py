@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.explain.stage import Explanations
+from cxr_tasks.registry.overrides import Override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class ReportInputs:
     train_seconds: float
     decision: dict[str, Any] | None = None
     """``decision.json`` of the gate."""
+    overrides: list[Override] = field(default_factory=list)
+    """Who let the version serve though it did not pass; shown as long as the version exists."""
     explanations: Explanations | None = None
     release: dict[str, Any] = field(default_factory=dict)
     """Facts of the served version, shown as they are: name -> text or number."""

@@ -18,12 +18,18 @@ from cxr_tasks.report import plots
 from cxr_tasks.report.conclusion import can_do, cannot_do
 from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
 from cxr_tasks.report.curves import precision_recall_curve, roc_curve
+from cxr_tasks.report.gate import gate_section
 from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.panels import drawn_together
 from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
 from cxr_tasks.report.several import several_sections
 
 TEMPLATES = Path(__file__).with_name("templates")
+VERDICTS = {
+    "PASS": "Passed the gate",
+    "FAIL": "Refused by the gate",
+    "NEEDS_HUMAN": "Left to a person by the gate",
+}
 #: Resamples behind the bands of the curves; they are drawn, not decided by.
 BAND_SAMPLES = 400
 
@@ -75,6 +81,7 @@ def render_report(inputs: ReportInputs) -> str:
         ],
         "explained_rule": explained.rule if explained else "",
         "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
+        "gate": gate_section(inputs),
         "commands": commands(inputs),
         "packages": inputs.packages or installed_packages(),
         "recipe_yaml": yaml.safe_dump(inputs.recipe, sort_keys=False, allow_unicode=True),
@@ -92,12 +99,12 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         number = f"Test AUROC {auroc['value']:.3f} ({auroc['lower']:.3f} to {auroc['upper']:.3f}, n = {auroc['n']})."
     if inputs.decision is None:
         return {"outcome": "", "title": "No decision of the gate is on record", "sentence": number, "reasons": []}
-    if inputs.decision["verdict"] == "PASS":
+    outcome, reasons = inputs.decision["verdict"], list(inputs.decision["reasons"])
+    if outcome == "PASS":
         met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
-        sentence = f"{number} All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
-        return {"outcome": "PASS", "title": "Passed the gate", "sentence": sentence, "reasons": []}
-    title = "Refused by the gate"
-    return {"outcome": "FAIL", "title": title, "sentence": number, "reasons": inputs.decision["reasons"]}
+        number += f" All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
+    reasons += [f"Override of {one.by}, {one.at[:16]} UTC: {one.reason}" for one in inputs.overrides]
+    return {"outcome": outcome, "title": VERDICTS[outcome], "sentence": number, "reasons": reasons}
 
 
 def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:

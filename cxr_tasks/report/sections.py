@@ -7,27 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.labels import SPLITS, display_name
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS
 from cxr_tasks.explain.examples import KINDS
 from cxr_tasks.explain.stage import Example
 from cxr_tasks.report.inputs import ReportInputs
 
-METRIC_NAMES = {
-    "prevalence": "Prevalence",
-    "auroc": "AUROC",
-    "auroc_patient_bootstrap": "AUROC, patients resampled",
-    "average_precision": "Average precision",
-    "specificity_at_sensitivity": "Specificity at the target sensitivity",
-    "brier_before": "Brier score before calibration",
-    "brier_after": "Brier score",
-    "ece_before": "Calibration error before calibration",
-    "ece_after": "Calibration error",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "accuracy": "Accuracy",
-    "f1": "F1",
-}
+METRIC_NAMES = {**FINDING_METRICS, **DECISION_METRICS}
 POINT_NAMES = {
     "youden": "Youden (sensitivity + specificity)",
     "best_f1": "Best F1",

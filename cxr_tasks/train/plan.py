@@ -9,6 +9,7 @@ from cxr_tasks.contracts.artifacts import read_json, sha256_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
+from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec, TrainSpec
@@ -47,12 +48,13 @@ def start_training(
         prepared: The dataset of the recipe's own resolution.
 
     Raises:
-        ConfigurationError: Recipe and dataset do not fit, a candidate or the search space is not right, starting
-            weights are neither there nor to be had, or a candidate's resolution has not been prepared.
+        ConfigurationError: Recipe and dataset do not fit, the gate's policy, a candidate or the search space is not
+            right, starting weights are neither there nor to be had, or a candidate's resolution has not been prepared.
         ServiceUnavailable: MLflow does not answer.
     """
     name = run_name or recipe.name
     check_fit(prepared, recipe)
+    load_policy(recipe.model_name)
     planned = _planned(recipe)
     for spec in _train_specs(recipe):
         check_starting_weights(spec)

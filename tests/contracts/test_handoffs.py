@@ -67,7 +67,14 @@ EXAMPLES = [
         was_ended_early=True,
     ),
     GateDecision(
-        model_name="cxr_binary", verdict="FAIL", reasons=("too low", "too few"), decision=REF, champion_version=None
+        model_name="cxr_binary",
+        verdict="NEEDS_HUMAN",
+        reasons=("too low", "too few"),
+        decision=REF,
+        champion_version=None,
+        dataset_fingerprint="cd" * 32,
+        policy="cxr_binary 1",
+        policy_sha256="ef" * 32,
     ),
 ]
 
@@ -76,6 +83,11 @@ EXAMPLES = [
 def test_payload_is_json_and_comes_back_equal(handoff):
     payload = json.loads(json.dumps(handoff.to_payload()))
     assert type(handoff).from_payload(payload) == handoff
+
+
+def test_a_verdict_is_one_of_three():
+    with pytest.raises(ConfigurationError, match="'PASSED' is not known; did you mean 'PASS'?"):
+        GateDecision.from_payload({**EXAMPLES[-1].to_payload(), "verdict": "PASSED"})
 
 
 def test_missing_and_unknown_keys_are_named():

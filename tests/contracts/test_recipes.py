@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.recipes import Recipe, load_recipe, recipe_names
+from cxr_tasks.contracts.recipes import RECIPES_FOLDER, Recipe, load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -27,9 +27,24 @@ def test_overrides_change_only_what_was_given():
     recipe = load_recipe("kermany_cnn")
     assert recipe.with_overrides() == recipe
     changed = recipe.with_overrides(epochs=3, gate_floor=0.8)
-    assert (changed.train.epochs, changed.gate.auroc_floor) == (3, 0.8)
+    assert (changed.train.epochs, changed.gate_floor) == (3, 0.8)
+    assert changed.with_overrides(epochs=4).gate_floor == 0.8
     assert changed.dataset == recipe.dataset
     assert changed.sha256 != recipe.sha256
+
+
+def test_a_recipe_says_nothing_of_the_gate(tmp_path):
+    shipped = RECIPES_FOLDER / "kermany_cnn.yaml"
+    for line in ("gate: {auroc_floor: 0.6}", "gate_floor: 0.6"):
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"{shipped.read_text()}\n{line}\n")
+        with pytest.raises(ConfigurationError, match="stands in the policy of its model_name in cxr_tasks/policies"):
+            load_recipe(path)
+
+
+def test_what_was_recorded_before_policies_can_still_be_read():
+    recipe = load_recipe("kermany_cnn")
+    assert Recipe.from_dict({**recipe.to_dict(), "gate": {"auroc_floor": 0.9}}) == recipe
 
 
 @pytest.mark.parametrize(
@@ -50,5 +65,5 @@ def test_a_broken_file_is_named(tmp_path, text, message):
 
 
 def test_values_out_of_range_are_refused():
-    with pytest.raises(ConfigurationError, match="auroc_floor: expected a value from 0.5 to 1.0, found 0.3"):
+    with pytest.raises(ConfigurationError, match="gate_floor: expected a value from 0.5 to 1.0, found 0.3"):
         load_recipe("kermany_cnn").with_overrides(gate_floor=0.3)

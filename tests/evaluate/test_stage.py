@@ -92,7 +92,7 @@ def test_a_model_of_another_dataset_is_refused(tiny, tmp_path):
 
 
 def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
-    recipe = dataclasses.replace(tiny.recipe, gate=dataclasses.replace(tiny.recipe.gate, auroc_floor=0.6))
+    recipe = tiny.recipe.with_overrides(gate_floor=0.6)
     champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths)
     decision = gate_candidate(evaluated, recipe, champion, paths)
     assert decision.verdict == "PASS", decision.reasons

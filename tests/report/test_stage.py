@@ -9,6 +9,8 @@ import pytest
 from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.registry.overrides import Override
+from cxr_tasks.report.gate import gate_section
 from cxr_tasks.report.stage import write_index, write_report
 
 FOURTEEN = findings_of("nih14")
@@ -116,7 +118,8 @@ def test_it_says_what_a_reader_must_know(page):
         "weighted avg",
         "tensorflow 2.21.0",
         "map is empty",
-        "auroc floor",
+        "Asked by policy cxr_binary, version 1, section kermany",
+        "Specificity at the target sensitivity",
         "There is no champion yet",
     ):
         assert wanted in text, wanted
@@ -151,6 +154,41 @@ def test_a_refused_model_says_so_with_every_reason(make_inputs, tmp_path):
     assert 'class="verdict FAIL"' in text
     for reason in inputs.decision["reasons"]:
         assert reason in text
+
+
+def test_rules_that_are_not_met_come_first(make_inputs):
+    inputs = make_inputs(separation=1.0)
+    outcomes = [rule["outcome"] for rule in gate_section(inputs)["rules"]]
+    assert outcomes[0] == "FAIL"
+    assert outcomes == sorted(outcomes, key=["FAIL", "NOT_APPLICABLE", "PASS"].index)
+
+
+def test_a_floor_of_the_run_is_told(make_inputs, tmp_path):
+    inputs = make_inputs()
+    inputs.decision["gate_floor"] = {"policy": 0.9, "run": 0.6}
+    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    assert "The floor of the mean AUROC was set to 0.6 for this run; the policy asks for 0.9." in text
+
+
+def test_an_override_stands_on_the_page_with_name_and_reason(make_inputs, tmp_path):
+    override = Override(by="A. Okafor", reason="compared <by hand>", at="2026-11-26T20:15:00+00:00")
+    inputs = make_inputs(overrides=[override])
+    reason = "The candidate cannot be compared with champion version 2: its model file is gone."
+    inputs.decision.update(verdict="NEEDS_HUMAN", reasons=[reason])
+    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    assert 'class="verdict NEEDS_HUMAN"' in text
+    assert "Left to a person by the gate" in text
+    assert reason in text
+    assert "Override of A. Okafor, 2026-11-26T20:15 UTC: compared &lt;by hand&gt;" in text
+    assert "A. Okafor let this version serve on 2026-11-26T20:15 UTC" in text
+
+
+def test_a_decision_from_before_policies_still_has_its_table(make_inputs, tmp_path):
+    rule = {"name": "auroc_floor", "outcome": "PASS", "sentence": "It is met.", "value": 0.95, "lower": 0.9}
+    old = {"verdict": "PASS", "reasons": [], "policy": {}, "rules": [{**rule, "upper": 0.97, "bound": 0.9}]}
+    text = write_report(make_inputs(decision=old), tmp_path / "out").verified_path().read_text()
+    assert "auroc floor" in text
+    assert "It is met." in text
 
 
 def test_a_model_that_could_not_be_assessed_has_a_page_too(make_inputs, tmp_path):

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from cxr_tasks.contracts.artifacts import sha256_file
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.gate_specs import Bound
+from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
+from cxr_tasks.contracts.recipes import load_recipe, recipe_names
+
+LEAST = {"mean": {"auroc": {"lower_at_least": 0.9}}, "served": {"sensitivity": {"at_least": 0.5}}}
+
+
+def written(folder, default=None, datasets=None, **more):
+    """A policy file of ``cxr_binary``; what ``default`` says is laid over the least that any must ask."""
+    content = {"version": 1, "default": {**LEAST, **(default or {})}, "datasets": datasets or {}, **more}
+    (folder / "cxr_binary.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_has_a_section_of_its_own(name):
+    recipe = load_recipe(name)
+    policy = load_policy(recipe.model_name)
+    section, asked = policy.section_for(recipe.dataset.name)
+    assert section == recipe.dataset.name
+    assert asked.confidence <= recipe.evaluate.confidence
+    assert asked.target_sensitivity <= recipe.evaluate.target_sensitivity
+    named = {*asked.by_finding, *asked.assessable.matters} - {"all"}
+    assert named <= set(findings_of(recipe.dataset.vocabulary))
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "floor", "margin"),
+    [
+        ("cxr_binary", "kermany", 0.90, 0.015),
+        ("cxr_binary", "synthetic_binary", 0.90, 0.015),
+        ("cxr_binary", "a hospital's own", 0.90, 0.005),
+        ("cxr_multilabel", "nih", 0.75, 0.005),
+        ("cxr_multilabel", "chexpert", 0.70, 0.02),
+        ("cxr_multilabel", "synthetic_multilabel", 0.90, 0.01),
+        ("cxr_multilabel", "a hospital's own", 0.75, 0.005),
+    ],
+)
+def test_what_the_shipped_policies_ask_first(model, dataset, floor, margin):
+    _, asked = load_policy(model).section_for(dataset)
+    assert (asked.auroc_floor, asked.champion.margin) == (floor, margin)
+    assert asked.findings["ece_after"].at_most <= 0.15
+    assert asked.served["sensitivity"].at_least >= 0.5
+
+
+def test_a_policy_knows_its_file():
+    policy = load_policy("cxr_binary")
+    assert (policy.name, policy.version) == ("cxr_binary", 1)
+    assert policy.sha256 == sha256_file(POLICIES_FOLDER / "cxr_binary.yaml")
+
+
+def test_a_section_is_laid_over_the_default(tmp_path):
+    default = {"findings": {"auroc": {"lower_at_least": 0.7}, "ece_after": {"at_most": 0.08}}}
+    kermany = {
+        "findings": {"auroc": {"at_least": 0.8}, "ece_after": None},
+        "champion": {"margin": 0.02},
+    }
+    policy = load_policy("cxr_binary", written(tmp_path, default, {"kermany": kermany, "plain": {}}))
+    section, asked = policy.section_for("kermany")
+    assert section == "kermany"
+    assert asked.findings == {"auroc": Bound(at_least=0.8)}
+    assert (asked.champion.margin, asked.champion.alpha, asked.auroc_floor) == (0.02, 0.05, 0.9)
+    assert policy.section_for("plain") == ("plain", policy.default)
+    assert policy.section_for("elsewhere") == ("default", policy.default)
+
+
+@pytest.mark.parametrize(
+    ("default", "said"),
+    [
+        ({"findings": {"aurok": {"at_least": 0.9}}}, "findings: 'aurok' is not known; did you mean 'auroc'?"),
+        ({"findings": {"ece": {"at_most": 0.1}}}, "'ece' is not known"),
+        (
+            {"served": {"sensitivty": {"at_least": 0.5}}},
+            "served: 'sensitivty' is not known; did you mean 'sensitivity'",
+        ),
+        ({"mean": {"auroc": {"lower_atleast": 0.9}}}, "'lower_atleast' is not known; did you mean 'lower_at_least'?"),
+        ({"champoin": {}}, "'champoin' is not known; did you mean 'champion'?"),
+        ({"champion": {"margin": "small"}}, "default.champion.margin: expected float, found str 'small'"),
+        ({"slices": {"by": ["sexes"]}}, "'sexes' is not known; did you mean 'sex'?"),
+        ({"slices": {"gaps": {"sensitivity": 0.1}}}, "'sensitivity' is not known; did you mean 'sensitivity_gap'?"),
+        ({"assessable": {"matters": ["odema"]}}, "matters: 'odema' is not known; did you mean 'edema'?"),
+        ({"by_finding": {"hernai": {}}}, "by_finding: 'hernai' is not known; did you mean 'hernia'?"),
+        (
+            {"by_finding": {"hernia": {"aurc": {"at_least": 0.5}}}},
+            "by_finding.hernia: 'aurc' is not known; did you mean",
+        ),
+        ({"served": None}, "'served' is missing"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(tmp_path, default, said):
+    with pytest.raises(ConfigurationError) as caught:
+        load_policy("cxr_binary", written(tmp_path, default))
+    assert str(caught.value).startswith("cxr_binary.yaml.default")
+    assert said in str(caught.value)
+
+
+def test_a_section_is_checked_even_where_no_run_asks_for_it(tmp_path):
+    folder = written(tmp_path, datasets={"kermany": {"findings": {"f2": {"at_least": 0.5}}}})
+    with pytest.raises(ConfigurationError, match=r"cxr_binary.yaml.datasets.kermany: findings: 'f2' is not known"):
+        load_policy("cxr_binary", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("version: [", "expected YAML"),
+        ("", "expected a mapping, found NoneType"),
+        ("version: 1", "'default' is missing"),
+        ("version: 0\ndefault: {}", "version: expected 1 or more, found 0"),
+        ("version: 1\ndefault: {}\ndataset: {}", "'dataset' is not known; did you mean 'datasets'?"),
+        ("version: 1\ndefault: 3", "expected a mapping, found 3"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, text, said):
+    (tmp_path / "cxr_binary.yaml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_policy("cxr_binary", tmp_path)
+    assert "cxr_binary.yaml" in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="cxr_binary.yaml: expected a policy of the gate, found No such file"):
+        load_policy("cxr_binary", tmp_path)

@@ -1,0 +1,72 @@
+"""Evidence for the gate with the numbers written out; a test changes the one it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxr_tasks.contracts.gate_specs import Bound, GateSpec
+from cxr_tasks.gate_evidence import Evidence
+
+
+def make_gate(**changed: Any) -> GateSpec:
+    """A floor of 0.9 for the mean AUROC and of 0.5 for the served sensitivity; five images of each class are enough."""
+    given = {"mean": {"auroc": Bound(lower_at_least=0.9)}, "served": {"sensitivity": Bound(at_least=0.5)}}
+    return GateSpec(**{**given, **changed})
+
+
+def record(name: str, value: float | None, lower: float | None = None, upper: float | None = None, **more) -> dict:
+    lower, upper = (value if one is None else one for one in (lower, upper))
+    return {"name": name, "value": value, "lower": lower, "upper": upper, "n": 100, "method": "", "reason": "", **more}
+
+
+def make_finding(**changed: Any) -> dict[str, Any]:
+    """40 positive and 60 negative test images, AUROC 0.95 (0.92 to 0.97), the served decision finds 0.9."""
+    served = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", 0.9, 0.8, 0.95)]}}
+    given = {
+        "assessable": True,
+        "reason": "",
+        "counts": {"test": {"n": 100, "n_positive": 40}},
+        "metrics": {"test": [record("auroc", 0.95, 0.92, 0.97), record("auroc_patient_bootstrap", 0.95, 0.93, 0.96)]},
+        "operating_points": {"target_sensitivity": served},
+        "subgroups": [],
+    }
+    return {**given, **changed}
+
+
+def make_evidence(by_finding: dict[str, dict[str, Any]] | None = None, **changed: Any) -> Evidence:
+    """Metrics of these findings (one as ``make_finding`` makes it), whose mean is that of the first; no champion."""
+    found = by_finding or {"pneumonia": make_finding()}
+    first = next(iter(found.values()))
+    metrics = {
+        "confidence": 0.95,
+        "findings": list(found),
+        "mean": {"test": first["metrics"]["test"]},
+        "by_finding": found,
+        "serving": {one: {"threshold": 0.3} for one in found},
+    }
+    return Evidence(**{"metrics": metrics, "predictions": pd.DataFrame(), "findings": tuple(found), **changed})
+
+
+def make_scores(
+    *, separation: float = 3.0, n: int = 300, seed: int = 0, noise: float = 0.0, finding: str = "pneumonia"
+):
+    """Validation and test scores; the same seed gives the same images, targets and scores before ``noise``."""
+    rng = np.random.default_rng(seed)
+    target = (rng.random(2 * n) < 0.6).astype(float)
+    logit = rng.normal(size=2 * n) + separation * target
+    return pd.DataFrame(
+        {
+            "image_id": [f"{i:05d}.png" for i in range(2 * n)],
+            "patient_key": [f"{i:016x}" for i in range(2 * n)],
+            "split": ["validation"] * n + ["test"] * n,
+            "source": "synthetic",
+            "view": "pa",
+            "sex": "unknown",
+            "age_years": np.nan,
+            f"target_{finding}": target,
+            f"logit_{finding}": logit + noise * np.random.default_rng(99).normal(size=2 * n),
+        }
+    )

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from cxr_tasks.contracts.gate_specs import AssessableSpec, Bound
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
+from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.assess import assess
+from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
+from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores, record
+
+
+def means(*records, findings=("mass", "nodule")):
+    evidence = make_evidence({one: make_finding() for one in findings})
+    evidence.metrics["mean"]["test"] = list(records)
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("delong_lower", "bootstrap_lower", "outcome"),
+    [
+        (0.90, 0.91, "PASS"),  # at the floor
+        (0.8999, 0.91, "FAIL"),
+        (0.91, 0.8999, "FAIL"),  # the lower of the two counts
+    ],
+)
+def test_the_lower_end_of_the_mean_must_reach_the_floor(delong_lower, bootstrap_lower, outcome):
+    evidence = means(
+        record("auroc", 0.95, delong_lower, 0.97), record("auroc_patient_bootstrap", 0.95, bootstrap_lower, 0.96)
+    )
+    (rule,) = mean_rules(evidence, make_gate())
+    assert (rule.name, rule.outcome, rule.bound, rule.value) == ("mean_auroc", outcome, 0.9, 0.95)
+    assert rule.lower == min(delong_lower, bootstrap_lower)
+    assert rule.sentence.startswith("Mean AUROC on test is 0.9500")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (record("auroc", None, reason="not assessable: 3 positives"), "is not known: not assessable: 3 positives"),
+        (record("auroc", 0.95, float("nan"), 0.97), "a number is missing"),
+        (record("auroc", 0.95, "high", 0.97), "a number is missing"),
+        (record("auroc", 0.95, True, 0.97), "a number is missing"),
+        (record("other", 0.95), "metrics.json does not hold it"),
+    ],
+)
+def test_a_number_that_is_not_there_is_a_fail(broken, said):
+    (rule,) = mean_rules(means(broken, record("auroc_patient_bootstrap", 0.95, 0.94, 0.96)), make_gate())
+    assert (rule.outcome, rule.value, rule.bound) == ("FAIL", None, 0.9)
+    assert said in rule.sentence
+
+
+def test_a_floor_of_this_run_is_told():
+    (rule,) = mean_rules(make_evidence(), make_gate().with_floor(0.93), " set for this run (the policy asks for 0.9)")
+    assert (rule.outcome, rule.bound) == ("FAIL", 0.93)
+    assert "below the floor of 0.93 set for this run (the policy asks for 0.9)." in rule.sentence
+
+
+@pytest.mark.parametrize(("ece", "outcome"), [(0.08, "PASS"), (0.0801, "FAIL")])
+def test_the_calibration_error_stays_under_its_ceiling(ece, outcome):
+    found = make_finding(metrics={"test": [record("ece_after", ece, ece / 2, 0.2)]})
+    asked = make_gate(findings={"ece_after": Bound(at_most=0.08)})
+    (rule,) = finding_rules(make_evidence({"edema": found}), asked)
+    assert (rule.name, rule.finding, rule.outcome, rule.bound) == ("ece_after", "edema", outcome, 0.08)
+    assert ("above the ceiling" in rule.sentence) == (outcome == "FAIL")
+
+
+@pytest.mark.parametrize(("specificity", "outcome"), [(0.5, "PASS"), (0.4999, "FAIL")])
+def test_specificity_at_the_target_sensitivity(specificity, outcome):
+    found = make_finding(metrics={"test": [record("specificity_at_sensitivity", specificity, 0.3, 0.7)]})
+    asked = make_gate(findings={"specificity_at_sensitivity": Bound(at_least=0.5)})
+    (rule,) = finding_rules(make_evidence({"edema": found}), asked)
+    assert (rule.outcome, rule.bound) == (outcome, 0.5)
+
+
+def test_each_finding_has_its_floor_and_those_without_images_have_none():
+    few = make_finding(counts={"test": {"n": 100, "n_positive": 3}})
+    found = {"edema": make_finding(), "mass": make_finding(), "hernia": few}
+    asked = make_gate(
+        findings={"auroc": Bound(lower_at_least=0.92)},
+        by_finding={"mass": {"auroc": Bound(lower_at_least=0.93)}},
+        assessable=AssessableSpec(matters=()),
+    )
+    rules = finding_rules(make_evidence(found), asked)
+    assert [(one.finding, one.outcome, one.bound) for one in rules] == [("edema", "PASS", 0.92), ("mass", "FAIL", 0.93)]
+    assert [one.finding for one in served_rules(make_evidence(found), asked)] == ["edema", "mass"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "outcome"),
+    [
+        (Bound(at_least=0.9), "PASS"),
+        (Bound(at_least=0.9001), "FAIL"),
+        (Bound(lower_at_least=0.8), "PASS"),
+        (Bound(lower_at_least=0.8001), "FAIL"),
+    ],
+)
+def test_the_served_decision_finds_enough(bound, outcome):
+    (rule,) = served_rules(make_evidence(), make_gate(served={"sensitivity": bound}))
+    assert (rule.name, rule.outcome, rule.value) == ("served_sensitivity", outcome, 0.9)
+
+
+@pytest.mark.parametrize(
+    "found", [make_finding(operating_points={}), make_finding(operating_points={"own": {"served": False}})]
+)
+def test_no_served_decision_is_no_evidence(found):
+    with pytest.raises(KeyError, match="served threshold of edema"):
+        served_rules(make_evidence({"edema": found}), make_gate())
+
+
+def test_another_threshold_than_was_measured_is_no_evidence():
+    evidence = make_evidence()
+    evidence.metrics["serving"]["pneumonia"]["threshold"] = 0.31
+    with pytest.raises(KeyError, match="served threshold of pneumonia"):
+        served_rules(evidence, make_gate())
+
+
+def test_a_policy_may_name_exactly_what_evaluation_makes():
+    table = make_scores(finding="mass")
+    table[["target_nodule", "logit_nodule"]] = make_scores(seed=1)[["target_pneumonia", "logit_pneumonia"]]
+    metrics = assess(table, ("mass", "nodule"), EvaluateSpec(bootstrap_samples=100))
+    found = metrics["by_finding"]["mass"]
+    (served,) = (one for one in found["operating_points"].values() if one["served"])
+    for names, records in (
+        (MEAN_METRICS, metrics["mean"]["test"]),
+        (FINDING_METRICS, found["metrics"]["test"]),
+        (DECISION_METRICS, served["test"]["metrics"]),
+    ):
+        assert set(names) == {one["name"] for one in records}

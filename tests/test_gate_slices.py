@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from cxr_tasks.contracts.gate_specs import AssessableSpec, SlicesSpec
+from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.assess import assess
+from cxr_tasks.evaluate.intervals import newcombe
+from cxr_tasks.gate_evidence import Evidence
+from cxr_tasks.gate_slices import slice_rules
+from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
+
+
+def group(by, value, found, n_positive, cleared=90, n_negative=100):
+    """A row of ``subgroups``: ``found`` of ``n_positive`` were called, ``cleared`` of ``n_negative`` were not."""
+    return {
+        "by": by,
+        "value": value,
+        "n": n_positive + n_negative,
+        "n_positive": n_positive,
+        "sensitivity": [found / n_positive, 0.0, 1.0] if n_positive else None,
+        "specificity": [cleared / n_negative, 0.0, 1.0] if n_negative else None,
+    }
+
+
+def asked(**changed):
+    given = {"by": ("sex",), "least_images": 20, "gaps": {"sensitivity_gap": 0.1}, "correction": "none"}
+    return make_gate(slices=SlicesSpec(**{**given, **changed}))
+
+
+def rule_of(rows, gate):
+    (rule,) = slice_rules(make_evidence({"edema": make_finding(subgroups=rows)}), gate)
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("women_found", "outcome"),
+    [
+        (90, "PASS"),  # alike
+        (80, "PASS"),  # 0.10 worse: the bound itself
+        (79, "FAIL"),  # 0.11 worse, interval -0.21 to -0.01
+        (50, "FAIL"),
+    ],
+)
+def test_a_group_may_not_be_worse_than_the_bound(women_found, outcome):
+    rule = rule_of([group("sex", "female", women_found, 100), group("sex", "male", 90, 100)], asked())
+    expected = newcombe(women_found, 100, 90, 100, 0.95)
+    assert (rule.name, rule.finding, rule.outcome, rule.bound) == ("slice_sensitivity_gap", "edema", outcome, -0.1)
+    if women_found < 90:
+        assert (rule.value, rule.lower, rule.upper) == (expected.value, expected.lower, expected.upper)
+        assert "female" in rule.sentence
+
+
+def test_an_interval_that_holds_zero_is_no_refusal():
+    """13 of 20 against 18 of 20 is 0.25 worse, and may be chance: -0.47 to 0.01."""
+    rule = rule_of([group("sex", "female", 13, 20), group("sex", "male", 18, 20)], asked())
+    assert rule.value == pytest.approx(-0.25)
+    assert rule.upper > 0
+    assert rule.outcome == "PASS"
+
+
+@pytest.mark.parametrize(("n", "is_compared"), [(20, True), (19, False)])
+def test_small_groups_are_not_compared(n, is_compared):
+    rule = rule_of([group("sex", "female", 1, n), group("sex", "male", 90, 100)], asked())
+    assert (rule.outcome, rule.name) == (
+        ("FAIL", "slice_sensitivity_gap") if is_compared else ("NOT_APPLICABLE", "slices")
+    )
+
+
+def test_intervals_hold_together_over_all_comparisons():
+    """0.11 worse is below zero by itself; one of two comparisons by chance, it is a hint and no refusal."""
+    rows = [group("sex", "female", 79, 100), group("sex", "male", 90, 100)]
+    assert rule_of(rows, asked()).outcome == "FAIL"
+    rule = rule_of(rows, asked(correction="bonferroni"))
+    together = newcombe(79, 100, 90, 100, 0.975)
+    assert (rule.lower, rule.upper) == (together.lower, together.upper)
+    assert rule.outcome == "PASS"
+    assert "97.5 %: 2 comparisons" in rule.sentence
+    assert "By itself, the interval of sex female lies below zero." in rule.sentence
+    plain = [group("sex", "female", 60, 100), group("sex", "male", 90, 100)]
+    assert rule_of(plain, asked(correction="bonferroni")).outcome == "FAIL"
+
+
+def test_every_group_that_is_worse_is_named_the_worst_first():
+    rows = [
+        *(group("age_years", band, found, 100) for band, found in (("0-19", 60), ("20-39", 95), ("80+", 65))),
+        group("sex", "female", 90, 100),
+        group("sex", "male", 90, 100),
+    ]
+    rule = rule_of(rows, asked(by=("age_years", "sex")))
+    assert rule.value == pytest.approx(0.60 - 0.80)
+    assert "age_years 0-19 -0.200" in rule.sentence
+    assert "age_years 80+ -0.125" in rule.sentence
+    assert "sex" not in rule.sentence
+
+
+def test_specificity_is_compared_among_those_without_the_finding():
+    rows = [group("view", "ap", 9, 10, cleared=60), group("view", "pa", 9, 10, cleared=90)]
+    gate = asked(by=("view",), gaps={"sensitivity_gap": 0.1, "specificity_gap": 0.15})
+    rule = rule_of(rows, gate)  # ten positives are too few for the sensitivity
+    assert (rule.name, rule.outcome) == ("slice_specificity_gap", "FAIL")
+    assert rule.value == pytest.approx(-0.3)
+
+
+def test_findings_without_images_are_left_out():
+    rows = [group("sex", "female", 50, 100), group("sex", "male", 90, 100)]
+    few = make_finding(subgroups=rows, counts={"test": {"n": 100, "n_positive": 3}})
+    gate = make_gate(assessable=AssessableSpec(matters=()), slices=asked().slices)
+    found = slice_rules(make_evidence({"edema": make_finding(subgroups=rows), "mass": few}), gate)
+    assert [one.finding for one in found] == ["edema"]
+
+
+def test_gaps_are_those_that_evaluation_measured():
+    table = make_scores()
+    table["sex"] = ["female", "male"] * (len(table) // 2)
+    metrics = assess(table, ("pneumonia",), EvaluateSpec(bootstrap_samples=100))
+    evidence = Evidence(metrics=metrics, predictions=table, findings=("pneumonia",))
+    measured = [row["sensitivity_gap"] for row in metrics["by_finding"]["pneumonia"]["subgroups"]]
+    (rule,) = slice_rules(evidence, asked())
+    assert [rule.value, rule.lower, rule.upper] == pytest.approx(min(measured))
