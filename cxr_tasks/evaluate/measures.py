@@ -52,7 +52,7 @@ def measure_split(rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: 
         records += [undefined_record(name, rows, reason) for name in (*RANKING, *CALIBRATION)]
         return SplitMeasures(rows, records, {}, {})
     records.append(delong_record(rows, spec))
-    read_off = f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; no decision uses it"
+    read_off = f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; it sets no threshold"
     details = {
         "average_precision": "not interpolated",
         "specificity_at_sensitivity": read_off,

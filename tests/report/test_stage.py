@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import escape
 
 from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
@@ -153,7 +154,7 @@ def test_a_refused_model_says_so_with_every_reason(make_inputs, tmp_path):
     assert "Refused by the gate" in text
     assert 'class="verdict FAIL"' in text
     for reason in inputs.decision["reasons"]:
-        assert reason in text
+        assert str(escape(reason)) in text
 
 
 def test_rules_that_are_not_met_come_first(make_inputs):
