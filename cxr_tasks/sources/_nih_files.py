@@ -66,29 +66,39 @@ class ImageFiles:
     """The image files of a data folder by their name; none is opened."""
 
     root: Path
-    by_name: dict[str, list[str]] = field(default_factory=dict)
-    """File name -> paths below ``root``, POSIX separators; more than one where folders hold the same name."""
+    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """File name -> folders below ``root`` that hold it, POSIX separators; equal ones are one object."""
     looked_in: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
     """Packed files beside the tables; images may still be in them."""
     ignored: Counter[str] = field(default_factory=Counter)
+    _shared: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     _by_stem: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, place: str) -> None:
+        """Note the file at this path below ``root``."""
+        folder, _, name = place.rpartition("/")
+        folders = (*self.folders.get(name, ()), folder)
+        self.folders[name] = self._shared.setdefault(folders, folders)
 
     def places(self, name: str) -> list[str]:
         """Paths of the image listed as ``name``: of the files of that name, else of its stem (``.dcm`` for ``.png``).
 
         A listed name is only ever looked up, never joined to a path, so it cannot lead anywhere.
         """
-        if name in self.by_name:
-            return self.by_name[name]
+        if name in self.folders:
+            return self._places(name)
         if not self._by_stem:
-            for other, places in self.by_name.items():
-                self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(places)
+            for other in self.folders:
+                self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(self._places(other))
         return self._by_stem.get(_stem_and_suffix(name)[0], [])
+
+    def _places(self, name: str) -> list[str]:
+        return [f"{folder}/{name}" if folder else name for folder in self.folders[name]]
 
     def unlisted(self, taken: Iterable[str]) -> int:
         """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""
-        n_files = sum(len(places) for name, places in self.by_name.items() if _stem_and_suffix(name)[1])
+        n_files = sum(len(folders) for name, folders in self.folders.items() if _stem_and_suffix(name)[1])
         return n_files - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
 
     @property
@@ -114,7 +124,7 @@ def find_images(root: Path) -> ImageFiles:
         suffix = _stem_and_suffix(entry.name)[1]
         if suffix in IMAGE_SUFFIXES:
             if is_text_name(place):
-                found.by_name.setdefault(entry.name, []).append(place)
+                found.add(place)
             else:
                 found.ignored["files below a name that is not UTF-8"] += 1
         elif "/" not in place and suffix in _ARCHIVE_SUFFIXES:
