@@ -7,6 +7,7 @@ from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound
 from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
 from cxr_tasks.contracts.recipes import load_recipe, recipe_names
 
@@ -125,6 +126,14 @@ def test_a_broken_file_is_named(tmp_path, text, said):
         load_policy("cxr_binary", tmp_path)
     assert "cxr_binary.yaml" in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_the_policy_in_the_readme_can_be_read(tmp_path):
+    section = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").partition("### The gate")[2]
+    (tmp_path / "cxr_multilabel.yaml").write_text(section.partition("```yaml")[2].partition("```")[0])
+    policy = load_policy("cxr_multilabel", tmp_path)
+    assert policy.section_for("my_hospital")[1].champion.margin == 0.02
+    assert policy.default == load_policy("cxr_multilabel").default
 
 
 def test_a_missing_file_is_named(tmp_path):

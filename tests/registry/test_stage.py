@@ -1,0 +1,147 @@
+"""From a decision to a version, in a real MLflow registry with a real audit log."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.registry import audit
+from cxr_tasks.registry.stage import record_decision, register_candidate
+
+pytestmark = [pytest.mark.mlflow, pytest.mark.tf]
+
+RECIPE = dataclasses.replace(load_recipe("synthetic_binary"), pixels=PixelSpec(size_px=16))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One registry for all tests, and a model in its folder."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("home")
+    image = keras.Input((16, 16, 1))
+    logits = keras.layers.Dense(1, name="head")(keras.layers.GlobalAveragePooling2D()(image))
+    keras.Model(image, logits).save(folder / "model.keras")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CXR_HOME", str(folder / "var"))
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+@pytest.fixture
+def make_candidate(home, tmp_path):
+    """What ``register_candidate`` takes, in its order, of a new MLflow run, with this verdict."""
+    from cxr_tasks.registry import tracking
+
+    def make(verdict="PASS"):
+        with tracking.open_run("cxr_binary", "candidate") as log:
+            run_id = log.run_id
+        model = ArtifactRef.of(home / "model.keras")
+        serving = {"pneumonia": {"a": 1.0, "b": 0.0, "threshold": 0.5}}
+        write_json(tmp_path / "metrics.json", {"model": {"model_sha256": model.sha256}, "serving": serving})
+        metrics = ArtifactRef.of(tmp_path / "metrics.json")
+        write_json(tmp_path / "decision.json", {"metrics_sha256": metrics.sha256, "mlflow_run_id": run_id})
+        trained = TrainedModel(
+            model_name="cxr_binary", recipe_sha256=RECIPE.sha256, dataset_fingerprint="cd" * 32, mlflow_run_id=run_id,
+            model=model, history=model, best_epoch=1, epochs_run=1, val_auroc=0.9, seconds=1.0,
+        )  # fmt: skip
+        evaluated = EvaluatedModel(
+            model_name="cxr_binary", mlflow_run_id=run_id, predictions=metrics, metrics=metrics, test_auroc=0.95,
+            test_auroc_lower=0.92, test_auroc_upper=None,
+        )  # fmt: skip
+        decision = GateDecision(
+            model_name="cxr_binary", verdict=verdict, reasons=() if verdict == "PASS" else ("one.", "two."),
+            decision=ArtifactRef.of(tmp_path / "decision.json"), champion_version=None,
+            dataset_fingerprint="cd" * 32, policy="cxr_binary 1", policy_sha256="ef" * 32,
+        )  # fmt: skip
+        prepared = PreparedDataset(
+            dataset="synthetic_binary", folder="/data/x", fingerprint="cd" * 32, index=model, vocabulary="pneumonia",
+            size_px=16, n_train=6, n_validation=2, n_test=2,
+        )  # fmt: skip
+        return trained, evaluated, decision, prepared, RECIPE, RunPaths(tmp_path / "run")
+
+    return make
+
+
+def logged(decision: GateDecision) -> list[tuple[str, int | None, str]]:
+    return [
+        (one.kind, one.version, one.detail["verdict"])
+        for one in audit.entries("cxr_binary")
+        if one.detail.get("decision_sha256") == decision.decision.sha256
+    ]
+
+
+def test_a_decision_stands_on_its_run_and_once_in_the_audit_log(make_candidate):
+    from cxr_tasks.registry.tracking import client
+
+    trained, _, decision, *_ = make_candidate("FAIL")
+    for _ in range(2):  # a task that is tried again
+        record_decision(decision, trained.mlflow_run_id, "a.okafor")
+    tags = client().get_run(trained.mlflow_run_id).data.tags
+    assert {name: value for name, value in tags.items() if name.startswith("gate.")} == {
+        "gate.verdict": "FAIL",
+        "gate.reasons": "one. | two.",
+        "gate.policy": "cxr_binary 1",
+        "gate.policy_sha256": "ef" * 32,
+        "gate.decision_sha256": decision.decision.sha256,
+    }
+    assert [one.path for one in client().list_artifacts(trained.mlflow_run_id, "gate")] == ["gate/decision.json"]
+    assert logged(decision) == [("verdict", None, "FAIL")]
+    entry = audit.entries("cxr_binary")[-1]
+    assert (entry.who, entry.why, entry.fingerprint) == ("a.okafor", "one.; two.", "cd" * 32)
+
+
+@pytest.mark.parametrize(("verdict", "alias"), [("PASS", "challenger"), ("NEEDS_HUMAN", "")])
+def test_a_version_bears_its_verdict_and_challenger_only_on_pass(make_candidate, verdict, alias):
+    from cxr_tasks.registry import versions
+
+    made_of = make_candidate(verdict)
+    decision = made_of[2]
+    record_decision(decision, made_of[0].mlflow_run_id)
+    registered = register_candidate(*made_of)
+    assert register_candidate(*made_of) == registered
+    assert registered.alias == alias
+    tags = versions.version_tags("cxr_binary", registered.version)
+    assert (tags["gate.verdict"], tags["gate.decision_sha256"]) == (verdict, decision.decision.sha256)
+    assert tags["gate.policy"] == "cxr_binary 1"
+    (found,) = (one for one in versions.model_versions("cxr_binary") if int(one.version) == registered.version)
+    assert found.aliases == ([alias] if alias else [])
+    assert logged(decision) == [("verdict", None, verdict), ("registered", registered.version, verdict)]
+
+
+def test_what_was_registered_on_pass_may_serve_and_the_rest_not(make_candidate):
+    from cxr_tasks.registry.permission import may_serve
+
+    for verdict in ("PASS", "NEEDS_HUMAN"):
+        made_of = make_candidate(verdict)
+        record_decision(made_of[2], made_of[0].mlflow_run_id)
+        assert may_serve("cxr_binary", register_candidate(*made_of).version).allowed == (verdict == "PASS")
+
+
+def test_a_refused_candidate_is_not_registered(make_candidate):
+    with pytest.raises(DataDefect, match="expected the verdict PASS or NEEDS_HUMAN, found FAIL; nothing"):
+        register_candidate(*make_candidate("FAIL"))
+
+
+def test_another_model_file_than_was_judged_is_not_registered(make_candidate, tmp_path):
+    trained, *rest = make_candidate()
+    (tmp_path / "other.keras").write_bytes(Path(trained.model.uri).read_bytes() + b" ")
+    other = dataclasses.replace(trained, model=ArtifactRef.of(tmp_path / "other.keras"))
+    with pytest.raises(DataDefect, match="expected a decision on the model file with sha256"):
+        register_candidate(other, *rest)
+
+
+def test_other_metrics_than_were_judged_are_not_registered(make_candidate, tmp_path):
+    trained, evaluated, *rest = make_candidate()
+    write_json(tmp_path / "better.json", {"model": {"model_sha256": trained.model.sha256}, "serving": {}})
+    better = dataclasses.replace(evaluated, metrics=ArtifactRef.of(tmp_path / "better.json"))
+    with pytest.raises(DataDefect, match="expected a decision on the metrics with sha256"):
+        register_candidate(trained, better, *rest)
