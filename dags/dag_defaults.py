@@ -123,12 +123,12 @@ def training_params(family: Family) -> dict[str, Param]:
     }
 
 
-def data_folder_param() -> Param:
+def data_folder_param(if_empty: str = "Empty: the recipe's own.") -> Param:
     return Param(
         None,
         type=["null", "string"],
         title="Data folder",
-        description="Folder with the images, on the machine that runs the tasks. Empty: the recipe's own.",
+        description=f"Folder with the images, on the machine that runs the tasks. {if_empty}",
     )
 
 

@@ -21,6 +21,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.contracts.shapes import build, plain
+from serving import versions as on_disk
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,31 @@ def remove_export(registered: RegisteredModel) -> None:
     folder = export_folder(registered.model_name, registered.version)
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def prepared_export(registered: RegisteredModel) -> Export:
+    export = find_export(registered)
+    if export is None:
+        raise DataDefect(
+            f"{export_folder(registered.model_name, registered.version)}: expected the export that was made "
+            "for this version, found none, or a changed one; release it again from the start"
+        )
+    return export
+
+
+def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
+    """The SavedModel to publish; None where it lies in its place.
+
+    Another one under the same number, such as an older export, is taken away first, unless the server has it loaded:
+    versions are not replaced in place.
+    """
+    name, version = export.record.model_name, export.record.version
+    if version not in on_disk.versions_on_disk(name):
+        return export.saved_model
+    if version in loaded or tree_sha256(on_disk.version_folder(name, version)) == export.record.sha256:
+        return None
+    on_disk.withdraw(name, version)
+    return export.saved_model
 
 
 def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPORTS) -> list[int]:

@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.paths import RunPaths
@@ -148,7 +147,7 @@ def _export_and_check(registered: RegisteredModel, export: exports.Export | None
             max_ratio=max_ratio,
         )
     logger.info("%s version %d: %s", registered.model_name, registered.version, parity)
-    return _kept(registered).write_parity(plain(parity))
+    return exports.prepared_export(registered).write_parity(plain(parity))
 
 
 def publish_version(champion: RegisteredModel, settings: StackSettings, who: str = AIRFLOW) -> ReleasedModel:
@@ -165,7 +164,7 @@ def publish_version(champion: RegisteredModel, settings: StackSettings, who: str
     with locked(name, f"a release of version {version}"):
         state = settle(name)
         fingerprint = _require_champion(champion)
-        export = _kept(champion)
+        export = exports.prepared_export(champion)
         parity = export.passed()
         if parity is None:
             raise ReleaseRefused(f"{name} version {version}: expected an export that passed its check, found none")
@@ -174,7 +173,7 @@ def publish_version(champion: RegisteredModel, settings: StackSettings, who: str
                 replace(state, handled=version),
                 version,
                 previous=state.previous if state.stable == version else state.stable,
-                exported=_unless_on_disk(export, state.loaded),
+                exported=exports.unless_on_disk(export, state.loaded),
             )
         except BaseException as error:
             _note_failure(champion, error, who)
@@ -210,31 +209,6 @@ def _require_champion(expected: RegisteredModel) -> str:
             "what serves was left as it is"
         )
     return found.tags.get("data.fingerprint", "")
-
-
-def _kept(registered: RegisteredModel) -> exports.Export:
-    export = exports.find_export(registered)
-    if export is None:
-        raise DataDefect(
-            f"{exports.export_folder(registered.model_name, registered.version)}: expected the export that was made "
-            "for this version, found none, or a changed one; release it again from the start"
-        )
-    return export
-
-
-def _unless_on_disk(export: exports.Export, loaded: tuple[int, ...]) -> Path | None:
-    """The SavedModel to publish; None where it lies in its place.
-
-    Another one under the same number, such as an older export, is taken away first, unless the server has it loaded:
-    versions are not replaced in place.
-    """
-    name, version = export.record.model_name, export.record.version
-    if version not in on_disk.versions_on_disk(name):
-        return export.saved_model
-    if version in loaded or exports.tree_sha256(on_disk.version_folder(name, version)) == export.record.sha256:
-        return None
-    on_disk.withdraw(name, version)
-    return export.saved_model
 
 
 def _last_served(model_name: str) -> int | None:

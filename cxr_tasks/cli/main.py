@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
 
 Command = Callable[[argparse.Namespace], int]
@@ -50,7 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("files", nargs="+", metavar="FILE", help="JPEG, PNG or DICOM files")
     predict.add_argument("--model", default="cxr_binary", help="served model (default: %(default)s)")
-    predict.add_argument("--version", type=int, help="version; default: the newest served")
+    which = predict.add_mutually_exclusive_group()
+    which.add_argument("--version", type=int, help="a version instead of a label")
+    which.add_argument("--label", default="stable", help="stable or canary (default: %(default)s)")
     predict.add_argument("--json", action="store_true", help="print the answers as JSON")
 
     models = _command(
@@ -76,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_datasets(commands)
     _add_reproduce(commands)
     _add_audit(commands)
+    add_serving_commands(commands, _command)
     return parser
 
 

@@ -33,7 +33,7 @@ def predict_command(options: argparse.Namespace) -> int:
 def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> dict[str, Any]:
     try:
         image = _read(path)
-        answer = predict(settings, options.model, image, options.version)
+        answer = predict(settings, options.model, image, options.version or options.label)
     except (OSError, RequestRefused, DicomRefused) as error:
         return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error)}
     findings = [

@@ -26,6 +26,11 @@ def served_root() -> Path:
     return home() / "served"
 
 
+def recorded_root() -> Path:
+    """Requests that the model server took down, as ``<model>/*.tfrecord``: images of patients, for the owner only."""
+    return home() / "requests"
+
+
 def reports_root() -> Path:
     """Finished reports, as ``<model>/<version>/index.html``."""
     return home() / "reports"

@@ -35,7 +35,21 @@ def version_with_alias(model_name: str, alias: str) -> FoundVersion | None:
     if not _is_server():
         found = versions.version_with_alias(model_name, alias)
         return None if found is None else FoundVersion(int(found.version), str(found.run_id), dict(found.tags))
-    answer = _call("GET", "registered-models/alias", {"name": model_name, "alias": alias})
+    return _found(_call("GET", "registered-models/alias", {"name": model_name, "alias": alias}))
+
+
+def get_version(model_name: str, version: int) -> FoundVersion | None:
+    """A version by its number, or None where the registry has no such model or version."""
+    if not _is_server():
+        known = versions.model_versions(model_name)
+        return next(
+            (FoundVersion(version, str(one.run_id), dict(one.tags)) for one in known if int(one.version) == version),
+            None,
+        )
+    return _found(_call("GET", "model-versions/get", {"name": model_name, "version": str(version)}))
+
+
+def _found(answer: dict[str, Any] | None) -> FoundVersion | None:
     if answer is None:
         return None
     one = answer["model_version"]

@@ -11,15 +11,19 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.paths import recorded_root
 from cxr_tasks.stack.settings import HOST, StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
 from serving.leftovers import settle_all
 from serving.models_config import models_config_path, write_models_config
 
 POLL_INTERVAL_S = 1.0
+REQUEST_LOG_VARIABLE = "CXR_REQUEST_LOG"
 
 
 def write_monitoring_config() -> Path:
@@ -54,6 +58,26 @@ def server_command(settings: StackSettings) -> list[str]:
     ]
 
 
+def request_log_flags(environment: Mapping[str, str]) -> list[str]:
+    """Flags of the embedded server that record requests, where ``CXR_REQUEST_LOG`` asks for it.
+
+    Raises:
+        ConfigurationError: It is not a share.
+    """
+    text = environment.get(REQUEST_LOG_VARIABLE, "")
+    if not text:
+        return []
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigurationError(
+            f"{REQUEST_LOG_VARIABLE}={text}: expected a share of the requests, more than 0 and at most 1; unset: none"
+        )
+    return [f"--request_log_folder={recorded_root()}", f"--request_log_share={share:g}"]
+
+
 def main() -> None:
     """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
     settings = StackSettings.load()
@@ -68,7 +92,7 @@ def main() -> None:
             importlib.import_module("serving.server.server")
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)
-    command = server_command(settings)
+    command = server_command(settings) + (request_log_flags(os.environ) if is_embedded else [])
     print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
     if is_embedded:
         from serving.server.main import main as serve

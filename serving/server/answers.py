@@ -22,6 +22,7 @@ from serving.server import tensors
 from serving.server.core import ServerCore
 from serving.server.examples import classify, multi_inference, regress
 from serving.server.predict import DEFAULT_SIGNATURE, predict
+from serving.server.request_log import RequestLog
 from serving.server.servable import Servable
 from serving.server.status import StatusError
 
@@ -29,8 +30,8 @@ from serving.server.status import StatusError
 class Answers:
     """The calls of the services on one ``ServerCore``; each raises ``StatusError``."""
 
-    def __init__(self, core: ServerCore) -> None:
-        self._core, self.metrics = core, core.metrics
+    def __init__(self, core: ServerCore, request_log: RequestLog | None = None) -> None:
+        self._core, self.metrics, self._request_log = core, core.metrics, request_log
         self._check_method = core.options.enable_signature_method_name_check
         as_content = core.options.enable_serialization_as_tensor_content
         self._encode = tensors.encode_content if as_content else tensors.encode_typed
@@ -41,6 +42,8 @@ class Answers:
         with self._serving("Predict", request) as servable:
             predict(servable.runner, servable.signatures, request, response, self._encode)
             _name_version(response.model_spec, servable)
+        if self._request_log is not None:
+            self._request_log.offer(request, response)
         return response
 
     def classify(self, request: classification_pb2.ClassificationRequest) -> classification_pb2.ClassificationResponse:

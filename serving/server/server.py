@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import grpc
 
@@ -12,6 +13,7 @@ from serving.server.core import ServerCore
 from serving.server.flags import ServerOptions
 from serving.server.loading import ServableLoader
 from serving.server.metrics import Metrics
+from serving.server.request_log import RequestLog
 from serving.server.rest import RestApi
 from serving.server.rest_port import RestServer
 from serving.server.service import start_grpc
@@ -30,6 +32,10 @@ class ModelServer:
         self.core = ServerCore(options, self._loader.load, self.metrics)
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
+        self._request_log: RequestLog | None = None
+        if options.request_log_folder and options.request_log_share > 0:
+            folder, most = Path(options.request_log_folder), options.request_log_max_mib << 20
+            self._request_log = RequestLog(folder, options.request_log_share, most)
 
     def start(self) -> None:
         """Loads all models, then opens the ports.
@@ -40,7 +46,9 @@ class ModelServer:
         self._check()
         self._loader.start()
         self.core.start()
-        answers = Answers(self.core)
+        if self._request_log is not None:
+            self._request_log.start()
+        answers = Answers(self.core, self._request_log)
         self._grpc = start_grpc(answers, self.options)
         log.info("Running gRPC ModelServer at %s:%d ...", self.options.host, self.options.port)
         if self.options.rest_api_port:
@@ -54,6 +62,8 @@ class ModelServer:
         if self._grpc is not None:
             self._grpc.stop(self.options.shutdown_grace_seconds).wait()
         self._loader.stop()
+        if self._request_log is not None:
+            self._request_log.stop()
 
     def _start_rest(self, answers: Answers) -> RestServer | None:
         """The REST port; where it cannot be had the server goes on without, and says so."""

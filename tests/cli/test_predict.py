@@ -24,7 +24,7 @@ class _Rest(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         image = base64.b64decode(body["instances"][0]["image_bytes"]["b64"])
         self.images.append(image)
-        if self.path != "/v1/models/cxr_binary:predict":
+        if self.path != "/v1/models/cxr_binary/labels/stable:predict":
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
         elif not image.startswith((b"\xff\xd8", b"\x89PNG")):
             self._answer(400, {"error": "Unknown image file format. One of JPEG, PNG, GIF, BMP required.\n\t[[node]]"})

@@ -46,6 +46,7 @@ EDGES = {
     "cxr_train_multilabel": _TRAIN,
     "cxr_release": {"find": ["prepare"], "prepare": ["publish"], "publish": []},
     "cxr_rollback": {"roll_back": []},
+    "cxr_compare": {"compare": []},
     "cxr_report": {"find": ["report"], "report": []},
 }
 
@@ -57,11 +58,12 @@ ASSETS = {
     "cxr_train_multilabel": (["prepared_dataset_multilabel"], ["champion"]),
     "cxr_release": (["champion"], ["served_model"]),
     "cxr_rollback": ([], []),
+    "cxr_compare": ([], []),
     "cxr_report": (["served_model"], ["report"]),
 }
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback"}
+BY_HAND = {"cxr_rollback", "cxr_compare"}
 
 _PROBE = """
 import json, sys, time

@@ -1,0 +1,39 @@
+"""``cxr compare``: what the canary says differently from the version that serves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.table import Table
+
+from cxr_tasks.cli.console import wide_console
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.stack.settings import StackSettings
+from serving.compare import Comparison, compare, table, write_comparison
+from serving.recorded import images_to_compare
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    folder = Path(options.images).expanduser() if options.images else None
+    images, source = images_to_compare(options.model, folder, options.limit)
+    comparison = compare(options.model, StackSettings.load(), images, source)
+    written = write_comparison(comparison)
+    if options.json:
+        print(json.dumps({**plain(comparison), "file": written.uri}, indent=2))
+    else:
+        _print(comparison)
+        wide_console().print(f"as JSON: {written.uri}", style="dim")
+    return 0
+
+
+def _print(comparison: Comparison) -> None:
+    shown = Table(title=comparison.title, title_justify="left", box=None, pad_edge=False)
+    rows = table(comparison)
+    for column in rows[0]:
+        shown.add_column(column, justify="left" if column == "finding" else "right")
+    for row in rows:
+        shown.add_row(*(display_name(text) if column == "finding" else text for column, text in row.items()))
+    wide_console().print(shown)

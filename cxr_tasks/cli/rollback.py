@@ -1,0 +1,27 @@
+"""``cxr rollback``: the former version back at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.registry import audit
+from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from serving.rollback import roll_back
+
+
+def rollback_command(options: argparse.Namespace) -> int:
+    settings = StackSettings.load()
+    require_up(settings)
+    os.environ.update(client_environment(settings))
+    done = roll_back(options.model, settings, who=audit.who(options.by), why=options.reason)
+    if options.json:
+        print(json.dumps(plain(done)))
+    else:
+        print(
+            f"{done.model_name}: version {done.version} is champion and serves again after {done.seconds:.1f} s; "
+            f"version {done.taken_back} was taken back"
+        )
+    return 0

@@ -1,0 +1,53 @@
+"""Ask the version that serves and the canary for the same images, and report what differs.
+
+Started by hand, while a canary serves (`cxr canary MODEL VERSION`). The images are those of the newest recorded
+requests (`CXR_REQUEST_LOG`), or of a folder. The task's log shows a table: per finding the mean difference of the
+probabilities, the mean absolute difference and the share of changed decisions, each with its interval; the numbers are
+also in a JSON file, whose path is what the task returns.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Param, dag, get_current_context, task
+from dag_defaults import DEFAULT_ARGS, FAMILIES, data_folder_param
+
+
+@dag(
+    dag_id="cxr_compare",
+    schedule=None,
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    params={
+        "model": Param(
+            FAMILIES[0].model,
+            type="string",
+            enum=[one.model for one in FAMILIES],
+            title="Model",
+            description="Name in the registry.",
+        ),
+        "data_folder": data_folder_param("Empty: the newest recorded requests."),
+        "limit": Param(500, type="integer", minimum=1, title="Images", description="At most so many are sent."),
+    },
+    tags=["cxr", "serving"],
+)
+def cxr_compare():
+    @task(multiple_outputs=False)
+    def compare() -> dict:
+        from pathlib import Path
+
+        from cxr_tasks.contracts.shapes import plain
+        from cxr_tasks.stack.settings import StackSettings
+        from serving import compare, recorded
+
+        asked = get_current_context()["params"]
+        folder = Path(asked["data_folder"]) if asked["data_folder"] else None
+        images, source = recorded.images_to_compare(asked["model"], folder, asked["limit"])
+        comparison = compare.compare(asked["model"], StackSettings.load(), images, source)
+        compare.log_table(comparison)
+        return plain(compare.write_comparison(comparison))
+
+    compare()
+
+
+cxr_compare()

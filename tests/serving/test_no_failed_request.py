@@ -1,0 +1,93 @@
+"""Clients that ask all the time while versions come and go: not one request fails."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from serving import rest_client
+from serving.golden import golden_images
+from serving.state import read_state
+
+pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
+
+LEAST_REQUESTS = 1000
+
+
+class Clients:
+    """Threads that ask over both ports, with label ``stable`` and without; each notes what it was answered."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.image = golden_images()["square_grey.jpeg"]
+        self.answers: Counter[str] = Counter()
+        self.stable_versions: list[int] = []
+        self.errors: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=ask, args=(at,)) for ask in (self._rest, self._grpc) for at in ("stable", None)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def n_requests(self) -> int:
+        return self.answers.total() + len(self.errors)
+
+    def _rest(self, at):
+        while not self._stop.is_set():
+            try:
+                answer = rest_client.predict(self.settings, "cxr_binary", self.image, at)
+                assert answer.labels == ("pneumonia",)
+                self.answers[f"rest {at}"] += 1
+            except Exception as error:
+                self.errors.append(f"rest {at}: {error}")
+
+    def _grpc(self, at):
+        from serving.grpc_client import GrpcClient
+
+        with GrpcClient.connected(self.settings.grpc_address) as client:
+            while not self._stop.is_set():
+                try:
+                    version, _ = client.predict("cxr_binary", [self.image], at=at)
+                    self.answers[f"grpc {at}"] += 1
+                    if at == "stable":
+                        self.stable_versions.append(version)
+                except Exception as error:
+                    self.errors.append(f"grpc {at}: {error}")
+
+
+def test_no_request_fails_through_three_releases_and_a_rollback(platform, record_property):
+    from serving.rollback import roll_back
+
+    first = read_state("cxr_binary").stable
+    with Clients(platform.settings) as clients:
+        released = []
+        for _ in range(3):
+            registered = platform.new_version()
+            platform.release(registered)
+            released.append(registered.version)
+        roll_back("cxr_binary", platform.settings, who="test", why="the third is bad")
+        end = time.monotonic() + 300
+        while clients.n_requests < LEAST_REQUESTS and time.monotonic() < end:
+            time.sleep(0.1)
+    record_property("requests", clients.n_requests)
+    print(f"{clients.n_requests} requests, {len(clients.errors)} errors: {dict(clients.answers)}")
+    assert clients.errors == []
+    assert clients.n_requests >= LEAST_REQUESTS
+    assert set(clients.answers) == {"rest stable", "rest None", "grpc stable", "grpc None"}
+    # What clients of the label saw: each champion in its turn, and none after the next.
+    turns = [version for version, _ in itertools.groupby(clients.stable_versions)]
+    assert turns == [first, *released, released[1]]

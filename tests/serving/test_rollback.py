@@ -1,0 +1,73 @@
+"""The former version back, registry and server together; and what a rollback refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.registry import audit
+from serving.state import read_state
+from serving.versions import version_folder, versions_on_disk
+
+pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
+
+
+@pytest.fixture
+def two(platform):
+    """A version that serves, and the one before it."""
+    former, present = platform.new_version(), platform.new_version()
+    platform.release(present)
+    former_version = read_state("cxr_binary").previous
+    assert former_version is not None
+    assert former_version != former.version
+    return former_version, present.version
+
+
+def champion() -> int:
+    from cxr_tasks.registry.versions import version_with_alias
+
+    return int(version_with_alias("cxr_binary", "champion").version)
+
+
+def roll_back(platform):
+    from serving import rollback
+
+    return rollback.roll_back("cxr_binary", platform.settings, who="Dr. A", why="misses effusions")
+
+
+def test_alias_and_server_go_back_together_and_not_forward_again(platform, two):
+    former, present = two
+    done = roll_back(platform)
+    assert (done.version, done.taken_back) == (former, present)
+    assert done.seconds < 60
+    assert (champion(), platform.at("stable"), platform.served()) == (former, former, [former])
+    state = read_state("cxr_binary")
+    assert (state.stable, state.previous, state.changing) == (former, None, None)
+    # The watcher of the alias has nothing to do.
+    assert not state.is_due(champion())
+    assert versions_on_disk("cxr_binary") == [former]
+    entry = audit.entries("cxr_binary")[-1]
+    assert (entry.kind, entry.version, entry.who, entry.why) == ("rolled_back", former, "Dr. A", "misses effusions")
+    assert entry.detail["from"] == present
+    with pytest.raises(ReleaseRefused, match=r"found none beside version \d+; .*cxr promote cxr_binary VERSION"):
+        roll_back(platform)
+    assert (champion(), platform.at("stable")) == (former, former)
+
+
+def test_without_the_registry_nothing_changes(platform, two, monkeypatch):
+    before = read_state("cxr_binary")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(ServiceUnavailable, match="MLflow at"):
+        roll_back(platform)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert (champion(), platform.at("stable"), read_state("cxr_binary")) == (two[1], two[1], before)
+
+
+def test_a_former_version_that_does_not_load_leaves_all_as_it_was(platform, two):
+    former, present = two
+    before = read_state("cxr_binary")
+    (version_folder("cxr_binary", former) / "saved_model.pb").write_bytes(b"junk")
+    with pytest.raises(ReleaseRefused, match=f"version {former}: the model server cannot load it"):
+        roll_back(platform)
+    assert (champion(), platform.at("stable"), platform.served()) == (present, present, [present])
+    assert read_state("cxr_binary") == before
