@@ -19,7 +19,7 @@ from serving.versions import versions_on_disk
 
 #: Models the platform serves; the order is that of models.config.
 SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
-STABLE, CANARY = "stable", "canary"
+LABELS = (STABLE, CANARY) = ("stable", "canary")
 
 
 @dataclass(frozen=True, slots=True)

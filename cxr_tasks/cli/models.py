@@ -12,7 +12,8 @@ from rich.table import Table
 
 from cxr_tasks.registry.versions import model_versions
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
-from serving.rest_client import served_versions
+from serving.models_config import LABELS
+from serving.rest_client import labelled_version, served_versions
 
 
 def models_command(options: argparse.Namespace) -> int:
@@ -30,6 +31,7 @@ def models_command(options: argparse.Namespace) -> int:
             "gate_verdict": one.tags.get("gate.verdict"),
             "recipe": one.tags.get("recipe.name"),
             "served": int(one.version) in served_versions(settings, one.name),
+            "labels": [label for label in LABELS if labelled_version(settings, one.name, label) == int(one.version)],
         }
         for one in model_versions()
     ]
@@ -44,7 +46,7 @@ def models_command(options: argparse.Namespace) -> int:
         table.add_column(name)
     for row in rows:
         interval = f"{row['test_auroc']} ({row['test_auroc_lower']} to {row['test_auroc_upper']})"
-        served = "yes" if row["served"] else ""
+        served = ", ".join(row["labels"]) or ("yes" if row["served"] else "")
         cells = (
             row["model"],
             str(row["version"]),

@@ -22,7 +22,8 @@ from cxr_tasks.contracts.handoffs import (
     ValidatedStudies,
 )
 from cxr_tasks.stack.settings import StackSettings
-from serving.rest_client import served_versions
+from serving.models_config import STABLE
+from serving.rest_client import labelled_version
 
 
 def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: St
         "test_auroc_upper": evaluated.test_auroc_upper,
         "gate_verdict": decision.verdict,
         "gate_reasons": list(decision.reasons),
-        "served_version": max(served_versions(settings, evaluated.model_name), default=None),
+        "served_version": labelled_version(settings, evaluated.model_name, STABLE),
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
         "n_test": metrics["splits"]["test"]["n_images"],
