@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from airflow.sdk import TriggerRule, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import (
-    CHAMPION,
+    CHALLENGER,
     DEFAULT_ARGS,
     FAMILIES,
     Family,
@@ -16,10 +17,10 @@ from dag_defaults import (
     with_links,
 )
 
-_DOC = """Train a recipe's candidates, hold the best against the gate; register and promote it when it passes.
+_DOC = """Train a recipe's candidates, hold the best against the gate, and propose it when it passes.
 
 Started by `prepared_dataset_{family}` with that dataset, or by hand on the newest dataset of the recipe. Publishes
-`champion`, which starts `cxr_release`.
+`challenger`, which starts `cxr_promote`: a person decides whether the version shall serve.
 
 **plan** checks recipe, dataset, starting weights and candidates before anything starts. **train** runs once for each
 candidate and logs to MLflow epoch by epoch; killed, its retry goes on with the same MLflow run from the last epoch.
@@ -28,7 +29,7 @@ it with its reason, and the run goes on as long as one was trained.
 **evaluate** writes predictions and metrics. **check_predictions** holds the table of predictions against its
 expectations, so that no gate decides on a broken one. **gate** decides; a refused model is a result: the run ends
 green, what follows is skipped, and the reasons stand in the gate's log and on the MLflow run. **register** makes a
-version with alias `challenger`; **promote** gives it alias `champion`.
+version with alias `challenger`, and **propose** tells `cxr_promote` of it.
 """
 
 
@@ -179,17 +180,16 @@ def training_dag(family: Family) -> None:
             publish_card(registered, *made_of)
             return registered.to_payload()
 
-        @task(multiple_outputs=False, outlets=[CHAMPION])
-        def promote(registered: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import RegisteredModel
-            from cxr_tasks.registry.stage import promote as make_champion
-
-            champion = make_champion(RegisteredModel.from_payload(registered)).to_payload()
-            get_current_context()["outlet_events"][CHAMPION].extra = {
+        @task(outlets=[CHALLENGER])
+        def propose(registered: dict) -> None:
+            if registered["alias"] != "challenger":
+                raise AirflowSkipException(
+                    f"version {registered['version']} was registered without an alias: the gate could not decide alone"
+                )
+            get_current_context()["outlet_events"][CHALLENGER].extra = {
                 "model": family.model,
-                "version": champion["version"],
+                "version": registered["version"],
             }
-            return champion
 
         mlflow_run = TaskLink("MLflow run", "mlflow_url")
         planned = with_links(plan(), TaskLink("MLflow run of all", "mlflow_url"))
@@ -201,7 +201,7 @@ def training_dag(family: Family) -> None:
         checked >> decision
         registered = register(chosen, evaluated, decision)
         passed(decision) >> registered
-        promote(registered)
+        propose(registered)
 
     training()
 

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import (
     Asset,
     AssetOrTimeSchedule,
+    AssetWatcher,
     BaseOperatorLink,
     CronTriggerTimetable,
     ExceptionRetryPolicy,
@@ -18,6 +19,7 @@ from airflow.sdk import (
     RetryRule,
     get_current_context,
 )
+from champion_moved import ChampionMoved
 
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import recipe_names
@@ -26,6 +28,7 @@ from cxr_tasks.contracts.recipes import recipe_names
 _NEVER_RETRIED = (
     "cxr_tasks.contracts.errors.DataDefect",
     "cxr_tasks.contracts.errors.ConfigurationError",
+    "cxr_tasks.contracts.errors.NotApproved",
     "cxr_tasks.contracts.errors.ReleaseRefused",
     "cxr_tasks.registry.versions.NoSuchVersion",
 )
@@ -78,7 +81,14 @@ BINARY, MULTILABEL = _family("binary"), _family("multilabel")
 FAMILIES = (BINARY, MULTILABEL)
 
 #: One Asset for all models each; an event's extra names model and version.
-CHAMPION = Asset(uri="cxr://champion", name="champion", group="cxr")
+CHALLENGER = Asset(uri="cxr://challenger", name="challenger", group="cxr")
+#: No task publishes it: whoever moves the alias, by approval, from a shell or in the MLflow UI, the watcher notices.
+CHAMPION = Asset(
+    uri="cxr://champion",
+    name="champion",
+    group="cxr",
+    watchers=[AssetWatcher(name="champion_moved", trigger=ChampionMoved([family.model for family in FAMILIES]))],
+)
 SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
 REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 
@@ -152,13 +162,31 @@ def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
 
     context = get_current_context()
     events = context["triggering_asset_events"].get(asset, [])
-    named = {event.extra["model"] for event in events if "model" in (event.extra or {})}
+    named = {told["model"] for event in events if "model" in (told := _told(event))}
     if context["params"]["model"]:
         named.add(context["params"]["model"])
     if named:
         return [champion_of(model).to_payload() for model in sorted(named)]
     models = [family.model for family in FAMILIES]
     return [champion_of(one).to_payload() for one in models if quick.version_with_alias(one, versions.CHAMPION)]
+
+
+def challengers_asked_for(asset: Asset) -> list[dict[str, Any]]:
+    """Model and version of each question this run has to ask: of its events of ``asset``, else of its form.
+
+    Two families may have a challenger at the same moment, and Airflow then starts one run for both.
+    """
+    from cxr_tasks.contracts.errors import ConfigurationError
+
+    context = get_current_context()
+    events = context["triggering_asset_events"].get(asset, [])
+    asked = {(told["model"], int(told["version"])) for told in map(_told, events)}
+    if not events:
+        model, version = (context["params"][name] for name in ("model", "version"))
+        if not model or not version:
+            raise ConfigurationError(f"expected model and version in the form, found {model} and {version}")
+        asked = {(model, int(version))}
+    return [{"model": model, "version": version} for model, version in sorted(asked)]
 
 
 def request_of(asset: Asset) -> dict[str, Any]:
@@ -170,7 +198,13 @@ def request_of(asset: Asset) -> dict[str, Any]:
     if not started_by:
         return params
     newest = max(started_by, key=lambda event: event.timestamp)
-    return {**params, **(newest.extra or {})}
+    return {**params, **_told(newest)}
+
+
+def _told(event: Any) -> dict[str, Any]:
+    """What an event says: a watcher's stands under ``payload``, that of a task or a person in ``extra`` itself."""
+    extra = event.extra or {}
+    return extra["payload"] if extra.get("from_trigger") else extra
 
 
 def triggered_by() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -116,6 +117,23 @@ class AirflowApi:
             if (event["extra"] or {}).get("model", model) == model
             for one in event["created_dagruns"]
         ]
+
+    def champion_releases(self, model: str, version: int, since: datetime) -> list[DagRun]:
+        """The releases that were started, from ``since`` on, as alias ``champion`` moved to that version."""
+        moved = {"model": model, "version": version}
+        asked = f"name_pattern=champion&order_by=-timestamp&timestamp_gte={quote(since.isoformat())}&limit=100"
+        return [
+            DagRun(one["dag_id"], one["run_id"], one["state"])
+            for event in self._call("GET", f"/assets/events?{asked}")["asset_events"]
+            if (event["extra"] or {}).get("payload") == moved
+            for one in event["created_dagruns"]
+            if one["dag_id"] == "cxr_release"
+        ]
+
+    def answer(self, question: TaskRun, choice: str, inputs: dict[str, str]) -> None:
+        """Answer a task that waits for a person; ``ServiceUnavailable`` where this login may not."""
+        place = f"{_unmapped(question)}/{question.map_index}"
+        self._call("PATCH", f"{place}/hitlDetails", json={"chosen_options": [choice], "params_input": inputs})
 
     def xcom(self, task: TaskRun, key: str = "return_value") -> Any:
         """What a task handed on; None where it handed on nothing."""

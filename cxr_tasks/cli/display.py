@@ -24,6 +24,7 @@ _LOOK = {
     "upstream_failed": ("not run", "dim"),
     "queued": ("queued", "dim"),
     "scheduled": ("queued", "dim"),
+    "awaiting_input": ("waits for a person", "yellow"),
 }
 
 
@@ -38,7 +39,9 @@ def live_display(console: Console) -> Iterator[Callable[[Sequence[Progress]], No
 
         def show(followed: Sequence[Progress]) -> None:
             lines = {one.model: epochs.setdefault(one.model, EpochWatcher()).line(one) for one in followed}
-            live.update(Group(progress_table(followed), *(f"{model}  {line}" for model, line in lines.items() if line)))
+            below = [f"{model}  {line}" for model, line in lines.items() if line]
+            below += [f"{one.model}  waiting for approval: {one.question}" for one in followed if one.question]
+            live.update(Group(progress_table(followed), *(Text(line, overflow="fold") for line in below)))
 
         yield show
 
@@ -132,6 +135,8 @@ class LinePrinter:
                     done = task.state == "success" and task.seconds is not None
                     seconds = f"  {task.seconds:.1f} s" if done else ""
                     self._say(progress, stage.label, f"{_LOOK.get(task.state, (task.state,))[0]}{seconds}")
+            if progress.question:
+                self._say(progress, "waiting for approval", progress.question)
             line = self._epochs.setdefault(progress.model, EpochWatcher()).line(progress)
             if line:
                 self._say(progress, "epoch", line)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cxr_tasks.cli import approval
 from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, TaskRun
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
@@ -14,7 +16,7 @@ from cxr_tasks.contracts.paths import home
 _DATASET = ("list_images", "inspect", "collect", "validate", "prepare", "verify")
 _TRAIN = (
     *("plan", "candidates", "train", "choose"),
-    *("evaluate", "check_predictions", "gate", "passed", "register", "promote"),
+    *("evaluate", "check_predictions", "gate", "passed", "register", "propose"),
 )
 
 #: Model -> the DAGs of its family in the order in which their Assets start them, each with its tasks in order.
@@ -22,6 +24,7 @@ CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
     f"cxr_{family}": {
         f"cxr_dataset_{family}": _DATASET,
         f"cxr_train_{family}": _TRAIN,
+        approval.DAG_ID: ("find", "report", "prepare", "evidence", "approve", "settle"),
         "cxr_release": ("find", "prepare", "publish"),
         "cxr_report": ("find", "report"),
     }
@@ -34,7 +37,7 @@ POLL_S = 1.0
 NEXT_RUN_LIMIT_S = 900.0
 TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 #: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
-_TELLING = ("failed", "upstream_failed", "up_for_retry", "running")
+_TELLING = ("failed", "upstream_failed", "up_for_retry", "running", approval.WAITING)
 
 
 class TaskFailed(CxrError):
@@ -66,6 +69,15 @@ class Progress:
     started_at: float = field(default_factory=time.monotonic)
     ended_after_s: float | None = None
     """Seconds from the start to the end of the chain; None while it goes on."""
+    approve: str | None = None
+    """The reason to approve the version with as soon as that is asked; None leaves it to a person."""
+    question: str = ""
+    """The page on which a person is asked now."""
+    champion: int | None = None
+    """The version that was approved and made champion."""
+    last: str = "cxr_report"
+    """The DAG that the chain is followed to."""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def chain(self) -> dict[str, tuple[str, ...]]:
@@ -74,9 +86,10 @@ class Progress:
 
     @property
     def refused(self) -> bool:
-        """The gate refused the model: the run is green and what follows the gate was skipped."""
-        registered = self.task("cxr_train_", "register")
-        return registered is not None and registered.state == "skipped"
+        """The model goes no further: its gate did not pass it, or a person rejected it. The run is green."""
+        proposed, settled = self.task("cxr_train_", "propose"), self.task(approval.DAG_ID, "settle")
+        is_rejected = settled is not None and settled.state == "success" and self.champion is None
+        return is_rejected or (proposed is not None and proposed.state == "skipped")
 
     def task(self, dag_prefix: str, task_id: str) -> TaskRun | None:
         """A task of the chain's DAG whose name begins so, such as ``cxr_train_`` of any family; None before it is."""
@@ -101,9 +114,26 @@ class Progress:
         }
 
 
-def triggered(model: str, run: DagRun) -> Progress:
+def triggered(model: str, run: DagRun, approve: str | None = None) -> Progress:
     """What is known of a chain whose first DAG has just been triggered, or of one taken up at a later DAG."""
-    return Progress(model=model, runs={run.dag_id: run})
+    return Progress(model=model, runs={run.dag_id: run}, approve=approve)
+
+
+def release_of(api: AirflowApi, model: str, version: int, since: datetime) -> Progress:
+    """The release that starts as a version becomes champion, to be followed to its end.
+
+    Raises:
+        ServiceUnavailable: None starts in time.
+    """
+    end = time.monotonic() + NEXT_RUN_LIMIT_S
+    while time.monotonic() < end:
+        for run in api.champion_releases(model, version, since):
+            return Progress(model=model, runs={run.dag_id: run}, champion=version, last=run.dag_id)
+        time.sleep(POLL_S)
+    raise ServiceUnavailable(
+        f"expected cxr_release to start within {NEXT_RUN_LIMIT_S:.0f} s of the change of champion, found no run; "
+        "is it paused? Are scheduler and triggerer up ('make status')?"
+    )
 
 
 def follow(api: AirflowApi, started: Sequence[Progress], show: Callable[[Sequence[Progress]], None]) -> None:
@@ -137,7 +167,7 @@ def _steps(api: AirflowApi, progress: Progress) -> Iterator[None]:
     (dag_id,) = progress.runs
     yield from _follow_run(api, progress, dag_id)
     for following in names[names.index(dag_id) + 1 :]:
-        if progress.refused:
+        if progress.refused or dag_id == progress.last:
             return
         yield from _await_run(api, progress, dag_id, following)
         yield from _follow_run(api, progress, following)
@@ -149,8 +179,11 @@ def _follow_run(api: AirflowApi, progress: Progress, dag_id: str) -> Iterator[No
         # The run first: tasks read after it ended are complete.
         run = api.run(dag_id, progress.runs[dag_id].run_id)
         progress.runs[dag_id] = run
-        for task in combined(api.tasks(run)):
+        tasks = api.tasks(run)
+        for task in combined(tasks):
             progress.tasks[dag_id, task.task_id] = task
+        if dag_id == approval.DAG_ID:
+            _follow_question(api, progress, tasks)
         if run.state == "success":
             return
         if run.state == "failed":
@@ -158,17 +191,37 @@ def _follow_run(api: AirflowApi, progress: Progress, dag_id: str) -> Iterator[No
         yield
 
 
+def _follow_question(api: AirflowApi, progress: Progress, tasks: list[TaskRun]) -> None:
+    """Where a person is asked now, the answer where the caller gave one, and what became of it."""
+    question = approval.instance_of(api, tasks, "approve", progress.model)
+    is_asked = question is not None and question.state == approval.WAITING
+    progress.question = approval.question_page(api.url, question) if question is not None and is_asked else ""
+    if question is not None and is_asked and progress.approve is not None:
+        approval.approve(api, question, progress.approve)
+        progress.approve = None
+    settled = progress.task(approval.DAG_ID, "settle")
+    if settled is not None and settled.state == "success":
+        progress.champion = approval.champion_made(api, tasks, progress.model)
+
+
+def _started(api: AirflowApi, progress: Progress, dag_id: str) -> list[DagRun]:
+    """The runs that a chain's DAG has started so far; a release starts as the alias moves, whoever moved it."""
+    if dag_id == approval.DAG_ID and progress.champion is not None:
+        return api.champion_releases(progress.model, progress.champion, progress.began)
+    return api.runs_started_by(progress.runs[dag_id], progress.model)
+
+
 def _await_run(api: AirflowApi, progress: Progress, dag_id: str, wanted: str) -> Iterator[None]:
     end = time.monotonic() + NEXT_RUN_LIMIT_S
     while time.monotonic() < end:
-        for run in api.runs_started_by(progress.runs[dag_id], progress.model):
+        for run in _started(api, progress, dag_id):
             if run.dag_id == wanted:
                 progress.runs[wanted] = run
                 return
         yield
     raise ServiceUnavailable(
         f"expected {wanted} to start within {NEXT_RUN_LIMIT_S:.0f} s of the end of {dag_id}, found no run; "
-        "is it paused? Is the scheduler up ('make status')?"
+        "is it paused? Are scheduler and triggerer up ('make status')?"
     )
 
 

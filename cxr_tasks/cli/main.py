@@ -34,13 +34,19 @@ def build_parser() -> argparse.ArgumentParser:
         commands,
         "trigger",
         _trigger,
-        "run a recipe through Airflow: dataset, training, gate, release, report",
+        "run a recipe through Airflow: dataset, training, gate, approval, release, report",
         "cxr trigger kermany_cnn --data ~/chest_xray --wait",
     )
     trigger.add_argument("recipe", help="name of a recipe in cxr_tasks/recipes")
     trigger.add_argument("--data", metavar="DIR", help="folder with the images; default: the recipe's own")
     trigger.add_argument("--epochs", type=int, help="train at most this many epochs")
     trigger.add_argument("--gate-floor", type=float, help="floor of the mean AUROC instead of the policy's; recorded")
+    trigger.add_argument(
+        "--approve",
+        metavar="REASON",
+        help="with --wait: approve the version when asked, as the generated administrator; without it a person is "
+        "waited for, and the page to answer on is shown",
+    )
     trigger.add_argument(
         "--wait", action="store_true", help="follow the run to its report; exit code 1 if a task fails"
     )
@@ -76,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", help="test or validation (default: %(default)s)")
     evaluate.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_override(commands)
+    _add_promote(commands)
     _add_datasets(commands)
     _add_reproduce(commands)
     _add_audit(commands)
@@ -96,6 +103,22 @@ def _add_override(commands) -> None:
     override.add_argument("--by", required=True, metavar="NAME", help="the person who answers for it")
     override.add_argument("--reason", required=True, metavar="TEXT", help="why it may serve nevertheless")
     override.add_argument("--json", action="store_true", help="print the override as JSON")
+
+
+def _add_promote(commands) -> None:
+    promote = _command(
+        commands,
+        "promote",
+        _promote,
+        "make a version champion; its release follows",
+        'cxr promote cxr_binary 3 --reason "fewer missed effusions at the same alarm rate" --wait',
+    )
+    promote.add_argument("model", help="name in the registry")
+    promote.add_argument("version", type=int, help="number of the version")
+    promote.add_argument("--reason", required=True, metavar="TEXT", help="why it shall serve; kept in the audit log")
+    promote.add_argument("--by", metavar="NAME", help="who decided; default: the login name of this shell")
+    promote.add_argument("--wait", action="store_true", help="until it serves; exit code 1 if its release fails")
+    promote.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def _add_datasets(commands) -> None:
@@ -237,6 +260,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from cxr_tasks.cli.doctor import doctor_command
 
     return doctor_command(options)
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from cxr_tasks.cli.promote import promote_command
+
+    return promote_command(options)
 
 
 def _datasets(name: str) -> Command:

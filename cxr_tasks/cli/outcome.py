@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -18,9 +17,9 @@ from cxr_tasks.contracts.handoffs import (
     IngestedStudies,
     PreparedDataset,
     RegisteredModel,
-    Report,
     ValidatedStudies,
 )
+from cxr_tasks.contracts.paths import report_path
 from cxr_tasks.stack.settings import StackSettings
 from serving.models_config import STABLE
 from serving.rest_client import labelled_version
@@ -42,23 +41,17 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
     evaluated = EvaluatedModel.from_payload(handed_on("cxr_train_", "evaluate"))
     decision = GateDecision.from_payload(handed_on("cxr_train_", "gate"))
     facts = {"dataset": dataset, **_model_facts(evaluated, decision, settings)}
-    if not progress.refused:
-        facts["version"] = RegisteredModel.from_payload(handed_on("cxr_train_", "promote")).version
-        facts["report"] = _report_page(api, progress, evaluated.model_name)
+    registered = handed_on("cxr_train_", "register")
+    if registered is not None:
+        facts["version"] = RegisteredModel.from_payload(registered).version
+        facts["is_approved"] = progress.champion is not None
+        page = report_path(evaluated.model_name, facts["version"])
+        facts["report"] = str(page) if page.is_file() else None
     return {
         **facts,
         "seconds": round(progress.ended_after_s, 1) if progress.ended_after_s is not None else None,
         "seconds_per_stage": progress.seconds_per_stage(),
     }
-
-
-def _report_page(api: AirflowApi, progress: Progress, model_name: str) -> str | None:
-    """The page of this model; one run may write those of several."""
-    task = progress.task("cxr_report", "report")
-    if task is None or task.state != "success":
-        return None
-    written = [Report.from_payload(api.xcom(replace(task, map_index=place))) for place in range(task.n_mapped)]
-    return next((one.page.uri for one in written if one.model_name == model_name), None)
 
 
 def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepared: PreparedDataset) -> dict[str, Any]:
@@ -79,6 +72,7 @@ def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: St
     return {
         "model": evaluated.model_name,
         "version": None,
+        "is_approved": False,
         "test_auroc": evaluated.test_auroc,
         "test_auroc_lower": evaluated.test_auroc_lower,
         "test_auroc_upper": evaluated.test_auroc_upper,
@@ -132,6 +126,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "test AUROC (95 % interval)": _test_auroc,
     "": lambda facts: facts["test_auroc_method"],
     "gate": lambda facts: " ".join([facts["gate_verdict"], *facts["gate_reasons"]]),
+    "approved": lambda facts: "yes" if facts["is_approved"] else "no",
     "served version": lambda facts: str(facts["served_version"] or "none"),
     "dataset": lambda facts: f"{facts['dataset']['name']} {facts['dataset']['fingerprint'][:16]}",
     "data": _data,

@@ -9,6 +9,7 @@ import os
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.registry.overrides import record_override
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from serving.champion_watch import retry_release
 
 
 def override_command(options: argparse.Namespace) -> int:
@@ -16,8 +17,13 @@ def override_command(options: argparse.Namespace) -> int:
     require_up(settings)
     os.environ.update(client_environment(settings))
     made = record_override(options.model, options.version, options.by, options.reason)
+    is_tried_again = retry_release(options.model, options.version)
     if options.json:
         print(json.dumps({"model": options.model, "version": options.version, **plain(made)}))
     else:
         print(f"{options.model} version {options.version} may serve by override of {made.by}: {made.reason}")
+        if is_tried_again:
+            print("its release, which was refused, is tried again within seconds if it is still champion")
+        else:
+            print(f"to let it serve: cxr promote {options.model} {options.version} --reason TEXT")
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.display import live_display
 from cxr_tasks.cli.follow import CHAINS, Progress, follow, triggered
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
@@ -26,16 +27,20 @@ DAGS_LIMIT_S = 240.0
 
 def trigger_command(options: argparse.Namespace) -> int:
     """Check the request here, before Airflow sees it; trigger; follow to the end where asked to."""
+    if options.approve is not None and not options.wait:
+        raise ConfigurationError("--approve answers the question while the run is followed: expected --wait with it")
     conf = request_conf(options.recipe, options.data, options.epochs, options.gate_floor)
     console = Console(stderr=options.json)
     settings = StackSettings.load()
+    if options.approve is not None:
+        require_may_answer(settings.approvers)
     api = AirflowApi(settings)
     if not options.wait:
         run = api.trigger(next(iter(CHAINS[load_recipe(options.recipe).model_name])), conf)
         address = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
         print(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "address": address}) if options.json else address)
         return 0
-    (facts,) = run_and_follow(console, settings, api, [conf])
+    (facts,) = run_and_follow(console, settings, api, [conf], approve=options.approve)
     if options.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -53,19 +58,27 @@ def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: 
 
 
 def run_and_follow(
-    console: Console, settings: StackSettings, api: AirflowApi, confs: Sequence[dict[str, Any]]
+    console: Console,
+    settings: StackSettings,
+    api: AirflowApi,
+    confs: Sequence[dict[str, Any]],
+    *,
+    approve: str | None = None,
 ) -> list[dict[str, Any]]:
     """Trigger a dataset DAG for each of ``confs``, of different models; follow their chains side by side with a live
-    display; give the facts of each outcome, in the order of ``confs``."""
+    display; give the facts of each outcome, in the order of ``confs``.
+
+    A version that passed its gate waits for a person; with ``approve``, a reason, it is approved here.
+    """
     # The display reads epochs from MLflow, which asks for the login in the environment.
     os.environ.update(client_environment(settings))
     models = [load_recipe(conf["recipe"]).model_name for conf in confs]
     api.wait_for_dags(tuple({dag_id for model in models for dag_id in CHAINS[model]}), DAGS_LIMIT_S)
-    followed = [_trigger(api, model, conf) for model, conf in zip(models, confs, strict=True)]
+    followed = [_trigger(api, model, conf, approve) for model, conf in zip(models, confs, strict=True)]
     with live_display(console) as show:
         follow(api, followed, show)
     return [outcome_of(api, one, settings) for one in followed]
 
 
-def _trigger(api: AirflowApi, model: str, conf: dict[str, Any]) -> Progress:
-    return triggered(model, api.trigger(next(iter(CHAINS[model])), conf))
+def _trigger(api: AirflowApi, model: str, conf: dict[str, Any], approve: str | None) -> Progress:
+    return triggered(model, api.trigger(next(iter(CHAINS[model])), conf), approve)

@@ -26,6 +26,10 @@ class ReleaseRefused(CxrError):
     """A version failed a check on its way to the model server; what served before still serves."""
 
 
+class NotApproved(CxrError):
+    """Nobody approved a version while there was time; what served before still serves."""
+
+
 class UndefinedMetric(CxrError):
     """A metric has no value on this data (one class only, too few rows); never replaced by 0.5 or NaN."""
 

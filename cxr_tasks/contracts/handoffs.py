@@ -208,6 +208,23 @@ class RegisteredModel(Handoff):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest(Handoff):
+    """What ``evidence`` gives to ``approve`` and ``settle``: a question, and what it was asked about."""
+
+    model_name: str
+    version: int
+    decision_sha256: str
+    """Of the gate's ``decision.json`` that the person is shown."""
+    champion_version: int | None
+    """Who was champion when the question was asked."""
+    dataset_fingerprint: str
+    limit_hours: float
+    subject: str
+    body: str
+    """Markdown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedModel(Handoff):
     """What ``release`` gives to ``report``: a version folder that the model server has loaded."""
 

@@ -41,6 +41,11 @@ def evaluations_root() -> Path:
     return home() / "evaluations"
 
 
+def report_path(model_name: str, version: int) -> Path:
+    """The page of one version, also before it is written."""
+    return reports_root() / model_name / str(version) / "index.html"
+
+
 def secrets_root() -> Path:
     """Generated logins and keys; readable by the owner only."""
     return home() / "secrets"

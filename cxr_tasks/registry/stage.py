@@ -1,4 +1,4 @@
-"""Register a candidate that its gate did not refuse, and make it champion."""
+"""Register a candidate that its gate did not refuse."""
 
 from __future__ import annotations
 
@@ -129,18 +129,6 @@ def _require_same_model(
                 f"{trained.model_name}: expected a decision on the {what} with sha256 {expected[:12]}..., found one on "
                 f"{str(found)[:12]}...; nothing was registered"
             )
-
-
-def promote(registered: RegisteredModel) -> RegisteredModel:
-    """Move alias ``champion`` to a version that bears ``challenger``; the release follows the champion."""
-    versions.set_alias(registered.model_name, versions.CHAMPION, registered.version)
-    logger.info("%s version %d is champion", registered.model_name, registered.version)
-    return RegisteredModel(
-        model_name=registered.model_name,
-        version=registered.version,
-        mlflow_run_id=registered.mlflow_run_id,
-        alias=versions.CHAMPION,
-    )
 
 
 def serving_contract(metrics: dict, prepared: PreparedDataset, recipe: Recipe) -> ServingContract:

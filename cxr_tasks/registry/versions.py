@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.paths import inside
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
 from cxr_tasks.registry import tracking
@@ -98,15 +99,30 @@ def set_description(model_name: str, version: int, text: str) -> None:
 
 def version_tags(model_name: str, version: int) -> dict[str, str]:
     """The tags of a version; ``NoSuchVersion`` where the registry has none such."""
+    return dict(find_version(model_name, version).tags)
+
+
+def find_version(model_name: str, version: int) -> ModelVersion:
+    """A registered version; ``NoSuchVersion`` names those there are."""
     from mlflow.exceptions import MlflowException
 
     try:
         with tracking.outside_failures("MLflow"):
-            return dict(tracking.client().get_model_version(model_name, str(version)).tags)
+            return tracking.client().get_model_version(model_name, str(version))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise NoSuchVersion(f"{model_name}: expected a version {version} in the registry, found none") from None
+    known = ", ".join(str(one.version) for one in model_versions(model_name)) or "none"
+    raise NoSuchVersion(f"{model_name}: expected a version {version} in the registry, found {known}")
+
+
+def registered_model(model_name: str, version: int) -> RegisteredModel:
+    """A registered version as stages hand it on, with the alias that says most of it."""
+    found = find_version(model_name, version)
+    alias = next((one for one in (CHAMPION, CHALLENGER) if one in found.aliases), "")
+    return RegisteredModel(
+        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id), alias=alias
+    )
 
 
 def version_with_alias(model_name: str, alias: str) -> ModelVersion | None:

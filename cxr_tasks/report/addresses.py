@@ -35,3 +35,9 @@ def mlflow_run_page(run_id: str) -> str:
 
     experiment = client().get_run(run_id).info.experiment_id
     return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def mlflow_version_page(model_name: str, version: int) -> str:
+    """A registered version in the MLflow UI; an empty string where the registry is a file, which has no address."""
+    uri = tracking_uri()
+    return f"{uri}/#/models/{model_name}/versions/{version}" if uri.startswith(("http://", "https://")) else ""

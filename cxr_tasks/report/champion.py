@@ -10,7 +10,7 @@ import yaml
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
-from cxr_tasks.contracts.paths import RunPaths, reports_root
+from cxr_tasks.contracts.paths import RunPaths, report_path, reports_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.software import git_commit
 from cxr_tasks.prepare.latest import dataset_of
@@ -69,7 +69,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         links={"MLflow run": run_page} if run_page else {},
         git_commit=git_commit(),
     )
-    folder = reports_root() / registered.model_name / str(registered.version)
+    folder = report_path(registered.model_name, registered.version).parent
     page = write_report(inputs, folder)
     write_index(reports_root())
     with tracking.outside_failures("MLflow"):

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
-from cxr_tasks.stack.logins import AIRFLOW_PASSWORDS, AIRFLOW_USERS
+from cxr_tasks.stack.logins import AIRFLOW_PASSWORDS, airflow_users
 from cxr_tasks.stack.settings import HOST, StackSettings
 
 #: The one bundle of DAGs.
@@ -32,20 +32,24 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
         "kwargs": {"path": str(settings.dags), "refresh_interval": 3},
     }
     secrets = settings.home / "secrets"
+    users = ",".join(f"{user}:{role}" for user, role in airflow_users(settings.approvers).items())
     return {
         "core": {
             "executor": ("LocalExecutor", "one machine; tasks are processes of the scheduler"),
             "parallelism": (parallel_tasks(), "the default of 32 forks 32 idle workers"),
             "max_active_tasks_per_dag": (parallel_tasks(), "no more than can run"),
             "dags_folder": (str(settings.dags), ""),
-            "plugins_folder": (str(settings.dags / "plugins"), "reports and Data Docs as pages of the UI"),
+            "plugins_folder": (
+                str(settings.dags / "plugins"),
+                "pages of the UI, and the trigger that watches for champions",
+            ),
             "load_examples": (False, ""),
             "dags_are_paused_at_creation": (False, "a DAG can be triggered as soon as it is read"),
             "hostname_callable": ("socket.gethostname", "getfqdn waits seconds for a name server that is not there"),
             "execution_api_server_url": (f"{settings.airflow_url}/execution/", "tasks follow the port"),
             "fernet_key_cmd": (_reads(secrets / "airflow_fernet_key"), ""),
             "auth_manager": ("airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager", ""),
-            "simple_auth_manager_users": (",".join(f"{user}:{role}" for user, role in AIRFLOW_USERS.items()), ""),
+            "simple_auth_manager_users": (users, ""),
             "simple_auth_manager_passwords_file": (str(secrets / AIRFLOW_PASSWORDS), ""),
             "min_serialized_dag_update_interval": (5, "a changed DAG shows within seconds"),
         },

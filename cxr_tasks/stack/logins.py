@@ -7,13 +7,13 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 
-#: Airflow's users and their roles (viewer < user < op < admin).
+#: Airflow's users and their roles (viewer < user < op < admin), beside those who approve.
 AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer"}
 AIRFLOW_PASSWORDS = "airflow_passwords.json"
 MLFLOW_USER = "admin"
@@ -48,7 +48,16 @@ class Login:
     password: str = field(repr=False)
 
 
-def ensure_logins(folder: Path) -> None:
+def airflow_users(approvers: Iterable[str] = ()) -> dict[str, str]:
+    """Airflow's users and their roles; an approver is at least a ``user``, whose answers Airflow accepts.
+
+    >>> airflow_users(["admin", "dr.weber"])
+    {'admin': 'admin', 'viewer': 'viewer', 'dr.weber': 'user'}
+    """
+    return AIRFLOW_USERS | {name: "user" for name in approvers if AIRFLOW_USERS.get(name) != "admin"}
+
+
+def ensure_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
     """Make what is missing of the stack's logins and keys; what exists stays as it is.
 
     The folder ends with mode 0700 and each file with 0600, also where they were wider before.
@@ -62,7 +71,7 @@ def ensure_logins(folder: Path) -> None:
         if not (folder / name).exists():
             _write_private(folder / name, make())
     passwords = _airflow_passwords(folder) if (folder / AIRFLOW_PASSWORDS).exists() else {}
-    missing = {user: new_password() for user in AIRFLOW_USERS if user not in passwords}
+    missing = {user: new_password() for user in airflow_users(approvers) if user not in passwords}
     if missing:
         _write_private(folder / AIRFLOW_PASSWORDS, json.dumps(passwords | missing))
     for name in (*KEYS, AIRFLOW_PASSWORDS):

@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.paths import PROJECT_ROOT, home
+from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, DEFAULT_APPROVER, approval_limit, approvers
 from cxr_tasks.stack.logins import Login, airflow_login, mlflow_login
 
 HOST = "127.0.0.1"
@@ -36,6 +38,8 @@ class StackSettings:
     mlflow_port: int
     grpc_port: int
     rest_port: int
+    approvers: tuple[str, ...] = (DEFAULT_APPROVER,)
+    """Airflow logins that may answer an approval."""
 
     @classmethod
     def load(cls) -> StackSettings:
@@ -45,6 +49,9 @@ class StackSettings:
             return cls.requested(os.environ)
         try:
             stored = json.loads(record.read_text(encoding="utf-8"))
+            if isinstance(stored, dict):
+                # A stack that was started before there were approvers can still be stopped.
+                stored.setdefault("approvers", [DEFAULT_APPROVER])
             if set(stored) != {field.name for field in fields(cls)}:
                 raise ValueError(f"keys {', '.join(sorted(stored))}")
         except ValueError as error:
@@ -52,7 +59,8 @@ class StackSettings:
                 f"{record}: expected the settings of the running stack, found {error}; "
                 "run 'make down', remove this file, then 'make up'"
             ) from None
-        return cls(**{**stored, "home": home(), "dags": Path(stored["dags"])})
+        changed = {"home": home(), "dags": Path(stored["dags"]), "approvers": tuple(stored["approvers"])}
+        return cls(**{**stored, **changed})
 
     @classmethod
     def requested(cls, environment: Mapping[str, str]) -> StackSettings:
@@ -60,7 +68,8 @@ class StackSettings:
 
         Raises:
             ConfigurationError: A port is not a number from 1024 to 65535, two are equal, the folder of DAGs is
-                absent, or the run-time folder's name has a character that a configuration file cannot hold.
+                absent, the run-time folder's name has a character that a configuration file cannot hold, or
+                approvers or the time they are given are not such.
         """
         dags = Path(environment.get("CXR_DAGS") or PROJECT_ROOT / "dags").absolute()
         if not dags.is_dir():
@@ -78,9 +87,10 @@ class StackSettings:
                 first, second = (PORT_VARIABLES[one][0] for one in (holders[port], name))
                 raise ConfigurationError(f"{first} and {second} are both {port}; each needs a port of its own")
             holders[port] = name
-        return cls(home=home(), dags=dags, **ports)
+        approval_limit(environment)
+        return cls(home=home(), dags=dags, approvers=approvers(environment), **ports)
 
-    def as_record(self) -> dict[str, str | int]:
+    def as_record(self) -> dict[str, Any]:
         """These settings as plain JSON, for the record that ``load`` reads."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
@@ -139,6 +149,7 @@ def common_environment(settings: StackSettings) -> dict[str, str]:
         "CXR_MLFLOW_PORT": str(settings.mlflow_port),
         "CXR_GRPC_PORT": str(settings.grpc_port),
         "CXR_REST_PORT": str(settings.rest_port),
+        APPROVERS_VARIABLE: ",".join(settings.approvers),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "GX_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.logins import AIRFLOW_USERS, airflow_login
+from cxr_tasks.stack.logins import airflow_login, airflow_users
 from cxr_tasks.stack.processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.settings import StackSettings
@@ -78,9 +78,10 @@ def print_orphans(console: Console, settings: StackSettings) -> None:
 def print_logins(console: Console, settings: StackSettings) -> None:
     """Addresses, names and passwords, for a person at a terminal."""
     table = Table("page", "address", "user", "password", box=None, pad_edge=False)
-    for user in AIRFLOW_USERS:
+    for user, role in airflow_users(settings.approvers).items():
         login = airflow_login(settings.home / "secrets", user)
-        table.add_row(f"Airflow ({AIRFLOW_USERS[user]})", settings.airflow_url, login.username, login.password)
+        duty = "approver" if user in settings.approvers and role != "admin" else role
+        table.add_row(f"Airflow ({duty})", settings.airflow_url, login.username, login.password)
     login = settings.mlflow_login()
     table.add_row("MLflow", settings.mlflow_url, login.username, login.password)
     console.print(table, soft_wrap=False)

@@ -11,6 +11,7 @@ from rich.console import Console
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.stack.airflow_config import write_airflow_config
+from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, approvers
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
 from cxr_tasks.stack.logins import ensure_logins
@@ -71,7 +72,7 @@ def prepare_files(settings: StackSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
     (settings.home / "served").mkdir(exist_ok=True)
-    ensure_logins(settings.home / "secrets")
+    ensure_logins(settings.home / "secrets", settings.approvers)
     write_airflow_config(settings)
     write_auth_config(settings)
     write_json(settings.record, settings.as_record())
@@ -147,13 +148,18 @@ def _require_alive(settings: StackSettings, states: dict[str, ProgramState], fir
 
 
 def _require_same(running: StackSettings) -> None:
-    """A running stack does not move: ``ConfigurationError`` when a variable asks for another port."""
+    """A running stack does not change: ``ConfigurationError`` when a variable asks for another port or approver."""
     for name, (variable, _) in PORT_VARIABLES.items():
         asked = os.environ.get(variable)
         if asked and asked != str(getattr(running, name)):
             raise ConfigurationError(
                 f"{variable}={asked}, but the running stack listens on {getattr(running, name)}; run 'make down' first"
             )
+    if os.environ.get(APPROVERS_VARIABLE) and approvers(os.environ) != running.approvers:
+        raise ConfigurationError(
+            f"{APPROVERS_VARIABLE}={os.environ[APPROVERS_VARIABLE]}, but the running stack was started with "
+            f"{','.join(running.approvers)}; run 'make down' first"
+        )
 
 
 def _clear_leftovers(settings: StackSettings, console: Console) -> None:

@@ -24,19 +24,26 @@ def ends_with(cxr_home, monkeypatch):
         rest_url="http://127.0.0.1:4",
         airflow_login=lambda: login,
         mlflow_login=lambda: login,
+        approvers=("admin",),
     )
     cxr_home.mkdir()
     monkeypatch.setattr(demo, "up", lambda console: settings)
     monkeypatch.setattr(demo, "AirflowApi", lambda settings: None)
 
-    def given(end):
-        def run_and_follow(console, settings, api, confs):
+    approvals: list[str | None] = []
+
+    def given(end, approvers=("admin",)):
+        settings.approvers = approvers
+
+        def run_and_follow(console, settings, api, confs, *, approve):
+            approvals.append(approve)
             assert [one["recipe"] for one in confs] == ["synthetic_binary", "synthetic_multilabel"]
             if isinstance(end, Exception):
                 raise end
             return end
 
         monkeypatch.setattr(demo, "run_and_follow", run_and_follow)
+        return approvals
 
     return given
 
@@ -53,6 +60,20 @@ def test_both_families_end_in_one_table_and_one_file(ends_with, cxr_home, capsys
     assert "only-here" in capsys.readouterr().out
 
 
+def test_the_demo_approves_its_own_models_and_says_so(ends_with, capsys):
+    approvals = ends_with([facts(), facts(model="cxr_multilabel")])
+    demo.main()
+    assert approvals == [demo.REASON]
+    assert "approved by the demo itself, as admin" in capsys.readouterr().out
+
+
+def test_where_somebody_else_approves_the_demo_waits_for_them(ends_with, capsys):
+    approvals = ends_with([facts(), facts(model="cxr_multilabel")], approvers=("dr.weber",))
+    demo.main()
+    assert approvals == [None]
+    assert "approved by the demo itself" not in capsys.readouterr().out
+
+
 def test_a_failed_task_ends_it_and_the_other_chain_is_mentioned(ends_with, cxr_home, capsys):
     ends_with(
         TaskFailed("task cxr_train_multilabel.train failed at try 3: DataDefect: no\n     log: /var/attempt=3.log")
@@ -66,6 +87,8 @@ def test_a_failed_task_ends_it_and_the_other_chain_is_mentioned(ends_with, cxr_h
 
 
 def test_one_family_without_a_served_model_is_a_failure(ends_with):
-    nothing = facts(model="cxr_multilabel", version=None, gate_verdict="FAIL", served_version=None, report=None)
+    nothing = facts(
+        model="cxr_multilabel", version=None, is_approved=False, gate_verdict="FAIL", served_version=None, report=None
+    )
     ends_with([facts(), nothing])
     assert demo.main() == 1

@@ -18,7 +18,7 @@ def followed(model: str, **states: str):
     progress = triggered(model, DagRun(next(iter(CHAINS[model])), "manual__1", "running"))
     for name, state in states.items():
         dag, task_id = name.split("__")
-        dag_id = f"cxr_{dag}" if dag in ("release", "report") else f"cxr_{dag}_{family}"
+        dag_id = f"cxr_{dag}" if dag in ("promote", "release", "report") else f"cxr_{dag}_{family}"
         progress.tasks[dag_id, task_id] = TaskRun(dag_id, "run", task_id, state, 1, 2.0)
     return progress
 
@@ -34,6 +34,17 @@ def test_both_chains_stand_side_by_side():
     assert lines[1].split() == ["cxr_binary", "cxr_multilabel"]
     assert next(one for one in lines if "train.gate" in one).split() == ["train.gate", "done", "2.0", "s"]
     assert sum("." in one.split(" ")[0] for one in lines) == sum(len(tasks) for tasks in CHAINS["cxr_binary"].values())
+
+
+def test_who_is_waited_for_and_where_is_said_once(epochs, capsys):
+    printer, binary = LinePrinter(Console(width=200)), followed("cxr_binary", promote__approve="awaiting_input")
+    binary.question = "http://127.0.0.1:8080/dags/cxr_promote/runs/r/tasks/approve/mapped/0/required_actions"
+    printer.show([binary])
+    printer.show([binary])
+    assert [one.split(" s  ", maxsplit=1)[1] for one in capsys.readouterr().out.splitlines()] == [
+        "cxr_binary  promote.approve: waits for a person",
+        f"cxr_binary  waiting for approval: {binary.question}",
+    ]
 
 
 def test_a_table_of_both_fits_a_terminal_of_80_columns():

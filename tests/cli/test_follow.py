@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cxr_tasks.cli import follow as follow_module
 from cxr_tasks.cli.airflow_api import DagRun, TaskRun
-from cxr_tasks.cli.follow import CHAINS, TaskFailed, combined, follow, triggered
+from cxr_tasks.cli.follow import CHAINS, TaskFailed, combined, follow, release_of, triggered
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
 BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]
@@ -13,9 +15,13 @@ BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]
 class ScriptedAirflow:
     """Answers as Airflow would after each poll: every run ends at its second poll, as ``states`` says."""
 
-    def __init__(self, states: dict[str, dict[str, str]], *, starts_next: bool = True):
+    url = "http://127.0.0.1:8080"
+
+    def __init__(self, states: dict[str, dict[str, str]], *, starts_next: bool = True, rejected: int | None = None):
         self.states = states
         self.starts_next = starts_next
+        self.rejected = rejected
+        self.answers: list[tuple[int, str, dict[str, str]]] = []
         self.polls: dict[str, int] = {}
 
     def run(self, dag_id, run_id):
@@ -28,12 +34,35 @@ class ScriptedAirflow:
     def tasks(self, run):
         changed = self.states.get(run.dag_id, {})
         names = (BINARY | MULTILABEL)[run.dag_id]
-        return [TaskRun(run.dag_id, run.run_id, name, changed.get(name, "success"), 1, 2.0) for name in names]
+        return [
+            TaskRun(run.dag_id, run.run_id, name, self._state(run, name, changed), 1, 2.0, self._place(run, name))
+            for name in names
+        ]
+
+    def _state(self, run, name, changed):
+        is_waiting = (run.dag_id, name) == ("cxr_promote", "approve") and self.polls[run.run_id] < 2
+        return "awaiting_input" if is_waiting else changed.get(name, "success")
+
+    def _place(self, run, name):
+        # One run asks about both models where they had a challenger at the same moment.
+        return int("manual__2" in run.run_id) if run.dag_id == "cxr_promote" and name != "find" else -1
 
     def runs_started_by(self, run, model):
         names = list(CHAINS[model])
         following = names[names.index(run.dag_id) + 1]
         return [DagRun(following, f"after_{run.run_id}", "queued")] if self.starts_next else []
+
+    def champion_releases(self, model, version, since):
+        return [DagRun("cxr_release", f"release_of_{model}_{version}", "queued")] if self.starts_next else []
+
+    def xcom(self, task):
+        if task.task_id == "find":
+            return [{"model": "cxr_binary", "version": 3}, {"model": "cxr_multilabel", "version": 4}]
+        rejected = self.rejected == task.map_index
+        return None if rejected else {"version": 3 + task.map_index}
+
+    def answer(self, question, choice, inputs):
+        self.answers.append((question.map_index, choice, inputs))
 
     def error_of(self, task):
         return "DataDefect: no such folder"
@@ -69,9 +98,42 @@ def test_a_chain_may_be_taken_up_at_a_later_dag():
     assert list(progress.runs) == ["cxr_release", "cxr_report"]
 
 
+def test_a_person_is_waited_for_and_told_where_to_answer():
+    airflow, progress, asked = ScriptedAirflow({}), binary(), []
+    follow(airflow, [progress], lambda followed: asked.append(followed[0].question))
+    page = "/dags/cxr_promote/runs/after_after_manual__1/tasks/approve/mapped/0/required_actions"
+    assert [one for one in asked if one] == [f"http://127.0.0.1:8080{page}"]
+    assert (airflow.answers, progress.question, progress.champion) == ([], "", 3)
+    assert progress.runs["cxr_release"].run_id == "release_of_cxr_binary_3"
+
+
+def test_an_approval_that_was_given_beforehand_is_answered_once_for_its_own_model():
+    airflow = ScriptedAirflow({})
+    progress = triggered("cxr_multilabel", DagRun("cxr_dataset_multilabel", "manual__2", "queued"), "synthetic")
+    follow(airflow, [progress], lambda followed: None)
+    assert airflow.answers == [(1, "Approve", {"reason": "synthetic"})]
+    assert progress.champion == 4
+
+
+def test_a_rejected_version_ends_the_chain_without_error():
+    progress = binary()
+    follow(ScriptedAirflow({}, rejected=0), [progress], lambda followed: None)
+    assert progress.refused
+    assert list(progress.runs)[-1] == "cxr_promote"
+
+
+def test_a_release_alone_is_followed_to_its_end_and_no_further():
+    airflow = ScriptedAirflow({})
+    progress = release_of(airflow, "cxr_binary", 7, datetime.now(UTC))
+    follow(airflow, [progress], lambda followed: None)
+    assert list(progress.runs.values()) == [DagRun("cxr_release", "release_of_cxr_binary_7", "success")]
+    with pytest.raises(ServiceUnavailable, match="expected cxr_release to start"):
+        release_of(ScriptedAirflow({}, starts_next=False), "cxr_binary", 7, datetime.now(UTC))
+
+
 def test_two_chains_are_followed_side_by_side():
     first, second, ended = binary(), multilabel(), []
-    refused = {"cxr_train_binary": {"register": "skipped"}}
+    refused = {"cxr_train_binary": {"register": "skipped", "propose": "skipped"}}
     follow(
         ScriptedAirflow(refused),
         [first, second],
@@ -87,7 +149,7 @@ def test_two_chains_are_followed_side_by_side():
 
 def test_a_refused_model_ends_the_chain_without_error():
     progress = binary()
-    refused = {"cxr_train_binary": {"register": "skipped", "promote": "skipped"}}
+    refused = {"cxr_train_binary": {"register": "skipped", "propose": "skipped"}}
     follow(ScriptedAirflow(refused), [progress], lambda followed: None)
     assert progress.refused
     assert "cxr_release" not in progress.runs

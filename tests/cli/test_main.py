@@ -7,7 +7,9 @@ from cxr_tasks.cli.trigger import request_conf
 from cxr_tasks.contracts.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("command", ["trigger", "predict", "models", "evaluate", "rollback", "canary", "compare"])
+@pytest.mark.parametrize(
+    "command", ["trigger", "predict", "promote", "models", "evaluate", "rollback", "canary", "compare"]
+)
 def test_each_command_shows_an_example_and_has_json(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

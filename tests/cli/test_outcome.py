@@ -24,6 +24,7 @@ def facts(**changed: Any) -> dict[str, Any]:
         },
         "model": "cxr_binary",
         "version": 3,
+        "is_approved": True,
         "test_auroc": 0.99123,
         "test_auroc_lower": 0.97812,
         "test_auroc_upper": 0.99710,
@@ -48,6 +49,7 @@ def test_one_table_tells_of_all_models():
     refused = facts(
         model="cxr_multilabel",
         version=None,
+        is_approved=False,
         gate_verdict="FAIL",
         gate_reasons=["worse than version 2"],
         served_version=2,
@@ -60,6 +62,7 @@ def test_one_table_tells_of_all_models():
     assert cells["version"] == ["3", "none registered"]
     assert cells["test AUROC (95 % interval)"] == ["0.9912 (0.9781 to 0.9971, n 237)"] * 2
     assert cells["gate"] == ["PASS", "FAIL worse than version 2"]
+    assert cells["approved"] == ["yes", "no"]
     assert cells["served version"] == ["3", "2"]
     assert cells["dataset.collect (s)"] == ["3.0"]
     assert cells["train.train (s)"] == ["33.3", "99.0"]
@@ -78,8 +81,15 @@ def test_a_value_that_cannot_be_told_is_not_a_number():
         ({}, True),
         ({"served_version": 2}, False),  # the new one passed and is not what answers
         ({"served_version": None}, False),
-        ({"gate_verdict": "FAIL", "version": None, "served_version": 2}, True),  # a better one serves
-        ({"gate_verdict": "FAIL", "version": None, "served_version": None}, False),  # nothing to show
+        ({"is_approved": False, "served_version": 2}, True),  # a person kept the one before
+        (
+            {"gate_verdict": "FAIL", "version": None, "is_approved": False, "served_version": 2},
+            True,
+        ),  # a better one serves
+        (
+            {"gate_verdict": "FAIL", "version": None, "is_approved": False, "served_version": None},
+            False,
+        ),  # nothing to show
     ],
 )
 def test_a_refused_model_is_a_result_where_a_better_one_serves(changed, expected):

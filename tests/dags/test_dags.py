@@ -34,8 +34,8 @@ _TRAIN = {
     "check_predictions": ["gate"],
     "gate": ["passed", "register"],
     "passed": ["register"],
-    "register": ["promote"],
-    "promote": [],
+    "register": ["propose"],
+    "propose": [],
 }
 
 #: DAG -> task -> tasks that follow it.
@@ -44,6 +44,14 @@ EDGES = {
     "cxr_dataset_multilabel": _DATASET,
     "cxr_train_binary": _TRAIN,
     "cxr_train_multilabel": _TRAIN,
+    "cxr_promote": {
+        "find": ["evidence", "prepare", "report"],
+        "report": ["evidence"],
+        "prepare": ["evidence"],
+        "evidence": ["approve", "settle"],
+        "approve": ["settle"],
+        "settle": [],
+    },
     "cxr_release": {"find": ["prepare"], "prepare": ["publish"], "publish": []},
     "cxr_rollback": {"roll_back": []},
     "cxr_compare": {"compare": []},
@@ -54,8 +62,9 @@ EDGES = {
 ASSETS = {
     "cxr_dataset_binary": (["new_images_binary"], ["prepared_dataset_binary"]),
     "cxr_dataset_multilabel": (["new_images_multilabel"], ["prepared_dataset_multilabel"]),
-    "cxr_train_binary": (["prepared_dataset_binary"], ["champion"]),
-    "cxr_train_multilabel": (["prepared_dataset_multilabel"], ["champion"]),
+    "cxr_train_binary": (["prepared_dataset_binary"], ["challenger"]),
+    "cxr_train_multilabel": (["prepared_dataset_multilabel"], ["challenger"]),
+    "cxr_promote": (["challenger"], []),
     "cxr_release": (["champion"], ["served_model"]),
     "cxr_rollback": ([], []),
     "cxr_compare": ([], []),
@@ -85,8 +94,24 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
             "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
             "retries": sorted({task.retries for task in dag.tasks}),
         }
+        if dag.dag_id == "cxr_promote":
+            approve = dag.get_task("approve")
+question = {
+    "options": approve.options, "defaults": approve.defaults, "hours": approve.response_timeout.total_seconds() / 3600,
+    "may_answer": [one["id"] for one in approve.assigned_users], "asks": sorted(approve.params),
+    "after_the_limit": approve.execute_complete({}, {"error": "too late", "error_type": "timeout"})["chosen_options"],
+}
+# As the triggerer makes it again: by class path and arguments.
+import dag_defaults
+from importlib import import_module
+(watcher,) = dag_defaults.CHAMPION.watchers
+path, arguments = watcher.trigger.serialize()
+module, _, name = path.rpartition(".")
+again = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
+watched = {"models": again.models, "is_the_same": again.serialize() == watcher.trigger.serialize()}
 heavy = [name for name in sys.argv[2].split(",") if name in sys.modules]
-print("RESULT" + json.dumps({"seconds": seconds, "dags": dags, "heavy": heavy}))
+found = {"seconds": seconds, "dags": dags, "heavy": heavy, "question": question, "watched": watched}
+print("RESULT" + json.dumps(found))
 """
 
 
@@ -103,6 +128,9 @@ def parsed(tmp_path_factory):
             "PATH": "/usr/bin:/bin",
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "plugins"),
+            "CXR_APPROVERS": "dr.weber, dr.okafor",
+            "CXR_APPROVAL_HOURS": "24",
             "HOME": str(home),
         },
         cwd=DAGS.parent,
@@ -141,3 +169,18 @@ def test_the_display_knows_every_task(parsed):
     assert {dag_id: set(tasks) for chain in CHAINS.values() for dag_id, tasks in chain.items()} == {
         dag_id: set(found["edges"]) for dag_id, found in parsed["dags"].items() if dag_id not in BY_HAND
     }
+
+
+def test_a_person_named_in_the_configuration_decides_and_silence_is_no_approval(parsed):
+    assert parsed["question"] == {
+        "options": ["Approve", "Reject"],
+        "defaults": None,
+        "hours": 24.0,
+        "may_answer": ["dr.weber", "dr.okafor"],
+        "asks": ["reason"],
+        "after_the_limit": [],
+    }
+
+
+def test_the_triggerer_can_make_the_watcher_of_champions(parsed):
+    assert parsed["watched"] == {"models": ["cxr_binary", "cxr_multilabel"], "is_the_same": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,19 @@ from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.stack.settings import StackSettings, client_environment
 from serving.server_process import free_port
+
+#: Switches that keep Chromium from calling anyone but the pages under test.
+SWITCHES = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Chromium's own sandbox needs rights that a container's root does not have; it opens only our pages.
+    "--no-sandbox",
+]
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +62,45 @@ def api(stack: StackSettings) -> AirflowApi:
 
 @pytest.fixture(scope="session")
 def released(stack: StackSettings) -> dict:
-    """What ``cxr trigger`` says after a short training on synthetic X-rays, with a gate that it passes."""
+    """What ``cxr trigger`` says after a short training on synthetic X-rays, with a gate and a person that it passes."""
     command = [str(Path(sys.executable).parent / "cxr"), "trigger", "synthetic_binary"]
     done = subprocess.run(
-        [*command, "--epochs", "3", "--gate-floor", "0.6", "--wait", "--json"],
+        [*command, "--epochs", "3", "--gate-floor", "0.6", "--wait", "--approve", "end-to-end test", "--json"],
         stdout=subprocess.PIPE,
         cwd=PROJECT_ROOT,
         check=False,
     )
     assert done.returncode == 0, "cxr trigger failed; its output is above"
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")  # closed before other tests want an event loop of their own
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, stack):
+    """A page with a logged-in person; ``page.problems`` collects console errors from then on."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    login = stack.airflow_login()
+    page.goto(stack.airflow_url)
+    page.get_by_label("Username").fill(login.username)
+    page.locator("input[name=password]").fill(login.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Dags").first.wait_for()
+    page.problems = []
+    page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    yield page
+    context.close()

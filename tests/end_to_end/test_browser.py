@@ -2,57 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
-
-#: Switches that keep Chromium from calling anyone but the pages under test.
-SWITCHES = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Chromium's own sandbox needs rights that a container's root does not have; it opens only our pages.
-    "--no-sandbox",
-]
-PATIENCE_MS = 120_000
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("chromium is not installed; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, stack):
-    """A page with a logged-in person; ``page.problems`` collects console errors from then on."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    login = stack.airflow_login()
-    page.goto(stack.airflow_url)
-    page.get_by_label("Username").fill(login.username)
-    page.locator("input[name=password]").fill(login.password)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="Dags").first.wait_for()
-    page.problems = []
-    page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    yield page
-    context.close()
 
 
 def test_a_dag_is_triggered_through_its_form(page, stack, api, released):

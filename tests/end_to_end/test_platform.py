@@ -67,7 +67,7 @@ def test_a_refused_model_ends_green_with_its_reasons_and_changes_nothing(api, re
     states = {task.task_id: task.state for task in _ended(api, run)}
     assert api.run(run.dag_id, run.run_id).state == "success"
     assert states["gate"] == states["passed"] == "success"
-    assert states["register"] == states["promote"] == "skipped"
+    assert states["register"] == states["propose"] == "skipped"
     mlflow_run = _mlflow_runs(run)[0]
     assert mlflow_run.data.tags["gate.verdict"] == "FAIL"
     assert "0.999" in mlflow_run.data.tags["gate.reasons"]

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.stack.logins import KEYS, airflow_login, ensure_logins, mlflow_login, new_fernet_key, new_password
+from cxr_tasks.stack.logins import (
+    KEYS,
+    airflow_login,
+    airflow_users,
+    ensure_logins,
+    mlflow_login,
+    new_fernet_key,
+    new_password,
+)
 
 
 def mode(path: Path) -> int:
@@ -70,6 +78,12 @@ def test_added_user_gets_a_password_and_others_keep_theirs(tmp_path: Path):
     ensure_logins(folder)
     assert airflow_login(folder).password == "kept"
     assert len(airflow_login(folder, "viewer").password) == 24
+
+
+def test_an_approver_gets_a_login_of_a_role_that_may_answer(tmp_path: Path):
+    ensure_logins(tmp_path, ["dr.weber", "viewer", "admin"])
+    assert len(airflow_login(tmp_path, "dr.weber").password) == 24
+    assert airflow_users(["dr.weber", "viewer", "admin"]) == {"admin": "admin", "viewer": "user", "dr.weber": "user"}
 
 
 def test_broken_password_file_is_named(tmp_path: Path):

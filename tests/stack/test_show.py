@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.stack.logins import ensure_logins
+from cxr_tasks.stack.logins import airflow_login, ensure_logins
 from cxr_tasks.stack.programs import BY_NAME
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_status, stack_status
@@ -42,6 +43,15 @@ def test_logins_name_each_user_once(settings: StackSettings, console: Console):
     assert text.count(settings.mlflow_login().password) == 1
     assert text.count(settings.airflow_login().password) == 1
     assert "viewer" in text
+
+
+def test_approvers_find_their_logins(settings: StackSettings, console: Console):
+    settings = replace(settings, approvers=("admin", "dr.weber"))
+    ensure_logins(settings.home / "secrets", settings.approvers)
+    print_logins(console, settings)
+    (line,) = (one for one in said(console).splitlines() if "dr.weber" in one)
+    assert line.split()[:2] == ["Airflow", "(approver)"]
+    assert airflow_login(settings.home / "secrets", "dr.weber").password in line
 
 
 def test_unknown_log_is_answered_with_the_nearest(settings: StackSettings):

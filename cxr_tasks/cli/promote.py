@@ -1,0 +1,68 @@
+"""``cxr promote``: make a version champion from a shell; the same release follows as after an approval."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.cli.display import LinePrinter
+from cxr_tasks.cli.follow import CHAINS, follow, release_of
+from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.registry import audit
+from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+
+
+def promote_command(options: argparse.Namespace) -> int:
+    """Move alias ``champion``, say what happens next, and wait until the version serves where asked to."""
+    if options.model not in CHAINS:
+        raise ConfigurationError(
+            f"model {options.model!r} is not known{nearest(options.model, CHAINS)} (one of {', '.join(CHAINS)})"
+        )
+    if not options.reason.strip():
+        raise ConfigurationError("--reason: expected why this version shall serve, found nothing")
+    settings = StackSettings.load()
+    require_up(settings)
+    os.environ.update(client_environment(settings))
+    from cxr_tasks.registry.promotion import promote
+
+    _require_change(options.model, options.version)
+    who, began, started_at = audit.who(options.by or ""), datetime.now(UTC), time.monotonic()
+    champion = promote(options.model, options.version, who=who, why=options.reason)
+    facts: dict[str, str | int | float] = {"model": champion.model_name, "version": champion.version, "by": who}
+    console = Console(stderr=options.json)
+    named = f"{champion.model_name} version {champion.version}"
+    console.print(f"{named} is champion, by {who}; its release starts within seconds", soft_wrap=True)
+    if options.wait:
+        facts["release"] = _follow_release(console, AirflowApi(settings), options.model, options.version, began)
+        facts["seconds"] = round(time.monotonic() - started_at, 1)
+        console.print(f"{named} serves, {facts['seconds']} s after the alias was moved", soft_wrap=True)
+    else:
+        console.print(f"to see it: {settings.airflow_url}/dags/cxr_release, or cxr models", soft_wrap=True)
+    if options.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def _follow_release(console: Console, api: AirflowApi, model: str, version: int, began: datetime) -> str:
+    progress = release_of(api, model, version, began)
+    follow(api, [progress], LinePrinter(console).show)
+    (release,) = progress.runs.values()
+    return release.run_id
+
+
+def _require_change(model: str, version: int) -> None:
+    """No release follows where no alias moves: better said than waited for."""
+    from cxr_tasks.registry.versions import CHAMPION, version_with_alias
+
+    champion = version_with_alias(model, CHAMPION)
+    if champion is not None and int(champion.version) == version:
+        raise ConfigurationError(
+            f"{model} version {version} is champion already; where it does not serve, the last run of cxr_release says "
+            "why, and a run of it by hand tries again"
+        )

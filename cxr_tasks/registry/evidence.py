@@ -1,0 +1,175 @@
+"""What a person sees who is asked whether a version shall serve: Markdown, for a page of the Airflow UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.contracts.artifacts import read_json, sha256_file
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import ApprovalRequest
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.overrides import overrides_of
+from cxr_tasks.registry.promotion import require_permission
+from cxr_tasks.report.addresses import mlflow_run_page, mlflow_version_page, report_page
+
+_CHECKED = (
+    "Passed: exported and loaded in a model server of its own, it answers as the registered model does, and as quickly."
+)
+_NOT_CHECKED = (
+    "**Not passed**; the log of task `prepare` says why. An approved version is checked again before it serves, and "
+    "does not serve if it fails again."
+)
+_OUTCOME = {"PASS": "passed", "FAIL": "**failed**", "NOT_APPLICABLE": "does not apply", "NEEDS_HUMAN": "**undecided**"}
+
+
+def approval_request(
+    model_name: str, version: int, work: Path, *, limit: timedelta, has_report: bool, is_checked: bool
+) -> ApprovalRequest:
+    """The question about one version, with all that is needed to answer it; ``decision.json`` is fetched to ``work``.
+
+    Args:
+        limit: How long the answer is waited for.
+        has_report: Whether the version's report has been written.
+        is_checked: Whether the version was exported and passed the check that stands before a release.
+
+    Raises:
+        NoSuchVersion: The registry has no such version.
+        ReleaseRefused: The version may not serve, whatever a person answers here.
+        DataDefect: It is champion already, or its run holds another decision than it was registered with.
+    """
+    found = versions.find_version(model_name, version)
+    champion = versions.version_with_alias(model_name, versions.CHAMPION)
+    champion_version = None if champion is None else int(champion.version)
+    if champion_version == version:
+        raise DataDefect(f"{model_name} version {version} is champion already: there is nothing to approve")
+    require_permission(model_name, version)
+    decision, sha256 = _decision(found, work)
+    parts = [
+        _headline(model_name, version, champion_version, found.tags),
+        _overrides(found.tags),
+        f"#### Gate: {decision['verdict']}, policy {found.tags.get('gate.policy', 'unknown')}",
+        verdict_table(decision["rules"]),
+        "#### Against the champion",
+        against_champion(decision, champion_version),
+        "#### Release check",
+        _CHECKED if is_checked else _NOT_CHECKED,
+        "#### Look closer",
+        _links(model_name, version, str(found.run_id), has_report),
+        "#### Your answer",
+        _what_follows(version, champion_version, limit),
+    ]
+    return ApprovalRequest(
+        model_name=model_name,
+        version=version,
+        decision_sha256=sha256,
+        champion_version=champion_version,
+        dataset_fingerprint=found.tags.get("data.fingerprint", ""),
+        limit_hours=limit.total_seconds() / 3600,
+        subject=f"Shall {model_name} version {version} serve?",
+        body="\n\n".join(one for one in parts if one),
+    )
+
+
+def _decision(found: Any, work: Path) -> tuple[dict[str, Any], str]:
+    """``decision.json`` of a version's run, and its sha256, which is the one the version was registered with."""
+    work.mkdir(parents=True, exist_ok=True)
+    with tracking.outside_failures("MLflow"):
+        path = Path(tracking.client().download_artifacts(found.run_id, "gate/decision.json", str(work)))
+    sha256, registered = sha256_file(path), found.tags.get("gate.decision_sha256", "")
+    if sha256 != registered:
+        raise DataDefect(
+            f"{found.name} version {found.version}: expected the decision with sha256 {registered[:12]}... on MLflow "
+            f"run {found.run_id}, found {sha256[:12]}...; it was changed after the version was registered"
+        )
+    return read_json(path), sha256
+
+
+def _headline(model_name: str, version: int, champion_version: int | None, tags: Mapping[str, str]) -> str:
+    now = "No version serves yet." if champion_version is None else f"Champion today: version {champion_version}."
+    interval = " to ".join(filter(None, (tags.get("test_auroc_lower"), tags.get("test_auroc_upper"))))
+    trained = f"trained by recipe `{tags.get('recipe.name', 'unknown')}` on dataset `{_dataset(tags)}`"
+    return (
+        f"**{model_name} version {version}**, {trained}, asks to become champion: the version that answers requests. "
+        f"{now}\n\nTest AUROC **{tags.get('test_auroc', 'unknown')}** (95 % interval {interval or 'unknown'})."
+    )
+
+
+def _dataset(tags: Mapping[str, str]) -> str:
+    return f"{tags.get('data.name', 'unknown')} {tags.get('data.fingerprint', '')[:8]}".strip()
+
+
+def _overrides(tags: Mapping[str, str]) -> str:
+    """Overrides are the first thing to know: the gate alone would not let this version serve."""
+    return "\n\n".join(
+        f"**The gate was overridden** by {_cell(one.by)}, {one.at}: {_cell(one.reason)}" for one in overrides_of(tags)
+    )
+
+
+def verdict_table(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Every rule of ``decision.json``: outcome, what was asked and found, number with interval, bound.
+
+    Those that were not passed come first.
+    """
+    lines = ["| Outcome | Asked and found | Value (95 % interval) | Bound |", "|---|---|---|---|"]
+    for rule in sorted(rules, key=lambda rule: rule["outcome"] not in ("FAIL", "NEEDS_HUMAN")):
+        outcome = _OUTCOME.get(rule["outcome"], rule["outcome"])
+        lines.append(f"| {outcome} | {_cell(rule['sentence'])} | {_interval(rule)} | {_number(rule.get('bound'))} |")
+    return "\n".join(lines)
+
+
+def against_champion(decision: Mapping[str, Any], champion_version: int | None) -> str:
+    """The gate's comparison with the champion of its time, and whether that is the champion of today."""
+    compared = decision.get("champion_version")
+    rules = [one for one in decision["rules"] if one["name"].startswith("champion")]
+    # The comparison of the means, and of the findings those that are worse.
+    telling = [one["sentence"] for one in rules if one["name"] == "champion" or one["outcome"] != "PASS"]
+    said = " ".join(telling) or "The gate compared it with no champion."
+    if compared != champion_version and champion_version is not None:
+        with_whom = "no champion" if compared is None else f"version {compared}"
+        return (
+            f"{said} **The champion has changed since:** the gate compared with {with_whom}, champion now is version "
+            f"{champion_version}. The two were not compared; train again for a comparison."
+        )
+    return said
+
+
+def _links(model_name: str, version: int, run_id: str, has_report: bool) -> str:
+    pages = {
+        "Report with curves, subgroups and heat maps": report_page(model_name, version) if has_report else "",
+        "Version in the registry, with its model card": mlflow_version_page(model_name, version),
+        "MLflow run, with decision.json": mlflow_run_page(run_id),
+    }
+    listed = [f"- [{name}]({address})" for name, address in pages.items() if address]
+    if not has_report:
+        listed.insert(0, "- The report could not be written; the log of task `report` says why.")
+    return "\n".join(listed)
+
+
+def _what_follows(version: int, champion_version: int | None, limit: timedelta) -> str:
+    stays = "nothing serves" if champion_version is None else f"version {champion_version} goes on serving"
+    until = datetime.now(UTC) + limit
+    return (
+        f"- **Approve**: version {version} becomes champion and, once its release checks are passed, answers all "
+        "requests. This takes about a minute.\n"
+        f"- **Reject**: {stays}; your reason is kept on version {version}.\n"
+        f"- No answer until {until:%Y-%m-%d %H:%M} UTC: not approved; {stays}.\n\n"
+        "Name, time and reason go into the audit log. A heat map is not a diagnosis; research use only."
+    )
+
+
+def _interval(rule: Mapping[str, Any]) -> str:
+    if rule.get("lower") is None or rule.get("upper") is None:
+        return _number(rule.get("value"))
+    return f"{_number(rule['value'])} ({_number(rule['lower'])} to {_number(rule['upper'])})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell and is shown as it is."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

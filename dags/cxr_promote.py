@@ -1,0 +1,143 @@
+"""Ask a person whether a version shall serve, and do as they say.
+
+Started by `challenger` for a version that passed its gate, or by hand for one that may serve, by its gate or by a
+person's override. Moves alias `champion`; `cxr_release` follows that by itself.
+
+**report** writes the version's report. **prepare** exports the version and checks it as a release would, so that an
+approved one serves within a minute. **evidence** puts together what the person needs: each rule of the gate with
+what it saw, the difference to the champion, links. **approve** waits under Required Actions, on no worker, for one of
+`CXR_APPROVERS` to choose and to say why; there is no default. **settle** makes the version champion, or leaves the
+reason on it. It refuses an approval of something else than was shown: another decision of the gate, another champion.
+
+Approved and rejected end green. No answer within `CXR_APPROVAL_HOURS` is not an approval: it is written down, and the
+run ends red, so that a model that nobody looked at is not overlooked. What serves stays in every case but approval.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task, task_group
+from dag_defaults import (
+    CHALLENGER,
+    DEFAULT_ARGS,
+    TaskLink,
+    challengers_asked_for,
+    model_param,
+    run_paths,
+    with_links,
+)
+
+from cxr_tasks.stack.approvers import approval_limit, approvers
+
+LIMIT = approval_limit(os.environ)
+
+
+class Approval(HITLOperator):
+    """Hands on an answer without a choice when the time is up; ``settle`` knows what that means."""
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        if event.get("error_type") == "timeout":
+            return {"chosen_options": [], "params_input": {}, "responded_by_user": None}
+        return super().execute_complete(context, event)
+
+
+@dag(
+    dag_id="cxr_promote",
+    schedule=[CHALLENGER],
+    catchup=False,
+    # A question may wait for days; those of other versions are asked meanwhile.
+    max_active_runs=16,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    params={
+        "model": model_param(),
+        "version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Version",
+            description="Number of the version in the registry; asked for when started by hand.",
+        ),
+    },
+    tags=["cxr", "approval"],
+)
+def cxr_promote():
+    @task(multiple_outputs=False)
+    def find() -> list:
+        return challengers_asked_for(CHALLENGER)
+
+    @task
+    def report(asked: dict) -> None:
+        from cxr_tasks.contracts.paths import report_path
+        from cxr_tasks.registry.versions import registered_model
+        from cxr_tasks.report.addresses import report_page
+        from cxr_tasks.report.champion import report_on
+
+        if not report_path(asked["model"], asked["version"]).is_file():
+            report_on(registered_model(asked["model"], asked["version"]), run_paths())
+        get_current_context()["ti"].xcom_push("report_url", report_page(asked["model"], asked["version"]))
+
+    @task
+    def prepare(asked: dict) -> None:
+        from cxr_tasks.registry.versions import registered_model
+        from serving.release import prepare_release
+
+        prepare_release(registered_model(asked["model"], asked["version"]), run_paths())
+
+    # Also after a report or a check that failed: the person is told, and decides knowing it.
+    @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
+    def evidence(asked: dict) -> dict:
+        from cxr_tasks.contracts.paths import report_path
+        from cxr_tasks.registry.evidence import approval_request
+        from cxr_tasks.registry.versions import registered_model
+        from serving.exports import find_export
+
+        model, version = asked["model"], asked["version"]
+        export = find_export(registered_model(model, version))
+        return approval_request(
+            model,
+            version,
+            run_paths().stage(f"evidence/{model}"),
+            limit=LIMIT,
+            has_report=report_path(model, version).is_file(),
+            is_checked=export is not None and export.passed() is not None,
+        ).to_payload()
+
+    @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
+    def settle(request: dict | None, answer: dict | None) -> dict | None:
+        from cxr_tasks.contracts.errors import DataDefect
+        from cxr_tasks.contracts.handoffs import ApprovalRequest
+        from cxr_tasks.registry.approval import Answer
+        from cxr_tasks.registry.approval import settle as do_as_answered
+
+        if request is None or answer is None:
+            raise DataDefect(
+                "expected a question and its answer, found none; see the tasks before. Nothing was changed"
+            )
+        run = get_current_context()["run_id"]
+        champion = do_as_answered(ApprovalRequest.from_payload(request), Answer.from_hitl(answer), run=run)
+        return None if champion is None else champion.to_payload()
+
+    @task_group(prefix_group_id=False)
+    def question(asked: dict) -> None:
+        reported = with_links(report(asked), TaskLink("Report", "report_url"))
+        request = evidence(asked)
+        approve = Approval(
+            task_id="approve",
+            subject="{{ ti.xcom_pull('evidence', map_indexes=ti.map_index)['subject'] }}",
+            body="{{ ti.xcom_pull('evidence', map_indexes=ti.map_index)['body'] }}",
+            options=["Approve", "Reject"],
+            params={"reason": Param("", type="string", title="Reason", description="Kept in the audit log.")},
+            assigned_users=[{"id": name, "name": name} for name in approvers(os.environ)],
+            response_timeout=LIMIT,
+        )
+        [reported, prepare(asked)] >> request >> approve
+        settle(request, approve.output)
+
+    question.expand(asked=find())
+
+
+cxr_promote()
