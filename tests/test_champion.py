@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
+from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
@@ -86,3 +87,43 @@ def test_a_champion_whose_originals_are_gone_is_a_reason(prepared, tmp_path):
     evidence = evidence_of(7, path, PixelSpec(size_px=48), dataset, recipe, paths)
     assert evidence.predictions is None
     assert "expected the image that ingest found there, found none" in evidence.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a model"])
+def test_a_champion_that_is_no_model_is_a_reason(prepared, tmp_path, content):
+    from cxr_tasks.champion import evidence_of
+
+    dataset, recipe, paths = prepared
+    (tmp_path / "model.keras").write_bytes(content)
+    evidence = evidence_of(7, tmp_path / "model.keras", recipe.pixels, dataset, recipe, paths)
+    assert evidence.predictions is None
+    assert "model.keras" in evidence.reason
+
+
+def test_whatever_goes_wrong_in_scoring_is_a_reason(prepared, tmp_path, monkeypatch):
+    import cxr_tasks.champion as module
+
+    def breaks(*given):
+        raise RuntimeError("out of device memory")
+
+    dataset, recipe, paths = prepared
+    monkeypatch.setattr(module, "_score", breaks)
+    evidence = module.evidence_of(7, tmp_path / "model.keras", recipe.pixels, dataset, recipe, paths)
+    assert (evidence.predictions, evidence.reason) == (None, "out of device memory")
+
+
+def test_a_registry_that_does_not_answer_is_tried_again(prepared, monkeypatch):
+    """No answer is no evidence that the champion is gone."""
+    import cxr_tasks.champion as module
+
+    class Version:
+        version = "7"
+
+    def silent(*given):
+        raise ServiceUnavailable("MLflow: expected an answer")
+
+    dataset, recipe, paths = prepared
+    monkeypatch.setattr(module.versions, "version_with_alias", lambda *given: Version())
+    monkeypatch.setattr(module.versions, "load_version", silent)
+    with pytest.raises(ServiceUnavailable):
+        module.champion_for_gate(dataset, recipe, paths)

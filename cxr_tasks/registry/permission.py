@@ -20,7 +20,8 @@ def may_serve(model_name: str, version: int) -> Permission:
     """Whether the version passed its gate, or somebody overrode the gate.
 
     Tags can be written by anyone who reaches the MLflow UI, so they alone permit nothing: the audit log must have the
-    verdict PASS on the decision that the version's tag names, and the version must be the one made of that decision.
+    verdict PASS on the decision that the version's tag names, the last on its run, and the version must be the one made
+    of that decision.
 
     Raises:
         NoSuchVersion: The registry has no such version.
@@ -52,6 +53,10 @@ def _unproven(logged: list[AuditEntry], version: int, decision: str) -> str:
     if not any(one.detail.get("verdict") == "PASS" for one in judged):
         found = ", ".join(sorted({str(one.detail.get("verdict")) for one in judged})) or "no verdict"
         return f"its tags say PASS, the audit log has {found} on decision {decision[:12]}"
+    runs = {one.detail.get("mlflow_run_id") for one in judged} - {None}
+    again = [one for one in logged if one.kind == "verdict" and one.detail.get("mlflow_run_id") in runs]
+    if again and again[-1].detail.get("decision_sha256") != decision:
+        return f"its run was judged again after decision {decision[:12]}: {again[-1].detail.get('verdict')}"
     made_of = [one for one in logged if one.kind == "registered" and one.version == version]
     is_of_decision = any(one.detail.get("decision_sha256") == decision for one in made_of)
     if not is_of_decision and not any(one.version == version for one in judged):

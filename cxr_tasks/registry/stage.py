@@ -103,6 +103,8 @@ def register_candidate(
         },
         work=paths.stage("register"),
     )
+    # A gate that ran again has another decision, and the version is the one made before: the newest counts.
+    versions.set_version_tags(recipe.model_name, number, gate_tags(decision))
     _record_once("registered", decision, number, who, {"mlflow_run_id": trained.mlflow_run_id})
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:

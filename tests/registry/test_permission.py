@@ -45,8 +45,8 @@ def make_version(registry, tmp_path):
     shutil.rmtree(audit_log().parent, ignore_errors=True)
 
 
-def log(kind, version, decision=DECISION, verdict="PASS", model=MODEL):
-    told = {"verdict": verdict, "decision_sha256": decision}
+def log(kind, version, decision=DECISION, verdict="PASS", model=MODEL, run="r1"):
+    told = {"verdict": verdict, "decision_sha256": decision, "mlflow_run_id": run}
     audit.record(kind, model=model, version=version, who="airflow", detail=told)
 
 
@@ -54,6 +54,7 @@ def test_a_passed_version_that_the_log_bears_out_may_serve(make_version):
     number = make_version(PASSED)
     log("verdict", None)
     log("registered", number)
+    log("verdict", None, OTHER, "FAIL", run="r2")  # of another candidate
     found = may_serve(MODEL, number)
     assert (found.allowed, found.because) == (True, "its gate verdict is PASS (decision abababababab)")
 
@@ -71,6 +72,7 @@ def test_a_passed_version_that_the_log_bears_out_may_serve(make_version):
         (PASSED, [("verdict", None, DECISION, "PASS", "cxr_multilabel"), ("registered", 1)], "has no verdict on"),
         (PASSED, [("verdict", None), ("registered", 2)], "the audit log knows no version 1"),  # another version's
         (PASSED, [("verdict", None), ("registered", 1, OTHER)], "the audit log knows no version 1"),
+        (PASSED, [("verdict", None), ("registered", 1), ("verdict", None, OTHER, "FAIL")], "was judged again after"),
     ],
 )
 def test_tags_alone_permit_nothing(make_version, tags, logged, because):

@@ -126,6 +126,24 @@ def test_what_was_registered_on_pass_may_serve_and_the_rest_not(make_candidate):
         assert may_serve("cxr_binary", register_candidate(*made_of).version).allowed == (verdict == "PASS")
 
 
+def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
+    """A gate that ran again, with its champion gone meanwhile, takes back what the first verdict allowed."""
+    from cxr_tasks.registry.permission import may_serve
+
+    trained, evaluated, first, *rest = made_of = make_candidate("PASS")
+    record_decision(first, trained.mlflow_run_id)
+    number = register_candidate(*made_of).version
+    write_json(tmp_path / "again.json", {"metrics_sha256": evaluated.metrics.sha256})
+    second = dataclasses.replace(
+        first, verdict="NEEDS_HUMAN", reasons=("gone.",), decision=ArtifactRef.of(tmp_path / "again.json")
+    )
+    record_decision(second, trained.mlflow_run_id)
+    found = may_serve("cxr_binary", number)
+    assert (found.allowed, "was judged again" in found.because) == (False, True)
+    assert register_candidate(trained, evaluated, second, *rest).version == number
+    assert "its gate verdict is NEEDS_HUMAN: gone." in may_serve("cxr_binary", number).because
+
+
 def test_a_refused_candidate_is_not_registered(make_candidate):
     with pytest.raises(DataDefect, match="expected the verdict PASS or NEEDS_HUMAN, found FAIL; nothing"):
         register_candidate(*make_candidate("FAIL"))
