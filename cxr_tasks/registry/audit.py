@@ -226,7 +226,8 @@ def _anchor(entry: AuditEntry) -> None:
     try:
         # One at a time, each with the end of the log at its turn: the anchor never goes back.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        audit_anchors.anchor_in_registry(entry.model, _readable(split_lines(_stored())[0]))
+        if not audit_anchors.anchor_in_registry(entry.model, _readable(split_lines(_stored())[0])):
+            logger.info("audit log: seq %d is recorded; no model %s in MLflow yet to anchor on", entry.seq, entry.model)
     except Exception as error:  # whatever MLflow's client raises
         logger.warning("audit log: seq %d is recorded, but not anchored in MLflow: %s", entry.seq, error)
     finally:

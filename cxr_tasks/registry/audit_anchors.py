@@ -88,33 +88,41 @@ def registry_is_there() -> bool:
     return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (home() / "mlflow" / "mlflow.db").is_file()
 
 
-def registry_heads(model: str | None = None) -> dict[str, str]:
-    """Model name -> its tag, for every registered model (or the one named) that bears one.
+def registry_heads() -> dict[str, str]:
+    """Model name -> its tag, for every registered model that bears one.
 
     Raises:
         ServiceUnavailable: MLflow does not answer.
     """
+    return {name: tag for name, tag in _tags().items() if tag}
+
+
+def anchor_in_registry(model: str, entries: Sequence[AuditEntry]) -> bool:
+    """Move the tag of ``model`` on to the end of the log; False where no such model is registered yet.
+
+    Raises:
+        ValueError: The tag contradicts the log; it is left as it is, for a person to look at.
+        ServiceUnavailable, MlflowException: MLflow does not answer, or refuses.
+    """
+    from cxr_tasks.registry import tracking
+
+    found = _tags(model)
+    if model not in found:
+        return False
+    if found[model] and (problem := Head.read(found[model]).contradicts(entries)):
+        raise ValueError(problem)
+    with _short_patience():
+        tracking.client().set_registered_model_tag(model, TAG, str(Head.of(entries[-1])))
+    return True
+
+
+def _tags(model: str | None = None) -> dict[str, str]:
+    """Registered models (or the one named) -> their tag, '' for those without."""
     from cxr_tasks.registry import tracking
 
     with _short_patience(), tracking.outside_failures("MLflow"):
         found = tracking.client().search_registered_models(f"name = '{model}'" if model else None)
-    return {one.name: one.tags[TAG] for one in found if TAG in one.tags}
-
-
-def anchor_in_registry(model: str, entries: Sequence[AuditEntry]) -> None:
-    """Move the tag of ``model`` on to the end of the log.
-
-    Raises:
-        ValueError: The tag contradicts the log; it is left as it is, for a person to look at.
-        MlflowException: The model is not registered, or MLflow does not answer.
-    """
-    from cxr_tasks.registry import tracking
-
-    told = registry_heads(model).get(model)
-    if told and (problem := Head.read(told).contradicts(entries)):
-        raise ValueError(problem)
-    with _short_patience():
-        tracking.client().set_registered_model_tag(model, TAG, str(Head.of(entries[-1])))
+    return {one.name: one.tags.get(TAG, "") for one in found}
 
 
 def _local_path() -> Path:
