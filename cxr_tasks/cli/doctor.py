@@ -45,7 +45,7 @@ def findings() -> list[Finding]:
         os.environ.update({**client_environment(settings), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
     found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
     if audit_anchors.registry_is_there():
-        found += anchor_findings(audit.entries())
+        found += anchor_findings(audit.stated())
     return [*found, *private_findings(), *disk_findings()]
 
 

@@ -51,7 +51,7 @@ def audit_findings() -> list[Finding]:
 
 
 def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
-    """The log's end as MLflow knows it, by registered model."""
+    """The log's end as MLflow knows it, by registered model; ``entries`` as the log states them."""
     try:
         heads = audit_anchors.registry_heads()
     except (CxrError, OSError) as error:

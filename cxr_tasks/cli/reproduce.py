@@ -32,7 +32,8 @@ def reproduce_command(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--tolerance: expected a number from 0 to 1, found {tolerance}")
     settings = StackSettings.load()
     require_up(settings)
-    os.environ.update(client_environment(settings))
+    # MLflow prints addresses of its runs to stdout, where the comparison goes.
+    os.environ.update({**client_environment(settings), "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"})
     # Training takes its time; epochs and steps go to stderr as they come.
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cxr_tasks").setLevel(logging.INFO)

@@ -34,7 +34,7 @@ from cxr_tasks.registry.audit_chain import (
 )
 from cxr_tasks.registry.audit_check import check_log
 
-__all__ = ["AuditEntry", "Kind", "entries", "problems", "record", "verify", "who"]
+__all__ = ["AuditEntry", "Kind", "entries", "problems", "record", "stated", "verify", "who"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,11 @@ def entries(model: str | None = None) -> list[AuditEntry]:
         with contextlib.suppress(ValueError):
             found.append(parsed(line))
     return [one for one in found if model is None or one.model == model]
+
+
+def stated() -> list[AuditEntry]:
+    """The entries as the log states them, changed or not: what an anchor is held against."""
+    return _readable(split_lines(_stored())[0])
 
 
 def verify() -> list[str]:
@@ -226,7 +231,7 @@ def _anchor(entry: AuditEntry) -> None:
     try:
         # One at a time, each with the end of the log at its turn: the anchor never goes back.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not audit_anchors.anchor_in_registry(entry.model, _readable(split_lines(_stored())[0])):
+        if not audit_anchors.anchor_in_registry(entry.model, stated()):
             logger.info("audit log: seq %d is recorded; no model %s in MLflow yet to anchor on", entry.seq, entry.model)
     except Exception as error:  # whatever MLflow's client raises
         logger.warning("audit log: seq %d is recorded, but not anchored in MLflow: %s", entry.seq, error)
