@@ -95,8 +95,10 @@ def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
     recipe = tiny.recipe.with_overrides(gate_floor=0.6)
     champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths)
     decision = gate_candidate(evaluated, recipe, champion, paths)
-    assert decision.verdict == "PASS", decision.reasons
-    rules = {one["name"]: one for one in read_json(decision.decision.verified_path())["rules"]}
+    found = read_json(decision.decision.verified_path())["rules"]
+    # All rules read their numbers; a model made by hand and 60 images are not calibrated to within 0.1.
+    assert [one["name"] for one in found if one["outcome"] == "FAIL"] == ["ece_after"], decision.reasons
+    rules = {one["name"]: one for one in found}
     assert (rules["champion"]["value"], rules["champion"]["outcome"]) == (0.0, "PASS")
 
 
