@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_file, write_json
-from cxr_tasks.registry import audit, versions
+from cxr_tasks.registry import audit, tracking, versions
 
 MODEL = "cxr_binary"
 
@@ -26,9 +26,7 @@ RULES: list[dict[str, Any]] = [
 
 def propose(client: Any, work: Path, *, verdict: str = "PASS", **changed: Any) -> int:
     """The number of a new version; ``changed`` are entries of its ``decision.json``."""
-    experiment = client.get_experiment_by_name(MODEL)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(MODEL)
-    run = client.create_run(experiment_id)
+    run = client.create_run(tracking.experiment_id(client, MODEL))
     decision = {"model_name": MODEL, "verdict": verdict, "rules": RULES, "champion_version": None, **changed}
     path = work / "decision.json"
     write_json(path, {**decision, "mlflow_run_id": run.info.run_id})
