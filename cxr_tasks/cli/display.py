@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cxr_tasks.cli.airflow_api import TaskRun
-from cxr_tasks.cli.follow import Progress
+from cxr_tasks.cli.progress import Progress
 from cxr_tasks.registry import tracking
 
 _LOOK = {

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.cli.airflow_api import AirflowApi
-from cxr_tasks.cli.follow import Progress
+from cxr_tasks.cli.progress import Progress
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.handoffs import (
     EvaluatedModel,

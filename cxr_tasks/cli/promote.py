@@ -12,7 +12,8 @@ from rich.console import Console
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.display import LinePrinter
-from cxr_tasks.cli.follow import CHAINS, follow, release_of
+from cxr_tasks.cli.follow import follow, release_of
+from cxr_tasks.cli.progress import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.registry import audit
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up

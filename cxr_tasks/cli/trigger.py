@@ -14,8 +14,9 @@ from rich.console import Console
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.display import live_display
-from cxr_tasks.cli.follow import CHAINS, Progress, follow, triggered
+from cxr_tasks.cli.follow import follow
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
+from cxr_tasks.cli.progress import CHAINS, Progress, triggered
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import load_recipe

@@ -6,7 +6,8 @@ import pytest
 
 from cxr_tasks.cli import follow as follow_module
 from cxr_tasks.cli.airflow_api import DagRun, TaskRun
-from cxr_tasks.cli.follow import CHAINS, TaskFailed, combined, follow, release_of, triggered
+from cxr_tasks.cli.follow import TaskFailed, combined, follow, release_of
+from cxr_tasks.cli.progress import CHAINS, triggered
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
 BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]

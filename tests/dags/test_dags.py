@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.cli.follow import CHAINS
+from cxr_tasks.cli.progress import CHAINS
 
 pytestmark = pytest.mark.airflow_db
 
