@@ -1,0 +1,59 @@
+"""A registered version exported and checked once, in a server process of its own. Real registry, real server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.paths import RunPaths
+
+pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
+
+
+@pytest.fixture
+def registered(cxr_home, small_model, contract, tmp_path):
+    from cxr_tasks.registry import tracking, versions
+
+    small_model.save(tmp_path / "model.keras")
+    with tracking.open_run("cxr_binary", "made") as log:
+        pass
+    version = versions.register(
+        model_name="cxr_binary",
+        run_id=log.run_id,
+        model_path=tmp_path / "model.keras",
+        contract=contract,
+        tags={},
+        work=tmp_path,
+    )
+    return RegisteredModel(model_name="cxr_binary", version=version, mlflow_run_id=log.run_id, alias="")
+
+
+def test_a_version_is_exported_and_checked_once(registered, tmp_path, monkeypatch):
+    from serving import check_process, release
+    from serving.exports import find_export
+
+    parity = release.prepare_release(registered, RunPaths(tmp_path / "run"))
+    told = json.loads(parity.verified_path().read_text())
+    assert told["largest_difference"] <= 1e-3
+    assert told["latency"]["former_version"] is None
+    export = find_export(registered)
+    assert told["export_sha256"] == export.record.sha256
+    assert (export.saved_model / "saved_model.pb").is_file()
+
+    def no_server(*_):
+        raise AssertionError("started a server for what was done")
+
+    monkeypatch.setattr(check_process, "check_process", no_server)
+    assert release.prepare_release(registered, RunPaths(tmp_path / "another_run")) == parity
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(cxr_home, monkeypatch, tmp_path):
+    from serving.release import prepare_release
+
+    monkeypatch.setenv("CXR_MAX_LATENCY_RATIO", "0.5")
+    never_asked = RegisteredModel(model_name="cxr_binary", version=1, mlflow_run_id="a" * 32, alias="")
+    with pytest.raises(ConfigurationError, match=r"CXR_MAX_LATENCY_RATIO=0\.5: expected a number of at least 1"):
+        prepare_release(never_asked, RunPaths(tmp_path))
