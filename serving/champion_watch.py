@@ -16,7 +16,7 @@ import httpx
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.registry.versions import CHAMPION
-from serving.state import ServingState, locked, read_state, write_state
+from serving.state import ServingState, is_being_changed, locked, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,9 @@ async def new_champions(
                 try:
                     champion = await champion_version(client, model)
                     state = await asyncio.to_thread(state_of, model)
+                    if champion is not None and state.is_due(champion) and is_being_changed(model):
+                        # A rollback moves the alias before the server; it deals with that itself.
+                        continue
                 except CxrError as error:
                     problems.append(str(error))
                     continue

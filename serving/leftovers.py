@@ -30,9 +30,10 @@ def settle(model_name: str) -> ServingState:
 
 def settle_all() -> None:
     """``settle`` for every model that nobody is changing at this moment."""
+    # A moment's patience: the watcher of champions only looks whether the lock is free.
     for model_name in SERVED_MODELS:
         try:
-            with locked(model_name, "putting left-overs in order", wait_s=0):
+            with locked(model_name, "putting left-overs in order", wait_s=1):
                 settle(model_name)
         except ServiceUnavailable as error:
             log.info("%s", error)

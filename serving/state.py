@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
-from cxr_tasks.contracts.locks import file_lock
+from cxr_tasks.contracts.locks import file_lock, is_locked
 from cxr_tasks.contracts.paths import served_root
 from cxr_tasks.contracts.shapes import build, plain
 from serving.versions import versions_on_disk
@@ -91,6 +91,11 @@ def locked(model_name: str, purpose: str = "a change of what serves", wait_s: fl
     path = served_root() / model_name / LOCK_FILE
     with file_lock(path, what=f"what serves of {model_name}", purpose=purpose, wait_s=wait_s):
         yield
+
+
+def is_being_changed(model_name: str) -> bool:
+    """Whether a release, rollback or canary is at it now, or was about to be: what it comes to is not known yet."""
+    return is_locked(served_root() / model_name / LOCK_FILE)
 
 
 def _state_path(model_name: str) -> Path:

@@ -24,7 +24,7 @@ from cxr_tasks.stack.supervision import ProgramState
 from serving import champion_watch
 from serving.champion_watch import Announcements, NewChampion, new_champions, registry_client, retry_release
 from serving.server_process import free_port
-from serving.state import ServingState, read_state, write_state
+from serving.state import ServingState, locked, read_state, write_state
 
 MODELS = ("cxr_binary", "cxr_multilabel")
 TIMED_OUT = "expected an answer, found ReadTimeout"
@@ -246,3 +246,21 @@ def test_a_broken_state_of_one_model_does_not_hide_the_other(monkeypatch):
             return await anext(changes)
 
     assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7)
+
+
+def test_a_champion_that_a_rollback_is_at_is_not_told(cxr_home, monkeypatch):
+    """Its alias moves first; told now, a release of the same version would follow it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    async def always_seven(client, model):
+        return 7
+
+    monkeypatch.setattr(champion_watch, "champion_version", always_seven)
+
+    async def first() -> NewChampion:
+        async with contextlib.aclosing(new_champions(MODELS, every_s=0.01)) as changes:
+            return await anext(changes)
+
+    with locked("cxr_binary", "a rollback"):
+        assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7)
+    assert asyncio.run(first()) == NewChampion("cxr_binary", 7)

@@ -13,7 +13,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.paths import PROJECT_ROOT
-from serving.state import ServingState, locked, read_state, write_state
+from serving.state import ServingState, is_being_changed, locked, read_state, write_state
 
 HOLDER = """
 import sys, time
@@ -67,7 +67,10 @@ def test_a_broken_state_is_named(cxr_home):
 
 
 def test_the_lock_is_one_models_and_names_its_holder(cxr_home):
+    assert not is_being_changed("cxr_binary")
     with locked("cxr_binary", "a release of version 7"):
+        assert is_being_changed("cxr_binary")
+        assert not is_being_changed("cxr_multilabel")
         with (
             pytest.raises(ServiceUnavailable, match=rf"found a release of version 7 \(process {os.getpid()}\)"),
             locked("cxr_binary", wait_s=0),
@@ -75,6 +78,7 @@ def test_the_lock_is_one_models_and_names_its_holder(cxr_home):
             pass
         with locked("cxr_multilabel", wait_s=0):
             pass
+    assert not is_being_changed("cxr_binary")
     with locked("cxr_binary", wait_s=0):
         pass
 
