@@ -88,6 +88,27 @@ def clear_version_tags(model_name: str, version: int, keys: Iterable[str]) -> No
             _call("DELETE", "model-versions/delete-tag", {"name": model_name, "version": str(version), "key": key})
 
 
+def model_tags(model_name: str) -> dict[str, str] | None:
+    """The tags of a registered model; None where there is no such model."""
+    if _is_server():
+        answer = _call("GET", "registered-models/get", {"name": model_name})
+        if answer is None:
+            return None
+        return {tag["key"]: tag.get("value", "") for tag in answer["registered_model"].get("tags", [])}
+    with tracking.outside_failures("MLflow"):
+        found = tracking.client().search_registered_models(f"name = '{model_name}'")
+    return dict(found[0].tags) if found else None
+
+
+def set_model_tag(model_name: str, key: str, value: str) -> None:
+    """Set a tag on a registered model; ``NoSuchVersion`` where there is no such model."""
+    if not _is_server():
+        with tracking.outside_failures("MLflow"):
+            tracking.client().set_registered_model_tag(model_name, key, value)
+    elif _call("POST", "registered-models/set-tag", {"name": model_name, "key": key, "value": value}) is None:
+        raise NoSuchVersion(f"{model_name}: expected such a model in the registry, found none")
+
+
 def _is_server() -> bool:
     return tracking.tracking_uri().startswith("http")
 

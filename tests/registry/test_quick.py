@@ -84,6 +84,13 @@ def test_it_answers_as_mlflows_client(server, monkeypatch):
     quick.clear_version_tags("cxr_binary", 2, ["release.refused", "never.there"])
     assert versions.version_tags("cxr_binary", 2) == {"data.fingerprint": "ab"}
 
+    assert quick.model_tags("nope") is None
+    assert quick.model_tags("cxr_binary") == {}
+    quick.set_model_tag("cxr_binary", "audit.head", "1:ab")
+    assert quick.model_tags("cxr_binary") == {"audit.head": "1:ab"}
+    with pytest.raises(NoSuchVersion, match="expected such a model"):
+        quick.set_model_tag("nope", "audit.head", "1:ab")
+
     with pytest.raises(NoSuchVersion, match="expected version 9"):
         quick.set_alias("cxr_binary", "champion", 9)
     with pytest.raises(NoSuchVersion, match="expected version 9"):

@@ -11,13 +11,13 @@ from cxr_tasks.contracts.paths import recorded_root
 pytestmark = pytest.mark.tf
 
 
-def call(number: int, size: int = 10):
-    """A Predict call with one image of ``size`` bytes and its answer."""
+def call(number: int, size: int = 10, image: bytes = b""):
+    """A Predict call with one image, of ``size`` bytes where none is given, and its answer."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
     request, response = predict_pb2.PredictRequest(), predict_pb2.PredictResponse()
-    image = f"{number:05d}".encode().ljust(size, b".")
+    image = image or f"{number:05d}".encode().ljust(size, b".")
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image], tf.string))
     response.model_spec.name, response.model_spec.version.value = "cxr_binary", 3
     response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto([[0.5]]))
@@ -52,6 +52,20 @@ def test_requests_are_read_again_newest_first_for_the_owner_only(cxr_home):
     images = recorded_images("cxr_binary", 5)
     assert [image[:5] for image in images] == [b"00019", b"00018", b"00017", b"00016", b"00015"]
     assert len(recorded_images("cxr_binary", 100)) == 20
+
+
+def test_smoke_tests_are_no_requests_of_anybody(cxr_home):
+    from serving.golden import golden_images
+    from serving.recorded import recorded_images
+    from serving.server.request_log import RequestLog
+
+    log = RequestLog(recorded_root(), 1.0, 1 << 24)
+    log.start()
+    for image in golden_images().values():
+        log.offer(*call(0, image=image))
+    log.offer(*call(7))
+    log.stop()
+    assert [image[:5] for image in recorded_images("cxr_binary", 100)] == [b"00007"]
 
 
 def test_a_record_has_version_and_answer_and_no_heat_maps(cxr_home):
