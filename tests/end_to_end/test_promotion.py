@@ -46,7 +46,7 @@ def _copy_of_first() -> int:
     first = versions.find_version(MODEL, 1)
     tags = {key: value for key, value in first.tags.items() if key.startswith(COPIED_TAGS)}
     made = tracking.client().create_model_version(
-        MODEL, source=first.source, run_id=first.run_id, model_id=first.model_id, tags=tags
+        MODEL, source=first.source, run_id=first.run_id, model_id=first.source.removeprefix("models:/"), tags=tags
     )
     return int(made.version)
 
