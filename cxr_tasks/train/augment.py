@@ -11,7 +11,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 
 #: Uniform draws in [0, 1) per image; the order is that of ``_DRAWS``.
 _DRAWS = (

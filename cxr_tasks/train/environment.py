@@ -9,7 +9,7 @@ from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.software import git_commit, installed_packages
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.precision import CPU_INFO
 from cxr_tasks.train.starting_weights import WeightsOrigin, weights_root
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.features import remove_features
 from cxr_tasks.train.inputs import LoadedSplit
 from cxr_tasks.train.labels import Targets

@@ -16,7 +16,7 @@ import psutil
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import N_DRAWS, augment_batch, draw_table, mix_batch
 from cxr_tasks.train.labels import Targets, states_of

@@ -13,7 +13,7 @@ import numpy as np
 from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.specs import CHEXPERT_POLICIES, LabelSpec, Policy
+from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec, Policy
 
 if TYPE_CHECKING:
     from cxr_tasks.train.inputs import LoadedSplit

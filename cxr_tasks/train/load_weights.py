@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.blocks import HEAD_LAYER
 from cxr_tasks.train.starting_weights import (
     IMAGENET_FILE,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxr_tasks.contracts.specs import LossSpec
+from cxr_tasks.contracts.train_specs import LossSpec
 from cxr_tasks.train.auc_margin import AucMargin
 from cxr_tasks.train.labels import Targets
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
-from cxr_tasks.contracts.specs import AugmentSpec, PhaseSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec, PhaseSpec, TrainSpec
 from cxr_tasks.train.auc_margin import make_auc_margin_optimizer
 from cxr_tasks.train.blocks import blocks_of
 

@@ -12,8 +12,9 @@ from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.contracts.specs import PixelSpec, TrainSpec
+from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidates import candidates_of, datasets_needed, with_settings

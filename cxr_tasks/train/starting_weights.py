@@ -13,7 +13,7 @@ from typing import Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.paths import home
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 
 #: Weights of keras.applications' DenseNet121 without its top, as Keras itself downloads and checks them
 #: (keras/src/applications/densenet.py, Keras 3.15).

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.backbone import BackboneAndHead
 from cxr_tasks.train.features import cached_features, feature_batches, remove_features, weights_key
 from cxr_tasks.train.inputs import BatchPlan, LoadedSplit, image_weights, training_batches

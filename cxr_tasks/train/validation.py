@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy.stats import rankdata
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import augment_batch, draw_table
 from cxr_tasks.train.inputs import plain_batches

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cxr_tasks.contracts.recipes import load_recipe
-from cxr_tasks.contracts.specs import PhaseSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.peak_memory import GIB, peak_of_training
 

@@ -8,7 +8,7 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 from tests.benchmarks.data import RECIPE
 from tests.benchmarks.measure import Row, Setting, compare, in_turns, rate
 

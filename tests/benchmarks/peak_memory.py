@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 
 GIB = 2**30
 #: The first allocates, the others must not add to it.

@@ -12,7 +12,7 @@ import numpy as np
 
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.specs import AugmentSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec, TrainSpec
 from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 

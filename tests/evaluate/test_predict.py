@@ -11,7 +11,7 @@ from cxr_tasks.champion import evidence_of
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import RunPaths
-from cxr_tasks.contracts.specs import LabelSpec
+from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
 
 pytestmark = pytest.mark.tf

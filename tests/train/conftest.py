@@ -15,7 +15,8 @@ from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.specs import AugmentSpec, PixelSpec, TrainSpec
+from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec, TrainSpec
 from tests.builders import manifest_table
 
 SIZE_PX = 16

@@ -215,7 +215,7 @@ def test_loss_and_optimizer_bring_the_auroc_of_a_separable_problem_to_one():
     import keras
     import tensorflow as tf
 
-    from cxr_tasks.contracts.specs import LossSpec
+    from cxr_tasks.contracts.train_specs import LossSpec
     from cxr_tasks.train.auc_margin import make_auc_margin_optimizer
     from cxr_tasks.train.labels import Targets
     from cxr_tasks.train.losses import make_loss

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 
 pytestmark = pytest.mark.tf
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cxr_tasks.contracts.specs import LabelSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import LabelSpec, TrainSpec
 from cxr_tasks.train.environment import processor_name, training_environment
 from cxr_tasks.train.starting_weights import weights_root
 

@@ -9,7 +9,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
-from cxr_tasks.contracts.specs import LabelSpec, PixelSpec
+from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.contracts.train_specs import LabelSpec
 
 pytestmark = pytest.mark.tf
 

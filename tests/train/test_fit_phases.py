@@ -16,7 +16,7 @@ import pytest
 
 from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.contracts.specs import AugmentSpec, LossSpec, PhaseSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec, LossSpec, PhaseSpec, TrainSpec
 
 pytestmark = pytest.mark.tf
 
@@ -31,7 +31,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from cxr_tasks.contracts.shapes import build
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train import fit
 from cxr_tasks.train.inputs import LoadedSplit
 

@@ -11,7 +11,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.specs import AugmentSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.train.labels import Targets
 
 pytestmark = pytest.mark.tf

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
-from cxr_tasks.contracts.specs import CHEXPERT_POLICIES, LabelSpec
+from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec
 from cxr_tasks.train import labels
 from cxr_tasks.train.labels import Targets, evaluation_targets, label_counts, policy_table, training_targets
 

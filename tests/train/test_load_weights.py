@@ -13,7 +13,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
-from cxr_tasks.contracts.specs import PixelSpec, TrainSpec
+from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 
 pytestmark = pytest.mark.tf
 

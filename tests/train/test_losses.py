@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_tasks.contracts.specs import LossSpec
+from cxr_tasks.contracts.train_specs import LossSpec
 from cxr_tasks.train.labels import Targets
 
 pytestmark = pytest.mark.tf

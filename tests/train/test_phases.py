@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.specs import AugmentSpec, PhaseSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import AugmentSpec, PhaseSpec, TrainSpec
 
 pytestmark = pytest.mark.tf
 

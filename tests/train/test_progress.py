@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.contracts.specs import PhaseSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
 
 pytestmark = pytest.mark.tf  # through the validation module
 

@@ -14,7 +14,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.specs import SearchSpec
+from cxr_tasks.contracts.train_specs import SearchSpec
 from cxr_tasks.train.search import Search
 
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "train.loss.kind": ["focal", "asymmetric"]}

@@ -7,7 +7,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.specs import SearchSpec
+from cxr_tasks.contracts.train_specs import SearchSpec
 from cxr_tasks.train.search_space import Dimension, choices_of, dimensions_of
 
 

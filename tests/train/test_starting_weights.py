@@ -14,7 +14,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.contracts.specs import TrainSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train import starting_weights
 from cxr_tasks.train.starting_weights import (
     IMAGENET_FILE,
@@ -119,7 +119,7 @@ def test_a_version_that_is_not_registered_is_named(cxr_home):
 def test_the_check_needs_no_tensorflow(cxr_home):
     put_file(cxr_home, "chest.weights.h5", b"")
     script = (
-        "import sys\nfrom cxr_tasks.contracts.specs import TrainSpec\n"
+        "import sys\nfrom cxr_tasks.contracts.train_specs import TrainSpec\n"
         "from cxr_tasks.contracts.errors import ConfigurationError\n"
         "from cxr_tasks.train.starting_weights import check_starting_weights\n"
         "try:\n    check_starting_weights(TrainSpec(network='densenet121', starting_weights='chest.weights.h5'))\n"
