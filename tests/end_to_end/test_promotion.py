@@ -73,7 +73,8 @@ def test_a_person_sees_the_evidence_and_rejects(page, stack, api, second):
 def test_an_approved_version_serves(page, stack, api, second):
     run, _ = _asked(api, second)
     page.goto(f"{stack.airflow_url}/required_actions")
-    page.get_by_role("link", name=f"Shall {MODEL} version {second} serve?").first.click()
+    waiting = page.get_by_role("row").filter(has_text="Approval Required")
+    waiting.get_by_role("link", name=f"Shall {MODEL} version {second} serve?").click()
     page.locator("input[name=element_reason]").fill("compared with version 1 by hand")
     page.get_by_role("button", name="Approve").click()
     seconds = _seconds_until_served(stack, second)
@@ -112,7 +113,7 @@ def test_an_alias_moved_in_the_mlflow_ui_is_served(browser, stack, second):
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{stack.mlflow_url}/#/models/{MODEL}/versions/{second}")
     page.get_by_text("Aliases").first.wait_for()
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="Add", exact=True).first.click()  # of the aliases; tags follow
     dialog = page.get_by_role("dialog")
     box = dialog.get_by_role("combobox")
     box.fill("champion")
