@@ -126,7 +126,8 @@ def assessable_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     without, rules = lacking(evidence, gate), []
     for finding in evidence.findings:
         positives, negatives = _images(evidence, finding)
-        outcome, sentence = outcome_of(True), f"Test holds {positives} positive and {negatives} negative images."
+        outcome, about = outcome_of(True), display_name(finding).lower()
+        sentence = f"Test holds {positives} positive and {negatives} negative images of {about}."
         if finding in without:
             matters = gate.assessable.concerns(finding)
             outcome = "FAIL" if matters else "NOT_ASSESSABLE"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cxr_tasks.cli import approval
 from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, TaskRun
-from cxr_tasks.cli.progress import Progress
+from cxr_tasks.cli.progress import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
 
@@ -18,6 +18,9 @@ POLL_S = 1.0
 #: How long the scheduler may take to start the next DAG after an Asset event: a release or report of the other family,
 #: of which one runs at a time, may have to end first.
 NEXT_RUN_LIMIT_S = 900.0
+#: Airflow's scheduler (3.3.2) takes a task that is answered before it has heard that it waits for one whose process was
+#: lost: it counts it as failed, forgets the answer and asks again.
+ANSWER_AFTER_S = 5.0
 TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 #: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
 _TELLING = ("failed", "upstream_failed", "up_for_retry", "running", approval.WAITING)
@@ -105,11 +108,20 @@ def _follow_question(api: AirflowApi, progress: Progress, tasks: list[TaskRun]) 
     is_asked = question is not None and question.state == approval.WAITING
     progress.question = approval.question_page(api.url, question) if question is not None and is_asked else ""
     if question is not None and is_asked and progress.approve is not None:
-        approval.approve(api, question, progress.approve)
-        progress.approve = None
+        _answer(api, progress, question, progress.approve)
     settled = progress.task(approval.DAG_ID, "settle")
     if settled is not None and settled.state == "success":
         progress.champion = approval.champion_made(api, tasks, progress.model)
+
+
+def _answer(api: AirflowApi, progress: Progress, question: TaskRun, reason: str) -> None:
+    """Approve, once for each time that is asked, when the question has stood for ``ANSWER_AFTER_S``."""
+    asked = progress.asked
+    if asked is None or asked.try_number != question.try_number:
+        asked = progress.asked = Question(question.try_number, time.monotonic())
+    if not asked.is_answered and time.monotonic() - asked.since >= ANSWER_AFTER_S:
+        approval.approve(api, question, reason)
+        asked.is_answered = True
 
 
 def _started(api: AirflowApi, progress: Progress, dag_id: str) -> list[DagRun]:

@@ -43,6 +43,15 @@ class Stage:
 
 
 @dataclass(slots=True)
+class Question:
+    """A try of the task that asks a person, since when it has been seen waiting, and whether it was answered here."""
+
+    try_number: int
+    since: float
+    is_answered: bool = False
+
+
+@dataclass(slots=True)
 class Progress:
     """What is known of a followed run so far: DAG -> its run, and (DAG, task) -> its state."""
 
@@ -55,6 +64,7 @@ class Progress:
     """Seconds from the start to the end of the chain; None while it goes on."""
     approve: str | None = None
     """The reason to approve the version with as soon as that is asked; None leaves it to a person."""
+    asked: Question | None = None
     question: str = ""
     """The page on which a person is asked now."""
     champion: int | None = None

@@ -50,8 +50,6 @@ def approval_request(
     parts = [
         _headline(model_name, version, champion_version, found.tags),
         _overrides(found.tags),
-        f"#### Gate: {decision['verdict']}, policy {found.tags.get('gate.policy', 'unknown')}",
-        verdict_table(decision["rules"]),
         "#### Against the champion",
         against_champion(decision, champion_version),
         "#### Release check",
@@ -60,6 +58,9 @@ def approval_request(
         _links(model_name, version, str(found.run_id), has_report),
         "#### Your answer",
         _what_follows(version, champion_version, limit),
+        # Last, as it is long: a page for fourteen findings.
+        f"#### Gate: {decision['verdict']}, policy {found.tags.get('gate.policy', 'unknown')}",
+        verdict_table(decision["rules"]),
     ]
     return ApprovalRequest(
         model_name=model_name,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -73,6 +75,7 @@ class ScriptedAirflow:
 def quick(monkeypatch):
     monkeypatch.setattr(follow_module, "POLL_S", 0)
     monkeypatch.setattr(follow_module, "NEXT_RUN_LIMIT_S", 0.05)
+    monkeypatch.setattr(follow_module, "ANSWER_AFTER_S", 0)
 
 
 def binary():
@@ -114,6 +117,34 @@ def test_an_approval_that_was_given_beforehand_is_answered_once_for_its_own_mode
     follow(airflow, [progress], lambda followed: None)
     assert airflow.answers == [(1, "Approve", {"reason": "synthetic"})]
     assert progress.champion == 4
+
+
+def test_a_question_is_answered_once_it_has_stood_and_again_when_it_is_asked_again(monkeypatch):
+    class AsksAgain(ScriptedAirflow):
+        """The question waits for four polls of its run; after two of them Airflow forgets it and asks again."""
+
+        def tasks(self, run):
+            n = self.polls[run.run_id]
+            return [
+                replace(one, state="awaiting_input", try_number=1 if n <= 2 else 2)
+                if (one.dag_id, one.task_id) == ("cxr_promote", "approve") and n <= 4
+                else one
+                for one in super().tasks(run)
+            ]
+
+        def run(self, dag_id, run_id):
+            found = super().run(dag_id, run_id)
+            return replace(found, state="running") if dag_id == "cxr_promote" and self.polls[run_id] <= 4 else found
+
+    clock = itertools.count()
+    monkeypatch.setattr(follow_module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(follow_module, "NEXT_RUN_LIMIT_S", 1000)
+    for after_s, n_answers in ((0, 2), (1, 2), (1000, 0)):
+        monkeypatch.setattr(follow_module, "ANSWER_AFTER_S", after_s)
+        airflow = AsksAgain({})
+        progress = triggered("cxr_binary", DagRun("cxr_dataset_binary", "manual__1", "queued"), "synthetic")
+        follow(airflow, [progress], lambda followed: None)
+        assert len(airflow.answers) == n_answers
 
 
 def test_a_rejected_version_ends_the_chain_without_error():
