@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,10 @@ from serving.state import ServingState, is_being_changed, locked, read_state, wr
 logger = logging.getLogger(__name__)
 
 EVERY_S = 3.0
+#: What is told of and not dealt with by then is told of again. A release deals with a champion as soon as it starts,
+#: but Airflow's scheduler (3.3.2) may start none: an Asset's event that comes while it makes a run of the event before
+#: is kept for the run after, and starts none by itself. For the same reason two models are told of one poll apart.
+AGAIN_AFTER_S = 30.0
 #: A registry that does not answer is asked less and less often, down to this; it can change nothing meanwhile.
 LONGEST_PAUSE_S = 12.0
 TIMEOUT_S = 10.0
@@ -38,22 +43,24 @@ class NewChampion:
 
 @dataclass(slots=True)
 class Announcements:
-    """Decides, poll by poll, which champions are to be told of: each change once.
+    """Decides, poll by poll, which champions are to be told of: each change once, and again where nothing followed.
 
-    Between being told and being dealt with, a release has to start; it is not told of again meanwhile. What has been
-    told is kept in memory only: a watcher that starts anew tells again what is still not dealt with.
+    Between being told and being dealt with, a release has to start; it is not told of again meanwhile, for
+    ``AGAIN_AFTER_S``. What has been told is kept in memory only: a watcher that starts anew tells again what is still
+    not dealt with.
     """
 
-    told: dict[str, int] = field(default_factory=dict)
+    told: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def due(self, model: str, champion: int | None, state: ServingState) -> NewChampion | None:
-        """What to tell of ``model`` after a poll that found ``champion`` in the registry."""
+    def due(self, model: str, champion: int | None, state: ServingState, now: float) -> NewChampion | None:
+        """What to tell of ``model`` after a poll that found ``champion`` in the registry at ``now``, in seconds."""
         if champion is None or not state.is_due(champion):
             self.told.pop(model, None)
             return None
-        if self.told.get(model) == champion:
+        version, told_at = self.told.get(model, (None, 0.0))
+        if version == champion and now - told_at < AGAIN_AFTER_S:
             return None
-        self.told[model] = champion
+        self.told[model] = (champion, now)
         return NewChampion(model, champion)
 
     def forget(self) -> None:
@@ -89,8 +96,9 @@ async def new_champions(
                 except CxrError as error:
                     problems.append(str(error))
                     continue
-                if change := announcements.due(model, champion, state):
+                if change := announcements.due(model, champion, state, time.monotonic()):
                     yield change
+                    await asyncio.sleep(every_s)
             for problem in problems:
                 if problem not in logged:
                     logged.add(problem)

@@ -15,7 +15,10 @@ from serving.champion_watch import EVERY_S, new_champions
 
 
 class ChampionMoved(BaseEventTrigger):
-    """Fires once for each change of an alias ``champion``, whoever made it; the payload names model and version."""
+    """Fires for each change of an alias ``champion``, whoever made it, until a release deals with it.
+
+    The payload names model and version.
+    """
 
     def __init__(self, models: list[str], every_s: float = EVERY_S):
         super().__init__()

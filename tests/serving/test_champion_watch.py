@@ -46,15 +46,21 @@ TIMED_OUT = "expected an answer, found ReadTimeout"
 def test_each_change_is_told_once(polls, told):
     announcements = Announcements()
     found = [
-        announcements.due("cxr_binary", champion, ServingState(stable=1, handled=handled))
-        for champion, handled in polls
+        announcements.due("cxr_binary", champion, ServingState(stable=1, handled=handled), now=3.0 * place)
+        for place, (champion, handled) in enumerate(polls)
     ]
     assert [one.version for one in found if one] == told
 
 
+def test_what_no_release_deals_with_is_told_again_every_half_minute():
+    announcements, state = Announcements(), ServingState(stable=1, handled=1)
+    told_at = [now for now in range(0, 100, 3) if announcements.due("cxr_binary", 2, state, now=float(now))]
+    assert told_at == [0, 30, 60, 90]
+
+
 def test_models_are_told_apart():
     announcements = Announcements()
-    due = [announcements.due(model, 4, ServingState(handled=3)) for model in (*MODELS, *MODELS)]
+    due = [announcements.due(model, 4, ServingState(handled=3), now=0.0) for model in (*MODELS, *MODELS)]
     assert due == [NewChampion("cxr_binary", 4), NewChampion("cxr_multilabel", 4), None, None]
 
 
@@ -69,9 +75,9 @@ def test_models_are_told_apart():
 def test_a_refused_champion_is_told_of_again_after_an_override(cxr_home, state, is_retried):
     write_state("cxr_binary", state)
     announcements = Announcements()
-    announcements.due("cxr_binary", 2, state)
+    announcements.due("cxr_binary", 2, state, now=0.0)
     assert retry_release("cxr_binary", 2) is is_retried
-    told = announcements.due("cxr_binary", 2, read_state("cxr_binary"))
+    told = announcements.due("cxr_binary", 2, read_state("cxr_binary"), now=3.0)
     assert told == (NewChampion("cxr_binary", 2) if is_retried else None)
 
 
