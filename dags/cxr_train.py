@@ -14,6 +14,7 @@ from dag_defaults import (
     request_of,
     run_paths,
     training_params,
+    triggered_by,
     with_links,
 )
 
@@ -150,7 +151,7 @@ def training_dag(family: Family) -> None:
             paths = run_paths()
             champion = champion_for_gate(PreparedDataset.from_payload(chosen["prepared"]), recipe, paths)
             decision = gate_candidate(candidate, recipe, champion, paths)
-            record_decision(decision, candidate.mlflow_run_id)
+            record_decision(decision, candidate.mlflow_run_id, triggered_by())
             return decision.to_payload()
 
         @task.short_circuit
@@ -176,7 +177,7 @@ def training_dag(family: Family) -> None:
                 Recipe.from_dict(chosen["recipe"]),
                 run_paths(),
             )
-            registered = register_candidate(*made_of)
+            registered = register_candidate(*made_of, triggered_by())
             publish_card(registered, *made_of)
             return registered.to_payload()
 
