@@ -37,7 +37,7 @@ def tracking_uri() -> str:
 
 def client() -> MlflowClient:
     """A client of the tracking server and registry in force."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    _quiet()
     from mlflow import MlflowClient
 
     uri = tracking_uri()
@@ -48,8 +48,7 @@ def client() -> MlflowClient:
 
 def fluent() -> ModuleType:
     """The ``mlflow`` module for calls that the client lacks; they follow module-wide settings, set here each time."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _quiet()
     import mlflow
 
     uri = tracking_uri()
@@ -63,6 +62,12 @@ def fluent() -> ModuleType:
         else:
             os.environ[name] = value
     return mlflow
+
+
+def _quiet() -> None:
+    """No telemetry, and no progress bars, which Airflow shows as errors in a task's log."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 class RunLog:

@@ -56,7 +56,10 @@ def register(
                 return int(found.version)
         info_uri, model_id = tracking.log_keras_model(run_id, model_path, contract.write(work), contract.pixels.size_px)
         _ensure_model(model_name)
-        made = client.create_model_version(model_name, source=info_uri, run_id=run_id, model_id=model_id, tags=tags)
+        # It is there at once; to wait for it would only be told in the log, as an error.
+        made = client.create_model_version(
+            model_name, source=info_uri, run_id=run_id, model_id=model_id, tags=tags, await_creation_for=0
+        )
     return int(made.version)
 
 
