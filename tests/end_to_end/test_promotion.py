@@ -55,7 +55,7 @@ def test_a_person_sees_the_evidence_and_rejects(page, stack, api, second):
     run, question = _asked(api, second)
     page.goto(question_page(stack.airflow_url, question))
     page.get_by_text(f"Shall {MODEL} version {second} serve?").first.wait_for()
-    assert page.get_by_role("row").filter(has_text="Test AUROC is").count() == 1
+    assert page.get_by_role("row").filter(has_text="AUROC on test is").count() == 1
     assert page.get_by_text("Champion today: version 1").count() == 1
     report = page.get_by_role("link", name="Report with curves")
     assert report.get_attribute("href") == f"/cxr/reports/{MODEL}/{second}/index.html"
@@ -74,7 +74,8 @@ def test_an_approved_version_serves(page, stack, api, second):
     run, _ = _asked(api, second)
     page.goto(f"{stack.airflow_url}/required_actions")
     waiting = page.get_by_role("row").filter(has_text="Approval Required")
-    waiting.get_by_role("link", name=f"Shall {MODEL} version {second} serve?").click()
+    this_one = page.locator(f'a[href*="{run.run_id}"]')  # others may be waiting
+    waiting.get_by_role("link", name=f"Shall {MODEL} version {second} serve?").and_(this_one).click()
     page.locator("input[name=element_reason]").fill("compared with version 1 by hand")
     page.get_by_role("button", name="Approve").click()
     seconds = _seconds_until_served(stack, second)
