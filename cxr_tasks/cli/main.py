@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cxr", description="Train, release and query chest X-ray models.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    trigger = _command(
+    trigger = add_command(
         commands,
         "trigger",
-        _trigger,
+        lazily("trigger"),
         "run a recipe through Airflow: dataset, training, gate, approval, release, report",
         "cxr trigger kermany_cnn --data ~/chest_xray --wait",
     )
@@ -52,8 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     trigger.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
-    predict = _command(
-        commands, "predict", _predict, "ask the served model about image files", "cxr predict scan1.jpeg scan2.png"
+    predict = add_command(
+        commands,
+        "predict",
+        lazily("predict"),
+        "ask the served model about image files",
+        "cxr predict scan1.jpeg scan2.png",
     )
     predict.add_argument("files", nargs="+", metavar="FILE", help="JPEG, PNG or DICOM files")
     predict.add_argument("--model", default="cxr_binary", help="served model (default: %(default)s)")
@@ -62,15 +65,15 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--label", default="stable", help="stable or canary (default: %(default)s)")
     predict.add_argument("--json", action="store_true", help="print the answers as JSON")
 
-    models = _command(
-        commands, "models", _models, "list registered versions, their aliases and what is served", "cxr models"
+    models = add_command(
+        commands, "models", lazily("models"), "list registered versions, their aliases and what is served", "cxr models"
     )
     models.add_argument("--json", action="store_true", help="print the list as JSON")
 
-    evaluate = _command(
+    evaluate = add_command(
         commands,
         "evaluate",
-        _evaluate,
+        lazily("evaluate"),
         "measure a registered model on a dataset it was not trained on, over the findings that both know",
         "cxr evaluate cxr_multilabel champion --on chexpert@4a43e858",
     )
@@ -86,15 +89,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_datasets(commands)
     _add_reproduce(commands)
     _add_audit(commands)
-    add_serving_commands(commands, _command)
+    add_serving_commands(commands)
     return parser
 
 
 def _add_override(commands) -> None:
-    override = _command(
+    override = add_command(
         commands,
         "override",
-        _override,
+        lazily("override"),
         "let a version serve that the gate did not pass; shown on the version for ever",
         'cxr override cxr_binary 4 --by "A. Okafor" --reason "champion lost with the old disk; compared by hand"',
     )
@@ -106,10 +109,10 @@ def _add_override(commands) -> None:
 
 
 def _add_promote(commands) -> None:
-    promote = _command(
+    promote = add_command(
         commands,
         "promote",
-        _promote,
+        lazily("promote"),
         "make a version champion; its release follows",
         'cxr promote cxr_binary 3 --reason "fewer missed effusions at the same alarm rate" --wait',
     )
@@ -122,37 +125,43 @@ def _add_promote(commands) -> None:
 
 
 def _add_datasets(commands) -> None:
-    datasets = _command(
+    datasets = add_command(
         commands,
         "datasets",
-        _datasets("list_command"),
+        lazily("datasets", "list_command"),
         "list, show and compare prepared datasets, and remove old versions",
         "cxr datasets list",
     )
     actions = datasets.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    listed = _command(actions, "list", _datasets("list_command"), "list all versions", "cxr datasets list nih")
+    listed = add_command(
+        actions, "list", lazily("datasets", "list_command"), "list all versions", "cxr datasets list nih"
+    )
     listed.add_argument("name", nargs="?", help="name of a dataset; default: all")
 
-    shown = _command(
-        actions, "show", _datasets("show_command"), "show what a version holds", "cxr datasets show nih@4a43e858"
+    shown = add_command(
+        actions,
+        "show",
+        lazily("datasets", "show_command"),
+        "show what a version holds",
+        "cxr datasets show nih@4a43e858",
     )
     shown.add_argument("version", metavar="NAME[@FINGERPRINT]", help="first digits will do; default: the newest")
 
-    compared = _command(
+    compared = add_command(
         actions,
         "diff",
-        _datasets("diff_command"),
+        lazily("datasets", "diff_command"),
         "count patients, images and labels that are in, out or changed",
         "cxr datasets diff nih@4a43e858 nih --json   # with the image ids",
     )
     compared.add_argument("one", metavar="NAME[@FINGERPRINT]", help="the version before")
     compared.add_argument("other", metavar="NAME[@FINGERPRINT]", help="the version after")
 
-    pruned = _command(
+    pruned = add_command(
         actions,
         "prune",
-        _datasets("prune_command"),
+        lazily("datasets", "prune_command"),
         "remove old versions; never the newest, nor one that a registered model was trained on",
         "cxr datasets prune nih --keep 3 --yes",
     )
@@ -165,10 +174,10 @@ def _add_datasets(commands) -> None:
 
 
 def _add_reproduce(commands) -> None:
-    reproduce = _command(
+    reproduce = add_command(
         commands,
         "reproduce",
-        _reproduce,
+        lazily("reproduce"),
         "train a registered version again from its recorded recipe and data, and compare the numbers",
         "cxr reproduce cxr_binary 3",
     )
@@ -181,99 +190,22 @@ def _add_reproduce(commands) -> None:
 
 
 def _add_audit(commands) -> None:
-    history = _command(
+    history = add_command(
         commands,
         "history",
-        _history,
+        lazily("history"),
         "show who did what to a model's versions, and which one served when",
         "cxr history cxr_binary --at 2026-11-26T14:30",
     )
     history.add_argument("model", help="name in the registry")
     history.add_argument("--at", metavar="TIME", help="say which version served then; UTC where it names no zone")
 
-    doctor = _command(
+    doctor = add_command(
         commands,
         "doctor",
-        _doctor,
+        lazily("doctor"),
         "check the audit log, the stack, what serves, and the files and rights it needs; exit code 1 if any fails",
         "cxr doctor",
     )
     for one in (history, doctor):
         one.add_argument("--json", action="store_true", help="print the outcome as JSON")
-
-
-def _command(commands, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example: {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _trigger(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.trigger import trigger_command
-
-    return trigger_command(options)
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.predict import predict_command
-
-    return predict_command(options)
-
-
-def _models(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.models import models_command
-
-    return models_command(options)
-
-
-def _override(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.override import override_command
-
-    return override_command(options)
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.evaluate import evaluate_command
-
-    return evaluate_command(options)
-
-
-def _reproduce(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.reproduce import reproduce_command
-
-    return reproduce_command(options)
-
-
-def _history(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.history import history_command
-
-    return history_command(options)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.doctor import doctor_command
-
-    return doctor_command(options)
-
-
-def _promote(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.promote import promote_command
-
-    return promote_command(options)
-
-
-def _datasets(name: str) -> Command:
-    """The command of that name in ``cli.datasets``, imported when it runs."""
-
-    def run(options: argparse.Namespace) -> int:
-        from cxr_tasks.cli import datasets
-
-        return getattr(datasets, name)(options)
-
-    return run

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-AddCommand = Callable[..., argparse.ArgumentParser]
+from cxr_tasks.cli.commands import add_command, lazily
 
 
-def add_serving_commands(commands: argparse._SubParsersAction, add: AddCommand) -> None:
-    """``add(commands, name, run, summary, example)`` makes one."""
-    rollback = add(
+def add_serving_commands(commands: argparse._SubParsersAction) -> None:
+    rollback = add_command(
         commands,
         "rollback",
-        _rollback,
+        lazily("rollback"),
         "let the version before the present one serve again: registry and model server together",
         'cxr rollback cxr_binary --reason "misses effusions on portable images"',
     )
     rollback.add_argument("model", help="name in the registry")
     rollback.add_argument("--reason", required=True, metavar="TEXT", help="why; kept in the audit log")
 
-    canary = add(
+    canary = add_command(
         commands,
         "canary",
-        _canary,
+        lazily("canary"),
         "serve a second version under label 'canary', or end that",
         "cxr canary cxr_binary 7   # and when it has been compared: cxr canary cxr_binary --end",
     )
@@ -33,10 +31,10 @@ def add_serving_commands(commands: argparse._SubParsersAction, add: AddCommand) 
     which.add_argument("--end", action="store_true", help="take the canary away")
     canary.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the audit log")
 
-    compare = add(
+    compare = add_command(
         commands,
         "compare",
-        _compare,
+        lazily("compare"),
         "send recorded requests to the version that serves and to the canary, and show what differs",
         "cxr compare cxr_binary --images ~/chest_xray/test",
     )
@@ -52,21 +50,3 @@ def add_serving_commands(commands: argparse._SubParsersAction, add: AddCommand) 
         one.add_argument("--by", default="", metavar="NAME", help="who does it; default: the login name")
     for one in (rollback, canary, compare):
         one.add_argument("--json", action="store_true", help="print the outcome as JSON")
-
-
-def _rollback(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.rollback import rollback_command
-
-    return rollback_command(options)
-
-
-def _canary(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.canary import canary_command
-
-    return canary_command(options)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from cxr_tasks.cli.compare import compare_command
-
-    return compare_command(options)
