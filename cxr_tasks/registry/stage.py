@@ -109,6 +109,8 @@ def register_candidate(
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:
         versions.set_alias(recipe.model_name, alias, number)
+    else:
+        versions.remove_alias_from(recipe.model_name, versions.CHALLENGER, number)
     tracking.RunLog(tracking.client(), trained.mlflow_run_id).tags({"registry.version": number})
     logger.info("%s version %d registered, %s", recipe.model_name, number, f"alias {alias}" if alias else "no alias")
     return RegisteredModel(

@@ -68,6 +68,14 @@ def set_alias(model_name: str, alias: str, version: int) -> None:
         tracking.client().set_registered_model_alias(model_name, alias, str(version))
 
 
+def remove_alias_from(model_name: str, alias: str, version: int) -> None:
+    """Take ``alias`` from ``version``; another version that bears it keeps it."""
+    holder = version_with_alias(model_name, alias)
+    if holder is not None and int(holder.version) == version:
+        with tracking.outside_failures("MLflow"):
+            tracking.client().delete_registered_model_alias(model_name, alias)
+
+
 def set_version_tags(model_name: str, version: int, tags: dict[str, Any]) -> None:
     client = tracking.client()
     with tracking.outside_failures("MLflow"):

@@ -128,6 +128,7 @@ def test_what_was_registered_on_pass_may_serve_and_the_rest_not(make_candidate):
 
 def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
     """A gate that ran again, with its champion gone meanwhile, takes back what the first verdict allowed."""
+    from cxr_tasks.registry import versions
     from cxr_tasks.registry.permission import may_serve
 
     trained, evaluated, first, *rest = made_of = make_candidate("PASS")
@@ -142,6 +143,7 @@ def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
     assert (found.allowed, "was judged again" in found.because) == (False, True)
     assert register_candidate(trained, evaluated, second, *rest).version == number
     assert "its gate verdict is NEEDS_HUMAN: gone." in may_serve("cxr_binary", number).because
+    assert versions.version_with_alias("cxr_binary", versions.CHALLENGER) is None
 
 
 def test_a_refused_candidate_is_not_registered(make_candidate):
