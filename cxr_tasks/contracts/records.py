@@ -29,7 +29,7 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "sub_label": "str, finer label of the source such as 'bacteria'; '' where none",
     "boxes": "str, JSON list of {finding, x, y, width, height} in pixels of the original; '[]' where none",
     "file_sha256": "str, sha256 of the file's bytes",
-    "pixel_hash": "str, BLAKE3 (64 hex digits) of the decoded greyscale pixels and their shape",
+    "pixel_hash": "str, XXH3 (32 hex digits) of the decoded greyscale pixels and their shape",
     "perceptual_hash": "str, 64 hex digits (256 bits); few bits differ between nearly equal images",
     "duplicate_group": "str, smallest image_id among the images equal or nearly equal to this one; '' where none is",
     "file_format": "str, what the decoder found: JPEG, PNG, ...",

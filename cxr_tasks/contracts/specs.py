@@ -22,7 +22,7 @@ class DatasetSpec:
     """Settings of this source only; the source checks them."""
     quarantine_bound: float = 0.05
     """Share of unusable images above which ingest fails."""
-    part_size: int = 20_000
+    part_size: int = 40_000
     """Images that one ingest task opens; a larger source is split into several tasks."""
 
     def __post_init__(self) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from blake3 import blake3
+from xxhash import xxh3_128
 
 from cxr_tasks.ingest.opening import FileState, Unusable, read_whole
 from cxr_tasks.ingest.picture import Form, Picture, decode, own_size_bound
-from cxr_tasks.ingest.statistics import Sample, Statistics, sample_of, statistics_of
+from cxr_tasks.ingest.statistics import Samples, Statistics
 from cxr_tasks.sources.base import Refusal
 
 #: Part of what marks a stored inspection as still good; raise it whenever the same file would give another one.
-INSPECTION_VERSION = 1
+INSPECTION_VERSION = 2
 #: Below this deviation of the grey values (on the [0, 1] scale) a picture shows nothing.
 BLANK_DEVIATION = 0.01
 
@@ -81,26 +81,27 @@ def open_files(work: Sequence[tuple[str, str, str]]) -> list[Opened]:
     This is what worker processes run, so the module imports little.
     """
     known_inside: set[tuple[str, str]] = set()
+    samples = Samples(len(work))
     with own_size_bound():
-        looked_at = [_look_at(root, image_id, expected, known_inside) for root, image_id, expected in work]
-    samples = [one.sample for one in looked_at if isinstance(one, _Decoded)]
-    statistics = iter(statistics_of(samples))
+        looked_at = [_look_at(root, image_id, expected, known_inside, samples) for root, image_id, expected in work]
+    statistics = iter(samples.statistics())
     return [_judged(one, next(statistics)) if isinstance(one, _Decoded) else one for one in looked_at]
 
 
 @dataclass(slots=True)
 class _Decoded:
-    """A picture that was read and decoded; its pixels are let go, so that many fit in memory."""
+    """A picture that was read and decoded; of its pixels only samples are kept, so that many fit in memory."""
 
     image_id: str
     state: FileState
     file_sha256: str
     pixel_hash: str
     form: Form
-    sample: Sample
 
 
-def _look_at(root: str, image_id: str, expected_sha256: str, known_inside: set[tuple[str, str]]) -> _Decoded | Opened:
+def _look_at(
+    root: str, image_id: str, expected_sha256: str, known_inside: set[tuple[str, str]], samples: Samples
+) -> _Decoded | Opened:
     state, file_sha256 = None, ""
     try:
         content, state = read_whole(root, image_id, known_inside)
@@ -113,18 +114,20 @@ def _look_at(root: str, image_id: str, expected_sha256: str, known_inside: set[t
             state = None
         refusal = Refusal(image_id=image_id, reason=why.reason, detail=why.detail, action=why.action)
         return Opened(image_id, state, file_sha256, refusal)
-    sample = sample_of(picture.grey, picture.white)
-    return _Decoded(image_id, state, file_sha256, pixel_hash(picture), picture.form, sample)
+    samples.add(picture.grey, picture.white)
+    return _Decoded(image_id, state, file_sha256, pixel_hash(picture), picture.form)
 
 
 def pixel_hash(picture: Picture) -> str:
-    """BLAKE3 of the grey pixels and their shape, as hex."""
+    """XXH3 (128 bits) of the grey pixels and their shape, as hex. Who alters files on purpose meets their sha256."""
     grey = picture.grey
     height, width = grey.shape
     if not grey.flags.c_contiguous:
         grey = np.ascontiguousarray(grey)
     # Little-endian, as ``decode`` gives them.
-    return blake3(grey.view(np.uint8)).update(b":%dx%dx%d" % (width, height, picture.white)).hexdigest()
+    digest = xxh3_128(grey.view(np.uint8))
+    digest.update(b":%dx%dx%d" % (width, height, picture.white))
+    return digest.hexdigest()
 
 
 def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:

@@ -6,6 +6,8 @@ air. Of 2,623 real ones (Kermany, NIH) one is suspected as it is, and all but th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 #: Rows and columns of a 64 x 64 picture; the borders are wide, as patients stand off centre.
@@ -21,12 +23,21 @@ def is_inverted_suspected(pictures: np.ndarray) -> np.ndarray:
 
     Lateral pictures have no spine between lungs; of these the answer means little.
     """
-    middle = _mean(pictures, _SPINE_AND_HEART)
-    lungs = (_mean(pictures, _LUNGS[0]) + _mean(pictures, _LUNGS[1])) / 2
-    corners = (_mean(pictures, _CORNERS[0]) + _mean(pictures, _CORNERS[1])) / 2
-    whole = pictures.mean(axis=(1, 2))
-    return (middle - lungs) - _CORNER_WEIGHT * (corners - whole) < 0
+    return weighted_sums(pictures.reshape(len(pictures), -1), _weights()) < 0
 
 
-def _mean(pictures: np.ndarray, place: tuple[slice, slice]) -> np.ndarray:
-    return pictures[:, place[0], place[1]].mean(axis=(1, 2))
+def weighted_sums(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``rows @ weights``: (n, m) times (m,); to the last bit the same, however many threads ``@`` would have here."""
+    return np.einsum("ij,j->i", rows, weights)
+
+
+@lru_cache(maxsize=1)
+def _weights() -> np.ndarray:
+    """How much each place counts: (4096,) float32. Positive where a chest is bright, negative where it is dark."""
+    weights = np.zeros((64, 64))
+    weights[_SPINE_AND_HEART] += 1 / weights[_SPINE_AND_HEART].size
+    for lung, corner in zip(_LUNGS, _CORNERS, strict=True):
+        weights[lung] -= 0.5 / weights[lung].size
+        weights[corner] -= 0.5 * _CORNER_WEIGHT / weights[corner].size
+    weights += _CORNER_WEIGHT / weights.size
+    return weights.reshape(-1).astype(np.float32)

@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> IngestPlan:
-    """What the recipe's source says of every image, sorted by ``image_id``, in files of ``dataset.part_size`` rows.
+    """What the recipe's source says of every image, sorted by ``image_id``, in files of equally many rows.
+
+    As few files as hold it with ``dataset.part_size`` rows at most in each.
 
     Raises:
         DataDefect: The folder is not there or has another layout, or the source lists an image twice.
@@ -38,9 +40,10 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
     records = _each_once(packed.sorted())
     schema = listing_schema(recipe.findings)
     parts: list[ArtifactRef] = []
-    for _ in range(0, n_images, spec.part_size):
-        path = folder / f"part-{len(parts):04d}.parquet"
-        part = itertools.islice(records, spec.part_size)
+    n_parts = -(-n_images // spec.part_size)
+    for number in range(n_parts):
+        path = folder / f"part-{number:04d}.parquet"
+        part = itertools.islice(records, n_images * (number + 1) // n_parts - n_images * number // n_parts)
         write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
         parts.append(ArtifactRef.of(path))
     refusals = folder / "refusals.parquet"

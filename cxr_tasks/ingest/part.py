@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
@@ -13,17 +16,14 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.inspected import inspected_table
 from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version
-from cxr_tasks.ingest.ledger import Ledger, open_ledger
+from cxr_tasks.ingest.ledger import Entry, Ledger, open_ledger
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_schema
 from cxr_tasks.ingest.opening import state_of
-from cxr_tasks.ingest.rows import n_rows, read_batches, row_writer, table_writer
+from cxr_tasks.ingest.rows import RowWriter, n_rows, read_batches, row_writer, table_writer
 from cxr_tasks.sources._pool import map_chunks_in_processes
 from cxr_tasks.sources._progress import with_progress
 
 logger = logging.getLogger(__name__)
-
-#: Images a worker process opens at a time; their statistics are taken together, so more is faster, up to about here.
-CHUNK_SIZE = 64
 
 _Work = tuple[str, str, str]
 
@@ -41,73 +41,109 @@ def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -
     listing = plan.parts[part].verified_path()
     folder = paths.stage("ingest") / "inspected"
     images, refused = folder / f"part-{part:04d}.parquet", folder / f"refusals-{part:04d}.parquet"
-    with open_ledger(Path(plan.root)) as ledger:
-        n_reused = _open_new(ledger, plan, part, listing)
-        n_usable, n_refused = _write_found(ledger, listing, recipe, images, refused)
+    schema = inspected_schema(recipe.findings)
+    with (
+        open_ledger(Path(plan.root)) as ledger,
+        table_writer(images, schema) as write,
+        row_writer(refused, REFUSAL_SCHEMA) as refusals,
+    ):
+        table = _Table(schema, recipe.dataset.source, write, refusals)
+        n_reused = _inspect(ledger, plan, part, listing, table)
     return InspectedPart(
         part=part,
         images=ArtifactRef.of(images),
         refusals=ArtifactRef.of(refused),
-        n_usable=n_usable,
-        n_refused=n_refused,
+        n_usable=table.n_usable,
+        n_refused=refusals.n_rows,
         n_reused=n_reused,
     )
 
 
-def _open_new(ledger: Ledger, plan: IngestPlan, part: int, listing: Path) -> int:
-    """Open every file of ``listing`` that the ledger does not know as it is; how many it knows."""
-    to_open = _ToOpen(ledger, plan.root, listing)
+def _inspect(ledger: Ledger, plan: IngestPlan, part: int, listing: Path, table: _Table) -> int:
+    """Open every file of ``listing`` that the ledger does not know as it is, fill ``table``; how many it knows."""
+    listed = _Listed(ledger, plan.root, listing, table)
     what = f"images opened, part {part + 1} of {len(plan.parts)}" if len(plan.parts) > 1 else "images opened"
-    chunks = map_chunks_in_processes(entries_of, to_open, chunk_size=CHUNK_SIZE)
-    for entries in with_progress(chunks, n_items=to_open.n_left, size=len, what=what, logger=logger):
-        ledger.add(*(one for one in entries if one.found))
-        ledger.set_state(*(one for one in entries if not one.found))
-    ledger.flush()
-    if to_open.n_known:
-        logger.info("%d of %d images are as they were and not opened again", to_open.n_known, to_open.n_listed)
-    return to_open.n_known
+    chunks = map_chunks_in_processes(entries_of, listed.to_open(), n_items=listed.n_to_open)
+    for entries in with_progress(chunks, n_items=listed.n_to_open, size=len, what=what, logger=logger):
+        listed.take(entries)
+    if listed.n_known:
+        logger.info("%d of %d images are as they were and not opened again", listed.n_known, listed.n_listed)
+    return listed.n_known
 
 
-class _ToOpen:
-    """The files of a listing that are to be opened; counts the others."""
+class _Table:
+    """Writes images and refusals, a batch of the listing at a time."""
 
-    def __init__(self, ledger: Ledger, root: str, listing: Path):
-        self._ledger, self._root, self._listing = ledger, root, listing
+    def __init__(self, schema: pa.Schema, source: str, write: Callable[[pa.Table], None], refusals: RowWriter):
+        self._schema, self._source, self._write, self._refusals = schema, source, write, refusals
+        self.n_usable = 0
+
+    def add(self, batch: pa.RecordBatch, entries: list[Entry]) -> None:
+        """Write ``batch`` with what ``entries`` say of each of its images."""
+        images, unusable = inspected_table(batch, entries, self._schema, source=self._source)
+        if len(images):
+            self._write(images)
+            self.n_usable += len(images)
+        for refusal in unusable:
+            self._refusals.add(asdict(refusal))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows of a listing, what is known of their images, and how many of these are still to be opened."""
+
+    rows: pa.RecordBatch
+    image_ids: list[str]
+    entries: dict[str, Entry]
+    n_awaited: int
+
+
+class _Listed:
+    """A listing on its way into the ledger and the table. Files are opened, and come back, in its order."""
+
+    def __init__(self, ledger: Ledger, root: str, listing: Path, table: _Table):
+        self._ledger, self._root, self._listing, self._table = ledger, root, listing, table
+        self._under_way: deque[_Batch] = deque()
         self.n_listed = n_rows(listing)
         self.n_known = 0
 
-    def n_left(self) -> int:
-        """How many are to be opened, as far as is known by now."""
+    def n_to_open(self) -> int:
+        """How many are to be opened in all, as far as is known by now."""
         return self.n_listed - self.n_known
 
-    def __iter__(self) -> Iterator[_Work]:
+    def to_open(self) -> Iterator[_Work]:
+        """The files that are to be opened; ``take`` is to be given what comes of each."""
         keyed = keyed_version()
-        for batch in read_batches(self._listing, ["image_id"]):
-            image_ids = batch.column(0).to_pylist()
+        for rows in read_batches(self._listing):
+            image_ids = rows.column("image_id").to_pylist()
             known = self._ledger.entries(image_ids)
-            for image_id in image_ids:
-                entry = known.get(image_id)
-                if entry is None or entry.version not in (VERSION, keyed):
-                    yield self._root, image_id, ""
-                elif entry.is_of(state_of(self._root, image_id)):
-                    self.n_known += 1
-                else:
-                    yield self._root, image_id, entry.file_sha256 if entry.is_lasting else ""
+            asked = [work for one in image_ids if (work := self._work(one, known.get(one), keyed))]
+            self.n_known += len(rows) - len(asked)
+            self._under_way.append(_Batch(rows, image_ids, known, len(asked)))
+            self._write_complete()
+            yield from asked
 
+    def take(self, opened: Sequence[Entry]) -> None:
+        """Note what came of files, and write the batches of which nothing is awaited any more."""
+        self._ledger.add(*(one for one in opened if one.found))
+        self._ledger.set_state(*(one for one in opened if not one.found))
+        for one in opened:
+            batch = self._under_way[0]
+            if one.found:
+                batch.entries[one.image_id] = one
+            batch.n_awaited -= 1
+            if not batch.n_awaited:
+                self._write_complete()
 
-def _write_found(ledger: Ledger, listing: Path, recipe: Recipe, images: Path, refused: Path) -> tuple[int, int]:
-    """Write what the ledger knows of the images of ``listing``; how many are usable and how many are not."""
-    schema = inspected_schema(recipe.findings)
-    n_usable = 0
-    with table_writer(images, schema) as write, row_writer(refused, REFUSAL_SCHEMA) as refusals:
-        for batch in read_batches(listing):
-            image_ids = batch.column("image_id").to_pylist()
-            known = ledger.entries(image_ids)
-            entries = [known[one] for one in image_ids]
-            table, unusable = inspected_table(batch, entries, schema, source=recipe.dataset.source)
-            if len(table):
-                write(table)
-                n_usable += len(table)
-            for refusal in unusable:
-                refusals.add(asdict(refusal))
-    return n_usable, refusals.n_rows
+    def _work(self, image_id: str, entry: Entry | None, keyed: str) -> _Work | None:
+        """What to open of an image, with the sha256 that may spare it to be decoded; None where it is as it was."""
+        if entry is None or entry.version not in (VERSION, keyed):
+            return self._root, image_id, ""
+        if entry.is_of(state_of(self._root, image_id)):
+            return None
+        return self._root, image_id, entry.file_sha256 if entry.is_lasting else ""
+
+    def _write_complete(self) -> None:
+        while self._under_way and not self._under_way[0].n_awaited:
+            batch = self._under_way.popleft()
+            self._table.add(batch.rows, [batch.entries[one] for one in batch.image_ids])

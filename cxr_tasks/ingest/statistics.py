@@ -6,14 +6,12 @@ decoding; and of many pictures at once, as else most of the time goes into calli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from cxr_tasks.ingest.inversion import is_inverted_suspected
+from cxr_tasks.ingest.inversion import is_inverted_suspected, weighted_sums
 from cxr_tasks.ingest.perceptual import perceptual_hashes
 
 #: Points per side that the perceptual hash is of, before they are averaged; twice as many where the shorter side of
@@ -31,18 +29,6 @@ UNIFORM_RANGE = 8
 BORDER_GREY = 24
 
 
-@dataclass(slots=True)
-class Sample:
-    """What is kept of a picture until its statistics are taken."""
-
-    grid: np.ndarray
-    """uint8 (128, 128)."""
-    points: np.ndarray
-    """uint8 (64, 64)."""
-    window: np.ndarray
-    """uint8 (50, 50): the window and one pixel more on each side."""
-
-
 class Statistics(NamedTuple):
     """Fields as the manifest columns of the same names."""
 
@@ -55,19 +41,55 @@ class Statistics(NamedTuple):
     flags: str
 
 
-def sample_of(grey: np.ndarray, white: int) -> Sample:
-    """The points and the window of a picture: (height, width), uint8, or uint16 where ``white`` is over 255."""
-    height, width = grey.shape
-    top, left = (height - WINDOW) // 2, (width - WINDOW) // 2
-    window = grey[top - 1 : top + WINDOW + 1, left - 1 : left + WINDOW + 1]
-    is_large = min(height, width) >= FINE_GRID_FROM_PX
-    side = 2 * GRID if is_large else GRID
-    grid = grey.take(_spread(height, side), axis=0).take(_spread(width, side), axis=1)
-    if white > 255:
-        grid, window = (grid >> 8).astype(np.uint8), (window >> 8).astype(np.uint8)
-    if not is_large:
-        return Sample(grid, grid[::2, ::2], window.copy())
-    return Sample(_averaged(grid).round().astype(np.uint8), grid[::4, ::4].copy(), window.copy())
+class Samples:
+    """What is kept of pictures until their statistics are taken: points and a window of each, side by side."""
+
+    def __init__(self, n_most: int):
+        """For ``n_most`` pictures, 23 kB each."""
+        self._grids = np.empty((n_most, GRID, GRID), np.uint8)
+        self._points = np.empty((n_most, POINTS, POINTS), np.uint8)
+        self._windows = np.empty((n_most, WINDOW + 2, WINDOW + 2), np.uint8)
+        self._n = 0
+
+    def add(self, grey: np.ndarray, white: int) -> None:
+        """Add a picture: (height, width), uint8, or uint16 where ``white`` is over 255."""
+        grid, points, window = (of[self._n] for of in (self._grids, self._points, self._windows))
+        height, width = grey.shape
+        top, left = (height - WINDOW) // 2, (width - WINDOW) // 2
+        middle = grey[top - 1 : top + WINDOW + 1, left - 1 : left + WINDOW + 1]
+        side = 2 * GRID if min(height, width) >= FINE_GRID_FROM_PX else GRID
+        rows, columns = grey.take(_spread(height, side), axis=0), _spread(width, side)
+        if side == GRID and white == 255:
+            # Straight to its place; clipping, which finds nothing to clip, spares numpy a copy in between.
+            window[:] = middle
+            rows.take(columns, axis=1, out=grid, mode="clip")
+            points[:] = grid[::2, ::2]
+        else:
+            taken = rows.take(columns, axis=1)
+            if white > 255:
+                taken, middle = (taken >> 8).astype(np.uint8), middle >> 8
+            window[:] = middle
+            grid[:] = taken if side == GRID else _averaged(taken).round()
+            points[:] = taken[:: side // POINTS, :: side // POINTS]
+        self._n += 1
+
+    def statistics(self) -> list[Statistics]:
+        """The statistics of each picture, in the order in which they were added."""
+        if not self._n:
+            return []
+        points, windows = self._points[: self._n], self._windows[: self._n]
+        small = _averaged(self._grids[: self._n])
+        mean, deviation, entropy = _grey_statistics(points)
+        columns = (
+            mean.tolist(),
+            deviation.tolist(),
+            entropy.tolist(),
+            _sharpness(windows),
+            _border_fractions(points),
+            perceptual_hashes(small),
+            ["inverted_suspected" if one else "" for one in is_inverted_suspected(small)],
+        )
+        return [Statistics(*row) for row in zip(*columns, strict=True)]
 
 
 @lru_cache(maxsize=4096)
@@ -83,33 +105,14 @@ def _averaged(grids: np.ndarray) -> np.ndarray:
     return (sums[..., 0::2, :] + sums[..., 1::2, :]).astype(np.float32) * np.float32(0.25)
 
 
-def statistics_of(samples: Sequence[Sample]) -> list[Statistics]:
-    """The statistics of each picture."""
-    if not samples:
-        return []
-    points = np.stack([one.points for one in samples])
-    small = _averaged(np.stack([one.grid for one in samples]))
-    mean, deviation, entropy = _grey_statistics(points)
-    columns = (
-        mean.tolist(),
-        deviation.tolist(),
-        entropy.tolist(),
-        _sharpness(np.stack([one.window for one in samples])),
-        _border_fractions(points),
-        perceptual_hashes(small),
-        ["inverted_suspected" if one else "" for one in is_inverted_suspected(small)],
-    )
-    return [Statistics(*row) for row in zip(*columns, strict=True)]
-
-
 def _grey_statistics(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and deviation on the [0, 1] scale and entropy in bits, each (n,), of points (n, 64, 64)."""
     n = len(points)
     places = points.reshape(n, -1) + (np.arange(n) * 256)[:, None]
     counts = np.bincount(places.reshape(-1), minlength=n * 256).reshape(n, 256).astype(np.float64)
     # Sums of whole numbers are exact, so they are the same whichever way a processor adds them up.
-    mean = counts @ np.arange(256.0) / N_POINTS
-    mean_square = counts @ np.arange(256.0) ** 2 / N_POINTS
+    mean = weighted_sums(counts, np.arange(256.0)) / N_POINTS
+    mean_square = weighted_sums(counts, np.arange(256.0) ** 2) / N_POINTS
     shares = counts / N_POINTS
     entropy = -(shares * np.log2(np.where(counts > 0, shares, 1))).sum(axis=1)
     return mean / 255, np.sqrt(np.maximum(mean_square - mean**2, 0)) / 255, np.maximum(entropy, 0)

@@ -96,7 +96,7 @@ def write_phantoms(root: Path, options: SyntheticOptions) -> None:
     folder = root / layout.data_folder
     for parent in sorted({(folder / file.image_id).parent for file in files}):
         parent.mkdir(parents=True, exist_ok=True)
-    drawn = map_in_processes(draw_files, ((str(folder), file) for file in files))
+    drawn = map_in_processes(draw_files, ((str(folder), file) for file in files), n_items=len(files))
     images = list(with_progress(drawn, n_items=len(files), what="phantoms drawn", logger=logger))
     layout.write_tables(folder, files, images, options)
     ground = Ground(layout=options.layout, folder=folder, files=files, rng=np.random.default_rng([options.seed, 0, 8]))

@@ -15,7 +15,6 @@ from PIL import Image
 
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
-from cxr_tasks.ingest.part import CHUNK_SIZE
 from cxr_tasks.ingest.stage import ingest_source, inspect_part, list_images
 from cxr_tasks.sources._pool import available_cores, map_in_processes
 from tests.benchmarks.bare_decode import decode_files, load_files
@@ -111,7 +110,7 @@ def inspection(
 
 def through_pool(function: Callable[[list[Any]], list[Any]], files: list[_File]) -> int:
     """How many files went through ``function`` as ingest would put them through it."""
-    return sum(1 for _ in map_in_processes(function, files, chunk_size=CHUNK_SIZE))
+    return sum(1 for _ in map_in_processes(function, files, n_items=len(files)))
 
 
 def speed(work: Callable[[], object], n_files: int) -> _Speed:

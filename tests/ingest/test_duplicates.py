@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.ingest.duplicates import NEAR_BITS, duplicate_groups
-from cxr_tasks.ingest.statistics import sample_of, statistics_of
+from cxr_tasks.ingest.statistics import Samples
 
 
 def hashes_of(bits: np.ndarray) -> list[str]:
@@ -124,9 +124,10 @@ def test_copies_of_real_xrays_are_found_and_other_patients_are_not(shared_data: 
     kinds = list(COPIES)
     copied = range(0, len(files), 10)
     copies = [COPIES[kinds[place // 10 % len(kinds)]](pictures[place]) for place in copied]
-    hashes = [
-        one.perceptual_hash for one in statistics_of([sample_of(np.asarray(one), 255) for one in pictures + copies])
-    ]
+    samples = Samples(len(pictures + copies))
+    for one in pictures + copies:
+        samples.add(np.asarray(one), 255)
+    hashes = [one.perceptual_hash for one in samples.statistics()]
     names = [file.relative_to(shared_data).as_posix() for file in files]
     ids = names + [f"z/copy of {names[place]}" for place in copied]
     group = duplicate_groups(pd.DataFrame({"image_id": ids, "pixel_hash": ids, "perceptual_hash": hashes}))

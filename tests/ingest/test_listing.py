@@ -26,9 +26,9 @@ def with_part_size(recipe, size):
 
 @pytest.mark.parametrize(
     ("size", "rows"),
-    [(1000, [68]), (68, [68]), (67, [67, 1]), (30, [30, 30, 8])],
+    [(1000, [68]), (68, [68]), (67, [34, 34]), (30, [22, 23, 23])],
 )
-def test_parts_hold_part_size_rows_in_sorted_order(xrays, recipe, paths, size, rows):
+def test_parts_hold_equally_many_rows_and_part_size_at_most_in_sorted_order(xrays, recipe, paths, size, rows):
     plan = list_images(with_part_size(recipe, size), str(xrays), paths)
     tables = [pd.read_parquet(one.verified_path()) for one in plan.parts]
     assert [len(one) for one in tables] == rows

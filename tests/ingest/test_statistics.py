@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.ingest.statistics import sample_of, statistics_of
+from cxr_tasks.ingest.statistics import Samples
 
 
 def statistics(grey, white=255):
-    return statistics_of([sample_of(np.ascontiguousarray(grey), white)])[0]
+    return all_statistics([grey], white)[0]
+
+
+def all_statistics(pictures, white=255):
+    samples = Samples(len(pictures))
+    for one in pictures:
+        samples.add(np.ascontiguousarray(one), white)
+    return samples.statistics()
 
 
 def noise(height=200, width=300, seed=1):
@@ -85,9 +92,9 @@ def test_a_picture_all_black_is_all_border():
 
 def test_statistics_do_not_depend_on_what_is_measured_beside():
     pictures = [noise(seed=1), noise(70, 64, seed=2), noise(600, 700, seed=3), np.zeros((99, 64), np.uint8)]
-    together = statistics_of([sample_of(one, 255) for one in pictures])
+    together = all_statistics(pictures)
     assert together == [statistics(one) for one in pictures]
-    assert statistics_of([]) == []
+    assert all_statistics([]) == []
 
 
 @pytest.mark.data
