@@ -18,6 +18,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import inside
 from cxr_tasks.sources._files import files_below, is_litter
+from cxr_tasks.sources._names import NameTable
 
 TRAIN_TABLE = "train.csv"
 VALID_TABLE = "valid.csv"
@@ -85,15 +86,16 @@ def _image_folders(base: Path, tables: Path, split: str) -> tuple[Path, ...]:
 class ListedImages:
     """The files of one split by the path that a table lists them under; each is taken once. None is opened."""
 
-    _image_id: dict[str, str]
+    _image_id: NameTable
     """Path as a table lists it, without the collection's folder -> path below ``Folders.base``."""
-    _by_stem: dict[str, list[str]] | None = None
+    _by_stem: NameTable | None = None
+    """Such paths without their suffix -> those with it, for images only; made when it is first needed."""
 
     def take(self, listed: str) -> str | None:
         """Path below ``Folders.base`` of the file listed so, or of its PNG or DICOM twin; None where there is none."""
         if listed not in self._image_id:
             listed = self._converted(listed)
-        return self._image_id.pop(listed, None)
+        return self._image_id.pop(listed)
 
     def __len__(self) -> int:
         """Files not taken so far."""
@@ -101,12 +103,12 @@ class ListedImages:
 
     def _converted(self, listed: str) -> str:
         if self._by_stem is None:
-            self._by_stem = {}
+            self._by_stem = NameTable()
             for other in self._image_id:
                 stem, suffix = _stem_and_suffix(other)
                 if suffix in IMAGE_SUFFIXES:
-                    self._by_stem.setdefault(stem, []).append(other)
-        there = [one for one in self._by_stem.get(_stem_and_suffix(listed)[0], []) if one in self._image_id]
+                    self._by_stem.add(stem, other)
+        there = [one for one in self._by_stem.notes(_stem_and_suffix(listed)[0]) if one in self._image_id]
         return there[0] if len(there) == 1 else ""
 
 
@@ -120,7 +122,7 @@ def listed_images(folders: Folders, split: str, ignored: Counter[str]) -> Listed
         raise DataDefect(
             f"{folders.base}: expected the images of {split}.csv in a folder {split!r}, found {_entries(folders.base)}"
         )
-    found: dict[str, str] = {}
+    found = NameTable()
     for folder in folders.images[split]:
         start = len(folder.as_posix()) + 1
         prefix = folder.relative_to(folders.base).as_posix()
@@ -128,9 +130,9 @@ def listed_images(folders: Folders, split: str, ignored: Counter[str]) -> Listed
             below = path.as_posix()[start:]
             image_id = f"{prefix}/{below}"
             listed = image_id if prefix == split else f"{split}/{below}"
-            if found.setdefault(listed, image_id) != image_id:
+            if (other := found.setdefault(listed, image_id)) != image_id:
                 raise DataDefect(
-                    f"{folders.base}: {found[listed]} and {image_id} are one image of {split}.csv; keep one of them"
+                    f"{folders.base}: {other} and {image_id} are one image of {split}.csv; keep one of them"
                 )
     return ListedImages(found)
 

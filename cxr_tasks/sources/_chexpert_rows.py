@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
@@ -77,13 +78,12 @@ class Row:
 
 @dataclass(slots=True)
 class RowReader:
-    """Reads rows for some findings; equal values are one object, so that 223,414 rows stay small in memory."""
+    """Reads rows for some findings."""
 
     findings: Sequence[str]
     columns: tuple[str, ...] = field(init=False)
     """Columns that a table must have."""
     _finding_columns: tuple[str, ...] = field(init=False)
-    _states: dict[tuple[str, ...], Mapping[str, LabelState]] = field(init=False, default_factory=dict)
     _ages: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,11 +124,15 @@ class RowReader:
 
     def _label_states(self, table: Path, line: int, cells: Mapping[str, str]) -> Mapping[str, LabelState]:
         codes = tuple(cells[column] for column in self._finding_columns)
-        if codes not in self._states:
-            for column in self._finding_columns:
-                _check(table, line, cells, column, CODES)
-            self._states[codes] = {finding: CODES[code] for finding, code in zip(self.findings, codes, strict=True)}
-        return self._states[codes]
+        for column in self._finding_columns:
+            _check(table, line, cells, column, CODES)
+        return _states(tuple(self.findings), codes)
+
+
+@lru_cache(maxsize=4096)
+def _states(findings: tuple[str, ...], codes: tuple[str, ...]) -> Mapping[str, LabelState]:
+    """A state for each finding; rows with the same codes share it."""
+    return {finding: CODES[code] for finding, code in zip(findings, codes, strict=True)}
 
 
 def _check(table: Path, line: int, cells: Mapping[str, str], column: str, known: Sequence[str] | Mapping) -> None:

@@ -20,6 +20,7 @@ from cxr_tasks.sources._files import (
     is_text_name,
     litter_kind,
 )
+from cxr_tasks.sources._names import NameTable
 
 #: The label table, better version first: in that of 2020 impossible ages are corrected.
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -66,40 +67,40 @@ class ImageFiles:
     """The image files of a data folder by their name; none is opened."""
 
     root: Path
-    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """File name -> folders below ``root`` that hold it, POSIX separators; equal ones are one object."""
     looked_in: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
     """Packed files beside the tables; images may still be in them."""
     ignored: Counter[str] = field(default_factory=Counter)
-    _shared: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    _by_stem: dict[str, list[str]] = field(default_factory=dict)
+    _places_of: NameTable = field(default_factory=NameTable)
+    """File name -> paths below ``root``, POSIX separators."""
+    _by_stem: NameTable | None = None
+    """As ``_places_of``, for file names without their suffix; made when it is first needed."""
+    _n_with_suffix: int = 0
 
     def add(self, place: str) -> None:
         """Note the file at this path below ``root``."""
-        folder, _, name = place.rpartition("/")
-        folders = (*self.folders.get(name, ()), folder)
-        self.folders[name] = self._shared.setdefault(folders, folders)
+        name = place.rpartition("/")[2]
+        self._places_of.add(name, place)
+        self._n_with_suffix += bool(_stem_and_suffix(name)[1])
 
     def places(self, name: str) -> list[str]:
         """Paths of the image listed as ``name``: of the files of that name, else of its stem (``.dcm`` for ``.png``).
 
         A listed name is only ever looked up, never joined to a path, so it cannot lead anywhere.
         """
-        if name in self.folders:
-            return self._places(name)
-        if not self._by_stem:
-            for other in self.folders:
-                self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(self._places(other))
-        return self._by_stem.get(_stem_and_suffix(name)[0], [])
-
-    def _places(self, name: str) -> list[str]:
-        return [f"{folder}/{name}" if folder else name for folder in self.folders[name]]
+        found = self._places_of.notes(name)
+        if found:
+            return found
+        if self._by_stem is None:
+            self._by_stem = NameTable()
+            for other in self._places_of:
+                for place in self._places_of.notes(other):
+                    self._by_stem.add(_stem_and_suffix(other)[0], place)
+        return self._by_stem.notes(_stem_and_suffix(name)[0])
 
     def unlisted(self, taken: Iterable[str]) -> int:
         """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""
-        n_files = sum(len(folders) for name, folders in self.folders.items() if _stem_and_suffix(name)[1])
-        return n_files - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
+        return self._n_with_suffix - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
 
     @property
     def where(self) -> str:

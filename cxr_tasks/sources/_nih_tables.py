@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import NIH_SPELLINGS
+from cxr_tasks.sources._names import NameTable
 from cxr_tasks.sources._tables import number, read_lines, read_rows, row_defect, shown
 from cxr_tasks.sources.base import Box
 
@@ -41,12 +42,10 @@ _UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 # 00000001_003.png: patient 1, and a number per image.
 _PATIENT_OF_NAME = re.compile(r"(?P<patient>[0-9]{8})_[0-9]{3}\.\w+")
 
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of ``Data_Entry_2017.csv``; equal values of rows are one object, for there are 112,120 rows."""
+    """One row of ``Data_Entry_2017.csv``."""
 
     line: int
     name: str
@@ -66,14 +65,11 @@ def read_entries(path: Path, noted: Counter[str]) -> Iterator[Entry]:
         DataDefect: A label, id, age, sex or view is none that the data set knows, a name comes twice, or the name says
             another patient than the column; file, line and what was expected are named.
     """
-    labels: dict[str, frozenset[str]] = {}
-    ages: dict[str, float] = {}
-    patients: dict[str, str] = {}
     for line, row in read_rows(path, _COLUMNS, unique=_NAME, header=_entry_header):
         try:
-            positive = _cached(labels, row[_LABELS], positive_findings)
-            age_years = _cached(ages, row[_AGE], years_of_age)
-            patient_id = _cached(patients, row[_PATIENT], patient_key)
+            positive = positive_findings(row[_LABELS])
+            age_years = years_of_age(row[_AGE])
+            patient_id = patient_key(row[_PATIENT])
             study_id = f"{patient_id}_{_whole(_FOLLOW_UP, row[_FOLLOW_UP]):03d}"
             sex, view = _known(_SEX, row[_SEX], _SEXES), _known(_VIEW, row[_VIEW], _VIEWS)
             name = _image_name(row[_NAME], patient_id)
@@ -84,6 +80,7 @@ def read_entries(path: Path, noted: Counter[str]) -> Iterator[Entry]:
         yield Entry(line, name, positive, patient_id, study_id, age_years, sex, view)
 
 
+@lru_cache(maxsize=4096)
 def positive_findings(labels: str) -> frozenset[str]:
     """``Effusion|Mass`` as findings; ``No Finding`` as none. Looked up exactly.
 
@@ -105,6 +102,7 @@ def positive_findings(labels: str) -> frozenset[str]:
     return frozenset(NIH_SPELLINGS[part] for part in parts if part != NO_FINDING)
 
 
+@lru_cache(maxsize=1024)
 def years_of_age(text: str) -> float:
     """``58``, ``058Y``, ``012M``, ``003W`` or ``003D`` in years; NaN for none and for more than anybody reaches.
 
@@ -164,7 +162,7 @@ def _span(path: Path, line: int, row: Mapping[str, str], start: str, size: str, 
     return low, high - low, 1
 
 
-def read_official_splits(root: Path) -> dict[str, str] | None:
+def read_official_splits(root: Path) -> NameTable | None:
     """``train`` or ``test`` by image name from the two lists beside the label table; None where there is neither.
 
     Raises:
@@ -179,7 +177,7 @@ def read_official_splits(root: Path) -> dict[str, str] | None:
             f"{root}: expected {TRAIN_VAL_LIST} and {TEST_LIST} or neither, found {there[0].name} alone; fetch the "
             "other, or set dataset.options.official_split to false"
         )
-    splits: dict[str, str] = {}
+    splits = NameTable()
     for path, split in lists.items():
         for line, name in read_lines(path, unique=True):
             if splits.setdefault(name, split) != split:
@@ -221,9 +219,3 @@ def _known(column: str, text: str, known: Mapping[str, str]) -> str:
     except KeyError:
         words = ", ".join(word or "nothing" for word in known)
         raise ValueError(f"{column}: expected one of {words}, found {shown(text)}") from None
-
-
-def _cached(cache: dict[str, Value], text: str, read: Callable[[str], Value]) -> Value:
-    if text not in cache:
-        cache[text] = read(text)
-    return cache[text]

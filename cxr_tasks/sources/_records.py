@@ -9,15 +9,22 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.sources.base import Box, ImageRecord
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 #: Records packed together; as many are unpacked at a time.
 BLOCK = 256
 #: Records sorted at a time; sorted runs are then merged.
 RUN = 8192
+#: Different states that are kept beside the records, of which there may be as many.
+MOST_STATES = 1024
+_LETTER_OF = dict(zip(LabelState, "PNUB", strict=True))
+_STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
 #: One object, as a value that is not a number is only equal to itself where it is the same one.
 _UNKNOWN_AGE: float = ImageRecord.__dataclass_fields__["age_years"].default  # type: ignore[assignment]
 _by_image_id = attrgetter("image_id")
@@ -31,8 +38,16 @@ def _is_same(one: ImageRecord, other: object) -> bool:
     )
 
 
+def _kept(cache: dict[Key, Value], key: Key, value: Value) -> Value:
+    """``value``, which ``cache`` holds from now on; it begins anew where it is full."""
+    if len(cache) >= MOST_STATES:
+        cache.clear()
+    cache[key] = value
+    return value
+
+
 class PackedRecords(Sequence[ImageRecord]):
-    """Records in the order they were added, about 30 bytes each; equal states, and equal ages, are one object.
+    """Records in the order they were added, about 30 bytes each; equal states, and equal ages, are mostly one object.
 
     Meant to be gone through from the beginning; any one can be had, at the cost of unpacking its block.
     """
@@ -40,9 +55,9 @@ class PackedRecords(Sequence[ImageRecord]):
     def __init__(self, records: Iterable[ImageRecord] = ()):
         self._blocks: list[bytes] = []
         self._waiting: list[list[Any]] = []
-        self._states: list[Mapping[str, LabelState]] = []
-        self._state_code: dict[tuple[tuple[str, LabelState], ...], int] = {}
-        self._code_of_object: dict[int, int] = {}
+        self._findings: list[tuple[str, ...]] = []
+        self._coded: dict[int, tuple[Mapping[str, LabelState], str]] = {}
+        self._decoded: dict[str, Mapping[str, LabelState]] = {}
         self._ages: dict[float, float] = {}
         self._last = ""
         self._is_sorted = True
@@ -115,16 +130,25 @@ class PackedRecords(Sequence[ImageRecord]):
     # It can be added to.
     __hash__ = None  # type: ignore[assignment]
 
-    def _code(self, states: Mapping[str, LabelState]) -> int:
-        """Number of these states. Sources share an object among rows: it is known without being looked into."""
-        code = self._code_of_object.get(id(states))
-        if code is None:
-            code = self._state_code.setdefault(tuple(states.items()), len(self._states))
-            if code == len(self._states):
-                # Held from here on, so that no other object comes to have its id.
-                self._states.append(states)
-                self._code_of_object[id(states)] = code
-        return code
+    def _code(self, states: Mapping[str, LabelState]) -> str:
+        """These states as text. Sources share an object among rows: it is known without being looked into."""
+        known = self._coded.get(id(states))
+        if known is None:
+            findings = tuple(states)
+            if findings not in self._findings:
+                self._findings.append(findings)
+            letters = "".join([_LETTER_OF[state] for state in states.values()])
+            # The object is held beside its text, so that no other comes to have its id.
+            known = _kept(self._coded, id(states), (states, f"{self._findings.index(findings)}:{letters}"))
+        return known[1]
+
+    def _states(self, code: str) -> Mapping[str, LabelState]:
+        states = self._decoded.get(code)
+        if states is None:
+            number, _, letters = code.partition(":")
+            named = zip(self._findings[int(number)], letters, strict=True)
+            states = _kept(self._decoded, code, {finding: _STATE_OF[letter] for finding, letter in named})
+        return states
 
     def _rows_of(self, block: int) -> list[list[Any]]:
         return json.loads(zlib.decompress(self._blocks[block]))
@@ -135,7 +159,7 @@ class PackedRecords(Sequence[ImageRecord]):
             image_id=image_id,
             patient_id=patient_id,
             study_id=study_id,
-            states=self._states[code],
+            states=self._states(code),
             official_split=official_split,
             view=view,
             sex=sex,

@@ -17,7 +17,6 @@ What is taken, and what it means here:
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from cxr_tasks.sources._chexpert_folders import (
 from cxr_tasks.sources._chexpert_rows import Row, RowReader
 from cxr_tasks.sources._chexpert_tfds import find_prepared, unpacked
 from cxr_tasks.sources._files import ignored_notes
+from cxr_tasks.sources._names import NameTable
 from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import read_rows, row_defect
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
@@ -131,7 +131,7 @@ class _Scan:
     refusals: list[Refusal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
-    _listed_at: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _listed_at: NameTable = field(default_factory=NameTable)
     _first_absent: str = ""
 
     def read_table(self, split: str, table: str, official_split: str) -> None:
@@ -151,9 +151,10 @@ class _Scan:
     def _rows(self, path: Path) -> Iterator[tuple[int, Row]]:
         for line, cells in read_rows(path, self.reader.columns):
             row = self.reader.read(path, line, cells)
-            earlier = self._listed_at.setdefault(row.path.listed, (path.name, line))
-            if earlier != (path.name, line):
-                raise row_defect(path, line, f"the image stands in {earlier[0]}, line {earlier[1]} already; keep one")
+            here = f"{path.name}, line {line}"
+            earlier = self._listed_at.setdefault(row.path.listed, here)
+            if earlier != here:
+                raise row_defect(path, line, f"the image stands in {earlier} already; keep one")
             yield line, row
 
     def _take(self, path: Path, line: int, row: Row, image_id: str | None, official_split: str) -> None:
@@ -173,8 +174,8 @@ class _Scan:
         self.records.append(
             ImageRecord(
                 image_id=image_id,
-                patient_id=sys.intern(row.path.patient_id),
-                study_id=sys.intern(row.path.study_id),
+                patient_id=row.path.patient_id,
+                study_id=row.path.study_id,
                 states=row.states,
                 official_split=official_split,
                 view=row.view,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -15,6 +16,7 @@ from cxr_tasks.contracts.labels import NIH_SPELLINGS, VOCABULARIES, LabelState, 
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources._files import ignored_notes
+from cxr_tasks.sources._names import NameTable
 from cxr_tasks.sources._nih_files import TABLES, ImageFiles, find_images, layout_root, of_this_folder
 from cxr_tasks.sources._nih_tables import (
     BOX_FRAME,
@@ -68,8 +70,8 @@ class NihSource:
         if (root / TABLES[1]).exists() and table.name != TABLES[1]:
             notes.lines.append(f"{TABLES[1]} is there too and is not read")
         oddities: Counter[str] = Counter()
-        splits = _official_splits(root, notes) if options.official_split else {}
-        has_splits = bool(splits)
+        splits = _official_splits(root, notes) if options.official_split else NameTable()
+        has_splits = len(splits) > 0
         reading = _Reading(table, findings, splits, _boxes_by_name(root, oddities, notes), find_images(root))
         for entry in read_entries(of_this_folder(table, root), oddities):
             reading.add(entry, oddities)
@@ -111,14 +113,14 @@ def _checked_findings(spec: DatasetSpec) -> tuple[str, ...]:
     return findings
 
 
-def _official_splits(root: Path, notes: _Notes) -> dict[str, str]:
+def _official_splits(root: Path, notes: _Notes) -> NameTable:
     """``train`` or ``test`` by image name. An image in neither list has no official split: it is not in test."""
     for name in (TRAIN_VAL_LIST, TEST_LIST):
         of_this_folder(root / name, root)
     splits = read_official_splits(root)
     if splits is None:
         notes.lines.append(f"no {TRAIN_VAL_LIST} and {TEST_LIST}: no official split")
-        return {}
+        return NameTable()
     return splits
 
 
@@ -136,7 +138,7 @@ class _Reading:
 
     table: Path
     findings: Sequence[str]
-    splits: dict[str, str]
+    splits: NameTable
     """By image name; a row takes its own out."""
     boxes: dict[str, list[Box]]
     """As ``splits``."""
@@ -147,14 +149,12 @@ class _Reading:
     """One for each row with none, or several."""
     n_listed: int = 0
     _n_unsplit: int = 0
-    _line_of: dict[str, int] = field(default_factory=dict)
-    _states: dict[frozenset[str], dict[str, LabelState]] = field(default_factory=dict)
-    """Few combinations of labels for many rows: rows share their dict."""
+    _line_of: NameTable = field(default_factory=NameTable)
 
     def add(self, entry: Entry, oddities: Counter[str]) -> None:
         """Match one row with its file."""
         self.n_listed += 1
-        official_split = self.splits.pop(entry.name, "")
+        official_split = self.splits.pop(entry.name) or ""
         self._n_unsplit += not official_split
         boxes = self._wanted_boxes(entry, oddities)
         places = self.files.places(entry.name)
@@ -162,15 +162,15 @@ class _Reading:
             self.refusals.append(_refusal(self.table, entry, places))
             return
         image_id = places[0]
-        if self._line_of.setdefault(image_id, entry.line) != entry.line:
-            text = f"{shown(entry.name)} is the file {image_id} of line {self._line_of[image_id]} already; keep one row"
+        if (line := self._line_of.setdefault(image_id, str(entry.line))) != str(entry.line):
+            text = f"{shown(entry.name)} is the file {image_id} of line {line} already; keep one row"
             raise row_defect(self.table, entry.line, text)
         self.records.append(
             ImageRecord(
                 image_id=image_id,
                 patient_id=entry.patient_id,
                 study_id=entry.study_id,
-                states=self._states_of(entry.positive),
+                states=_states(tuple(self.findings), entry.positive),
                 official_split=official_split,
                 view=entry.view,
                 sex=entry.sex,
@@ -200,12 +200,11 @@ class _Reading:
         oddities["box of a finding outside the vocabulary, left out"] += len(boxes) - len(wanted)
         return wanted
 
-    def _states_of(self, positive: frozenset[str]) -> dict[str, LabelState]:
-        if positive not in self._states:
-            self._states[positive] = {
-                one: LabelState.POSITIVE if one in positive else LabelState.NEGATIVE for one in self.findings
-            }
-        return self._states[positive]
+
+@lru_cache(maxsize=4096)
+def _states(findings: tuple[str, ...], positive: frozenset[str]) -> dict[str, LabelState]:
+    """A state for each finding; rows with the same labels share it."""
+    return {one: LabelState.POSITIVE if one in positive else LabelState.NEGATIVE for one in findings}
 
 
 def _refusal(table: Path, entry: Entry, places: Sequence[str]) -> Refusal:
