@@ -134,6 +134,24 @@ class PhaseSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhantomSpec:
+    """The training on drawn X-rays that ``starting_weights: phantoms`` begins with (``train/phantom_weights.py``).
+
+    Network, batches, augmentation and all that is not named here are those of the training itself.
+    """
+
+    n_images: int = 5000
+    epochs: int = 12
+    learning_rate: float = 1e-3
+    seed: int = 20261123
+
+    def __post_init__(self) -> None:
+        in_range("phantoms.n_images", self.n_images, 100, 1_000_000)
+        in_range("phantoms.epochs", self.epochs, 1, 10_000)
+        in_range("phantoms.learning_rate", self.learning_rate, 1e-8, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpec:
     """A space of settings in which a search proposes candidates."""
 
@@ -154,8 +172,9 @@ class TrainSpec:
 
     network: Literal["residual_cnn", "densenet121"]
     starting_weights: str = "none"
-    """``none``, ``imagenet``, ``models:/NAME/VERSION`` in the registry, or a Keras weights file (relative: from
-    ``var/weights``)."""
+    """``none``, ``imagenet``, ``phantoms`` (learnt from drawn X-rays first), ``models:/NAME/VERSION`` in the registry,
+    or a Keras weights file (relative: from ``var/weights``)."""
+    phantoms: PhantomSpec = field(default_factory=PhantomSpec)
     phases: tuple[PhaseSpec, ...] = ()
     """Empty: one phase of ``epochs`` in which all of the network learns. Else ``epochs``, ``learning_rate``,
     ``warmup_epochs`` and ``early_stopping_patience`` below are not used: each phase has its own."""

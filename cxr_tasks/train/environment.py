@@ -11,14 +11,15 @@ from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.software import git_commit, installed_packages
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.precision import CPU_INFO
-from cxr_tasks.train.starting_weights import WeightsOrigin, weights_root
+from cxr_tasks.train.starting_weights import PHANTOM_FILE, WeightsOrigin, weights_root
 
 
-def training_environment(spec: TrainSpec, *, n_gpus: int, precision: str) -> dict[str, Any]:
-    """Name to value, JSON-ready and flat; ``precision`` is the one in force.
+def training_environment(spec: TrainSpec, *, n_gpus: int, precision: str, folder: Path) -> dict[str, Any]:
+    """Name to value, JSON-ready and flat; ``precision`` is the one in force, ``folder`` that of the training.
 
     Weights by file are given by their sha256, as a file can change; a version in the registry cannot.
     """
+    files = {name: path for name, path in _weight_files(spec, folder).items() if path.is_file()}
     return {
         "precision": precision,
         "n_gpus": n_gpus,
@@ -26,7 +27,7 @@ def training_environment(spec: TrainSpec, *, n_gpus: int, precision: str) -> dic
         "n_processors": len(os.sched_getaffinity(0)),
         "commit": git_commit() or "not known",
         **installed_packages(),
-        **{f"sha256 of {name}": sha256_file(path) for name, path in _weight_files(spec).items() if path.is_file()},
+        **{f"sha256 of {name}": sha256_file(path) for name, path in files.items()},
     }
 
 
@@ -40,11 +41,13 @@ def processor_name(cpu_info: Path = CPU_INFO) -> str:
     return next(names, platform.machine())
 
 
-def _weight_files(spec: TrainSpec) -> dict[str, Path]:
+def _weight_files(spec: TrainSpec, folder: Path) -> dict[str, Path]:
     found = {}
     origin = WeightsOrigin.of(spec)
     if origin.kind in ("imagenet", "file"):
         found["train.starting_weights"] = origin.path
+    elif origin.kind == "phantoms":
+        found["train.starting_weights"] = folder / PHANTOM_FILE
     first = spec.labels.first_model
     if first and not first.startswith("models:"):
         found["train.labels.first_model"] = weights_root() / Path(first).expanduser()

@@ -21,6 +21,7 @@ from cxr_tasks.train.starting_weights import (
     IMAGENET_FILE,
     IMAGENET_MD5,
     IMAGENET_URL,
+    PHANTOM_FILE,
     WeightsOrigin,
     check_imagenet_file,
     imagenet_missing,
@@ -40,7 +41,7 @@ def load_starting_weights(network: keras.Model, spec: TrainSpec, findings: tuple
     Args:
         findings: What the logits of ``network`` stand for. The head of a registered version is taken when its
             findings are these; that of a file, which names none, when its shape fits.
-        work: Where a registered version is fetched to.
+        work: Folder of the training: a registered version is fetched to it, weights from phantoms lie in it.
 
     Raises:
         ConfigurationError: A layer of the backbone is not in the file or of another shape; nothing was changed.
@@ -51,6 +52,9 @@ def load_starting_weights(network: keras.Model, spec: TrainSpec, findings: tuple
     takes_head = True
     if origin.kind == "imagenet":
         stored = _imagenet_weights(imagenet_file())
+        takes_head = False
+    elif origin.kind == "phantoms":
+        stored = read_layer_weights(work / PHANTOM_FILE)
         takes_head = False
     elif origin.kind == "registered":
         from cxr_tasks.registry.versions import load_version

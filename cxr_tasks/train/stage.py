@@ -16,6 +16,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
 from cxr_tasks.tensorflow_start import start_tensorflow
 from cxr_tasks.train.environment import training_environment
+from cxr_tasks.train.phantom_weights import fetch_phantom_weights
 from cxr_tasks.train.watch import Judge, Watcher
 from cxr_tasks.validate.provenance import validation_tags
 
@@ -146,7 +147,11 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
             context="training" if name == "train" else name,
             tags=validation,
         )
-    write_json(folder / "environment.json", training_environment(recipe.train, n_gpus=len(gpus), precision=precision))
+    if recipe.train.starting_weights == "phantoms":
+        reached = fetch_phantom_weights(recipe, precision, folder)
+        run.metrics({f"phantoms_{name}": value for name, value in reached.items()})
+    environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
+    write_json(folder / "environment.json", environment)
     run.artifact(folder / "environment.json")
     targets = _targets(splits["train"], recipe, folder, run)
     watcher = Watcher(run, total_epochs(recipe.train), judge)

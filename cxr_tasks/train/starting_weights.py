@@ -23,8 +23,12 @@ IMAGENET_MD5 = "30ee3e1110167f948a6b9946edeeb738"
 #: Until the server has answered that the file is there.
 ANSWER_TIMEOUT_S = 10.0
 
+#: In a training's folder: what it started from where that was learnt from drawn X-rays.
+PHANTOM_FILE = "phantom_weights.keras"
+
 OTHER_WAYS = (
-    "or set train.starting_weights to a Keras weights file, to a registered version (models:/NAME/VERSION), or to none"
+    "or set train.starting_weights to a Keras weights file, to a registered version (models:/NAME/VERSION), to "
+    "phantoms, or to none"
 )
 _REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>\d+)")
 
@@ -33,7 +37,7 @@ _REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>\d+)")
 class WeightsOrigin:
     """``train.starting_weights``, understood."""
 
-    kind: Literal["none", "imagenet", "registered", "file"]
+    kind: Literal["none", "imagenet", "phantoms", "registered", "file"]
     model_name: str = ""
     version: int = 0
     path: Path = Path()
@@ -43,11 +47,13 @@ class WeightsOrigin:
         """What ``spec`` names; a file's path is absolute, or starts from ``var/weights``.
 
         Raises:
-            ConfigurationError: The text is none of the four kinds, or the network has no published weights.
+            ConfigurationError: The text is none of the five kinds, or the network has no published weights.
         """
         text = spec.starting_weights
         if text == "none":
             return cls("none")
+        if text == "phantoms":
+            return cls("phantoms")
         if text == "imagenet":
             if spec.network != "densenet121":
                 raise ConfigurationError(
@@ -62,8 +68,8 @@ class WeightsOrigin:
         if text.endswith((".keras", ".h5")):
             return cls("file", path=weights_root() / Path(text).expanduser())
         raise ConfigurationError(
-            "train.starting_weights: expected none, imagenet, models:/NAME/VERSION or a file ending in .keras or .h5, "
-            f"found {text!r}"
+            "train.starting_weights: expected none, imagenet, phantoms, models:/NAME/VERSION or a file ending in "
+            f".keras or .h5, found {text!r}"
         )
 
 

@@ -58,7 +58,7 @@ def test_a_relative_path_starts_from_the_weights_folder(cxr_home):
     ("weights", "network", "message"),
     [
         ("imagenet", "residual_cnn", "imagenet is there for densenet121 only, found residual_cnn"),
-        ("image_net", "densenet121", "expected none, imagenet, models:/NAME/VERSION or a file"),
+        ("image_net", "densenet121", "expected none, imagenet, phantoms, models:/NAME/VERSION or a file"),
         ("models:/cxr_multilabel", "densenet121", "expected models:/NAME/VERSION"),
         ("models:/cxr_multilabel/latest", "densenet121", "expected models:/NAME/VERSION"),
         ("/nowhere/chest.keras", "densenet121", r"expected the file /nowhere/chest\.keras, found none"),
