@@ -27,21 +27,14 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         found = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=scale, offset=offset, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
-        # The operation divides by n - 1, Keras by n.
-        n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
-        biased = found.batch_variance * (n_values - 1.0) / n_values
-        self.moving_mean.assign(mean * self.momentum + found.batch_mean * (1.0 - self.momentum))
-        self.moving_variance.assign(variance * self.momentum + biased * (1.0 - self.momentum))
+        self.move_statistics(inputs, found.batch_mean, found.batch_variance)
         return found.y
 
-
-def with_fused_norm(network: keras.Model) -> keras.Model:
-    """A network of the same layers and weights, in the same order, that normalises by ``FusedBatchNormalization``."""
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        is_norm = type(layer) is keras.layers.BatchNormalization
-        return (FusedBatchNormalization if is_norm else type(layer)).from_config(layer.get_config())
-
-    fused = keras.models.clone_model(network, clone_function=clone)
-    fused.set_weights(network.get_weights())
-    return fused
+    def move_statistics(self, inputs: tf.Tensor, batch_mean: tf.Tensor, batch_variance: tf.Tensor) -> None:
+        """Take mean and variance of a batch, as the operation gives them, into the moving ones."""
+        # The operation divides by n - 1, Keras by n.
+        n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+        biased = batch_variance * (n_values - 1.0) / n_values
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        self.moving_mean.assign(mean * self.momentum + batch_mean * (1.0 - self.momentum))
+        self.moving_variance.assign(variance * self.momentum + biased * (1.0 - self.momentum))

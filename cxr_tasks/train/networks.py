@@ -14,7 +14,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.train.blocks import FEATURES_LAYER, HEAD_LAYER, POOL_LAYER
 from cxr_tasks.train.densenet import DenseNetOptions, densenet121
-from cxr_tasks.train.fused_norm import with_fused_norm
+from cxr_tasks.train.lean_norm import with_lean_norm
 
 #: With few steps per epoch the default of 0.99 leaves validation at chance for many epochs.
 BATCH_NORM_MOMENTUM = 0.9
@@ -124,12 +124,12 @@ def _local_contrast(x: Any, size_px: int) -> Any:
 
 
 def build_for_training(name: str, **settings: Any) -> keras.Model:
-    """``build_network`` with the same weights in the same order, but built for speed; not to be saved.
+    """``build_network`` with the same weights in the same order, but built for speed and memory; not to be saved.
 
     The residual CNN keeps Keras' own layers, so that results of its recipes stay what they were, to the bit.
     """
     network = build_network(name, **settings)
-    return with_fused_norm(network) if name == "densenet121" else network
+    return with_lean_norm(network) if name == "densenet121" else network
 
 
 def network_with_flip(network: keras.Model) -> keras.Model:

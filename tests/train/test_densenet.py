@@ -93,10 +93,12 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
 def test_the_copy_for_training_gives_the_same_features(network):
     import keras
 
-    from cxr_tasks.train.fused_norm import with_fused_norm
+    from cxr_tasks.train.lean_norm import NormalisedConvolution, with_lean_norm
 
-    fused = with_fused_norm(network)
-    both = [keras.Model(one.inputs[0], one.get_layer("features").output)(images()).numpy() for one in (network, fused)]
+    lean = with_lean_norm(network)
+    # Two in each of 58 layers but for the transitions' one, and without the stem's, which nothing stands before.
+    assert sum(isinstance(layer, NormalisedConvolution) for layer in lean.layers) == 2 * 58 + 3
+    both = [keras.Model(one.inputs[0], one.get_layer("features").output)(images()).numpy() for one in (network, lean)]
     assert both[1] == pytest.approx(both[0], abs=1e-4)
 
 

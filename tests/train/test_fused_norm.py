@@ -51,16 +51,3 @@ def test_values_gradients_and_statistics_are_those_of_keras(dtype, tolerance, tr
         assert found == pytest.approx(expected, rel=1e-3 if dtype != "float32" else 1e-5)
     moved = not np.array_equal(fused.get_weights()[2], two_layers(dtype)[1].get_weights()[2])
     assert moved == (training and not is_frozen)
-
-
-def test_a_network_keeps_its_weights_their_order_and_its_answers():
-    from cxr_tasks.train.fused_norm import FusedBatchNormalization, with_fused_norm
-    from cxr_tasks.train.networks import build_network
-
-    network = build_network("residual_cnn", size_px=32, n_findings=2, options={"widths": [4, 6]}, seed=3)
-    fused = with_fused_norm(network)
-    assert [v.path for v in fused.weights] == [v.path for v in network.weights]
-    assert all(np.array_equal(a, b) for a, b in zip(fused.get_weights(), network.get_weights(), strict=True))
-    assert sum(isinstance(layer, FusedBatchNormalization) for layer in fused.layers) == 6
-    images = np.random.default_rng(2).random((2, 32, 32, 1)).astype("f")
-    assert fused(images).numpy() == pytest.approx(network(images).numpy(), abs=1e-5)
