@@ -60,8 +60,12 @@ def _form(findings: Sequence[str]) -> Iterator[Expectation]:
 def _identity() -> Iterator[Expectation]:
     yield unique("image_id", CRITICAL, "an image is listed once; its id is its file")
     yield matches("image_id", r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))[^\\]+$", "image_id is a path below the data folder")
-    for column, kind in (("file_sha256", "sha256"), ("pixel_hash", "BLAKE3"), ("perceptual_hash", "256 bits")):
-        yield matches(column, "^[0-9a-f]{64}$", f"{column} holds {kind} in hex")
+    for column, kind, n_digits in (
+        ("file_sha256", "sha256", 64),
+        ("pixel_hash", "XXH3", 32),
+        ("perceptual_hash", "256 bits", 64),
+    ):
+        yield matches(column, f"^[0-9a-f]{{{n_digits}}}$", f"{column} holds {kind} in hex")
     yield gxe.ExpectColumnValueLengthsToBeBetween(
         column="patient_id", min_value=1, severity=CRITICAL, notes="every image has a patient; splits go by patient"
     )

@@ -38,7 +38,7 @@ _NUMBERED = {
     "patient_id": "p{:03d}",
     "study_id": "s{:03d}",
     "file_sha256": "{:064x}",
-    "pixel_hash": "{:064x}",
+    "pixel_hash": "{:032x}",
     "perceptual_hash": "{:064x}",
 }
 

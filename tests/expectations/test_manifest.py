@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -48,3 +49,23 @@ def test_what_ingest_takes_is_what_is_expected():
 
     assert set(manifest._FORMATS) == {*picture.USABLE_FORMATS, "DICOM"}
     assert set(manifest._MODES) == set(picture.USABLE_MODES)
+
+
+@pytest.mark.parametrize("column", ["file_sha256", "pixel_hash", "perceptual_hash"])
+def test_hashes_have_the_form_that_is_expected(suite, column, tmp_path):
+    """As inspection gives them, not as a test would write them."""
+    import numpy as np
+    from PIL import Image
+
+    from cxr_tasks.ingest.inspect import Inspection, inspect_file
+
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 80), dtype=np.uint8)).save(tmp_path / "a.png")
+    found = inspect_file(tmp_path, "a.png")
+    assert isinstance(found, Inspection)
+    built, _ = suite
+    (expected,) = (
+        one.regex
+        for one in built.expectations
+        if one.expectation_type == "expect_column_values_to_match_regex" and one.column == column
+    )
+    assert re.match(expected, getattr(found, column))

@@ -33,7 +33,7 @@ def make_record(**overrides):
 def make_inspection(**overrides):
     inspection = {
         "file_sha256": "1" * 64,
-        "pixel_hash": "2" * 64,
+        "pixel_hash": "2" * 32,
         "perceptual_hash": "3" * 64,
         "file_format": "JPEG",
         "mode": "L",
@@ -73,7 +73,7 @@ def test_rows_hold_what_the_source_says_and_what_the_file_holds():
     assert (table.schema, refusals) == (SCHEMA, [])
     row = table.to_pylist()[0]
     assert (row["image_id"], row["source"], row["label_pneumonia"]) == (IMAGE_ID, "kermany", "negative")
-    assert (row["width_px"], row["mean"], row["pixel_hash"]) == (300, 0.5, "2" * 64)
+    assert (row["width_px"], row["mean"], row["pixel_hash"]) == (300, 0.5, "2" * 32)
 
 
 def test_usable_and_refused_images_stay_apart_and_in_order():
