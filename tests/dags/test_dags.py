@@ -71,6 +71,38 @@ ASSETS = {
     "cxr_report": (["served_model"], ["report"]),
 }
 
+_DATASET_LINKS = {
+    "collect": {"Quarantine": "quarantine_url"},
+    "validate": {"Data Docs": "data_docs_url"},
+    "prepare": {"Overview": "overview_url"},
+    "verify": {"Data Docs": "data_docs_url"},
+}
+_TRAIN_LINKS = {
+    "plan": {"MLflow run of all": "mlflow_url"},
+    "train": {"MLflow run": "mlflow_url"},
+    "choose": {"MLflow run": "mlflow_url"},
+    "check_predictions": {"Data Docs": "data_docs_url"},
+}
+
+#: DAG -> task -> its buttons in the UI, each with the XCom that its address is read from. Other DAGs have none.
+LINKS = {
+    "cxr_dataset_binary": _DATASET_LINKS,
+    "cxr_dataset_multilabel": _DATASET_LINKS,
+    "cxr_train_binary": _TRAIN_LINKS,
+    "cxr_train_multilabel": _TRAIN_LINKS,
+    "cxr_promote": {"report": {"Report": "report_url"}},
+    "cxr_report": {"report": {"Report": "report_url", "MLflow run": "mlflow_url"}},
+}
+
+#: DAG -> tasks that Airflow runs several times side by side. Other DAGs have none.
+MAPPED = {
+    "cxr_dataset_binary": ["inspect"],
+    "cxr_dataset_multilabel": ["inspect"],
+    "cxr_train_binary": ["train"],
+    "cxr_train_multilabel": ["train"],
+    "cxr_report": ["report"],
+}
+
 #: Started by a person for its own sake, no part of a chain that is followed.
 BY_HAND = {"cxr_rollback", "cxr_compare"}
 
@@ -93,6 +125,11 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
             "publishes": sorted({one.name for task in dag.tasks for one in task.outlets}),
             "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
             "retries": sorted({task.retries for task in dag.tasks}),
+            "mapped": sorted(task.task_id for task in dag.tasks if task.is_mapped),
+            "links": {
+                task.task_id: {link.name: link.xcom_key for link in task.operator_extra_links}
+                for task in dag.tasks if task.operator_extra_links
+            },
         }
         if dag.dag_id == "cxr_promote":
             approve = dag.get_task("approve")
@@ -159,6 +196,16 @@ def test_each_dag_explains_itself_and_retries(parsed, dag_id):
     assert found["doc"]
     assert "cxr" in found["tags"]
     assert found["retries"] == [2]
+
+
+@pytest.mark.parametrize("dag_id", EDGES)
+def test_tasks_have_buttons_to_what_they_made(parsed, dag_id):
+    assert parsed["dags"][dag_id]["links"] == LINKS.get(dag_id, {})
+
+
+@pytest.mark.parametrize("dag_id", EDGES)
+def test_parts_of_a_folder_candidates_and_reports_run_side_by_side(parsed, dag_id):
+    assert parsed["dags"][dag_id]["mapped"] == MAPPED.get(dag_id, [])
 
 
 def test_nothing_heavy_is_imported(parsed):
