@@ -24,7 +24,8 @@ Started by hand (form: recipe, data folder), by an event of the Asset `new_image
 `recipe` and `data_folder`, or by the cron expression in `CXR_DATASET_{FAMILY}_CRON`. Publishes
 `prepared_dataset_{family}` with the recipe, epochs and gate floor asked for.
 
-**list_images** reads the source's tables and cuts its images into parts. **inspect** opens each image of a part once,
+**list_images** sees that the training that follows has all it needs, reads the source's tables and cuts its images
+into parts. **inspect** opens each image of a part once,
 unless it is known from an earlier run and unchanged; parts run side by side. **collect** makes the manifest; what
 cannot be used stands in the quarantine table with a reason. **validate** holds the manifest against the
 expectations; a critical failure stops here and the log names the rows. **prepare** writes the TFDS dataset; the same
@@ -50,9 +51,13 @@ def dataset_dag(family: Family) -> None:
         def list_images() -> list:
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import list_images as list_source
+            from cxr_tasks.train.checks import check_training
 
             request = request_of(family.new_images)
-            plan = list_source(load_recipe(request["recipe"]), request["data_folder"], run_paths())
+            recipe = load_recipe(request["recipe"])
+            # The training that follows: hours of work on the data would be for nothing if it cannot begin.
+            check_training(recipe)
+            plan = list_source(recipe, request["data_folder"], run_paths())
             return [{"plan": plan.to_payload(), "part": part} for part in range(len(plan.parts))]
 
         @task(multiple_outputs=False, map_index_template="part {{ task.op_kwargs['part']['part'] }}")

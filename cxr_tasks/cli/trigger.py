@@ -18,9 +18,9 @@ from cxr_tasks.cli.follow import follow
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
 from cxr_tasks.cli.progress import CHAINS, Progress, triggered
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
+from cxr_tasks.train.checks import check_training
 
 #: How long a stack that has just started may take to parse its DAG files.
 DAGS_LIMIT_S = 240.0
@@ -50,8 +50,9 @@ def trigger_command(options: argparse.Namespace) -> int:
 
 
 def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: float | None) -> dict[str, Any]:
-    """The trigger form's fields; a wrong recipe, policy or folder is an error here and now."""
-    load_policy(load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor).model_name)
+    """The trigger form's fields; a wrong recipe or folder, or weights that are not to be had, are an error now."""
+    # Former versions are looked for by the first task, for which the registry runs.
+    check_training(load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor), asks_registry=False)
     if data is not None and not Path(data).expanduser().is_dir():
         raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
     folder = str(Path(data).expanduser().resolve()) if data is not None else None

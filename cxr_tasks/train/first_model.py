@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
-from cxr_tasks.train.starting_weights import weights_root
+from cxr_tasks.train.starting_weights import REGISTERED, check_first_model, weights_root
 
 if TYPE_CHECKING:
     from cxr_tasks.train.inputs import LoadedSplit
@@ -21,7 +20,6 @@ log = logging.getLogger(__name__)
 
 #: Images taken out of the split at a time, so that memory does not grow with their number.
 PART = 1024
-_REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>\d+)")
 
 
 def soft_labels_of(
@@ -71,14 +69,10 @@ def soft_labels_of(
 
 def _locate(first_model: str, work: Path) -> tuple[Path, ServingContract | None]:
     """The ``.keras`` file on disk and the contract that came with it."""
-    if found := _REGISTERED.fullmatch(first_model):
+    check_first_model(first_model, asks_registry=False)
+    if found := REGISTERED.fullmatch(first_model):
         return _fetched(found["name"], int(found["version"]), work)
     path = weights_root() / Path(first_model).expanduser()
-    if path.suffix != ".keras" or not path.is_file():
-        raise ConfigurationError(
-            "train.labels.first_model: expected models:/NAME/VERSION or an existing .keras file, "
-            f"found {first_model!r}; relative paths start from {weights_root()}"
-        )
     beside = path.with_name(FILE_NAME)
     return path, ServingContract.read(beside) if beside.exists() else None
 

@@ -9,20 +9,17 @@ from cxr_tasks.contracts.artifacts import read_json, sha256_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
-from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.tables import text_table
-from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidates import candidates_of, datasets_needed, with_settings
+from cxr_tasks.train.checks import check_training
 from cxr_tasks.train.comparison import ValidationLogits, mean_auroc_of
 from cxr_tasks.train.search import Search
-from cxr_tasks.train.search_space import dimensions_of
 from cxr_tasks.train.stage import TRAINING_TAG, check_fit, train_candidate
-from cxr_tasks.train.starting_weights import check_starting_weights
 from cxr_tasks.train.watch import Judge
 
 log = logging.getLogger(__name__)
@@ -50,15 +47,13 @@ def start_training(
 
     Raises:
         ConfigurationError: Recipe and dataset do not fit, the gate's policy, a candidate or the search space is not
-            right, starting weights are neither there nor to be had, or a candidate's resolution has not been prepared.
+            right, starting weights or a first model are neither there nor to be had, or a candidate's resolution has
+            not been prepared.
         ServiceUnavailable: MLflow does not answer.
     """
     name = run_name or recipe.name
     check_fit(prepared, recipe)
-    load_policy(recipe.model_name)
-    planned = _planned(recipe)
-    for spec in _train_specs(recipe):
-        check_starting_weights(spec)
+    planned = check_training(recipe)
     datasets = tuple(_dataset_with(pixels, prepared, recipe) for pixels in datasets_needed(recipe))
     mark = f"{paths.root}:plan:{sha256_json({'recipe': recipe.sha256, 'dataset': prepared.fingerprint})}"
     plan = TrainingPlan(
@@ -149,25 +144,6 @@ def score_of(trained: TrainedModel, recipe: Recipe) -> float:
     if trained.validation is None:
         return trained.val_auroc
     return mean_auroc_of(ValidationLogits.read(trained.validation.verified_path()), recipe.evaluate).value
-
-
-def _planned(recipe: Recipe) -> tuple[PlannedCandidate, ...]:
-    if recipe.search is None:
-        found = candidates_of(recipe)
-        return tuple(PlannedCandidate(number=one.number, name=one.name, settings=one.settings) for one in found)
-    dimensions_of(recipe)
-    numbers = range(1, recipe.search.n_candidates + 1)
-    return tuple(PlannedCandidate(number=one, name=f"proposal {one}", settings=None) for one in numbers)
-
-
-def _train_specs(recipe: Recipe) -> list[TrainSpec]:
-    """One ``TrainSpec`` for each different pair of network and starting weights among the candidates."""
-    if recipe.search is None:
-        specs = [one.recipe.train for one in candidates_of(recipe)]
-    else:
-        probes = [{one.dotted: value} for one in dimensions_of(recipe) for value in one.probes]
-        specs = [recipe.train, *(with_settings(recipe, one).train for one in probes)]
-    return list({(one.network, one.starting_weights): one for one in specs}.values())
 
 
 def _with_proposal(planned: PlannedCandidate, search: Search | None) -> PlannedCandidate:

@@ -30,7 +30,8 @@ OTHER_WAYS = (
     "or set train.starting_weights to a Keras weights file, to a registered version (models:/NAME/VERSION), to "
     "phantoms, or to none"
 )
-_REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>\d+)")
+#: A version in the registry, as MLflow writes it.
+REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class WeightsOrigin:
                 )
             return cls("imagenet", path=weights_root() / IMAGENET_FILE)
         if text.startswith("models:"):
-            found = _REGISTERED.fullmatch(text)
+            found = REGISTERED.fullmatch(text)
             if not found:
                 raise ConfigurationError(f"train.starting_weights: expected models:/NAME/VERSION, found {text!r}")
             return cls("registered", model_name=found["name"], version=int(found["version"]))
@@ -78,8 +79,11 @@ def weights_root() -> Path:
     return home() / "weights"
 
 
-def check_starting_weights(spec: TrainSpec) -> None:
+def check_starting_weights(spec: TrainSpec, *, asks_registry: bool = True) -> None:
     """Say now what would fail later: an absent or damaged file, a version that is not there, no way to download.
+
+    Args:
+        asks_registry: Whether a version is looked for, which the registry has to answer.
 
     Raises:
         ConfigurationError: With what to do. Nothing has been trained, nothing but a server's answer was fetched.
@@ -93,8 +97,24 @@ def check_starting_weights(spec: TrainSpec) -> None:
             _check_download(origin.path)
     elif origin.kind == "file":
         _check_file(origin.path)
-    elif origin.kind == "registered":
-        _check_version(origin)
+    elif origin.kind == "registered" and asks_registry:
+        _check_version("train.starting_weights", origin.model_name, origin.version)
+
+
+def check_first_model(first_model: str | None, *, asks_registry: bool = True) -> None:
+    """As ``check_starting_weights``, of ``train.labels.first_model``."""
+    if first_model is None:
+        return
+    if found := REGISTERED.fullmatch(first_model):
+        if asks_registry:
+            _check_version("train.labels.first_model", found["name"], int(found["version"]))
+        return
+    path = weights_root() / Path(first_model).expanduser()
+    if path.suffix != ".keras" or not path.is_file():
+        raise ConfigurationError(
+            "train.labels.first_model: expected models:/NAME/VERSION or an existing .keras file, "
+            f"found {first_model!r}; relative paths start from {weights_root()}"
+        )
 
 
 def check_imagenet_file(path: Path) -> None:
@@ -137,16 +157,16 @@ def _check_file(path: Path) -> None:
         raise ConfigurationError(f"train.starting_weights: expected {kind} in {path}, found something else")
 
 
-def _check_version(origin: WeightsOrigin) -> None:
+def _check_version(setting: str, model_name: str, version: int) -> None:
     from mlflow.exceptions import MlflowException
 
     from cxr_tasks.registry import tracking
 
     try:
         with tracking.outside_failures("MLflow"):
-            tracking.client().get_model_version(origin.model_name, str(origin.version))
+            tracking.client().get_model_version(model_name, str(version))
     except MlflowException as error:
         raise ConfigurationError(
-            f"train.starting_weights: expected version {origin.version} of {origin.model_name} in the registry at "
-            f"{tracking.tracking_uri()}, found none ({error})"
+            f"{setting}: expected version {version} of {model_name} in the registry at {tracking.tracking_uri()}, "
+            f"found none ({error})"
         ) from None
