@@ -12,18 +12,11 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.paths import RunPaths
-from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.ingest.inspect import inspect_file
 from cxr_tasks.ingest.stage import ingest_source
-from cxr_tasks.sources.base import Refusal
 from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
-
-
-def ingest(recipe, root, cxr_home, run="r1"):
-    ingested = ingest_source(recipe, str(root), RunPaths.for_run("cxr_dataset_binary", run))
-    return ingested, pd.read_parquet(ingested.manifest.verified_path())
+from tests.ingest.folders import ingest
 
 
 def test_manifest_has_a_row_per_image_in_the_contract_columns(xrays, recipe, cxr_home):
@@ -147,65 +140,3 @@ def test_a_run_without_folder_says_what_to_set(recipe, cxr_home, monkeypatch):
     monkeypatch.delenv("CXR_KERMANY_ROOT", raising=False)
     with pytest.raises(ConfigurationError, match="set CXR_KERMANY_ROOT"):
         ingest_source(recipe, None, RunPaths.for_run("d", "r"))
-
-
-@pytest.mark.data
-def test_real_kermany_folder_gives_the_counts_of_its_readme(shared_data, recipe, cxr_home):
-    ingested, table = ingest(recipe, shared_data / "kermany", cxr_home)
-    assert (ingested.n_images, ingested.n_quarantined) == (1400, 0)
-    test = table[table["split"] == "test"]
-    assert test["label_pneumonia"].value_counts().to_dict() == {"negative": 112, "positive": 188}
-    assert (test["official_split"] == "test").all()
-    assert table.groupby("patient_id")["split"].nunique().max() == 1
-    repeated = table[table["pixel_hash"].duplicated(keep=False)]
-    assert repeated["official_split"].value_counts().to_dict() == {"train": 4, "test": 2}  # 2 pairs and 1 pair
-    assert repeated.groupby("pixel_hash")["split"].nunique().max() == 1
-    assert set(table.loc[table["mode"] == "L", "file_format"]) == {"JPEG"}
-
-
-@pytest.mark.data
-def test_real_nih_folder_is_ingested_whole_with_its_boxes_scaled(shared_data, cxr_home):
-    ingested, table = ingest(load_recipe("nih_cnn"), shared_data / "nih14", cxr_home)
-    assert (ingested.n_images, ingested.n_quarantined, ingested.n_patients) == (1223, 0, 973)
-    boxes = table["boxes"].map(json.loads)
-    assert (boxes.map(len) > 0).sum() == 41
-    assert boxes.map(len).sum() == 46
-    # Given in pixels of 1024 x 1024, the files are 256 x 256.
-    assert max(box["x"] + box["width"] for row in boxes for box in row) <= 256
-    pair = table[table["image_id"].str.contains("00002658_00[12]")]
-    assert pair["pixel_hash"].nunique() == 1
-    assert pair["duplicate_group"].nunique() == 1
-
-
-@pytest.mark.data
-def test_real_folders_give_few_flags(shared_data, recipe, cxr_home):
-    for name, folder in (("kermany_cnn", "kermany"), ("nih_cnn", "nih14")):
-        _, table = ingest(load_recipe(name), shared_data / folder, cxr_home, run=name)
-        assert (table["flags"] == "inverted_suspected").sum() <= 1
-
-
-@pytest.mark.data
-def test_originals_of_odd_form_are_all_usable(shared_data):
-    found = {
-        path.name: inspect_file(path.parent, path.name)
-        for path in sorted((shared_data / "raw_samples").glob("*/*"))
-        if path.suffix in {".jpeg", ".png"}
-    }
-    assert len(found) == 14
-    assert [name for name, one in found.items() if isinstance(one, Refusal)] == []
-
-
-@pytest.mark.data
-def test_originals_of_odd_form_are_ingested(shared_data, lenient_recipe, cxr_home, tmp_path):
-    for split, name, folder in [
-        ("train", "IM-0521-0001.jpeg", "NORMAL"),
-        ("train", "person276_virus_569.jpeg", "PNEUMONIA"),
-        ("train", "person67_bacteria_332.jpeg", "PNEUMONIA"),
-        ("test", "NORMAL2-IM-1362-0001.jpeg", "NORMAL"),
-        ("test", "person1716_bacteria_4533.jpeg", "PNEUMONIA"),
-    ]:
-        (tmp_path / "x" / split / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(shared_data / "raw_samples" / "kermany" / name, tmp_path / "x" / split / folder / name)
-    _, table = ingest(lenient_recipe, tmp_path / "x", cxr_home)
-    assert table.set_index("image_id")["mode"].to_dict()["train/PNEUMONIA/person276_virus_569.jpeg"] == "RGB"
-    assert table["width_px"].max() == 2890
