@@ -28,7 +28,8 @@ class Fault:
 
     - ``quarantine:<reason>``: a row of ``quarantine.csv`` with this reason, and no row of the manifest.
     - ``flag:<word>``: in the manifest, with this word among its ``flags``.
-    - ``expectation:<words>``: in the manifest, and the expectation that says these words fails.
+    - ``expectation:<words>``: in the manifest, and the expectation that says so names it and its twin.
+    - ``shortcut:<property>``: in the manifest, and the expectation on mutual information names this property.
     - ``one_split``: in the manifest, in the same split as its twin.
     - ``column:<name>=<value>``: in the manifest, with this value.
     - ``usable``: in the manifest, nothing said.
@@ -130,7 +131,7 @@ FAULTS: dict[str, Fault] = {
     "mode_shortcut": Fault(
         plant=tables.plant_mode_shortcut,
         what="all images with pneumonia in RGB, no other one",
-        ends="expectation:no property of the file tells",
+        ends="shortcut:mode",
         layouts=PICTURES,
     ),
 }

@@ -195,7 +195,7 @@ def test_more_faults_than_images_are_refused_by_name(tmp_path):
 
 
 def test_every_fault_says_what_it_does_and_how_it_ends():
-    kinds = {"quarantine", "flag", "expectation", "one_split", "column", "usable", "ignored", "error"}
+    kinds = {"quarantine", "flag", "expectation", "shortcut", "one_split", "column", "usable", "ignored", "error"}
     for name, fault in FAULTS.items():
         assert fault.what, name
         assert {fault.end(layout).partition(":")[0] for layout in fault.layouts} <= kinds
