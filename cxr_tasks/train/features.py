@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.train.inputs import plain_batches
+from cxr_tasks.train.rows_on_disk import open_rows, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +53,13 @@ def cached_features(
         log.info("features of %d %s images are computed once, for all epochs of this phase", len(images), name)
         with replaced_file(path) as aside:
             _write(aside, images, features_of, batch_size)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return open_rows(path)
 
 
 def _write(path: Path, images: np.ndarray, features_of: Callable[[tf.Tensor], tf.Tensor], batch_size: int) -> None:
-    stored, start = None, 0
-    for batch in plain_batches(images, batch_size):
-        features = features_of(batch).numpy()
-        if stored is None:
-            shape = (len(images), features.shape[1])
-            stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        stored[start : start + len(features)] = features
-        start += len(features)
-    if stored is not None:
-        stored.flush()
+    blocks = (features_of(batch).numpy() for batch in plain_batches(images, batch_size))
+    first = next(blocks)
+    write_rows(path, (len(images), first.shape[1]), np.float32, itertools.chain([first], blocks))
 
 
 def feature_batches(

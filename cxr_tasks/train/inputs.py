@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import N_DRAWS, augment_batch, draw_table, mix_batch
 from cxr_tasks.train.labels import Targets, states_of
+from cxr_tasks.train.rows_on_disk import open_rows, write_rows
 
 log = logging.getLogger(__name__)
 
 #: What the pixels of one split may take: this share of the free memory, and never more than this many bytes, so that
-#: a training task's memory does not follow the number of images. Above it they are mapped from a file.
-MEMORY_SHARE = 0.4
-MEMORY_BYTES = 2**30
+#: a training task's memory does not follow the number of images. Above it they are read from a file, batch by batch.
+MEMORY_SHARE = 0.2
+MEMORY_BYTES = 2**29
 READ_BATCH = 256
 
 
@@ -35,7 +37,7 @@ class LoadedSplit:
     """One split, in stored order."""
 
     images: np.ndarray
-    """uint8 ``(n, size, size, 1)``, in memory or memory-mapped."""
+    """uint8 ``(n, size, size, 1)``, in memory or ``RowsOnDisk``."""
     labels: np.ndarray
     """float32 ``(n, n_findings)``: 0, 1 or NaN for unknown."""
     states: np.ndarray = None  # type: ignore[assignment]
@@ -62,23 +64,30 @@ def load_split(
         DataDefect: The split holds another number of examples than ``n_images``.
     """
     shape = (n_images, size_px, size_px, 1)
-    if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
-        images = np.empty(shape, np.uint8)
-    else:
-        spill = spill_folder / f"{split}.npy"
-        log.info("%s does not fit in memory; its pixels are mapped from %s", split, spill)
-        images = np.lib.format.open_memmap(spill, mode="w+", dtype=np.uint8, shape=shape)
     labels = np.empty((n_images, n_findings), np.float32)
     states = np.empty((n_images, n_findings), np.uint8)
-    start = 0
-    for batch_images, batch_labels, batch_states in _stored_batches(folder, split, size_px, n_findings):
-        stop = start + len(batch_images)
-        if stop > n_images:
-            raise DataDefect(f"{folder}, {split}: expected {n_images} examples, found more; prepare the dataset again")
-        images[start:stop], labels[start:stop], states[start:stop] = batch_images, batch_labels, batch_states
-        start = stop
-    if start != n_images:
-        raise DataDefect(f"{folder}, {split}: expected {n_images} examples, found {start}; prepare the dataset again")
+
+    def pixels() -> Iterator[np.ndarray]:
+        start = 0
+        for batch_images, batch_labels, batch_states in _stored_batches(folder, split, size_px, n_findings):
+            stop = start + len(batch_images)
+            if stop > n_images:
+                found = f"expected {n_images} examples, found more"
+                raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
+            labels[start:stop], states[start:stop] = batch_labels, batch_states
+            yield batch_images
+            start = stop
+        if start != n_images:
+            found = f"expected {n_images} examples, found {start}"
+            raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
+
+    if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
+        images = np.concatenate([np.empty((0, *shape[1:]), np.uint8), *pixels()])
+    else:
+        spill = spill_folder / f"{split}.npy"
+        log.info("%s does not fit in memory; its pixels are read from %s", split, spill)
+        write_rows(spill, shape, np.uint8, pixels())
+        images = open_rows(spill)
     return LoadedSplit(images, labels, states)
 
 

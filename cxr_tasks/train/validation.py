@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import augment_batch, draw_table
 from cxr_tasks.train.inputs import plain_batches
+from cxr_tasks.train.rows_on_disk import open_rows, write_rows
 
 #: The change of machine and framing that stressed views simulate. Fixed, so that recipes can be compared by it.
 STRESS = AugmentSpec(
@@ -22,7 +23,7 @@ STRESS = AugmentSpec(
 )
 STRESS_SEED = 1
 BATCH = 64
-#: Above this a stressed view is mapped from disk, so that memory does not grow with the number of images.
+#: Above this a stressed view is read from disk, so that memory does not grow with the number of images.
 LARGEST_VIEW_BYTES = 256 * 2**20
 
 
@@ -49,7 +50,7 @@ class Validator:
     """The validation split with its stressed views, ready to be scored again and again."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, n_stress_views: int, folder: Path):
-        """Where a stressed view is larger than ``LARGEST_VIEW_BYTES`` its pixels are mapped from a file in ``folder``.
+        """Where a stressed view is larger than ``LARGEST_VIEW_BYTES`` its pixels are read from a file in ``folder``.
 
         Args:
             images: uint8 ``(n, size, size, 1)``.
@@ -68,19 +69,23 @@ class Validator:
 
 def stressed_view(images: np.ndarray, view: int, folder: Path | None = None) -> np.ndarray:
     """``images`` (uint8) under ``STRESS``, uint8; the same images and ``view`` give the same pixels."""
-    draws = draw_table(STRESS_SEED, view, len(images))
+    parts = _stressed_parts(images, view)
     if folder is None or images.nbytes <= LARGEST_VIEW_BYTES:
-        changed = np.empty_like(images)
-    else:
-        path = folder / f"stressed-{view}.npy"
-        changed = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=images.shape)
-        path.unlink()  # the mapping keeps it until this process ends, however it ends
+        return np.concatenate(list(parts))
+    path = folder / f"stressed-{view}.npy"
+    write_rows(path, images.shape, np.uint8, parts)
+    changed = open_rows(path)
+    path.unlink()  # the mapping keeps it until this process ends, however it ends
+    return changed
+
+
+def _stressed_parts(images: np.ndarray, view: int) -> Iterator[np.ndarray]:
+    draws = draw_table(STRESS_SEED, view, len(images))
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
         seed = tf.constant([STRESS_SEED + view, start], tf.int32)
         floats = augment_batch(unit_scale(tf.constant(images[part])), tf.constant(draws[part]), seed, STRESS)
-        changed[part] = tf.cast(tf.round(floats * 255.0), tf.uint8).numpy()
-    return changed
+        yield tf.cast(tf.round(floats * 255.0), tf.uint8).numpy()
 
 
 def predict(logits_of: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray) -> np.ndarray:
