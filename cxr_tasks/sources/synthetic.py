@@ -29,7 +29,7 @@ from cxr_tasks.sources._tables import number, read_rows
 from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
 from cxr_tasks.sources.kermany import scan_layout
 from cxr_tasks.sources.phantoms.faults import FAULTS, checked_faults, plant_faults
-from cxr_tasks.sources.phantoms.files import DrawnFile, PhantomFile, draw_files
+from cxr_tasks.sources.phantoms.files import DrawnFile, draw_files
 from cxr_tasks.sources.phantoms.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.options import SyntheticOptions
 from cxr_tasks.sources.phantoms.planting import Ground, Planted
@@ -101,7 +101,7 @@ def write_phantoms(root: Path, options: SyntheticOptions) -> None:
     layout.write_tables(folder, files, images, options)
     ground = Ground(layout=options.layout, folder=folder, files=files, rng=np.random.default_rng([options.seed, 0, 8]))
     planted = plant_faults(ground, options.faults)
-    _write_boxes(root / BOXES_FILE, folder, files, images, planted)
+    _write_boxes(root / BOXES_FILE, ground, images, planted)
     write_json(root / PLANTED_FILE, [_planted_row(one, options) for one in planted])
     write_json(root / SETTINGS_FILE, {"options": plain(options), "fingerprint": fingerprint(options)})
 
@@ -126,17 +126,19 @@ def _planted_row(planted: Planted, options: SyntheticOptions) -> dict[str, str]:
     return {**plain(planted), "ends": FAULTS[planted.fault].end(options.layout)}
 
 
-def _write_boxes(
-    path: Path, folder: Path, files: list[PhantomFile], images: list[DrawnFile], planted: list[Planted]
-) -> None:
-    """``boxes.csv``, without images that have gone or show something else by now."""
-    changed = {one.image_id for one in planted if one.fault != "mode_shortcut"}
+def _write_boxes(path: Path, ground: Ground, images: list[DrawnFile], planted: list[Planted]) -> None:
+    """``boxes.csv``, without images that have gone or show something else by now; enlarged with their pictures."""
+    changed = {one.image_id for one in planted if not FAULTS[one.fault].is_of_all}
     with open(path, "w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(_BOX_COLUMNS)
-        for file, image in zip(files, images, strict=True):
-            if file.image_id not in changed and (folder / file.image_id).exists():
-                table.writerows((file.image_id, *plain(box).values()) for box in image.boxes)
+        for file, image in zip(ground.files, images, strict=True):
+            if file.image_id in changed or not ground.path(file).exists():
+                continue
+            scale = ground.scales.get(file.image_id, 1)
+            for box in image.boxes:
+                finding, *edges = plain(box).values()
+                table.writerow((file.image_id, finding, *(edge * scale for edge in edges)))
 
 
 def _read_boxes(path: Path) -> Mapping[str, list[Box]]:

@@ -107,6 +107,13 @@ def palette_colours(ground: Ground, file: PhantomFile) -> bytes:
     return encoded(Image.fromarray(ground.pixels(file)).convert("P"), "PNG")
 
 
+def false_colours(ground: Ground, file: PhantomFile) -> bytes:
+    """A PNG with a palette of colours, from blue to red: which grey a colour stands for nobody can tell."""
+    picture = Image.fromarray(ground.pixels(file)).convert("P")
+    picture.putpalette([part for grey in range(256) for part in (grey, 255 - abs(2 * grey - 255), 255 - grey)])
+    return encoded(picture, "PNG")
+
+
 def sixteen_bits(ground: Ground, file: PhantomFile) -> bytes:
     """A PNG of 16 bits."""
     return encoded(Image.fromarray(ground.pixels(file).astype(np.uint16) * 257), "PNG")
@@ -163,3 +170,12 @@ def plant_litter(ground: Ground, n: int) -> list[Planted]:
             place.write_bytes(b"\0\0\0\1Bud1")
         records.append(Planted(fault="litter", image_id=place.relative_to(ground.folder).as_posix()))
     return records
+
+
+def plant_linked_folder(ground: Ground, n: int) -> list[Planted]:
+    """Links to a folder outside the data folder, beside images; the folder of this module is what they lead to."""
+    beside = ground.path(ground.files[0]).parent
+    places = [beside / f"linked_{number}" for number in range(n)]
+    for place in places:
+        place.symlink_to(Path(__file__).parent, target_is_directory=True)
+    return [Planted(fault="linked_folder", image_id=place.relative_to(ground.folder).as_posix()) for place in places]

@@ -1,106 +1,34 @@
-"""Faults between images, and between images and tables: copies, patients in two splits, labels that cannot be."""
+"""Faults between images and tables: listed and not there, there and not listed, and cells that cannot be."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from cxr_tasks.sources.phantoms import layout_chexpert, layout_dicom, layout_nih
 from cxr_tasks.sources.phantoms.files import PhantomFile
-from cxr_tasks.sources.phantoms.planting import Ground, Planted, encoded, planted
+from cxr_tasks.sources.phantoms.planting import Ground, Planted, planted
 
-#: The finding that a file's colours give away where ``mode_shortcut`` is planted.
-SHORTCUT_FINDING = "pneumonia"
 #: Ages nobody reaches; 414 stands in the first release of NIH's table.
 IMPOSSIBLE_AGE = "414"
 UNKNOWN_LABEL = "Pneumonitis"
+#: Cell of a label that is not known, by layout: column, and what it then holds.
+_UNKNOWN_CELLS = {
+    "nih": ("Finding Labels", f"Effusion|{UNKNOWN_LABEL}"),
+    "chexpert": ("Cardiomegaly", "2.0"),
+    "dicom": ("cardiomegaly", "2"),
+}
+#: What is put before the listed path of an image, in turn: a way upwards, and the root of the system.
+OUTSIDE = ("../", "/")
 
 
-def plant_duplicates(ground: Ground, n: int) -> list[Planted]:
-    """Pictures of patients in train, once more under the names of patients in test."""
-    records = []
-    for original, copy in zip(ground.take(n), ground.take(n, split="test"), strict=True):
-        if copy.dicom is None:
-            shutil.copyfile(ground.path(original), ground.path(copy))
-        else:
-            ground.write_pixels(copy, ground.pixels(original))
-        records.append(Planted(fault="duplicate_across_splits", image_id=copy.image_id, twin=original.image_id))
-    return records
-
-
-def plant_near_duplicates(ground: Ground, n: int) -> list[Planted]:
-    """Such copies, a little brighter and compressed once more."""
-    records = []
-    for original, copy in zip(ground.take(n), ground.take(n, split="test"), strict=True):
-        brighter = np.clip(ground.pixels(original).astype(np.int16) + 6, 0, 255).astype(np.uint8)
-        lossy = encoded(Image.fromarray(brighter), "JPEG", quality=70)
-        if copy.image_id.endswith((".jpg", ".jpeg")):
-            ground.path(copy).write_bytes(lossy)
-        else:
-            aside = ground.path(copy).with_suffix(".aside")
-            aside.write_bytes(lossy)
-            with Image.open(aside) as picture:
-                ground.write_pixels(copy, np.asarray(picture))
-            aside.unlink()
-        records.append(Planted(fault="near_duplicate", image_id=copy.image_id, twin=original.image_id))
-    return records
-
-
-def plant_patient_across_splits(ground: Ground, n: int) -> list[Planted]:
-    """Patients of the held-out split of whom one image is in train."""
-    records = []
-
-    def others(file: PhantomFile) -> list[PhantomFile]:
-        same = ground.files_of(ground.patient_of(file))
-        return [one for one in same if one is not file and not one.request.is_lateral]
-
-    for file in ground.take(n, split="test", where=lambda one: bool(others(one))):
-        other = others(file)[0]
-        image_id = _MOVES[ground.layout](ground, file)
-        records.append(Planted(fault="patient_across_splits", image_id=image_id, twin=other.image_id))
-    return records
-
-
-def _move_kermany(ground: Ground, file: PhantomFile) -> str:
-    return _moved(ground, file, "train/" + file.image_id.partition("/")[2])
-
-
-def _move_nih(ground: Ground, file: PhantomFile) -> str:
-    name = Path(file.image_id).name
-    test, train = (ground.folder / layout_nih.SPLIT_LISTS[split] for split in ("test", "train"))
-    test.write_text("".join(one for one in test.open() if one.strip() != name), encoding="utf-8")
-    train.write_text(train.read_text(encoding="utf-8") + f"{name}\n", encoding="utf-8")
-    return file.image_id
-
-
-def _move_chexpert(ground: Ground, file: PhantomFile) -> str:
-    image_id = "train/" + file.image_id.partition("/")[2]
-    valid, train = (ground.folder / layout_chexpert.TABLES[split] for split in ("valid", "train"))
-    lines = valid.read_text(encoding="utf-8").splitlines(keepends=True)
-    listed = f"{layout_chexpert.DATA_FOLDER}/{file.image_id},"
-    moved = next(line for line in lines if line.startswith(listed))
-    valid.write_text("".join(line for line in lines if line is not moved), encoding="utf-8")
-    with open(train, "a", encoding="utf-8") as stream:
-        stream.write(f"{layout_chexpert.DATA_FOLDER}/{image_id}," + moved.removeprefix(listed))
-    return _moved(ground, file, image_id)
-
-
-def _move_dicom(ground: Ground, file: PhantomFile) -> str:
-    ground.edit_rows(layout_dicom.LABEL_TABLE, file.image_id, lambda row: {**row, "split": "train"})
-    return file.image_id
-
-
-def _moved(ground: Ground, file: PhantomFile, image_id: str) -> str:
-    (ground.folder / image_id).parent.mkdir(parents=True, exist_ok=True)
-    ground.path(file).rename(ground.folder / image_id)
-    return image_id
-
-
-_MOVES = {"kermany": _move_kermany, "nih": _move_nih, "chexpert": _move_chexpert, "dicom": _move_dicom}
+def _row_of(ground: Ground, file: PhantomFile) -> tuple[str, str]:
+    """The table that lists an image, and what its row begins with."""
+    if ground.layout == "nih":
+        return layout_nih.ENTRY_TABLE, Path(file.image_id).name
+    if ground.layout == "chexpert":
+        return layout_chexpert.TABLES[file.known_visit.split], f"{ground.folder.name}/{file.image_id}"
+    return layout_dicom.LABEL_TABLE, file.image_id
 
 
 def plant_absent(ground: Ground, n: int) -> list[Planted]:
@@ -132,52 +60,34 @@ _UNLISTED = {
 def plant_unknown_label(ground: Ground, n: int) -> list[Planted]:
     """Labels in the tables that the data set does not know; the scan ends with file, line and label."""
     files = ground.take(n)
+    column, cell = _UNKNOWN_CELLS[ground.layout]
     for file in files:
-        if ground.layout == "nih":
-            name = Path(file.image_id).name
-            ground.edit_rows(
-                layout_nih.ENTRY_TABLE, name, lambda row: {**row, "Finding Labels": f"Effusion|{UNKNOWN_LABEL}"}
-            )
-        elif ground.layout == "chexpert":
-            listed = f"{layout_chexpert.DATA_FOLDER}/{file.image_id}"
-            ground.edit_rows(layout_chexpert.TABLES["train"], listed, lambda row: {**row, "Cardiomegaly": "2.0"})
-        else:
-            ground.edit_rows(layout_dicom.LABEL_TABLE, file.image_id, lambda row: {**row, "cardiomegaly": "2"})
+        ground.edit_rows(*_row_of(ground, file), lambda row: {**row, column: cell})
     return planted("unknown_label", files)
+
+
+def plant_unknown_box_label(ground: Ground, n: int) -> list[Planted]:
+    """Boxes of a finding that nobody knows; the scan ends with file, line and label."""
+    files = ground.take(n)
+    with open(ground.folder / layout_nih.BOX_TABLE, "a", encoding="utf-8") as stream:
+        stream.writelines(f"{Path(file.image_id).name},{UNKNOWN_LABEL},9,9,90,90\n" for file in files)
+    return planted("unknown_box_label", files)
+
+
+def plant_path_outside(ground: Ground, n: int) -> list[Planted]:
+    """One more row for an image, under a path that leads out of the data folder."""
+    records = []
+    for number, file in enumerate(ground.take(n)):
+        table, key = _row_of(ground, file)
+        listed = OUTSIDE[number % len(OUTSIDE)] + key
+        ground.add_row(table, key, listed)
+        records.append(Planted(fault="path_outside", image_id=listed))
+    return records
 
 
 def plant_bad_age(ground: Ground, n: int) -> list[Planted]:
     """Ages of 414 years, as NIH's first table has them."""
     files = ground.take(n)
     for file in files:
-        name = Path(file.image_id).name
-        ground.edit_rows(layout_nih.ENTRY_TABLE, name, lambda row: {**row, "Patient Age": IMPOSSIBLE_AGE})
+        ground.edit_rows(*_row_of(ground, file), lambda row: {**row, "Patient Age": IMPOSSIBLE_AGE})
     return planted("bad_age", files)
-
-
-def plant_mode_shortcut(ground: Ground, n: int) -> list[Planted]:
-    """Every image with pneumonia in RGB, every other one in grey; ``n`` says that it is so."""
-    records = []
-    for file in ground.files:
-        if file.image_id in ground.touched:
-            continue
-        is_ill = file.request.pneumonia is not None or (file.visit is not None and file.visit.has(SHORTCUT_FINDING))
-        picture = Image.fromarray(ground.pixels(file)).convert("RGB" if is_ill else "L")
-        kind, options = ("PNG", {"compress_level": 3}) if file.image_id.endswith(".png") else ("JPEG", {"quality": 90})
-        ground.path(file).write_bytes(encoded(picture, kind, **options))
-        if is_ill and not file.request.is_lateral:
-            records.append(Planted(fault="mode_shortcut", image_id=file.image_id))
-    return records
-
-
-def plant_conflicting_twins(ground: Ground, n: int) -> list[Planted]:
-    """Pictures of well patients in train, once more under the names of ill ones: the labels differ."""
-    records = []
-    ill = ground.take(n, is_well=False, where=lambda file: bool(file.request.findings or file.request.pneumonia))
-    for original, copy in zip(ground.take(n), ill, strict=True):
-        if copy.dicom is None:
-            shutil.copyfile(ground.path(original), ground.path(copy))
-        else:
-            ground.write_pixels(copy, ground.pixels(original), form=replace(copy.dicom, is_rle=False))
-        records.append(Planted(fault="conflicting_twins", image_id=copy.image_id, twin=original.image_id))
-    return records

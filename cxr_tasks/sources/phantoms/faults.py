@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.sources.phantoms import fault_copies as copies
 from cxr_tasks.sources.phantoms import fault_files as files
+from cxr_tasks.sources.phantoms import fault_shortcuts as shortcuts
 from cxr_tasks.sources.phantoms import fault_tables as tables
 from cxr_tasks.sources.phantoms.planting import Ground, Planted
 
@@ -39,6 +41,8 @@ class Fault:
     ends_in: Mapping[str, str] = field(default_factory=dict)
     """Where it ends in single layouts, where that is another place."""
     layouts: tuple[str, ...] = ANY
+    is_of_all: bool = False
+    """Whether every image is rewritten; such faults come before those that break single images."""
 
     def end(self, layout: str) -> str:
         """Where it ends in ``layout``; words as in ``ends``."""
@@ -58,6 +62,10 @@ def _by_header(name: str, what: str, ends: str, **header: Any) -> Fault:
     return Fault(plant=plant, what=what, ends=ends, layouts=("dicom",))
 
 
+def _of_all(plant: Any, what: str, told_by: str, layouts: tuple[str, ...] = PICTURES) -> Fault:
+    return Fault(plant=plant, what=what, ends=f"shortcut:{told_by}", layouts=layouts, is_of_all=True)
+
+
 FAULTS: dict[str, Fault] = {
     # Files that are no picture.
     "zero_bytes": _by_content("zero_bytes", files.no_bytes, "files of 0 bytes", "quarantine:empty_file"),
@@ -71,6 +79,9 @@ FAULTS: dict[str, Fault] = {
     "link_outside": Fault(
         plant=files.plant_link_outside, what="links out of the data folder", ends="quarantine:link_outside"
     ),
+    "linked_folder": Fault(
+        plant=files.plant_linked_folder, what="folders that are links out of the data folder", ends="ignored"
+    ),
     "litter": Fault(plant=files.plant_litter, what="files that desktops and archives leave", ends="ignored"),
     # Pictures that are no usable X-ray, or one in an unusual form.
     "animated": _by_content(
@@ -79,6 +90,13 @@ FAULTS: dict[str, Fault] = {
     "cmyk": _by_content("cmyk", files.print_colours, "JPEGs in CMYK", "quarantine:unsupported_mode", layouts=PICTURES),
     "palette": _by_content(
         "palette", files.palette_colours, "PNGs with a palette of greys", "usable", layouts=PICTURES
+    ),
+    "colour_palette": _by_content(
+        "colour_palette",
+        files.false_colours,
+        "PNGs with a palette of colours",
+        "quarantine:colour_palette",
+        layouts=PICTURES,
     ),
     "sixteen_bits": _by_content(
         "sixteen_bits", files.sixteen_bits, "PNGs of 16 bits", "column:bit_depth=16", layouts=PICTURES
@@ -95,16 +113,16 @@ FAULTS: dict[str, Fault] = {
     ),
     # Images and tables that do not go together.
     "duplicate_across_splits": Fault(
-        plant=tables.plant_duplicates, what="pictures of train once more in test", ends="one_split"
+        plant=copies.plant_duplicates, what="pictures of train once more in test", ends="one_split"
     ),
-    "near_duplicate": Fault(plant=tables.plant_near_duplicates, what="such copies, slightly changed", ends="one_split"),
+    "near_duplicate": Fault(plant=copies.plant_near_duplicates, what="such copies, slightly changed", ends="one_split"),
     "conflicting_twins": Fault(
-        plant=tables.plant_conflicting_twins,
+        plant=copies.plant_conflicting_twins,
         what="pictures of well patients once more as those of ill ones",
         ends="expectation:equal pictures have equal labels",
     ),
     "patient_across_splits": Fault(
-        plant=tables.plant_patient_across_splits,
+        plant=copies.plant_patient_across_splits,
         what="patients of test with an image in train (needs patients of several images)",
         ends="one_split",
     ),
@@ -125,14 +143,33 @@ FAULTS: dict[str, Fault] = {
         ends_in={"chexpert": "error:2.0", "dicom": "error:2"},
         layouts=LISTS,
     ),
+    "unknown_box_label": Fault(
+        plant=tables.plant_unknown_box_label,
+        what="boxes of labels that nobody knows; nothing else of such data can be tested",
+        ends=f"error:{tables.UNKNOWN_LABEL}",
+        layouts=("nih",),
+    ),
+    "path_outside": Fault(
+        plant=tables.plant_path_outside,
+        what="rows whose path leads out of the data folder; nothing else of such data can be tested, but for nih",
+        # NIH's names are looked up among the files that are there, and never joined to a path.
+        ends="quarantine:absent",
+        ends_in={
+            "chexpert": "error:Path: expected one like",
+            "dicom": "error:path: expected a path below the data folder",
+        },
+        layouts=LISTS,
+    ),
     "bad_age": Fault(
         plant=tables.plant_bad_age, what="patients of 414 years", ends="column:age_years=nan", layouts=("nih",)
     ),
-    "mode_shortcut": Fault(
-        plant=tables.plant_mode_shortcut,
-        what="all images with pneumonia in RGB, no other one",
-        ends="shortcut:mode",
-        layouts=PICTURES,
+    # What all files of ill patients have in common.
+    "mode_shortcut": _of_all(shortcuts.plant_mode_shortcut, "all images with pneumonia in RGB, no other one", "mode"),
+    "format_shortcut": _of_all(
+        shortcuts.plant_format_shortcut, "all images with pneumonia as PNG, all others as JPEG", "file_format"
+    ),
+    "size_shortcut": _of_all(
+        shortcuts.plant_size_shortcut, "all images with pneumonia half as large again", "size", layouts=ANY
     ),
 }
 
@@ -154,8 +191,7 @@ def checked_faults(faults: Mapping[str, Any], layout: str) -> dict[str, int]:
             )
         if not isinstance(count, int) or not 0 <= count <= 1000:
             raise ConfigurationError(f"faults.{name}: expected a count from 0 to 1000 (or true), found {count!r}")
-    # The one that rewrites every image comes before those that break single ones.
-    order = sorted(FAULTS, key=lambda name: name != "mode_shortcut")
+    order = sorted(FAULTS, key=lambda name: not FAULTS[name].is_of_all)
     return {name: int(faults[name]) for name in order if faults.get(name)}
 
 

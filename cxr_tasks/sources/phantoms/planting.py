@@ -41,6 +41,8 @@ class Ground:
     files: list[PhantomFile]
     rng: np.random.Generator
     touched: set[str] = field(default_factory=set)
+    scales: dict[str, float] = field(default_factory=dict)
+    """By how much the sides of single images have grown since they were drawn."""
 
     def take(
         self,
@@ -94,8 +96,12 @@ class Ground:
         return self.folder / file.image_id
 
     def pixels(self, file: PhantomFile) -> np.ndarray:
-        """The picture as it was drawn, uint8 (height, width)."""
-        return render(file.request).pixels
+        """The picture as it was drawn, or enlarged since, uint8 (height, width)."""
+        drawn = render(file.request).pixels
+        if file.image_id not in self.scales:
+            return drawn
+        height, width = (round(side * self.scales[file.image_id]) for side in drawn.shape)
+        return np.asarray(Image.fromarray(drawn).resize((width, height)))
 
     def write_pixels(self, file: PhantomFile, pixels: np.ndarray, *, form: DicomForm | None = None) -> None:
         """Another picture in the place of ``file``, in the same form; ``form`` replaces a DICOM header."""
@@ -108,19 +114,38 @@ class Ground:
 
     def edit_rows(self, table: str, key: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Give the row of ``table`` whose first cell is ``key`` other cells; header and all other lines stay."""
-        path = self.folder / table
-        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path, (header, *lines), found = self._lines(table, key)
         # A header with commas inside brackets names one column per comma, as the rows have them.
         names = header.rstrip("\n").split(",")
-        found = [number for number, line in enumerate(lines) if next(csv.reader([line]))[0] == key]
         for number in found:
-            cells = change(dict(zip(names, next(csv.reader([lines[number]])), strict=True)))
-            stream = io.StringIO()
-            csv.writer(stream, lineterminator="\n").writerow(cells.values())
-            lines[number] = stream.getvalue()
+            cells = change(dict(zip(names, _cells(lines[number]), strict=True)))
+            lines[number] = _line(cells.values())
+        path.write_text("".join([header, *lines]), encoding="utf-8")
+
+    def add_row(self, table: str, key: str, new_key: str) -> None:
+        """One more row at the end of ``table``: that whose first cell is ``key``, with ``new_key`` in its place."""
+        path, (header, *lines), found = self._lines(table, key)
+        _, *others = _cells(lines[found[0]])
+        path.write_text("".join([header, *lines, _line([new_key, *others])]), encoding="utf-8")
+
+    def _lines(self, table: str, key: str) -> tuple[Path, list[str], list[int]]:
+        """Path and lines of ``table``, and which lines after the header begin with the cell ``key``: one at least."""
+        path = self.folder / table
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        found = [number for number, line in enumerate(lines[1:]) if _cells(line)[0] == key]
         if not found:
             raise ConfigurationError(f"{path}: expected a row for {key}, found none")
-        path.write_text("".join([header, *lines]), encoding="utf-8")
+        return path, lines, found
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line]))
+
+
+def _line(cells: Iterable[object]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue()
 
 
 def well(file: PhantomFile) -> bool:

@@ -74,7 +74,12 @@ def draw_faulty(draw: Callable[..., Drawn]) -> Callable[[str], Drawn]:
 
     def make(layout: str) -> Drawn:
         return draw(
-            layout, {name: 1 for name, one in FAULTS.items() if layout in one.layouts and name != "unknown_label"}
+            layout,
+            {
+                name: 1
+                for name, one in FAULTS.items()
+                if layout in one.layouts and not one.end(layout).startswith("error")
+            },
         )
 
     return make

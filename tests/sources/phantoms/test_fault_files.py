@@ -34,6 +34,7 @@ def test_a_bomb_is_small_and_claims_to_be_huge(ground):
         (fault_files.two_frames, "PNG", "L", 2),
         (fault_files.print_colours, "JPEG", "CMYK", 1),
         (fault_files.palette_colours, "PNG", "P", 1),
+        (fault_files.false_colours, "PNG", "P", 1),
         (fault_files.sixteen_bits, "PNG", "I;16", 1),
     ],
 )
@@ -49,3 +50,19 @@ def test_inverted_twice_is_as_before_and_a_thumbnail_is_small():
     assert np.array_equal(fault_files.inverted(fault_files.inverted(pixels)), pixels)
     assert fault_files.thumbnail(pixels).shape == (40, 40)
     assert np.ptp(fault_files.one_grey(pixels)) == 0
+
+
+def test_false_colours_run_from_blue_to_red(ground):
+    with Image.open(io.BytesIO(fault_files.false_colours(ground, ground.files[0]))) as picture:
+        palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+    assert palette[[0, 128, 255]].tolist() == [[0, 0, 255], [128, 254, 127], [255, 0, 0]]
+
+
+def test_a_linked_folder_leads_out_of_the_data_folder(ground):
+    ground.path(ground.files[0]).parent.mkdir(parents=True)
+    planted = fault_files.plant_linked_folder(ground, 2)
+    assert [one.image_id for one in planted] == ["images/linked_0", "images/linked_1"]
+    for one in planted:
+        target = (ground.folder / one.image_id).resolve()
+        assert target.is_dir()
+        assert not target.is_relative_to(ground.folder.resolve())

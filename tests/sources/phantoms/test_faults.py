@@ -21,6 +21,8 @@ from cxr_tasks.sources.phantoms.planting import Ground
 EVERY = [(layout, name) for layout in LAYOUTS for name, fault in FAULTS.items() if layout in fault.layouts]
 #: Those that a scan survives and that single files show.
 READABLE = [(layout, name) for layout, name in EVERY if not FAULTS[name].end(layout).startswith("error")]
+#: What the notes of a scan say of what is ignored; {} stands for the name.
+NOTED_AS = {"litter": "{}", "unlisted": " row ", "linked_folder": "ignored 1 x linked folders"}
 
 
 def planted_of(drawn, name):
@@ -52,7 +54,7 @@ def test_every_fault_is_recorded_with_where_it_ends(draw_faulty, layout):
     asked = {name for one, name in READABLE if one == layout}
     counts = Counter(row["fault"] for row in drawn.planted)
     assert set(counts) == asked
-    assert {count for name, count in counts.items() if name != "mode_shortcut"} == {1}
+    assert {count for name, count in counts.items() if not FAULTS[name].is_of_all} == {1}
     assert all(row["ends"] == FAULTS[row["fault"]].end(layout) for row in drawn.planted)
 
 
@@ -63,9 +65,9 @@ def test_a_fault_ends_where_its_table_says(draw_faulty, records, cxr_home, layou
         kind, _, value = row["ends"].partition(":")
         image_id = row["image_id"]
         if kind == "ignored":
-            assert image_id not in found.records
-            assert image_id not in found.refusals
-            words = {"litter": image_id.rpartition("/")[2], "unlisted": " row "}[name]
+            # Nothing inside it either, where it is a folder.
+            assert not [one for one in (*found.records, *found.refusals) if f"{one}/".startswith(f"{image_id}/")]
+            words = NOTED_AS[name].format(image_id.rpartition("/")[2])
             assert [note for note in found.notes if words in note], found.notes
             continue
         refusal = found.refusals.get(image_id) or found.refusals.get(image_id.rpartition("/")[2])
@@ -92,7 +94,7 @@ def test_a_fault_ends_where_its_table_says(draw_faulty, records, cxr_home, layou
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_no_image_without_a_fault_is_lost(draw_faulty, records, cxr_home, layout):
     drawn, found = draw_faulty(layout), records(layout)
-    broken = {row["image_id"] for row in drawn.planted if row["fault"] != "mode_shortcut"}
+    broken = {row["image_id"] for row in drawn.planted if not FAULTS[row["fault"]].is_of_all}
     whole = [
         file.image_id
         for file in drawn.files
@@ -144,22 +146,10 @@ def test_patients_are_in_one_split_where_nothing_is_planted(draw, cxr_home, layo
     assert set(Counter(len(one) for one in splits.values())) == {1}
 
 
-@pytest.mark.parametrize("layout", ["kermany", "nih", "chexpert"])
-def test_the_shortcut_is_in_every_ill_image_and_in_no_other(draw_faulty, records, cxr_home, layout):
-    drawn, found = draw_faulty(layout), records(layout)
-    ill = {row["image_id"] for row in planted_of(drawn, "mode_shortcut")}
-    others = {row["image_id"] for row in drawn.planted} - ill
-    modes = {}
-    for image_id, record in found.records.items():
-        if image_id not in others and not isinstance(inspected := inspect_file(found.root, image_id), Refusal):
-            modes.setdefault(record.states["pneumonia"] == "positive", set()).add(inspected.mode)
-    assert modes == {True: {"RGB"}, False: {"L"}}
-
-
-@pytest.mark.parametrize("layout", ["nih", "chexpert", "dicom"])
-def test_an_unknown_label_ends_the_scan_with_file_row_and_label(draw, layout):
-    drawn = draw(layout, {"unknown_label": 1})
-    words = FAULTS["unknown_label"].end(layout).removeprefix("error:")
+@pytest.mark.parametrize(("layout", "name"), [one for one in EVERY if FAULTS[one[1]].end(one[0]).startswith("error")])
+def test_a_fault_that_ends_the_scan_is_named_with_file_and_row(draw, layout, name):
+    drawn = draw(layout, {name: 1})
+    words = FAULTS[name].end(layout).removeprefix("error:")
     with pytest.raises(DataDefect, match=words) as caught:
         drawn.scan()
     assert ".csv, line " in str(caught.value)
@@ -182,7 +172,12 @@ def test_what_cannot_be_planted_is_named(faults, layout, message):
 
 
 def test_counts_are_taken_as_they_are_and_zero_is_nothing():
-    assert checked_faults({"tiny": 3, "blank": 0, "mode_shortcut": True}, "kermany") == {"mode_shortcut": 1, "tiny": 3}
+    assert checked_faults({"tiny": 3, "blank": 0}, "kermany") == {"tiny": 3}
+
+
+def test_faults_of_all_images_come_before_those_of_single_ones():
+    asked = {"tiny": 3, "size_shortcut": True, "mode_shortcut": True}
+    assert list(checked_faults(asked, "kermany").items()) == [("mode_shortcut", 1), ("size_shortcut", 1), ("tiny", 3)]
 
 
 def test_more_faults_than_images_are_refused_by_name(tmp_path):

@@ -41,3 +41,21 @@ def test_rows_are_edited_by_their_first_cell_and_others_stay(ground):
     assert table.read_text() == "name,size[w,h],label\na.png,1,2,Mass|Nodule\nb.png,3,9,Edema\n"
     with pytest.raises(ConfigurationError, match="expected a row for c.png, found none"):
         ground.edit_rows("t.csv", "c.png", lambda row: row)
+
+
+def test_a_row_is_added_with_another_first_cell_and_all_others_stay(ground):
+    table = ground.folder / "t.csv"
+    table.write_text("name,label\na.png,Mass|Nodule\nb.png,No Finding\n")
+    ground.add_row("t.csv", "a.png", "../a.png")
+    assert table.read_text() == "name,label\na.png,Mass|Nodule\nb.png,No Finding\n../a.png,Mass|Nodule\n"
+    with pytest.raises(ConfigurationError, match="expected a row for c.png, found none"):
+        ground.add_row("t.csv", "c.png", "d.png")
+
+
+def test_an_enlarged_picture_is_the_drawn_one_in_another_size(ground):
+    file = ground.files[0]
+    drawn = ground.pixels(file)
+    ground.scales[file.image_id] = 1.5
+    enlarged = ground.pixels(file)
+    assert enlarged.shape == tuple(round(1.5 * side) for side in drawn.shape)
+    assert enlarged.mean() == pytest.approx(drawn.mean(), abs=1)
