@@ -14,7 +14,8 @@ from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import SourceScan
 from cxr_tasks.sources.chexpert import SOURCE
-from tests.sources.chexpert_files import SMALL, Chexpert, default_train, row, write_table
+from tests.sources.chexpert_files import SMALL, Chexpert, default_train, default_valid, row, write_table
+from tests.sources.faults import assert_names_file_and_line
 
 POSITIVE, NEGATIVE = LabelState.POSITIVE, LabelState.NEGATIVE
 UNCERTAIN, UNMENTIONED = LabelState.UNCERTAIN, LabelState.UNMENTIONED
@@ -481,23 +482,28 @@ def test_any_cell_is_read_or_named_with_file_and_line(tmp_path, column, cell):
     try:
         found = scan(root, absent_bound=1)
     except DataDefect as error:
-        assert "train.csv, line " in str(error)
+        assert_names_file_and_line(error, root / SMALL / "train.csv")
     else:
         assert len(found.records) + len(found.refusals) >= 3
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, 900), damage=st.binary(min_size=1, max_size=8))
-def test_any_damage_to_the_bytes_of_a_table_is_read_or_named(tmp_path, place, damage):
+@given(
+    name=st.sampled_from(["train.csv", "valid.csv"]),
+    place=st.integers(0, 900),
+    damage=st.binary(min_size=1, max_size=8),
+)
+def test_any_damage_to_the_bytes_of_a_table_is_read_or_named(tmp_path, name, place, damage):
     root = tmp_path if (tmp_path / SMALL).exists() else Chexpert().write(tmp_path)
-    table = root / SMALL / "train.csv"
-    write_table(table, Chexpert.columns, default_train())
+    write_table(root / SMALL / "train.csv", Chexpert.columns, default_train())
+    write_table(root / SMALL / "valid.csv", Chexpert.columns, default_valid())
+    table = root / SMALL / name
     whole = table.read_bytes()
     table.write_bytes(whole[:place] + damage + whole[place + len(damage) :])
     try:
         scan(root, absent_bound=1)
     except DataDefect as error:
-        assert "train.csv" in str(error)
+        assert_names_file_and_line(error, table)
 
 
 def test_the_shipped_recipe_asks_for_this_source_and_options_it_knows(tmp_path):

@@ -16,6 +16,7 @@ from cxr_tasks.dicom import patient_hash, read_dicom
 from cxr_tasks.sources.base import get_source
 from cxr_tasks.sources.dicom import SOURCE
 from tests.dicom.files import dicom_file
+from tests.sources.faults import assert_names_file_and_line
 
 P, N, U, M = LabelState.POSITIVE, LabelState.NEGATIVE, LabelState.UNCERTAIN, LabelState.UNMENTIONED
 UID = "1.2.826.0.1.3680043.8.498.{}"
@@ -296,7 +297,7 @@ _CELLS = st.sampled_from(
     ),
     rows=st.lists(st.lists(_CELLS, max_size=5), max_size=5),
 )
-def test_any_table_gives_records_or_an_error_that_names_the_file(tmp_path_factory, header, rows):
+def test_any_table_gives_records_or_an_error_that_names_file_and_line(tmp_path_factory, header, rows):
     root = tmp_path_factory.mktemp("fuzz")
     (root / "a").mkdir()
     for name in ("1.dcm", "2.dcm"):
@@ -305,7 +306,7 @@ def test_any_table_gives_records_or_an_error_that_names_the_file(tmp_path_factor
     try:
         scan = SOURCE.scan(root, spec(absent_bound=1.0))
     except DataDefect as error:
-        assert str(root / "labels.csv") in str(error)
+        assert_names_file_and_line(error, root / "labels.csv")
     else:
         files = [one.image_id for one in (*scan.records, *scan.refusals)]
         assert {"a/1.dcm", "a/2.dcm"} <= set(files)

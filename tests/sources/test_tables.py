@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.sources._tables import LONGEST_CELL, number, read_lines, read_rows, row_defect, shown
+from tests.sources.faults import assert_names_file_and_line
 
 
 def rows_of(path: Path, content: bytes, *columns: str, **options):
@@ -175,7 +176,7 @@ _pieces = st.one_of(
 
 @given(st.lists(_pieces, max_size=40).map(b"".join), st.booleans(), st.booleans())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_bytes_end_in_rows_or_in_a_defect_that_names_the_file(tmp_path, content, with_header, is_unique):
+def test_any_bytes_end_in_rows_or_in_a_defect_that_names_file_and_line(tmp_path, content, with_header, is_unique):
     path = tmp_path / "any.csv"
     path.write_bytes(b"a,b\n" + content if with_header else content)
     for read in (
@@ -186,4 +187,4 @@ def test_any_bytes_end_in_rows_or_in_a_defect_that_names_the_file(tmp_path, cont
             for line, _ in read():
                 assert 1 <= line <= content.count(b"\n") + content.count(b"\r") + 2
         except DataDefect as error:
-            assert str(error).startswith(str(path))
+            assert_names_file_and_line(error, path)
