@@ -16,6 +16,8 @@ _REMOTE = re.compile(
     r"<footer\b.*?</footer>|<a\b[^>]*\bhref=\"https?://[^\"]*newsletter[^>]*>.*?</a>",
     re.DOTALL,
 )
+#: The pages of results lie deeper than Great Expectations counts when it links its icon.
+_ICON = re.compile(r"href=\"[^\"]*static/images/favicon\.ico\"")
 
 _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }
@@ -35,7 +37,9 @@ def make_self_contained(folder: Path) -> None:
     """
     pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
     for name in pages:
-        text = _REMOTE.sub("", (folder / name).read_text(encoding="utf-8")).replace("</head>", f"{_STYLE}</head>", 1)
+        text = _REMOTE.sub("", (folder / name).read_text(encoding="utf-8"))
+        text = _ICON.sub(f'href="{"../" * name.count("/")}static/images/favicon.ico"', text)
+        text = text.replace("</head>", f"{_STYLE}</head>", 1)
         if name == "index.html":
             text = text.replace("</body>", f"{_links([one for one in pages if one != name])}</body>", 1)
         write_text(folder / name, text)

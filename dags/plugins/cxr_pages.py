@@ -16,7 +16,7 @@ from cxr_tasks.report.addresses import PAGES_PREFIX
 
 #: What a page may load: itself and what is inlined in it. A report is opened with the viewer's Airflow login.
 _POLICY = "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'self'; form-action 'none'; connect-src 'none'"
-_SUFFIXES = {".html", ".css", ".js", ".png", ".svg", ".json", ".woff2", ".ttf", ".woff", ".csv"}
+_SUFFIXES = {".html", ".css", ".js", ".png", ".svg", ".ico", ".json", ".woff2", ".ttf", ".woff", ".csv"}
 #: What of a run's folder is shown: these folders with all below them, and these files.
 _RUN_PAGES = ("validate/data_docs", "validate_prepared/data_docs", "validate_predictions/data_docs")
 _RUN_FILES = ("ingest/quarantine.csv",)

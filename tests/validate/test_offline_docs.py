@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from cxr_tasks.validate.offline_docs import make_self_contained
 
 PAGE = """<html><head>
 <link rel="stylesheet" href="https://cdn.example/bootstrap.css"/>
 <link rel="stylesheet" href="static/styles/own.css"/>
+<link rel="shortcut icon" href="../../../static/images/favicon.ico"/>
 <script src="https://cdn.example/jquery.js"></script>
 <script>var own = 1;</script>
 </head><body><a href="https://example.org/newsletter?x=1">Subscribe</a><table><tr><td>77</td></tr></table></body></html>"""
@@ -30,3 +33,19 @@ def test_the_index_lists_every_page_without_a_script(tmp_path):
     make_self_contained(tmp_path)
     index = (tmp_path / "index.html").read_text()
     assert index.index('href="validations/manifest/run%201.html"') < index.index('href="expectations/manifest.html"')
+
+
+@pytest.mark.parametrize(
+    ("name", "icon"),
+    [
+        ("index.html", "static/images/favicon.ico"),
+        ("expectations/manifest.html", "../static/images/favicon.ico"),
+        ("validations/manifest/__none__/now/one.html", "../../../../static/images/favicon.ico"),
+    ],
+)
+def test_each_page_links_the_icon_from_where_it_lies(tmp_path, name, icon):
+    page = tmp_path / name
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(PAGE)
+    make_self_contained(tmp_path)
+    assert f'rel="shortcut icon" href="{icon}"' in page.read_text()
