@@ -26,7 +26,8 @@ Rules, by name:
 - ``evidence``: the files of the evaluation are there, unchanged, tell of the same rows and AUROCs, and were measured at
   the policy's confidence and target sensitivity;
 - ``assessable``: findings have enough positives and negatives, those that matter each, and enough of all;
-- ``mean_<metric>``, ``<metric>``, ``served_<metric>``: bounds on means, on findings, on the served decision;
+- ``mean_<metric>``, ``<metric>``, ``served_<metric>``: bounds on means, on findings, on the served decision; of a
+  finding with fewer images than the policy asks for, ``served_sensitivity`` alone, on the upper end of its interval;
 - ``slice_sensitivity_gap``, ``slice_specificity_gap``: no group is served worse than all others (``slices`` where there
   are no groups);
 - ``champion``, ``champion_finding``: not worse than the champion on the same test rows.

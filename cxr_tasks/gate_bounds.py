@@ -42,21 +42,45 @@ def finding_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
 def served_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     """Bounds on the served decision of each finding that can be assessed.
 
+    Where evaluation could measure a finding that has fewer test images than the policy asks for, its sensitivity may
+    lie below the floor by chance; it is refused where even the upper end of the interval does.
+
     Raises:
         KeyError: A finding has no served operating point, or serving would take another threshold than was measured.
     """
     rules, without = [], lacking(evidence, gate)
     for finding in evidence.findings:
-        if finding in without:
+        if not evidence.of(finding)["assessable"]:
             continue
         point = served_point(evidence.metrics, finding)
         if point is None or point["threshold"] != evidence.metrics["serving"][finding]["threshold"]:
             raise KeyError(f"the served threshold of {finding} among its operating points")
+        if finding in without:
+            rules.append(_few_found_rule(finding, record_of(point["test"]["metrics"], "sensitivity"), gate))
+            continue
         for metric, bound in gate.served.items():
             about = f"{DECISION_METRICS[metric]} of the served decision for {display_name(finding).lower()} on test"
             record = record_of(point["test"]["metrics"], metric)
             rules.append(_bound_rule(f"served_{metric}", finding, about, record, bound))
     return rules
+
+
+def _few_found_rule(finding: str, record: dict[str, Any], gate: GateSpec) -> Rule:
+    """Whether the served decision surely finds less than it must, of a finding with few test images."""
+    limit = gate.served["sensitivity"].limit
+    about = f"Sensitivity of the served decision for {display_name(finding).lower()} on test"
+    if not is_number(record["value"], record["lower"], record["upper"]):
+        return _bound_rule("served_sensitivity", finding, about, record, gate.served["sensitivity"])
+    is_met = record["upper"] >= limit
+    sentence = (
+        f"{about} is {record['value']:.4f} ({record['lower']:.4f} to {record['upper']:.4f}, n = {record['n']}), from "
+        f"few images: its upper end is {'at or above' if is_met else 'below'} the floor of {limit:g}."
+    )
+    numbers = {key: float(record[key]) for key in ("value", "lower", "upper")}
+    outcome = outcome_of(is_met)
+    return Rule(
+        name="served_sensitivity", finding=finding, outcome=outcome, sentence=sentence, bound=limit, **numbers
+    )  # fmt: skip
 
 
 def _record(records: Sequence[dict[str, Any]], metric: str, bound: Bound) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from cxr_tasks.contracts.gate_specs import AssessableSpec, Bound
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
+from cxr_tasks.evaluate.intervals import wilson
 from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
 from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores, record
 
@@ -74,7 +75,7 @@ def test_specificity_at_the_target_sensitivity(specificity, outcome):
 
 
 def test_each_finding_has_its_floor_and_those_without_images_have_none():
-    few = make_finding(counts={"test": {"n": 100, "n_positive": 3}})
+    few = make_finding(counts={"test": {"n": 100, "n_positive": 3}}, assessable=False)
     found = {"edema": make_finding(), "mass": make_finding(), "hernia": few}
     asked = make_gate(
         findings={"auroc": Bound(lower_at_least=0.92)},
@@ -98,6 +99,41 @@ def test_each_finding_has_its_floor_and_those_without_images_have_none():
 def test_the_served_decision_finds_enough(bound, outcome):
     (rule,) = served_rules(make_evidence(), make_gate(served={"sensitivity": bound}))
     assert (rule.name, rule.outcome, rule.value) == ("served_sensitivity", outcome, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("found", "n", "outcome"),
+    [
+        (0, 5, "FAIL"),  # 0 to 0.43: finds nearly nothing, and five images are enough to say so
+        (1, 5, "PASS"),  # 0.04 to 0.62
+        (6, 16, "PASS"),  # 0.18 to 0.61: as of consolidation on the 180 test images of a part of ChestX-ray14
+        (3, 16, "FAIL"),  # 0.07 to 0.43
+        (3, 19, "FAIL"),
+        (19, 19, "PASS"),
+    ],
+)
+def test_of_few_images_the_upper_end_must_reach_the_floor(found, n, outcome):
+    """Fewer than the policy's 20 and not insisted on; with 20 the sensitivity itself must reach the floor."""
+    one = wilson(found, n, 0.95)
+    point = {
+        "threshold": 0.3,
+        "served": True,
+        "test": {"metrics": [record("sensitivity", one.value, one.lower, one.upper)]},
+    }
+    hernia = make_finding(counts={"test": {"n": 100, "n_positive": n}}, operating_points={"youden": point})
+    asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
+    mass, few = served_rules(make_evidence({"mass": make_finding(), "hernia": hernia}), asked)
+    assert (mass.outcome, few.name, few.finding, few.outcome) == ("PASS", "served_sensitivity", "hernia", outcome)
+    assert (few.value, few.upper, few.bound) == (one.value, one.upper, 0.5)
+    assert ("below the floor of 0.5" in few.sentence) == (outcome == "FAIL")
+
+
+def test_a_sensitivity_that_is_no_number_is_a_fail_of_few_images_too():
+    point = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", None, reason="lost")]}}
+    few = make_finding(counts={"test": {"n": 100, "n_positive": 7}}, operating_points={"youden": point})
+    asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
+    (rule,) = served_rules(make_evidence({"hernia": few}), asked)
+    assert (rule.outcome, rule.value) == ("FAIL", None)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,8 @@ class GateSpec:
     """Other bounds for single findings: finding -> metric -> bound instead of the one in ``findings``."""
     served: dict[str, Bound]
     """The served decision of every finding that can be assessed; ``sensitivity`` must have a floor: a model that finds
-    nearly nothing never serves."""
+    nearly nothing never serves. A finding with fewer than ``assessable.least_positives`` images is refused where the
+    upper end of its sensitivity lies below that floor."""
     assessable: AssessableSpec = field(default_factory=AssessableSpec)
     slices: SlicesSpec = field(default_factory=SlicesSpec)
     champion: ChampionSpec = field(default_factory=ChampionSpec)

@@ -64,7 +64,8 @@ class EvaluateSpec:
     confidence: float = 0.95
     target_sensitivity: float = 0.95
     served_operating_point: Literal["youden", "best_f1", "target_sensitivity"] = "target_sensitivity"
-    """Which threshold, chosen on validation, makes the served ``decisions``."""
+    """Which threshold, chosen on validation, makes the served ``decisions``. One that finds less than half of
+    validation's positives never serves: the target sensitivity's does instead (``evaluate.decision``)."""
     target_ppv: float | None = None
     """Adds an operating point: the lowest threshold whose calls on validation are right this often, where any is."""
     calibration: Literal["platt", "temperature"] = "platt"

@@ -13,7 +13,8 @@
                         decisions as ``served.mean`` and ``served.micro`` (means.micro_records, served_records)
     multilabel_report   scikit-learn's table over all assessable findings, test split at the served decisions, as text
     by_finding.<finding>
-      assessable, reason            false where validation or test has too few positives or negatives
+      assessable, reason            false where validation or test has too few positives or negatives, or no threshold
+                                    finds half of validation's positives (decision.choose_decision)
       counts.<split>                n, n_positive, n_unknown
       metrics.<split>               records: measures.measure_split
       raw_half.<split>              sensitivity and specificity at an uncalibrated probability of 0.5; decides nothing
@@ -21,6 +22,7 @@
       operating_points.<name>       threshold, served, chosen_on, validation, test (operating_points.measure); the only
                                     one is ``own`` where the model brings its decisions along
       unreached_points.<name>       why validation has no such point (``target_ppv``)
+      served_note                   why another point serves than the recipe asks for; empty where it is the recipe's
       classification_report         scikit-learn's, test split at the served operating point, as text
       subgroups                     AUROC, sensitivity, specificity and gaps on test (subgroups.subgroup_rows)
     serving.<finding>   a, b, threshold (probability = sigmoid(a * logit + b); positive from the threshold on),

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import N_BINS, Platt, bins_of, fit_calibration, sigmoid
+from cxr_tasks.evaluate.calibration import N_BINS, bins_of, sigmoid
+from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.intervals import wilson
 from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.measures import SplitMeasures, measure_split
-from cxr_tasks.evaluate.operating_points import at_raw_half, choose_thresholds, measure, ppv_threshold
+from cxr_tasks.evaluate.operating_points import at_raw_half, measure
 from cxr_tasks.evaluate.resampling import Draws
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
@@ -51,9 +53,12 @@ def assess_finding(
     ``own`` is the decision that a model brings along to another dataset: then nothing is chosen here.
     """
     validation, test = splits["validation"], splits["test"]
-    no_choice = validation.too_few(spec.min_positives) if own is None else ""
+    choice, no_choice = None, ""
+    try:
+        choice = choose_decision(validation, spec, own)
+    except UndefinedMetric as error:
+        no_choice = str(error)
     reason = "; ".join(filter(None, (no_choice, test.too_few(spec.min_positives))))
-    choice = None if no_choice else _chosen(validation, spec, own)
     platt = None if choice is None else choice.platt
     measures = {split: measure_split(rows, platt, spec, draws[split]) for split, rows in splits.items()}
     shown: dict[str, Any] = {
@@ -67,6 +72,7 @@ def assess_finding(
         "calibration": None,
         "operating_points": {},
         "unreached_points": {},
+        "served_note": "",
         "classification_report": "",
         "subgroups": [],
     }
@@ -75,7 +81,7 @@ def assess_finding(
         serving = {"a": 1.0, "b": 0.0, "threshold": 0.5, "operating_point": None, "reason": no_choice}
         return AssessedFinding(test.finding, shown, serving, measures, {})
     shown["calibration"] = _calibration(choice, splits, spec)
-    shown["unreached_points"] = choice.unreached
+    shown["unreached_points"], shown["served_note"] = choice.unreached, choice.note
     decided = {
         name: {split: Decided.of(rows, choice.platt, threshold) for split, rows in splits.items()}
         for name, threshold in choice.thresholds.items()
@@ -97,39 +103,7 @@ def assess_finding(
     return AssessedFinding(test.finding, shown, serving, measures, assessable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What decides: calibration, thresholds by operating point, and which of them serves."""
-
-    platt: Platt
-    thresholds: dict[str, float]
-    served: str
-    chosen_on: str
-    unreached: dict[str, str]
-
-
-def _chosen(validation: Scored, spec: EvaluateSpec, own: FindingDecision | None) -> _Choice:
-    if own is not None:
-        platt = Platt(own.a, own.b, method="The model's own calibration,")
-        return _Choice(platt, {"own": own.threshold}, "own", "the validation split that the model was trained with", {})
-    platt = fit_calibration(validation.is_positive, validation.logit, spec.calibration)
-    thresholds, unreached = _thresholds(validation, platt, spec)
-    return _Choice(platt, thresholds, spec.served_operating_point, "validation", unreached)
-
-
-def _thresholds(validation: Scored, platt: Platt, spec: EvaluateSpec) -> tuple[dict[str, float], dict[str, str]]:
-    """Threshold of each operating point, and why there is none for those that validation does not reach."""
-    logits = platt.logits(validation.logit)
-    thresholds = choose_thresholds(validation.is_positive, logits, spec.target_sensitivity)
-    if spec.target_ppv is None:
-        return thresholds, {}
-    found, reason = ppv_threshold(validation.is_positive, logits, spec.target_ppv, spec.min_positives)
-    if found is None:
-        return thresholds, {"target_ppv": reason}
-    return {**thresholds, "target_ppv": found}, {}
-
-
-def _calibration(choice: _Choice, splits: Mapping[str, Scored], spec: EvaluateSpec) -> dict[str, Any]:
+def _calibration(choice: Decision, splits: Mapping[str, Scored], spec: EvaluateSpec) -> dict[str, Any]:
     platt = choice.platt
     return {
         "method": f"{platt.method} fitted on {choice.chosen_on}",

@@ -66,10 +66,16 @@ def _add(flat: dict[str, float], name: str, record: dict[str, Any]) -> None:
 def readable(metrics: dict[str, Any]) -> str:
     """The numbers a person looks for first, as a text table.
 
-    One finding: every metric with its interval and n. Several: one line per finding, then their mean and micro.
+    One finding: every metric with its interval and n. Several: one line per finding, then their mean and micro. Below
+    it a line for each finding whose served point is not the one that the recipe asks for.
     """
-    if len(metrics["by_finding"]) > 1:
-        return _readable_findings(metrics)
+    found = metrics["by_finding"]
+    notes = [f"{finding}: {one['served_note']}" for finding, one in found.items() if one["served_note"]]
+    table = _readable_findings(metrics) if len(found) > 1 else _readable_metrics(metrics)
+    return "\n".join([table, *notes])
+
+
+def _readable_metrics(metrics: dict[str, Any]) -> str:
     rows: list[list[object]] = []
     for finding, found in metrics["by_finding"].items():
         for split, records in found["metrics"].items():

@@ -95,6 +95,7 @@ def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:
                     for one in found["metrics"]["test"]
                 ],
                 "points": [_point(name, point) for name, point in points],
+                "served_note": found.get("served_note", ""),
                 "unreached": {POINT_NAMES[name]: why for name, why in found.get("unreached_points", {}).items()},
                 "calibration": found["calibration"],
                 "classification_report": found["classification_report"],
