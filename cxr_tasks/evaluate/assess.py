@@ -9,8 +9,9 @@
     splits.<split>      n_images, n_patients
     mean.<split>        records of the mean over findings: ``auroc``, ``auroc_patient_bootstrap``; with several findings
                         also average precision, prevalence, Brier scores and calibration errors (means.mean_records)
-    several.<split>     only with several findings: ``findings`` taken together, ``micro`` records, and the served
-                        decisions as ``served.mean`` and ``served.micro`` (means.micro_records, served_records)
+    several.<split>     only with several findings: ``findings`` taken together, ``micro`` records (those of the mean),
+                        and the served decisions as ``served.mean`` and ``served.micro`` (means.micro_records,
+                        served_records)
     multilabel_report   scikit-learn's table over all assessable findings, test split at the served decisions, as text
     by_finding.<finding>
       assessable, reason            false where validation or test has too few positives or negatives, or no threshold

@@ -11,7 +11,7 @@ import numpy as np
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt
+from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
 from cxr_tasks.evaluate.delong import influences
 from cxr_tasks.evaluate.intervals import Interval, auroc_interval, logit_scale_interval
 from cxr_tasks.evaluate.measures import CALIBRATION, SplitMeasures
@@ -146,10 +146,12 @@ class Decided:
 
 
 def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: EvaluateSpec) -> list[MetricRecord]:
-    """AUROC, average precision and prevalence over all (image, finding) pairs, ranked by calibrated probability.
+    """AUROC, average precision and prevalence over all (image, finding) pairs, ranked by calibrated probability, and
+    Brier score and calibration error of all pairs' probabilities before and after calibration.
 
     Frequent findings weigh most here, and telling a frequent finding from a rare one already counts as skill: read it
-    beside the mean, never instead. ``n`` counts pairs.
+    beside the mean, never instead. Calibration errors of different sign in two findings can cancel in a bin of pairs,
+    never in the mean. ``n`` counts pairs.
     """
     positive = np.concatenate([one.rows.is_positive for one in decided])
     logit = np.concatenate([one.logit for one in decided])
@@ -157,14 +159,17 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
     value, each = influences(positive, logit)
     variance = clustered_variance(each, key)
-    ranking = Ranking(positive, logit, draws.places(key))
+    places = draws.places(key)
+    ranking = Ranking(positive, logit, places)
+    raw = np.concatenate([one.rows.logit for one in decided])
+    gaps = [patient_sums(places, len(draws.keys), calibration_columns(positive, sigmoid(one))) for one in (raw, logit)]
 
     def statistic(block: np.ndarray) -> np.ndarray:
         steps = ranking.steps(block)
         n_positive = steps.positives.sum(axis=0)
-        return np.stack(
-            [auroc_of(steps), average_precision_of(steps), n_positive / (n_positive + steps.negatives.sum(0))]
-        )
+        n = n_positive + steps.negatives.sum(axis=0)
+        calibration = [one for sums in gaps for one in brier_and_ece(drawn_sums(sums, block), n)]
+        return np.stack([auroc_of(steps), average_precision_of(steps), n_positive / n, *calibration])
 
     whole = statistic(np.ones((len(draws.keys), 1)))[:, 0]
     values = draws.values(statistic, len(positive))
@@ -174,7 +179,7 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
         interval = logit_scale_interval(value, variance, spec.confidence, method)
     else:
         interval = auroc_interval(positive, logit, spec.confidence)
-    names = ("auroc_patient_bootstrap", "average_precision", "prevalence")
+    names = ("auroc_patient_bootstrap", "average_precision", "prevalence", *CALIBRATION)
     return [
         summary.record("auroc", interval, n_positive),
         *(summary.resampled(name, float(whole[i]), values[i], n_positive) for i, name in enumerate(names)),

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, sigmoid
@@ -123,7 +123,24 @@ def test_micro_is_scikit_learns_on_calibrated_probabilities():
     assert found["prevalence"].value == pytest.approx(truth.mean())
     assert found["auroc"].n == 3 * N
     for one in found.values():
-        assert one.lower < one.value < one.upper
+        assert one.lower <= one.value <= one.upper
+        assert one.lower < one.upper
+
+
+def test_micro_calibration_is_of_all_pairs_before_and_after():
+    found = {one.name: one for one in micro_records(decided(), "test", DRAWS, SPEC)}
+    truth = np.concatenate([rows.is_positive for rows in ROWS])
+    raw = np.concatenate([sigmoid(rows.logit) for rows in ROWS])
+    calibrated = np.concatenate([sigmoid(1.3 * rows.logit + 0.4) for rows in ROWS])
+    for ending, p in (("before", raw), ("after", calibrated)):
+        brier, ece = found[f"brier_{ending}"], found[f"ece_{ending}"]
+        assert brier.value == pytest.approx(brier_score_loss(truth, p), abs=1e-12)
+        bins = np.minimum((p * 10).astype(int), 9)
+        by_hand = sum(abs((p - truth)[bins == i].sum()) for i in range(10)) / len(p)
+        assert ece.value == pytest.approx(by_hand, abs=1e-12)
+        assert (brier.n, brier.n_positive) == (3 * N, int(truth.sum()))
+        assert brier.lower < brier.value < brier.upper
+        assert brier.method.startswith("pairs of 3 findings; patient bootstrap 95 %")
 
 
 def test_served_decisions_as_mean_and_micro_by_hand():

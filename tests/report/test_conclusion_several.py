@@ -6,7 +6,7 @@ import pytest
 
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
-from cxr_tasks.report.several import gap_rows, ranked_findings
+from cxr_tasks.report.several import SUMMARY, gap_rows, ranked_findings, summary_rows
 
 FINDINGS = ("atelectasis", "edema", "hernia", "mass", "nodule")
 
@@ -88,3 +88,9 @@ def test_bad_calibration_is_told(metrics, ece, is_said):
 
 def test_every_reader_hears_that_this_is_no_medical_device(metrics):
     assert "not a medical device" in " ".join(several_cannot_do(metrics, "some_other"))
+
+
+def test_mean_and_micro_have_a_number_in_every_column_but_the_raw_half(metrics):
+    for row in summary_rows(metrics)[-2:]:
+        empty = [name for name, one in zip(SUMMARY, row["cells"], strict=True) if one is None]
+        assert empty == ["sensitivity_at_raw_half"]
