@@ -121,9 +121,9 @@ def difference_lines(found: Mapping[str, Any]) -> list[str]:
         lines += [f"label {finding}: {len(ids):,} images {change}" for change, ids in changes.items()]
     lines += [f"{name}: {len(ids):,} images changed" for name, ids in images["details"].items()]
     lines += [f"finding {way}: {', '.join(names)}" for way, names in found["findings"].items() if names]
-    if not any((found["settings"], images["in"], images["out"], images["content"], images["split"])) and not (
-        found["labels"] or images["details"]
-    ):
+    changed = [found["settings"], found["labels"], *found["findings"].values()]
+    changed += [images[key] for key in ("in", "out", "content", "split", "details")]
+    if not any(changed):
         lines.append("nothing changed")
     return lines
 

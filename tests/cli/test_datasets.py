@@ -9,9 +9,10 @@ import pytest
 
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.paths import datasets_root, home
 from cxr_tasks.prepare.latest import publish_latest
-from tests.prepare.folders import RECIPE, manifest_of, stored_folder
+from tests.prepare.folders import RECIPE, manifest_of, stored_folder, with_vocabulary
 
 NAME = RECIPE.dataset.name
 OLD, NEW = f"{NAME}@aa{'0' * 14}", f"{NAME}@bb{'0' * 14}"
@@ -75,6 +76,19 @@ def test_diff_counts_and_names_images_in_json_only(two, capsys):
     found = json.loads(run(capsys, "diff", f"{NAME}@aa", NAME, "--json")[1])
     assert found["labels"]["pneumonia"] == {"negative -> positive": ["x/001.png"]}
     assert "nothing changed" in run(capsys, "diff", NAME, NAME)[1]
+
+
+def test_diff_names_findings_in_and_out(cxr_home, capsys):
+    for fingerprint, vocabulary in (("aa", "nih14"), ("bb", "shared7")):
+        stored_folder(fingerprint, manifest_of(findings=findings_of(vocabulary)), recipe=with_vocabulary(vocabulary))
+    code, shown, _ = run(capsys, "diff", OLD, NEW)
+    assert code == 0
+    assert "finding out: infiltration, mass, nodule, emphysema, fibrosis, pleural_thickening, hernia\n" in shown
+    assert "finding in:" not in shown
+    assert "nothing changed" not in shown
+    _, shown, _ = run(capsys, "diff", NEW, OLD)
+    assert "finding in: infiltration, mass, nodule, emphysema, fibrosis, pleural_thickening, hernia\n" in shown
+    assert "finding out:" not in shown
 
 
 def test_prune_shows_first_and_removes_when_told(two, capsys):

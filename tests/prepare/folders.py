@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,11 @@ def manifest_of(n_patients: int = 6, **columns: Any) -> pd.DataFrame:
     numbers = [number for number in range(n_patients) for _ in range(2)]
     given = {"patient_id": [f"p{number}" for number in numbers], "split": [SPLITS[number % 3] for number in numbers]}
     return manifest_table(len(numbers), **(given | columns))
+
+
+def with_vocabulary(vocabulary: str, recipe: Recipe = RECIPE) -> Recipe:
+    """The same recipe, and so the same dataset, with other findings."""
+    return dataclasses.replace(recipe, dataset=dataclasses.replace(recipe.dataset, vocabulary=vocabulary))
 
 
 def stored_folder(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.prepare.difference import differences
-from tests.prepare.folders import RECIPE, manifest_of, stored_folder
+from tests.prepare.folders import RECIPE, manifest_of, stored_folder, with_vocabulary
 
 
-def difference_of(one, other, recipe=RECIPE):
-    before = stored_folder("aa", one)
+def difference_of(one, other, recipe=RECIPE, *, recipe_before=RECIPE):
+    before = stored_folder("aa", one, recipe=recipe_before)
     after = stored_folder("bb", other, recipe=recipe)
     found = differences(Path(before.folder), Path(after.folder))
     return json.loads(json.dumps(found))  # what --json prints
@@ -69,3 +70,23 @@ def test_another_salt_makes_patients_incomparable_and_is_a_changed_setting(cxr_h
     found = difference_of(manifest_of(), manifest_of(), other)
     assert found["patients"] is None and "patient_key" not in found["images"]["details"]
     assert found["settings"] == {"split.salt": ["2026-11", "other"]}
+
+
+ONLY_NIH = ["infiltration", "mass", "nodule", "emphysema", "fibrosis", "pleural_thickening", "hernia"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("nih14", "shared7", {"out": ONLY_NIH, "in": []}),
+        ("shared7", "nih14", {"out": [], "in": ONLY_NIH}),
+        ("pneumonia", "shared7", {"out": [], "in": [one for one in findings_of("shared7") if one != "pneumonia"]}),
+    ],
+)
+def test_findings_in_and_out_and_labels_of_those_that_both_have(cxr_home, before, after, expected):
+    one = manifest_of(findings=findings_of(before))
+    other = manifest_of(findings=findings_of(after))
+    other.loc[3, "label_pneumonia"] = "positive"
+    found = difference_of(one, other, with_vocabulary(after), recipe_before=with_vocabulary(before))
+    assert found["findings"] == expected
+    assert found["labels"] == {"pneumonia": {"negative -> positive": ["x/003.png"]}}
