@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import Any
 
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.labels import LabelState
+from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import get_source, resolve_root, source_names
 
 
@@ -71,3 +75,41 @@ def test_looking_up_a_source_imports_no_other(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     get_source("kermany")
     assert "cxr_tasks.sources.synthetic" not in sys.modules
+
+
+@pytest.fixture
+def readme_source() -> Any:
+    """``SOURCE`` of the module that the README shows under "A new source"."""
+    section = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").partition("### A new source\n")[2]
+    module: dict[str, Any] = {}
+    exec(section.partition("```python\n")[2].partition("```")[0], module)
+    return module["SOURCE"]
+
+
+LOCAL = DatasetSpec(name="mine", source="local", vocabulary="pneumonia")
+
+
+def test_the_source_in_the_readme_reads_a_folder(readme_source, tmp_path):
+    (tmp_path / "labels.csv").write_text("file,patient,pneumonia\na/1.png,p1,positive\na/2.png,p2,uncertain\n")
+    assert (readme_source.name, readme_source.own_root(LOCAL)) == ("local", None)
+    scan = readme_source.scan(tmp_path, LOCAL)
+    assert (scan.root, scan.refusals) == (tmp_path, ())
+    assert [(one.image_id, one.patient_id, one.study_id, one.states) for one in scan.records] == [
+        ("a/1.png", "p1", "a/1.png", {"pneumonia": LabelState.POSITIVE}),
+        ("a/2.png", "p2", "a/2.png", {"pneumonia": LabelState.UNCERTAIN}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("file,patient,pneumonia\n1.png,p1,yes\n", "line 2: label 'yes' is not known; known: positive, negative, unc"),
+        ("file,patient,pneumonia\n1.png,p1,positive\n1.png,p1,negative\n", "line 3: file '1.png' stands on line 2"),
+        ("file,patient\n1.png,p1\n", "line 1: expected a column 'pneumonia'"),
+    ],
+)
+def test_the_source_in_the_readme_names_file_and_line_of_a_fault(readme_source, tmp_path, table, told):
+    (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(DataDefect) as caught:
+        readme_source.scan(tmp_path, LOCAL)
+    assert str(caught.value).startswith(f"{tmp_path / 'labels.csv'}, {told}")
