@@ -93,7 +93,7 @@ def write_phantoms(root: Path, options: SyntheticOptions) -> None:
     checked_faults(options.faults, options.layout)
     layout = LAYOUTS[options.layout]
     files = layout.plan(options)
-    folder = root / layout.data_folder
+    folder = root / layout.folder(options)
     for parent in sorted({(folder / file.image_id).parent for file in files}):
         parent.mkdir(parents=True, exist_ok=True)
     drawn = map_in_processes(draw_files, ((str(folder), file) for file in files), n_items=len(files))
@@ -113,7 +113,7 @@ def _options(spec: DatasetSpec) -> SyntheticOptions:
 
 
 def _data_folder(root: Path, options: SyntheticOptions) -> Path:
-    folder = root / LAYOUTS[options.layout].data_folder
+    folder = root / LAYOUTS[options.layout].folder(options)
     if not folder.is_dir():
         raise DataDefect(
             f"{root}: expected phantoms in layout {options.layout!r}, in a folder {folder.name!r}; found none. Leave "

@@ -80,7 +80,7 @@ def test_a_run_that_dies_while_drawing_leaves_no_folder(cxr_home, monkeypatch):
 def test_fingerprint_tells_options_apart_and_is_in_the_settings_file(cxr_home):
     options = SyntheticOptions(n_images=30, size_px=96)
     assert fingerprint(options) == fingerprint(SyntheticOptions(n_images=30, size_px=96))
-    for change in ({"seed": 1}, {"layout": "nih"}, {"faults": {"tiny": 1}}):
+    for change in ({"seed": 1}, {"layout": "nih"}, {"variants": ("unsplit",)}, {"faults": {"tiny": 1}}):
         assert fingerprint(options) != fingerprint(dataclasses.replace(options, **change))
     # How files are read changes none of them.
     assert fingerprint(options) == fingerprint(dataclasses.replace(options, layout_options={"absent_bound": 0.2}))
@@ -95,6 +95,7 @@ def test_fingerprint_tells_options_apart_and_is_in_the_settings_file(cxr_home):
         ({"n_images": 3}, "n_images: expected 30 to 1000000, found 3"),
         ({"size_px": 4000}, "size_px: expected 96 to 1024, found 4000"),
         ({"seed": "one"}, "seed: expected int, found str 'one'"),
+        ({"variants": ["unsplitt"]}, "variants: 'unsplitt' is not one of layout 'kermany'; did you mean 'unsplit'"),
         ({"layout": "nhi"}, "'nhi' is not known; did you mean 'nih'"),
         ({"faults": {"trunkated": 1}}, "faults: 'trunkated' is not known; did you mean 'truncated'"),
         ({"n_images": 30, "faults": {"tiny": 40}}, "faults: 40 more untouched images of train are needed"),

@@ -1,4 +1,4 @@
-"""Phantoms as DICOM files: digital X-rays (DX) with made-up patients, uncompressed or RLE, either MONOCHROME."""
+"""Phantoms as DICOM files: digital X-rays (DX) with made-up patients, compressed or not, either MONOCHROME."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from cxr_tasks.sources.phantoms.dicom_compression import Compression, compress
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,7 +32,7 @@ class DicomForm:
     view: Literal["pa", "ap", "lateral"]
     is_monochrome1: bool = False
     """Stored with 0 as white, as many detectors do."""
-    is_rle: bool = False
+    compression: Compression = "none"
     body_part: str = "CHEST"
     modality: str = "DX"
     has_burnt_in_text: bool = False
@@ -40,7 +42,7 @@ def write_dicom(path: Path, pixels: np.ndarray, form: DicomForm) -> None:
     """Write the picture (uint8, (height, width)) to ``path`` as a DX image of 12 bits; same in, same out."""
     import pydicom
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, RLELossless
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
@@ -58,8 +60,7 @@ def write_dicom(path: Path, pixels: np.ndarray, form: DicomForm) -> None:
     data.BurnedInAnnotation = "YES" if form.has_burnt_in_text else "NO"
     data.PresentationIntentType, data.ImageType = "FOR PRESENTATION", ["ORIGINAL", "PRIMARY"]
     set_pixels(data, pixels, form.is_monochrome1)
-    if form.is_rle:
-        data.compress(RLELossless, generate_instance_uid=False)
+    compress(data, form.compression)
     data.save_as(path, enforce_file_format=True)
 
 

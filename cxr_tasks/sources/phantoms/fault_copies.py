@@ -52,7 +52,7 @@ def plant_conflicting_twins(ground: Ground, n: int) -> list[Planted]:
         if copy.dicom is None:
             shutil.copyfile(ground.path(original), ground.path(copy))
         else:
-            ground.write_pixels(copy, ground.pixels(original), form=replace(copy.dicom, is_rle=False))
+            ground.write_pixels(copy, ground.pixels(original), form=replace(copy.dicom, compression="none"))
         records.append(Planted(fault="conflicting_twins", image_id=copy.image_id, twin=original.image_id))
     return records
 

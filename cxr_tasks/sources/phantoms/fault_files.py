@@ -69,7 +69,7 @@ def first_part(ground: Ground, file: PhantomFile) -> bytes:
     """The file without its last two fifths."""
     if file.dicom is not None:
         # RLE has no length that a reader could miss: its files are cut uncompressed.
-        ground.write_pixels(file, ground.pixels(file), form=replace(file.dicom, is_rle=False))
+        ground.write_pixels(file, ground.pixels(file), form=replace(file.dicom, compression="none"))
     whole = ground.path(file).read_bytes()
     return whole[: len(whole) * 3 // 5]
 

@@ -25,7 +25,7 @@ OUTSIDE = ("../", "/")
 def _row_of(ground: Ground, file: PhantomFile) -> tuple[str, str]:
     """The table that lists an image, and what its row begins with."""
     if ground.layout == "nih":
-        return layout_nih.ENTRY_TABLE, Path(file.image_id).name
+        return layout_nih.entry_table(ground.folder), Path(file.image_id).name
     if ground.layout == "chexpert":
         return layout_chexpert.TABLES[file.known_visit.split], f"{ground.folder.name}/{file.image_id}"
     return layout_dicom.LABEL_TABLE, file.image_id
@@ -51,7 +51,7 @@ def plant_unlisted(ground: Ground, n: int) -> list[Planted]:
 
 
 _UNLISTED = {
-    "nih": lambda file: f"images/{file.request.patient:08d}_999.png",
+    "nih": lambda file: f"{Path(file.image_id).parent}/{file.request.patient:08d}_999.png",
     "chexpert": lambda file: f"train/patient{file.request.patient:05d}/study99/view1_frontal.jpg",
     "dicom": lambda file: f"series{file.request.patient:05d}/9999.dcm",
 }

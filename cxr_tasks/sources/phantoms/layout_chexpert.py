@@ -1,5 +1,7 @@
 """Phantoms in the layout of CheXpert: ``CheXpert-v1.0-small`` with ``train.csv`` and ``valid.csv``, as TFDS wants it.
 
+The folder of the full size (variant ``full_size``) holds the same under another name.
+
 A training label is what was read out of a report: present, absent, in doubt, or not mentioned. The validation labels
 are radiologists', who left no blank.
 """
@@ -17,7 +19,7 @@ from cxr_tasks.sources.phantoms.cohort import PREVALENCES, Visit, draw_cohort
 from cxr_tasks.sources.phantoms.files import DrawnFile, PhantomFile, request_for
 from cxr_tasks.sources.phantoms.options import SyntheticOptions
 
-DATA_FOLDER = "CheXpert-v1.0-small"
+DATA_FOLDER, FULL_SIZE_FOLDER = "CheXpert-v1.0-small", "CheXpert-v1.0"
 TABLES = {"train": "train.csv", "valid": "valid.csv"}
 VALID_SHARE = 0.20
 #: Images in doubt per finding, as a share of its positives.
@@ -79,7 +81,7 @@ def write_tables(folder: Path, files: list[PhantomFile], drawn: list[DrawnFile],
             table.writerow(header)
             for file in files:
                 if file.known_visit.split == split:
-                    table.writerow(_row(file, file.known_visit, rng))
+                    table.writerow(_row(folder.name, file, rng))
 
 
 def chexpert_states(visit: Visit) -> Mapping[str, LabelState]:
@@ -95,7 +97,8 @@ def chexpert_states(visit: Visit) -> Mapping[str, LabelState]:
     return {_NOTHING: LabelState.POSITIVE if well else LabelState.NEGATIVE, **columns}
 
 
-def _row(file: PhantomFile, visit: Visit, rng: np.random.Generator) -> list[object]:
+def _row(collection: str, file: PhantomFile, rng: np.random.Generator) -> list[object]:
+    visit = file.known_visit
     states = dict(chexpert_states(visit))
     if visit.split == "train":
         for finding, state in states.items():
@@ -103,7 +106,7 @@ def _row(file: PhantomFile, visit: Visit, rng: np.random.Generator) -> list[obje
                 states[finding] = LabelState.UNMENTIONED
     is_lateral = file.request.is_lateral
     return [
-        f"{DATA_FOLDER}/{file.image_id}",
+        f"{collection}/{file.image_id}",
         visit.sex.capitalize(),
         visit.age_years,
         "Lateral" if is_lateral else "Frontal",

@@ -9,6 +9,7 @@ import numpy as np
 
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.sources.phantoms.cohort import draw_cohort
+from cxr_tasks.sources.phantoms.dicom_compression import Compression
 from cxr_tasks.sources.phantoms.dicom_form import DicomForm
 from cxr_tasks.sources.phantoms.files import DrawnFile, PhantomFile, request_for
 from cxr_tasks.sources.phantoms.options import SyntheticOptions
@@ -22,6 +23,8 @@ UNCERTAIN_SHARE = 0.15
 UNMENTIONED_SHARE = 0.02
 MONOCHROME1_SHARE = 0.3
 RLE_SHARE = 0.3
+#: Variants in which every file is compressed so.
+COMPRESSIONS: tuple[Compression, ...] = ("jpeg2000", "jpeg_lossless")
 
 _CODES = {
     LabelState.POSITIVE: "1",
@@ -41,6 +44,7 @@ def plan(options: SyntheticOptions) -> list[PhantomFile]:
         splits={"train": 1 - TEST_SHARE, "test": TEST_SHARE},
         uncertain={"train": UNCERTAIN_SHARE},
     )
+    whole_set = next((one for one in COMPRESSIONS if one in options.variants), None)
     return [
         PhantomFile(
             image_id=f"series{visit.patient:05d}/{visit.number + 1:04d}.dcm",
@@ -53,11 +57,16 @@ def plan(options: SyntheticOptions) -> list[PhantomFile]:
                 age_years=visit.age_years,
                 view="ap" if visit.view == "ap" else "pa",
                 is_monochrome1=bool(rng.random() < MONOCHROME1_SHARE),
-                is_rle=bool(rng.random() < RLE_SHARE),
+                compression=_compression(rng, whole_set),
             ),
         )
         for visit in visits
     ]
+
+
+def _compression(rng: np.random.Generator, whole_set: Compression | None) -> Compression:
+    is_rle = bool(rng.random() < RLE_SHARE)  # drawn in any case: a variant changes nothing else
+    return whole_set or ("rle" if is_rle else "none")
 
 
 def write_tables(folder: Path, files: list[PhantomFile], drawn: list[DrawnFile], options: SyntheticOptions) -> None:

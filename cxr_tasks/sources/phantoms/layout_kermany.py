@@ -1,4 +1,7 @@
-"""Phantoms in the layout of Kermany et al.: ``train|val|test/NORMAL|PNEUMONIA``, patients in the file names."""
+"""Phantoms in the layout of Kermany et al.: ``train|val|test/NORMAL|PNEUMONIA``, patients in the file names.
+
+Copies go about without ``val`` (variant ``no_val``), or as the two class folders alone (``unsplit``).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def plan(options: SyntheticOptions) -> list[PhantomFile]:
                 name = _file_name(kind, number, request.image, running=len(files) + 1)
                 files.append(
                     PhantomFile(
-                        image_id=f"{folder}/{'PNEUMONIA' if is_pneumonia else 'NORMAL'}/{name}",
+                        image_id=f"{_place(folder, options)}{'PNEUMONIA' if is_pneumonia else 'NORMAL'}/{name}",
                         request=request,
                         mode="RGB" if rng.random() < 0.04 else "L",
                         quality=int(rng.integers(82, 95)),
@@ -51,6 +54,13 @@ def plan(options: SyntheticOptions) -> list[PhantomFile]:
                 )
             first_patient += 1
     return files
+
+
+def _place(folder: str, options: SyntheticOptions) -> str:
+    """What stands before the class folder: the split's folder, but for the variants that have none of it."""
+    if "unsplit" in options.variants:
+        return ""
+    return "train/" if folder == "val" and "no_val" in options.variants else f"{folder}/"
 
 
 def write_tables(folder: Path, files: list[PhantomFile], drawn: list[DrawnFile], options: SyntheticOptions) -> None:

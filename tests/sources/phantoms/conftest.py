@@ -32,14 +32,19 @@ class Drawn:
 
     @property
     def folder(self) -> Path:
-        return self.root / LAYOUTS[self.options.layout].data_folder
+        return self.root / LAYOUTS[self.options.layout].folder(self.options)
 
     @property
     def by_id(self) -> dict[str, PhantomFile]:
         return {file.image_id: file for file in self.files}
 
     def scan(self, **layout_options: Any) -> SourceScan:
-        options = {**SMALL, "layout": self.options.layout, "faults": self.options.faults}
+        options = {
+            **SMALL,
+            "layout": self.options.layout,
+            "variants": self.options.variants,
+            "faults": self.options.faults,
+        }
         return SOURCE.scan(
             self.root,
             DatasetSpec(
@@ -53,13 +58,13 @@ class Drawn:
 
 @pytest.fixture(scope="session")
 def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Drawn]:
-    """``draw(layout, faults)``: the small data set of that layout; the same one for the same arguments."""
+    """``draw(layout, faults, *variants)``: the small data set of that layout; the same for the same arguments."""
     known: dict[str, Drawn] = {}
 
-    def make(layout: str, faults: dict[str, Any] | None = None) -> Drawn:
-        key = f"{layout} {faults}"
+    def make(layout: str, faults: dict[str, Any] | None = None, *variants: str) -> Drawn:
+        key = f"{layout} {faults} {variants}"
         if key not in known:
-            options = SyntheticOptions(**SMALL, layout=layout, faults=faults or {})
+            options = SyntheticOptions(**SMALL, layout=layout, faults=faults or {}, variants=variants)
             root = tmp_path_factory.mktemp(layout)
             write_phantoms(root, options)
             known[key] = Drawn(root, options, LAYOUTS[layout].plan(options), read_json(root / "planted.json"))

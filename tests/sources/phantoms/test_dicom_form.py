@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from cxr_tasks.dicom import read_dicom
+from cxr_tasks.sources.phantoms.dicom_compression import Compression
 from cxr_tasks.sources.phantoms.dicom_form import BITS_STORED, DicomForm, uid, write_dicom
 
 
@@ -17,10 +20,10 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (90, 120)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("is_rle", [False, True])
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("is_monochrome1", [False, True])
-def test_pixels_are_read_back_whatever_the_form(tmp_path, cxr_home, pixels, is_rle, is_monochrome1):
-    write_dicom(tmp_path / "a.dcm", pixels, make_form(is_rle=is_rle, is_monochrome1=is_monochrome1))
+def test_pixels_are_read_back_whatever_the_form(tmp_path, cxr_home, pixels, compression, is_monochrome1):
+    write_dicom(tmp_path / "a.dcm", pixels, make_form(compression=compression, is_monochrome1=is_monochrome1))
     image = read_dicom((tmp_path / "a.dcm").read_bytes())
     assert image.bit_depth == BITS_STORED
     assert image.pixels.dtype == np.uint16
@@ -36,10 +39,11 @@ def test_the_header_tells_patient_view_sex_and_age(tmp_path, cxr_home, pixels):
     assert "PHANTOM" not in header.patient_id  # a keyed hash
 
 
-def test_same_in_same_bytes_out(tmp_path, pixels):
+@pytest.mark.parametrize("compression", get_args(Compression))
+def test_same_in_same_bytes_out(tmp_path, pixels, compression):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_dicom(tmp_path / name / "a.dcm", pixels, make_form(is_rle=True))
+        write_dicom(tmp_path / name / "a.dcm", pixels, make_form(compression=compression))
     assert (tmp_path / "one" / "a.dcm").read_bytes() == (tmp_path / "two" / "a.dcm").read_bytes()
 
 

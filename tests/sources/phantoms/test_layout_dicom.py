@@ -36,7 +36,7 @@ def test_no_name_of_a_file_or_cell_of_the_table_tells_the_patient_id(dicom):
 
 
 def test_every_form_occurs_and_every_file_is_dicom(dicom):
-    forms = Counter((file.dicom.is_monochrome1, file.dicom.is_rle) for file in dicom.files)
+    forms = Counter((file.dicom.is_monochrome1, file.dicom.compression) for file in dicom.files)
     assert len(forms) == 4
     for image_id in dicom.by_id:
         assert is_dicom((dicom.folder / image_id).read_bytes())
