@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +42,16 @@ READ_BATCH = 256
 REACHED_FILE = "reached.json"
 
 
-def fetch_phantom_weights(recipe: Recipe, precision: str, folder: Path) -> dict[str, float]:
+def fetch_phantom_weights(
+    recipe: Recipe, precision: str, folder: Path, on_epoch: Callable[[Progress], None] = lambda progress: None
+) -> dict[str, float]:
     """Put the weights into ``folder / PHANTOM_FILE``; what they reached: ``val_auroc``, ``epochs_run``, ``seconds``.
 
     Trained now where nobody has yet; a training that was killed goes on. They lie in ``var/weights/phantoms``, under a
     name that follows from everything they depend on.
+
+    Args:
+        on_epoch: Called after each epoch of a training that takes place now.
 
     Raises:
         ServiceUnavailable: Another process has been training them for longer than ``WAIT_S``.
@@ -60,7 +65,7 @@ def fetch_phantom_weights(recipe: Recipe, precision: str, folder: Path) -> dict[
         wait_s=WAIT_S,
     ):
         if not (stored / REACHED_FILE).exists():
-            _train(spec, drawn, recipe.pixels, precision, stored)
+            _train(spec, drawn, recipe.pixels, precision, stored, on_epoch)
         reached = read_json(stored / REACHED_FILE)
         with replaced_file(folder / PHANTOM_FILE) as aside:
             shutil.copyfile(stored / PHANTOM_FILE, aside)
@@ -108,13 +113,21 @@ def _key(spec: TrainSpec, drawn: DatasetSpec, pixels: PixelSpec, precision: str)
     return sha256_json(parts)[:16]
 
 
-def _train(spec: TrainSpec, drawn: DatasetSpec, pixels: PixelSpec, precision: str, folder: Path) -> None:
+def _train(
+    spec: TrainSpec,
+    drawn: DatasetSpec,
+    pixels: PixelSpec,
+    precision: str,
+    folder: Path,
+    on_epoch: Callable[[Progress], None],
+) -> None:
     from cxr_tasks.train.fit import fit
     from cxr_tasks.train.resume import STATE_FILE
     from cxr_tasks.train.watch import epoch_line
 
     def tell(progress: Progress) -> None:
         log.info("phantoms: %s", epoch_line(progress, spec.epochs))
+        on_epoch(progress)
 
     log.info("no published weights: %d drawn X-rays are learnt from first", drawn.options["n_images"])
     splits = _splits(drawn, pixels)

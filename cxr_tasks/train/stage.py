@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cxr_tasks.train.fit import Fitted
     from cxr_tasks.train.inputs import LoadedSplit
     from cxr_tasks.train.labels import Targets
+    from cxr_tasks.train.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +149,8 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
             tags=validation,
         )
     if recipe.train.starting_weights == "phantoms":
-        reached = fetch_phantom_weights(recipe, precision, folder)
-        run.metrics({f"phantoms_{name}": value for name, value in reached.items()})
+        reached = fetch_phantom_weights(recipe, precision, folder, lambda progress: _tell_phantoms(run, progress))
+        run.metrics({"phantoms_seconds": reached["seconds"], "phantoms_best_val_auroc": reached["val_auroc"]})
     environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
     write_json(folder / "environment.json", environment)
     run.artifact(folder / "environment.json")
@@ -169,6 +170,12 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
     trained = _handoff(prepared, recipe, folder, run, fitted, logits)
     return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early)
+
+
+def _tell_phantoms(run: RunLog, progress: Progress) -> None:
+    record = progress.history[-1]
+    told = {f"phantoms_{name}": record[name] for name in ("loss", "val_auroc", "images_per_second")}
+    run.metrics(told, step=progress.epochs_run)
 
 
 def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -> LoadedSplit:

@@ -220,6 +220,51 @@ def test_all_that_learns_beside_the_network_is_taken_up_again(phased, make_split
     assert whole.network.output.shape == (None, 1) and "head" in [layer.name for layer in whole.network.layers]
 
 
+def test_counters_of_early_stopping_go_on_where_they_were(phased, make_split, tmp_path):
+    """Keras' own callback begins to count anew after a kill, and trains for as long again as it may wait."""
+    stuck = dataclasses.replace(HEAD, learning_rate=1e-8, epochs=9, early_stopping_patience=3)
+    last = dataclasses.replace(stuck, name="again", early_stopping_patience=4)
+    spec = dataclasses.replace(phased, phases=(stuck, last), ema_momentum=None)
+    whole = run_fit(spec, make_split, tmp_path / "whole").progress
+
+    def stop(progress):
+        raise Stop
+
+    for _ in range(whole.epochs_run):  # one epoch at a time
+        with pytest.raises(Stop):
+            run_fit(spec, make_split, tmp_path / "stopped", stop)
+    resumed = run_fit(spec, make_split, tmp_path / "stopped").progress
+    assert resumed.stopped_by == whole.stopped_by == "no better validation score for 4 epochs"
+    phases = [record["phase"] for record in whole.history]
+    assert phases.count(1) < 9 and phases.count(2) < 9
+    assert [record["phase"] for record in resumed.history] == phases
+    assert (resumed.epochs_run, resumed.best_epoch) == (whole.epochs_run, whole.best_epoch)
+
+
+def test_densenet_ends_with_the_same_weights_when_it_is_taken_up(tmp_path):
+    """Its normalisation and its backward pass are our own (``lean_norm``)."""
+    from cxr_tasks.train.fit import fit
+    from cxr_tasks.train.inputs import LoadedSplit
+
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 256, (16, 64, 64, 1), dtype=np.uint8)
+    split = LoadedSplit(images, (np.arange(16) % 2).astype("f")[:, None])
+    spec = TrainSpec(network="densenet121", phases=(ALL,), batch_size=8, ema_momentum=0.9, seed=3)
+
+    def run(name, on_epoch=lambda progress: None):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return fit(split, split, spec, precision="mixed_bfloat16", folder=tmp_path / name, on_epoch=on_epoch)
+
+    def stop(progress):
+        raise Stop
+
+    whole = run("whole").network.get_weights()
+    with pytest.raises(Stop):
+        run("stopped", stop)
+    resumed = run("stopped").network.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
 def _kill_in_epoch(epoch: int, folder: Path) -> None:
     """Start a process that trains, and kill it after ``epoch`` was trained, before it is saved."""
     mark = folder / "mark"

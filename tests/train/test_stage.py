@@ -18,6 +18,7 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.contracts.train_specs import PhantomSpec
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -88,6 +89,24 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
 
     assert train_candidate(prepared, tiny_recipe, paths, run_name="again") == trained
     assert len(runs_of(tiny_recipe)) == 1
+
+
+def test_a_training_that_starts_from_phantoms_tells_how_they_were_learnt(cxr_home, prepare_tiny, tiny_recipe):
+    from cxr_tasks.registry.tracking import client
+    from cxr_tasks.train.stage import train_candidate
+
+    phantoms = PhantomSpec(n_images=100, epochs=2)
+    train = dataclasses.replace(tiny_recipe.train, starting_weights="phantoms", phantoms=phantoms, epochs=1)
+    recipe = dataclasses.replace(tiny_recipe, train=train)
+    paths = RunPaths.for_run("cxr_train_binary", "manual__1")
+    trained = train_candidate(prepare_tiny(recipe), recipe, paths, run_name="from phantoms")
+    run = client().get_run(trained.mlflow_run_id)
+    assert run.data.params["train.starting_weights"] == "phantoms"
+    assert {"phantoms_best_val_auroc", "phantoms_seconds"} <= set(run.data.metrics)
+    told = client().get_metric_history(trained.mlflow_run_id, "phantoms_val_auroc")
+    assert [point.step for point in told] == [1, 2]
+    environment = json.loads((trained.model.verified_path().parent / "environment.json").read_text())
+    assert "sha256 of train.starting_weights" in environment
 
 
 def test_a_killed_training_goes_on_in_the_same_run_and_ends_with_the_same_bits(
