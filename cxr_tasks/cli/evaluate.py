@@ -14,11 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
+from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import display_name, findings_of
 from cxr_tasks.contracts.paths import evaluations_root
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
+from cxr_tasks.evaluate.subgroups import FEW_POSITIVES
 from cxr_tasks.prepare.catalogue import find_version
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry import tracking, versions
@@ -46,8 +49,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
     folder = evaluations_root() / options.model / str(number) / f"{prepared.dataset}-{prepared.fingerprint[:16]}"
     with tempfile.TemporaryDirectory(prefix="cxr-evaluate-") as work:
         loaded = versions.load_version(options.model, number, Path(work))
-        recipe = _recipe_of(loaded.run_id, work)
-        metrics = evaluate_elsewhere(loaded.model_path, loaded.contract, recipe, prepared, folder)
+        recipe, own = _recipe_of(loaded.run_id, work), _own_metrics(loaded.run_id, work)
+        metrics = evaluate_elsewhere(loaded.model_path, loaded.contract, recipe, prepared, folder, own=own)
     outcome = {
         "model": options.model,
         "version": number,
@@ -69,8 +72,9 @@ def evaluate_command(options: argparse.Namespace) -> int:
 def shown_of(
     metrics: dict[str, Any], split: str, of_model: tuple[str, ...], of_dataset: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What is told of ``metrics`` (the shape of ``assess.assess``): counts, a record per shared finding and their mean,
-    and every finding of model or dataset that is left out, with the reason."""
+    """What is told of ``metrics`` (as ``cross.evaluate_elsewhere`` makes them): counts, a record per shared finding and
+    their mean, each finding's rows on both datasets, and every finding of model or dataset that is left out, with the
+    reason."""
     shared = metrics["findings"]
     left_out = {
         **{one: f"{display_name(one)} is not labelled in the dataset" for one in of_model if one not in of_dataset},
@@ -82,6 +86,7 @@ def shown_of(
         "confidence": metrics["confidence"],
         "findings": {one: _finding(metrics["by_finding"][one], split) for one in shared},
         "mean_auroc": next(one for one in metrics["mean"][split] if one["name"] == "auroc"),
+        "datasets": metrics["datasets"].get(split, {}),
         "left_out": left_out,
     }
 
@@ -119,6 +124,7 @@ def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
     if len(outcome["findings"]) > 1:
         table.add_row("mean of those with an AUROC", "", _with_interval(outcome["mean_auroc"]))
     console.print(table)
+    _print_datasets(console, outcome)
     for finding, one in outcome["findings"].items():
         if one["note"]:
             console.print(f"{display_name(finding)}: {one['note']}", soft_wrap=True)
@@ -130,6 +136,38 @@ def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
     for reason in outcome["left_out"].values():
         console.print(f"left out: {reason}", style="dim", soft_wrap=True)
     console.print(f"all numbers: {outcome['metrics']}, and on MLflow run {outcome['mlflow_run_id']}", soft_wrap=True)
+
+
+def _print_datasets(console: Console, outcome: dict[str, Any]) -> None:
+    """Each finding on this dataset and on the model's own, and the one less the other."""
+    split, own = outcome["split"], outcome["trained_on"]
+    if not outcome["datasets"]:
+        console.print(f"Numbers on {own} are not kept on the MLflow run: nothing to put beside.", soft_wrap=True)
+        return
+    console.print(f"beside the {split} split of {own}; gaps are {outcome['dataset']} less {own}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("finding", "dataset"):
+        table.add_column(name)
+    table.add_column("positive of n", justify="right")
+    for name in ("AUROC", *DECIDED, "note"):
+        table.add_column(name)
+    shown = ("auroc", *DECIDED)
+    for finding, rows in outcome["datasets"].items():
+        for place, row in enumerate(rows):
+            counted = f"{row['n_positive']:,} of {row['n']:,}"
+            weak = f"fewer than {FEW_POSITIVES} positives" if row["is_weak"] else ""
+            name = "" if place else display_name(finding)
+            table.add_row(name, row["value"], counted, *(_bounds(row[one]) for one in shown), weak)
+        gaps = [_bounds(rows[0][f"{one}_gap"], sign="+") for one in shown]
+        table.add_row("", "gap", "", *gaps, "few positives" if rows[0]["is_gap_weak"] else "")
+    console.print(table)
+
+
+def _bounds(found: list[float] | None, sign: str = "") -> str:
+    if found is None:
+        return "-"
+    value, lower, upper = (f"{one:{sign}.3f}" for one in found)
+    return f"{value} ({lower} to {upper})"
 
 
 def _with_interval(record: dict[str, Any] | None) -> str:
@@ -155,6 +193,15 @@ def _recipe_of(run_id: str, folder: str) -> Recipe:
     with tracking.outside_failures("MLflow"):
         file = Path(tracking.client().download_artifacts(run_id, "recipe.yaml", folder))
     return Recipe.from_dict(yaml.safe_load(file.read_text(encoding="utf-8")), "recipe.yaml")
+
+
+def _own_metrics(run_id: str, folder: str) -> dict[str, Any] | None:
+    """The version's numbers on the dataset it was trained on; None where its run holds none."""
+    path = f"{EVALUATION}/metrics.json"
+    with tracking.outside_failures("MLflow"):
+        if not any(one.path == path for one in tracking.client().list_artifacts(run_id, EVALUATION)):
+            return None
+        return dict(read_json(Path(tracking.client().download_artifacts(run_id, path, folder))))
 
 
 def _log_to_mlflow(outcome: dict[str, Any], prepared: PreparedDataset, folder: Path) -> None:

@@ -95,7 +95,7 @@ def assess(
     }
 
 
-def served_point(metrics: dict[str, Any], finding: str) -> dict[str, Any] | None:
+def served_point(metrics: Mapping[str, Any], finding: str) -> dict[str, Any] | None:
     """The served operating point of ``finding``; None where none could be chosen."""
     points = metrics["by_finding"][finding]["operating_points"]
     return next((one for one in points.values() if one["served"]), None)

@@ -19,17 +19,26 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_elsewhere(
-    model_path: Path, contract: ServingContract, recipe: Recipe, prepared: PreparedDataset, folder: Path
+    model_path: Path,
+    contract: ServingContract,
+    recipe: Recipe,
+    prepared: PreparedDataset,
+    folder: Path,
+    *,
+    own: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Metrics (the shape of ``assess.assess``) of a model on validation and test of a dataset it was not trained on.
 
     Calibration and thresholds are the model's own, chosen where it was trained: what is measured is the model as it
-    would serve there. Leaves ``predictions.parquet`` and ``metrics.json`` in ``folder`` and a table in the log.
+    would serve there. ``datasets.<split>`` holds a row of it beside the own dataset's, with the gaps between them
+    (``datasets.dataset_rows``); empty where ``own`` is None. Leaves ``predictions.parquet`` and ``metrics.json`` in
+    ``folder`` and a table in the log.
 
     Args:
         model_path: The ``.keras`` file of ``contract``; both as ``registry.versions.load_version`` gives them.
         recipe: What the model was trained by: its vocabulary, label policies and ``evaluate`` settings.
         prepared: The other dataset, with the same pixel settings.
+        own: Metrics of the model on the dataset it was trained on, where they are kept.
 
     Raises:
         DataDefect: No finding is shared, the pixels differ, or the dataset is the one the model was trained on.
@@ -39,6 +48,7 @@ def evaluate_elsewhere(
     import pandas as pd
 
     from cxr_tasks.evaluate.assess import SPLITS, assess
+    from cxr_tasks.evaluate.datasets import dataset_rows
     from cxr_tasks.evaluate.predict import load_model, logits_of, predictions_table, stored_split, write_predictions
     from cxr_tasks.evaluate.stage import readable
 
@@ -53,8 +63,11 @@ def evaluate_elsewhere(
         parts.append(predictions_table(stored.rows, shared, stored.labels[:, of_dataset], logits))
     table = pd.concat(parts, ignore_index=True)
     write_predictions(table, folder / "predictions.parquet")
-    own = {one.finding: one for one in contract.decisions}
-    metrics = assess(table, shared, recipe.evaluate, own=own)
+    metrics = assess(table, shared, recipe.evaluate, own={one.finding: one for one in contract.decisions})
+    names = contract.dataset, prepared.dataset
+    metrics["datasets"] = {
+        split: dataset_rows(own, names[0], metrics, names[1], split) for split in SPLITS if own is not None
+    }
     metrics["model"] = {
         "model_name": contract.model_name,
         "recipe": contract.recipe,

@@ -29,8 +29,8 @@ def subgroup_rows(
 
     - ``auroc`` (DeLong), where both classes have ``min_positives`` images in the group;
     - ``sensitivity`` and ``specificity`` of the served decision (Wilson);
-    - ``sensitivity_gap`` and ``specificity_gap``: the group's less that of all other images with a known value of the
-      property (Newcombe). The false-negative rate's gap is the negative of the sensitivity's.
+    - ``sensitivity_gap``, ``false_negative_rate_gap`` and ``specificity_gap``: the group's less that of all other
+      images with a known value of the property (Newcombe); the second is the first with the other sign.
     """
     described = predictions.set_index("image_id").loc[rows.image_id]
     groups = {name: described[name].astype(str).to_numpy() for name in ("source", "view", "sex")}
@@ -62,27 +62,41 @@ def _row(
     tp, fp, fn, tn = confusion(rows.is_positive[member], is_called[member]).values()
     other_tp, other_fp, other_fn, other_tn = confusion(rows.is_positive[rest], is_called[rest]).values()
     enough = min(tp + fn, fp + tn) >= spec.min_positives
+    missed = gap((tp, tp + fn), (other_tp, other_tp + other_fn), spec.confidence)
     ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence) if enough else None
     return {
         "n": int(member.sum()),
         "n_positive": tp + fn,
-        "auroc": _bounds(ranked),
-        "sensitivity": _share(tp, tp + fn, spec),
-        "specificity": _share(tn, tn + fp, spec),
-        "sensitivity_gap": _gap((tp, tp + fn), (other_tp, other_tp + other_fn), spec),
-        "specificity_gap": _gap((tn, tn + fp), (other_tn, other_tn + other_fp), spec),
+        "auroc": bounds(ranked),
+        "sensitivity": share(tp, tp + fn, spec.confidence),
+        "specificity": share(tn, tn + fp, spec.confidence),
+        "sensitivity_gap": missed,
+        "false_negative_rate_gap": turned(missed),
+        "specificity_gap": gap((tn, tn + fp), (other_tn, other_tn + other_fp), spec.confidence),
         "is_weak": tp + fn < FEW_POSITIVES,
         "is_gap_weak": min(tp + fn, other_tp + other_fn) < FEW_POSITIVES,
     }
 
 
-def _bounds(one: Interval | None) -> list[float] | None:
+def bounds(one: Interval | None) -> list[float] | None:
+    """``[value, lower, upper]``."""
     return None if one is None else [one.value, one.lower, one.upper]
 
 
-def _share(hits: int, n: int, spec: EvaluateSpec) -> list[float] | None:
-    return _bounds(wilson(hits, n, spec.confidence)) if n else None
+def share(hits: int, n: int, confidence: float) -> list[float] | None:
+    """``hits`` of ``n`` with its Wilson interval; None of nothing."""
+    return bounds(wilson(hits, n, confidence)) if n else None
 
 
-def _gap(one: tuple[int, int], rest: tuple[int, int], spec: EvaluateSpec) -> list[float] | None:
-    return _bounds(newcombe(*one, *rest, spec.confidence)) if one[1] and rest[1] else None
+def gap(one: tuple[int, int], rest: tuple[int, int], confidence: float) -> list[float] | None:
+    """The share ``one`` (hits, n) less the share ``rest``, with Newcombe's interval; None where one is of nothing."""
+    return bounds(newcombe(*one, *rest, confidence)) if one[1] and rest[1] else None
+
+
+def turned(gap: list[float] | None) -> list[float] | None:
+    """The gap of the opposite rate: of the false-negative rate from that of the sensitivity.
+
+    >>> turned([-0.1, -0.3, 0.2])
+    [0.1, -0.2, 0.3]
+    """
+    return None if gap is None else [0.0 - gap[place] for place in (0, 2, 1)]

@@ -12,6 +12,8 @@ from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.sections import METRIC_NAMES, POINT_NAMES, finding_sections
 from cxr_tasks.report.several import several_sections, test_records
 
+GROUP_SHARES = ("auroc", "sensitivity", "specificity", "sensitivity_gap", "false_negative_rate_gap")
+
 
 def metrics_blocks(inputs: ReportInputs) -> list[Any]:
     confidence = f"{inputs.metrics['confidence'] * 100:g} % intervals; n counts images, in brackets the positive ones."
@@ -87,10 +89,18 @@ def subgroups_blocks(inputs: ReportInputs) -> list[Any]:
                 f"{one['n']} ({one['n_positive']})",
                 _share(one["sensitivity"]),
                 _share(one["gap"]),
+                _share(one["missed_gap"]),
             ]
             for one in several["gaps"]["largest"]
         ]
-        gap_head = ("Finding", "Group", "n (positive)", "Sensitivity", "Less the rest's")
+        gap_head = (
+            "Finding",
+            "Group",
+            "n (positive)",
+            "Sensitivity",
+            "Less the rest's",
+            "False-negative rate less the rest's",
+        )
         table = [Grid("The largest gaps that are clear of 0.", gap_head, rows)] if rows else []
         return [Text(several["gaps"]["sentence"]), *table]
     (section,) = finding_sections(inputs)
@@ -98,14 +108,17 @@ def subgroups_blocks(inputs: ReportInputs) -> list[Any]:
         [
             f"{one['by']}: {one['value']}",
             f"{one['n']} ({one['n_positive']})",
-            *(_share(one[name]) for name in ("auroc", "sensitivity", "specificity", "sensitivity_gap")),
+            *(_share(one[name]) for name in GROUP_SHARES),
             "fewer than 20 positives" if one["is_weak"] else "",
         ]
         for one in section["subgroups"]
     ]
     if not rows:
         return [Text("The data tells of no property that splits the test images into groups.")]
-    head = ("Group", "n (positive)", "AUROC", "Sensitivity", "Specificity", "Sensitivity less the rest's", "Note")
+    head = (
+        "Group", "n (positive)", "AUROC", "Sensitivity", "Specificity", "Sensitivity less the rest's",
+        "False-negative rate less the rest's", "Note",
+    )  # fmt: skip
     return [Grid("Test split, at the served decision.", head, rows)]
 
 

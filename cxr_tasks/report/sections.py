@@ -8,6 +8,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS
+from cxr_tasks.evaluate.subgroups import turned
 from cxr_tasks.explain.examples import KINDS
 from cxr_tasks.explain.stage import Example
 from cxr_tasks.report.inputs import ReportInputs
@@ -99,13 +100,15 @@ def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "unreached": {POINT_NAMES[name]: why for name, why in found.get("unreached_points", {}).items()},
                 "calibration": found["calibration"],
                 "classification_report": found["classification_report"],
-                "subgroups": [
-                    {**SINCE_FORMAT_2, **one, "by": SUBGROUP_NAMES.get(one["by"], one["by"])}
-                    for one in found["subgroups"]
-                ],
+                "subgroups": [_subgroup({**SINCE_FORMAT_2, **one}) for one in found["subgroups"]],
             }
         )
     return sections
+
+
+def _subgroup(row: dict[str, Any]) -> dict[str, Any]:
+    missed = turned(row["sensitivity_gap"])
+    return {**row, "by": SUBGROUP_NAMES.get(row["by"], row["by"]), "false_negative_rate_gap": missed}
 
 
 def _point(name: str, point: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import served_point
+from cxr_tasks.evaluate.subgroups import turned
 from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.sections import baseline_rows
 
@@ -87,7 +88,7 @@ def summary_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gap_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every group of every assessable finding with its gap in sensitivity.
+    """Every group of every assessable finding with its gap in sensitivity, and the false-negative rate's.
 
     ``is_clear`` where the interval leaves out 0 and both sides hold enough positives to say so.
     """
@@ -98,7 +99,8 @@ def gap_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             gap = one["sensitivity_gap"]
             group = f"{GROUP_WORDS.get(one['by'], one['by'])} {one['value']}"
             is_clear = gap is not None and not one["is_gap_weak"] and not gap[1] <= 0.0 <= gap[2]
-            rows.append({**one, "finding": finding, "group": group, "gap": gap, "is_clear": is_clear})
+            named = {"finding": finding, "group": group, "gap": gap, "missed_gap": turned(gap), "is_clear": is_clear}
+            rows.append({**one, **named})
     return rows
 
 

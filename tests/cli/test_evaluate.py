@@ -13,6 +13,7 @@ from cxr_tasks.contracts.records import target_column
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
+from cxr_tasks.evaluate.datasets import dataset_rows
 from tests.evaluate.conftest import build_predictions
 
 SHARED = ("edema", "pneumonia")
@@ -27,7 +28,10 @@ def outcome():
     table.loc[table.index[is_test][:3], target_column("edema")] = 1.0
     table.loc[table.index[is_test][:20], target_column("pneumonia")] = float("nan")
     own = {one: FindingDecision(finding=one, a=1.0, b=-1.0, threshold=0.5) for one in SHARED}
-    metrics = assess(table, SHARED, EvaluateSpec(bootstrap_samples=100), own=own)
+    spec = EvaluateSpec(bootstrap_samples=100)
+    metrics = assess(table, SHARED, spec, own=own)
+    at_home = assess(build_predictions(findings=SHARED, separation=3.5, seed=2), SHARED, spec)
+    metrics["datasets"] = {"test": dataset_rows(at_home, "nih", metrics, "chexpert", "test")}
     told = shown_of(metrics, "test", ("edema", "mass", "pneumonia"), ("pneumonia", "edema", "fracture"))
     facts = {"model": "cxr_multilabel", "version": 3, "trained_on": "nih", "dataset": "chexpert"}
     return {**facts, "fingerprint": "ab" * 32, **told, "metrics": "/var/metrics.json", "mlflow_run_id": "run"}
@@ -51,9 +55,7 @@ def test_what_is_left_out_has_its_reason(outcome):
 
 
 def test_the_table_tells_all_of_it(outcome):
-    console = Console(width=140, record=True, file=io.StringIO())
-    print_evaluation(console, outcome)
-    lines = console.export_text().splitlines()
+    lines = printed(outcome)
     assert lines[0] == f"cxr_multilabel version 3, trained on nih, on chexpert {'ab' * 8}"
     assert lines[1].startswith("test split: 200 images of 100 patients; 95% intervals")
     edema = next(one for one in lines if one.startswith("Edema")).split()
@@ -61,6 +63,33 @@ def test_the_table_tells_all_of_it(outcome):
     assert any(one.startswith("Edema: not assessable") for one in lines)
     assert "Pneumonia: 20 images whose label is not known are not counted" in lines
     assert "left out: Fracture is not known to the model" in lines
+
+
+def printed(outcome):
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_evaluation(console, outcome)
+    return [one.strip() for one in console.export_text().splitlines()]
+
+
+def test_both_datasets_stand_side_by_side_with_their_gap(outcome):
+    lines = printed(outcome)
+    start = lines.index("beside the test split of nih; gaps are chexpert less nih")
+    edema, edema_home, edema_gap, pneumonia, _, gap = lines[start + 2 : start + 8]
+    assert edema.split()[:5] == ["Edema", "chexpert", "3", "of", "200"]
+    assert edema.endswith("fewer than 20 positives")
+    assert edema_home.startswith("nih")
+    assert edema_gap.split()[:2] == ["gap", "-"]
+    assert pneumonia.startswith("Pneumonia  chexpert")
+    here, _ = outcome["datasets"]["pneumonia"]
+    for name in ("auroc", "sensitivity", "specificity"):
+        value, lower, upper = here[f"{name}_gap"]
+        assert f"{value:+.3f} ({lower:+.3f} to {upper:+.3f})" in gap
+
+
+def test_numbers_that_are_not_kept_are_said(outcome):
+    assert "Numbers on nih are not kept on the MLflow run: nothing to put beside." in printed(
+        {**outcome, "datasets": {}}
+    )
 
 
 @pytest.mark.parametrize(

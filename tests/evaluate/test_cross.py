@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from cxr_tasks.cli.main import main
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.cross import evaluate_elsewhere
+from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER
 from cxr_tasks.evaluate.table import read_predictions
+from tests.evaluate.conftest import build_predictions
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 NIH = findings_of("nih14")
@@ -66,6 +69,7 @@ def test_the_shared_finding_is_measured_with_the_models_own_decision(
     assert metrics["findings"] == ["pneumonia"]
     assert (metrics["model"]["trained_on"], metrics["model"]["dataset"]) == ("elsewhere", tiny.prepared.dataset)
     assert metrics["serving"]["pneumonia"]["threshold"] == 0.4
+    assert metrics["datasets"] == {}, "no numbers at home were given"
     assert read_json(tmp_path / "cross" / "metrics.json") == metrics
     table = read_predictions(tmp_path / "cross" / "predictions.parquet", ("pneumonia",))
     assert table["split"].value_counts().to_dict() == {"test": 60, "validation": 40}
@@ -99,12 +103,14 @@ def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, tmp_path,
 
 @pytest.fixture
 def registered(tiny, recipe, contract, model_path, tmp_path):
-    """Version 1 of ``cxr_multilabel``, whose run holds the recipe it was trained by."""
+    """Version 1 of ``cxr_multilabel``, whose run holds the recipe it was trained by and its numbers at home."""
     from cxr_tasks.registry import tracking, versions
 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
+    write_json(tmp_path / "metrics.json", assess(build_predictions(findings=NIH), NIH, recipe.evaluate))
     with tracking.open_run("cxr_multilabel", "train") as run:
         run.artifact(tmp_path / "recipe.yaml")
+        run.artifact(tmp_path / "metrics.json", ARTIFACT_FOLDER)
     number = versions.register(
         model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
     )
@@ -125,6 +131,9 @@ def test_the_command_measures_tells_and_logs(tiny, registered, capsys):
     auroc = pneumonia["auroc"]
     assert 0.8 < auroc["lower"] < auroc["value"] < auroc["upper"] < 1
     assert set(told["left_out"]) == set(NIH) - {"pneumonia"}
+    here, home = told["datasets"]["pneumonia"]
+    assert [(one["value"], one["n"]) for one in (here, home)] == [(tiny.prepared.dataset, 60), ("elsewhere", 200)]
+    assert here["auroc_gap"][0] == pytest.approx(auroc["value"] - home["auroc"][0])
     group = f"on_{tiny.prepared.dataset}_{tiny.prepared.fingerprint[:8]}"
     run = tracking.client().get_run(run_id)
     assert run.data.metrics[f"{group}/test_auroc_pneumonia"] == auroc["value"]

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.intervals import auroc_difference, auroc_interval, newcombe, patient_bootstrap, wilson, z_of
+from cxr_tasks.evaluate.intervals import (
+    auroc_difference,
+    auroc_interval,
+    independent_difference,
+    newcombe,
+    patient_bootstrap,
+    wilson,
+    z_of,
+)
 from cxr_tasks.evaluate.scores import weighted_auroc
 
 
@@ -136,6 +144,17 @@ def test_newcombe_gives_published_bounds(one, other, difference, lower, upper):
     assert (found.lower, found.upper) == (pytest.approx(lower, abs=1e-4), pytest.approx(upper, abs=1e-4))
     turned = newcombe(*other, *one, 0.95)
     assert (turned.lower, turned.upper) == (pytest.approx(-found.upper), pytest.approx(-found.lower))
+
+
+def test_intervals_of_an_auroc_difference_on_other_images_cover():
+    """Two models' AUROCs on two splits of other patients, as of one model on two datasets."""
+    rng, covered = np.random.default_rng(11), 0
+    truth = norm.cdf(1.8 / np.sqrt(2)) - norm.cdf(1.0 / np.sqrt(2))
+    for _ in range(1000):
+        one, other = (auroc_interval(*two_normals(rng, 80, 120, separation), 0.95) for separation in (1.8, 1.0))
+        found = independent_difference(one, other, "")
+        covered += found.lower <= truth <= found.upper
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 @pytest.mark.parametrize(("truth", "other", "n", "other_n"), [(0.9, 0.9, 25, 180), (0.6, 0.8, 40, 40)])

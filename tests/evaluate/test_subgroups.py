@@ -47,6 +47,8 @@ def test_shares_and_gaps_by_hand(case):
     assert female["sensitivity_gap"][2] < 0
     assert male["sensitivity_gap"][0] == pytest.approx(0.4)
     assert male["specificity_gap"][0] == pytest.approx(0.3)
+    missed = newcombe(20, 40, 5, 50, 0.95)
+    assert female["false_negative_rate_gap"] == pytest.approx([missed.value, missed.lower, missed.upper])
     is_female = (table["sex"] == "female").to_numpy()
     value = auroc(rows.is_positive[is_female], rows.logit[is_female])
     assert female["auroc"][0] == pytest.approx(value)
@@ -56,6 +58,24 @@ def test_shares_and_gaps_by_hand(case):
 def test_unknown_is_no_group_and_one_value_splits_nothing(case):
     assert {name for name, _ in case[2]} == {"sex", "age_years"}
     assert ("sex", "unknown") not in case[2]
+
+
+def test_two_sources_are_two_groups(case):
+    rows, table, _ = case
+    table = table.assign(source=np.where(np.arange(len(table)) < 100, "nih", "chexpert"))
+    called = np.arange(rows.n) < 60
+    by = {
+        one["value"]: one for one in subgroup_rows(rows, called, table, None, EvaluateSpec()) if one["by"] == "source"
+    }
+    assert {name: (one["n"], one["n_positive"]) for name, one in by.items()} == {
+        "nih": (100, 40),
+        "chexpert": (120, 60),
+    }
+    # All 40 of the one are called, none of the 60 of the other; 20 of 60 negatives against none of 60.
+    expected = newcombe(40, 40, 0, 60, 0.95)
+    assert by["nih"]["sensitivity_gap"] == [expected.value, expected.lower, expected.upper]
+    assert by["chexpert"]["false_negative_rate_gap"] == by["nih"]["sensitivity_gap"]
+    assert by["nih"]["specificity_gap"][0] == pytest.approx(-1 / 3)
 
 
 def test_age_bands_hold_their_edges(case):

@@ -61,7 +61,8 @@ def test_clear_gaps_are_named_with_what_chance_would_make(metrics):
     set_gap(metrics, "mass", gap=[-0.3, -0.45, -0.1])
     set_gap(metrics, "edema", gap=[-0.4, -0.7, -0.1], n_positive=8, weak=True)
     set_gap(metrics, "nodule", gap=[-0.1, -0.3, 0.1])
-    assert [one["finding"] for one in gap_rows(metrics) if one["is_clear"]] == ["mass"]
+    (clear,) = [one for one in gap_rows(metrics) if one["is_clear"]]
+    assert (clear["finding"], clear["missed_gap"]) == ("mass", [0.3, 0.1, 0.45])
     text = " ".join(several_cannot_do(metrics, "nih"))
     assert "1 of 2 gaps" in text
     assert "mass, Sex female: -0.30 (-0.45 to -0.10, n = 40 positive)" in text
