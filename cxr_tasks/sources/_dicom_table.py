@@ -64,12 +64,16 @@ def read_labels(table: Path, findings: Sequence[str]) -> Labels:
     """
     rows: list[LabelRow] = []
     key_column, columns = "", dict[str, str]()
+
+    def header(names: list[str]) -> list[str]:
+        nonlocal key_column, columns
+        key_column, columns = _checked_columns([name for name in names if name], findings)
+        return names
+
     # Few combinations of labels for many rows: rows share their dict.
     shared: dict[tuple[LabelState, ...], dict[str, LabelState]] = {}
     seen: dict[str, int] = {}
-    for line, row in read_rows(table, ()):
-        if not key_column:
-            key_column, columns = _checked_columns(table, list(row), findings)
+    for line, row in read_rows(table, (), header=header):
         key = _key(table, line, row[key_column], key_column)
         if seen.setdefault(key, line) != line:
             raise row_defect(table, line, f"{key_column}: the same one stands on line {seen[key]} already; keep one")
@@ -91,12 +95,12 @@ def read_labels(table: Path, findings: Sequence[str]) -> Labels:
     return Labels(key_column=key_column, rows=rows, notes=notes)
 
 
-def _checked_columns(table: Path, names: list[str], findings: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The column that says which file, and finding -> its column."""
+def _checked_columns(names: list[str], findings: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The column that says which file, and finding -> its column; ``ValueError`` says which is wrong or missing."""
     keys = [name for name in (PATH_COLUMN, UID_COLUMN) if name in names]
     if len(keys) != 1:
         found = " and ".join(keys) or ", ".join(map(shown, names))
-        raise row_defect(table, 1, f"expected either a column {PATH_COLUMN!r} or {UID_COLUMN!r}; found: {found}")
+        raise ValueError(f"expected either a column {PATH_COLUMN!r} or {UID_COLUMN!r}; found: {found}")
     columns: dict[str, str] = {}
     for name in names:
         if name in (*keys, *SIDE_COLUMNS):
@@ -104,17 +108,13 @@ def _checked_columns(table: Path, names: list[str], findings: Sequence[str]) -> 
         finding = name.lower().replace(" ", "_").replace("-", "_")
         known = [*keys, *SIDE_COLUMNS, *findings]
         if finding not in _FINDINGS:
-            raise row_defect(
-                table, 1, f"column {shown(name)} is not known{nearest(finding, known)}; known: {', '.join(known)}"
-            )
+            raise ValueError(f"column {shown(name)} is not known{nearest(finding, known)}; known: {', '.join(known)}")
         if finding in columns:
-            raise row_defect(table, 1, f"columns {shown(columns[finding])} and {shown(name)} are the same finding")
+            raise ValueError(f"columns {shown(columns[finding])} and {shown(name)} are the same finding")
         columns[finding] = name
     missing = [f"{finding} ({display_name(finding)})" for finding in findings if finding not in columns]
     if missing:
-        raise row_defect(
-            table, 1, f"expected a column for each finding of the vocabulary; missing: {', '.join(missing)}"
-        )
+        raise ValueError(f"expected a column for each finding of the vocabulary; missing: {', '.join(missing)}")
     return keys[0], columns
 
 

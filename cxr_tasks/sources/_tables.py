@@ -45,7 +45,8 @@ def read_rows(
     Args:
         columns: Names that must be there, spelt exactly; further ones are given too.
         unique: A column in which no value may come twice.
-        header: Puts a broken header in order: names as they stand in the file to names as they should.
+        header: Puts a broken header in order: names as they stand in the file to names as they should; what it says in
+            a ``ValueError`` is told with file and line.
 
     Raises:
         DataDefect: At the first row asked for or later. The file cannot be read, is empty, is not UTF-8 or not CSV,
@@ -56,7 +57,10 @@ def read_rows(
     if not line:
         raise DataDefect(f"{path}: expected a header line and rows, found an empty file")
     if header is not None:
-        names = [name.strip() for name in header(names)]
+        try:
+            names = [name.strip() for name in header(names)]
+        except ValueError as error:
+            raise row_defect(path, line, str(error)) from None
     while names and not names[-1]:
         names.pop()
     _check_header(path, line, names, columns if unique is None else (*columns, unique))

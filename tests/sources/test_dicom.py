@@ -133,7 +133,13 @@ def test_a_wrong_header_names_the_column_and_the_known_ones(make_tree, header, t
     with pytest.raises(DataDefect) as caught:
         SOURCE.scan(root, spec())
     assert told in str(caught.value)
-    assert f"{root / 'labels.csv'}, line 1: " in str(caught.value)
+    assert str(caught.value).startswith(f"{root / 'labels.csv'}, line 1: ")
+
+
+def test_a_wrong_header_is_named_where_it_stands_and_also_without_rows(make_tree):
+    root = make_tree(["", "path,pneumonai"], 1)
+    with pytest.raises(DataDefect, match=r"labels\.csv, line 2: column 'pneumonai' is not known; did you mean"):
+        SOURCE.scan(root, spec())
 
 
 def test_split_patient_and_sub_label(make_tree):
