@@ -17,9 +17,15 @@ from cxr_tasks.sources.phantoms.files import PhantomFile
 from cxr_tasks.sources.phantoms.render import render
 
 #: Folder of an image -> split, where the layout says it so.
-_SPLIT_WORDS = {"train": "train", "test": "test", "val": "val", "valid": "test"}
-#: Class folders that stand alone: nothing is held out.
-_SPLIT_WORDS |= {"NORMAL": "train", "PNEUMONIA": "train"}
+_SPLIT_WORDS = {
+    "train": "train",
+    "test": "test",
+    "val": "val",
+    "valid": "test",
+    # Class folders that stand alone: nothing is held out.
+    "NORMAL": "train",
+    "PNEUMONIA": "train",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
