@@ -6,6 +6,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.evaluate.intervals import TOO_SURE, is_too_sure
 
 #: Above this calibration error a probability is no risk to reason with.
 GOOD_ECE = 0.08
@@ -30,6 +31,11 @@ SOURCE_LIMITS = {
         "uncertain ones treated as the recipe says.",
     ),
 }
+#: What it means that an AUROC's interval rests on few errors (evaluate.intervals.is_too_sure).
+TOO_SURE_MEANS = (
+    "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered "
+    f"{TOO_SURE} in simulations, and their lower ends lie too high"
+)
 #: What ends every list of limits.
 ALWAYS = (
     "Thresholds and calibration were chosen on validation images of the same source. Elsewhere both must be "
@@ -103,8 +109,17 @@ def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
         found = metrics["by_finding"][finding]
         if found["assessable"]:
             sentences += _shift_sentences(finding, found)
+            if rests_on_few(record_of(found["metrics"]["test"], "auroc")):
+                name = display_name(finding).lower()
+                sentences.append(f"The AUROC interval of {name} rests on few errors: {TOO_SURE_MEANS}.")
             sentences += _calibration_sentences(finding, found)
     return [*sentences, *ALWAYS]
+
+
+def rests_on_few(auroc: dict[str, Any]) -> bool:
+    """Whether the DeLong interval of this record covers less than it says."""
+    positive, n = auroc["n_positive"], auroc["n"]
+    return auroc["value"] is not None and positive is not None and is_too_sure(auroc["value"], positive, n - positive)
 
 
 def _shift_sentences(finding: str, found: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.evaluate.intervals import newcombe
-from cxr_tasks.report.conclusion import ALWAYS, GOOD_ECE, SOURCE_LIMITS
+from cxr_tasks.report.conclusion import ALWAYS, GOOD_ECE, SOURCE_LIMITS, TOO_SURE_MEANS, rests_on_few
 from cxr_tasks.report.several import Records, gap_rows, gaps_sentence, ranked_findings, test_records
 
 #: How many findings are named at either end.
@@ -115,6 +115,9 @@ def several_cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
                 f"Probabilities of {_list(bad)} are off by more than {GOOD_ECE * 100:g} % on average: read them as a "
                 "ranking, not as a risk."
             )
+        too_sure = [one for one, records in found.items() if rests_on_few(records["auroc"])]
+        if too_sure:
+            sentences.append(f"The AUROC intervals of {_list(too_sure)} rest on few errors: {TOO_SURE_MEANS}.")
         sentences.append(_gap_sentence(metrics))
     return [*sentences, *ALWAYS]
 

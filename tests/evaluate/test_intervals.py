@@ -11,6 +11,7 @@ from cxr_tasks.evaluate.intervals import (
     auroc_difference,
     auroc_interval,
     independent_difference,
+    is_too_sure,
     newcombe,
     patient_bootstrap,
     wilson,
@@ -35,6 +36,37 @@ def test_delong_intervals_cover_the_true_auroc(separation):
     intervals = [auroc_interval(*two_normals(rng, 120, 80, separation), 0.95) for _ in range(1500)]
     covered = np.mean([one.lower <= truth <= one.upper for one in intervals])
     assert 0.93 <= covered <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("n_positive", "n", "separation", "low", "high"),
+    [
+        (8, 180, 1.0, 0.88, 0.93),  # true AUROC 0.76: 1.9
+        (8, 180, 1.8, 0.84, 0.93),  # 0.90: 0.8
+        (20, 400, 2.6, 0.84, 0.93),  # 0.967: 0.7
+        (20, 400, 0.36, 0.93, 0.97),  # 0.60: 8
+        (20, 400, 1.0, 0.93, 0.97),  # 0.76: 4.8
+    ],
+)
+def test_with_few_errors_the_interval_is_known_to_cover_less(n_positive, n, separation, low, high):
+    """3000 simulated splits with a rare finding; beside the AUROC the product that ``is_too_sure`` goes by."""
+    truth, rng = norm.cdf(separation / np.sqrt(2)), np.random.default_rng(20261123)
+    intervals = [auroc_interval(*two_normals(rng, n_positive, n - n_positive, separation), 0.95) for _ in range(3000)]
+    covered = np.mean([one.lower <= truth <= one.upper for one in intervals])
+    assert low <= covered < high
+    assert is_too_sure(truth, n_positive, n - n_positive) == (high == 0.93)
+
+
+def test_an_interval_that_is_too_narrow_says_so():
+    positive, score = two_normals(np.random.default_rng(4), 8, 172, 1.8)
+    few, swapped = (auroc_interval(one, score, 0.95) for one in (positive, ~positive))
+    assert few.method == (
+        "DeLong 95 %, logit scale; too narrow with 8 positives (simulated 95 % intervals covered 84 to 93 %)"
+    )
+    assert "8 negatives" in swapped.method
+    assert auroc_interval(*two_normals(np.random.default_rng(4), 80, 120, 1.8), 0.95).method == (
+        "DeLong 95 %, logit scale"
+    )
 
 
 def test_paired_intervals_cover_the_true_difference():

@@ -87,6 +87,15 @@ def test_bad_calibration_is_told(metrics, ece, is_said):
     assert any("Calibrate edema" in one for one in what_to_do(metrics)) == is_said
 
 
+@pytest.mark.parametrize(("n_positive", "is_said"), [(20, True), (40, False)])
+def test_an_interval_that_rests_on_few_positives_is_told(metrics, n_positive, is_said):
+    for finding in FINDINGS:
+        set_record(metrics, finding, "auroc", value=0.9, lower=0.85, upper=0.93, n=400, n_positive=100)
+    set_record(metrics, "mass", "auroc", n_positive=n_positive)
+    told = [one for one in several_cannot_do(metrics, "nih") if "rest on few errors" in one]
+    assert [one.split(" rest on")[0] for one in told] == (["The AUROC intervals of mass"] if is_said else [])
+
+
 def test_every_reader_hears_that_this_is_no_medical_device(metrics):
     assert "not a medical device" in " ".join(several_cannot_do(metrics, "some_other"))
 
