@@ -43,6 +43,7 @@ def shortened(name: str) -> Recipe:
     [
         ("nih_cnn", "nih", 1),
         ("nih_densenet121", "nih", 3),
+        ("nih_sample_densenet121", "nih", 1),
         ("chexpert_cnn", "chexpert", 1),
         ("chexpert_densenet121", "chexpert", 2),
     ],

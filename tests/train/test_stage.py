@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -191,7 +192,7 @@ def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepar
     assert len(runs_of(short)) == 1
 
 
-def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
+def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, tiny_recipe, tmp_path, caplog):
     from cxr_tasks.registry.tracking import client
     from cxr_tasks.train.stage import train_candidate
 
@@ -201,11 +202,19 @@ def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, ti
         changed = dataclasses.replace(
             tiny_recipe, train=dataclasses.replace(tiny_recipe.train, epochs=1, labels=labels)
         )
-        trained = train_candidate(prepared, changed, RunPaths(tmp_path / "run"), run_name=policy)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="cxr_tasks.train.stage"):
+            trained = train_candidate(prepared, changed, RunPaths(tmp_path / "run"), run_name=policy)
         counts = json.loads((Path(trained.model.uri).parent / "labels.json").read_text())["pneumonia"]
         assert counts["policy"] == policy and counts["before"]["uncertain"] == 10
         assert tuple(counts["after"][key] for key in ("positive", "negative", "masked")) == after
-        assert "labels.txt" in {file.path for file in client().list_artifacts(trained.mlflow_run_id)}
+        stored = {file.path for file in client().list_artifacts(trained.mlflow_run_id)}
+        assert {"labels.txt", "labels.json"} <= stored
+        table = (Path(trained.model.uri).parent / "labels.txt").read_text().rstrip("\n")
+        assert table in caplog.messages
+        (row,) = (line.split() for line in table.splitlines() if line.startswith("pneumonia"))
+        assert row[1] == policy and {"10", str(after[0])} <= set(row)
+        assert client().get_run(trained.mlflow_run_id).data.params["train.labels.uncertain"] == policy
         losses[policy] = json.loads(trained.history.verified_path().read_text())[0]["loss"]
     assert losses["ones"] != losses["ignore"], "the loss sees it too"
 
