@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
+from urllib.parse import quote
 
 import pytest
+
+from cxr_tasks.cli.airflow_api import TaskRun
+from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
 
@@ -39,6 +45,57 @@ def test_the_report_is_one_click_from_its_task(page, stack, api, released):
     assert page.locator("img").count() > 4
     broken = page.eval_on_selector_all("img", "found => found.filter(one => one.naturalWidth === 0).length")
     assert broken == 0
+    assert page.problems == []
+
+
+@pytest.fixture(scope="module")
+def dataset_run(api, released):
+    """Id of the dataset run that the released model was trained on."""
+    (run,) = api._call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=1&order_by=run_after")["dag_runs"]
+    return run["dag_run_id"]
+
+
+def _open_task(page, stack, run_id, task_id):
+    page.goto(f"{stack.airflow_url}/dags/cxr_dataset_binary/runs/{quote(run_id, safe='')}/tasks/{task_id}/details")
+
+
+@pytest.mark.parametrize(
+    ("task_id", "folder", "suite"),
+    [("validate", "validate", "manifest_pneumonia"), ("verify", "validate_prepared", "prepared_examples")],
+)
+def test_data_docs_are_one_click_from_their_task(page, stack, dataset_run, task_id, folder, suite):
+    _open_task(page, stack, dataset_run, task_id)
+    page.get_by_role("link", name="Data Docs", exact=True).click()
+    page.wait_for_url(f"**/{folder}/data_docs/index.html")
+    with page.expect_response(f"**/data_docs/validations/{suite}/**") as answered:
+        page.locator(f"a[href^='validations/{suite}/']").last.click()
+    assert answered.value.status == 200
+    page.get_by_text("Success Percent").first.wait_for()
+    assert suite in page.inner_text("body")
+    assert page.problems == []
+
+
+def test_the_quarantine_table_is_linked_from_its_task(page, stack, api, dataset_run):
+    _open_task(page, stack, dataset_run, "collect")
+    # Asked for, not clicked: the browser saves a CSV instead of showing it.
+    address = page.get_by_role("link", name="Quarantine", exact=True).get_attribute("href")
+    answer = page.request.get(f"{stack.airflow_url}{address}")
+    assert answer.status == 200
+    header, *rows = csv.reader(io.StringIO(answer.text()))
+    assert header == list(QUARANTINE_COLUMNS)
+    ingested = api.xcom(TaskRun("cxr_dataset_binary", dataset_run, "collect", "success", 1, None))
+    assert len(rows) == ingested["n_quarantined"]
+
+
+def test_the_overview_is_one_click_from_its_task(page, stack, dataset_run):
+    _open_task(page, stack, dataset_run, "prepare")
+    page.get_by_role("link", name="Overview", exact=True).click()
+    page.wait_for_url("**/cxr/datasets/synthetic_binary/*/overview.html")
+    assert page.get_by_role("heading", level=1).inner_text() == "synthetic_binary: prepared dataset"
+    assert "1,200" in page.inner_text("body")
+    # Refused where the browser cannot show one of them.
+    shown = page.eval_on_selector_all("svg image", "found => Promise.all(found.map(one => one.decode()))")
+    assert len(shown) > 4
     assert page.problems == []
 
 
