@@ -70,7 +70,7 @@ def readable(metrics: dict[str, Any]) -> str:
     it a line for each finding whose served point is not the one that the recipe asks for.
     """
     found = metrics["by_finding"]
-    notes = [f"{finding}: {one['served_note']}" for finding, one in found.items() if one["served_note"]]
+    notes = [f"{finding}: {one['served_note']}" for finding, one in found.items() if one.get("served_note")]
     table = _readable_findings(metrics) if len(found) > 1 else _readable_metrics(metrics)
     return "\n".join([table, *notes])
 
