@@ -26,7 +26,7 @@ test: $(READY) chromium ## lint, types and all tests
 
 check: $(READY) ## lint, types and the fast tests: the daily loop
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest -q -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
 
 lock: $(READY) ## renew requirements.lock: newest versions that fit pyproject.toml, for Python 3.11 to 3.13
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
