@@ -82,7 +82,10 @@ def load_split(
             raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
 
     if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
-        images = np.concatenate([np.empty((0, *shape[1:]), np.uint8), *pixels()])
+        images, start = np.empty(shape, np.uint8), 0
+        for block in pixels():
+            images[start : start + len(block)] = block
+            start += len(block)
     else:
         spill = spill_folder / f"{split}.npy"
         log.info("%s does not fit in memory; its pixels are read from %s", split, spill)

@@ -19,10 +19,11 @@ from cxr_tasks.contracts.artifacts import read_json, replaced_file, sha256_json,
 from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec
 from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
-from cxr_tasks.sources.base import ImageRecord
+from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
+from cxr_tasks.sources.phantoms.options import SyntheticOptions
 from cxr_tasks.train.starting_weights import PHANTOM_FILE, weights_root
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def fetch_phantom_weights(
     """
     spec, drawn = phantom_training(recipe.train), _dataset(recipe)
     stored = weights_root() / "phantoms" / _key(spec, drawn, recipe.pixels, precision)
+    # Another training may be at it: then the lock below is waited for, and nothing else would be heard.
+    log.info("starting weights from phantoms: taken from %s, where they are learnt first unless they are there", stored)
     with file_lock(
         stored / "lock",
         what=f"starting weights from phantoms in {stored}",
@@ -104,8 +107,6 @@ def _dataset(recipe: Recipe) -> DatasetSpec:
 
 
 def _key(spec: TrainSpec, drawn: DatasetSpec, pixels: PixelSpec, precision: str) -> str:
-    from cxr_tasks.contracts.shapes import build
-    from cxr_tasks.sources.phantoms.options import SyntheticOptions
     from cxr_tasks.sources.synthetic import fingerprint
 
     options = build(SyntheticOptions, drawn.options, "phantoms")
@@ -154,8 +155,6 @@ def _train(
 
 
 def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:
-    from cxr_tasks.sources.base import get_source, resolve_root
-
     scan = get_source(drawn.source).scan(resolve_root(drawn, None), drawn)
     patients = sorted({one.patient_id for one in scan.records})
     n_held_back = max(round(VALIDATION_SHARE * len(patients)), 1)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from cxr_tasks.cli.main import build_parser, main
 from cxr_tasks.cli.trigger import request_conf
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.train import starting_weights
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,14 @@ def test_a_request_is_checked_before_airflow_sees_it(tmp_path):
         request_conf("kermany_cnn", str(tmp_path / "none"), None, None)
     with pytest.raises(ConfigurationError, match="epochs: expected a value from 1"):
         request_conf("kermany_cnn", None, 0, None)
+
+
+def test_weights_that_cannot_be_had_are_an_error_before_airflow_sees_the_request(cxr_home, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(starting_weights, "IMAGENET_URL", f"http://127.0.0.1:{port}/weights.h5")
+    with pytest.raises(ConfigurationError, match="imagenet: expected .*cannot be downloaded from here"):
+        request_conf("nih_densenet121", str(tmp_path), None, None)
 
 
 def test_a_command_is_required():
