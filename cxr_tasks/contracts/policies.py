@@ -18,7 +18,7 @@ import yaml
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
-from cxr_tasks.contracts.shapes import build
+from cxr_tasks.contracts.shapes import build, plain
 
 POLICIES_FOLDER = Path(__file__).resolve().parents[1] / "policies"
 
@@ -78,6 +78,30 @@ def load_policy(model_name: str, folder: Path = POLICIES_FOLDER) -> Policy:
         default=built.pop("default"),
         datasets={name.removeprefix("datasets."): section for name, section in built.items()},
     )
+
+
+def policy_change(decision: Mapping[str, Any], folder: Path = POLICIES_FOLDER) -> str:
+    """How today's policy differs from the one that ``decision`` (the content of ``decision.json``) was made by, as a
+    sentence; empty where the file is the same to the byte.
+
+    Where the files differ it is said whether what they ask of the decision's dataset differs too. A decision that names
+    no policy, or a policy that cannot be read today, is a difference: nothing shows that the two agree.
+    """
+    model_name, sha256 = str(decision.get("model_name", "")), str(decision.get("policy_sha256") or "")
+    if not sha256:
+        return f"The decision on {model_name or 'this model'} names no policy: nothing shows by what it was judged."
+    try:
+        policy = load_policy(model_name, folder)
+    except ConfigurationError as error:
+        return f"The policy that {model_name} was judged by cannot be read today: {error}."
+    if policy.sha256 == sha256:
+        return ""
+    section, asked = policy.section_for(str(decision.get("dataset", "")))
+    was, now = decision.get("policy_version"), policy.version
+    judged = f"judged by policy version {was} (sha256 {sha256[:12]}); today it is version {now} ({policy.sha256[:12]})"
+    if without_none(plain(asked)) == decision.get("asked"):
+        return f"{model_name} was {judged}. What its section {section} asks is the same: the file differs elsewhere."
+    return f"{model_name} was {judged}. What its section {section} asks is another: let the gate judge it again."
 
 
 def _laid_over(default: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

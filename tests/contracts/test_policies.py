@@ -8,8 +8,9 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
+from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy, policy_change, without_none
 from cxr_tasks.contracts.recipes import load_recipe, recipe_names
+from cxr_tasks.contracts.shapes import plain
 
 LEAST = {"mean": {"auroc": {"lower_at_least": 0.9}}, "served": {"sensitivity": {"at_least": 0.5}}}
 
@@ -143,3 +144,43 @@ def test_the_policy_in_the_readme_can_be_read(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="cxr_binary.yaml: expected a policy of the gate, found No such file"):
         load_policy("cxr_binary", tmp_path)
+
+
+def judged(folder, dataset="kermany"):
+    """What a decision says of the policy in ``folder``, as ``gate_candidate`` writes it."""
+    policy = load_policy("cxr_binary", folder)
+    section, asked = policy.section_for(dataset)
+    return {
+        "model_name": "cxr_binary", "dataset": dataset, "policy_version": policy.version,
+        "policy_sha256": policy.sha256, "policy_section": section, "asked": without_none(plain(asked)),
+    }  # fmt: skip
+
+
+def test_a_policy_that_is_the_same_to_the_byte_is_no_change(tmp_path):
+    assert policy_change(judged(written(tmp_path)), tmp_path) == ""
+
+
+def test_a_policy_that_asks_more_since_is_told(tmp_path):
+    decision = judged(written(tmp_path))
+    written(tmp_path, {"champion": {"margin": 0.001}}, version=2)
+    said = policy_change(decision, tmp_path)
+    assert "judged by policy version 1 (sha256" in said
+    assert "today it is version 2 (" in said
+    assert "its section default asks is another: let the gate judge it again" in said
+
+
+def test_a_change_of_another_section_is_told_as_such(tmp_path):
+    decision = judged(written(tmp_path))
+    written(tmp_path, datasets={"elsewhere": {"champion": {"margin": 0.001}}})
+    assert "its section default asks is the same: the file differs elsewhere" in policy_change(decision, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"policy_sha256": None}, "names no policy"),
+        ({"model_name": "cxr_other"}, "cannot be read today: "),
+    ],
+)
+def test_what_cannot_be_compared_is_a_change(tmp_path, change, said):
+    assert said in policy_change({**judged(written(tmp_path)), **change}, tmp_path)
