@@ -13,6 +13,7 @@ PARALLEL := -n auto --maxprocesses=4 --dist loadscope --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export GX_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
+RUNTIME := $(or $(CXR_HOME),var)
 
 help: ## what there is to do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,16 +37,19 @@ lock: $(READY) ## renew requirements.lock: newest versions that fit pyproject.to
 up: $(READY) ## start Airflow, MLflow and the model server on 127.0.0.1
 	@$(BIN)/python -m cxr_tasks.stack up
 
-down: $(READY) ## stop every process of the stack
-	@$(BIN)/python -m cxr_tasks.stack down
+down: ## stop every process of the stack
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m cxr_tasks.stack down; else echo 'nothing is installed in $(VENV), so nothing of it runs'; fi
 
-status: $(READY) ## what runs, where, how healthy
+status: ## what runs, where, how healthy
+	@$(INSTALLED)
 	@$(BIN)/python -m cxr_tasks.stack status
 
-logs: $(READY) ## last log lines; NAME=scheduler for one program
+logs: ## last log lines; NAME=scheduler for one program
+	@$(INSTALLED)
 	@$(BIN)/python -m cxr_tasks.stack logs $(NAME)
 
-login: $(READY) ## addresses and generated logins of the web pages
+login: ## addresses and generated logins of the web pages
+	@$(INSTALLED)
 	@$(BIN)/python -m cxr_tasks.stack login
 
 bench: $(READY) ## speed against plain alternatives, as ratios; also var/bench.json
@@ -58,17 +62,24 @@ clean: ## stop the stack, remove the environment and everything made at run time
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m cxr_tasks.stack down; fi
 	@rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# Looking at a stack and stopping it never installs: what runs was started with the environment that is there.
+INSTALLED := [ -x $(BIN)/python ] || { echo 'nothing is installed in $(VENV) yet, so no stack of it runs; make up installs and starts one' >&2; exit 1; }
+
 # uv installs the lock many times faster than pip; pip itself fetches uv, held to the lock's hashes like all the rest.
+# HOME: a user id without an entry in the user database has none, and uv and pip need one.
 # Compiled at once and once: every task and every program of the stack imports the same large libraries, at half the
 # cost when they are, and where PYTHONDONTWRITEBYTECODE is set nothing else would ever compile them.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is expected, {sys.executable} is {v[0]}.{v[1]}; name one: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m cxr_tasks.stack.folders >/dev/null
+	@if [ -x $(BIN)/python ] && [ -e "$(RUNTIME)/stack/settings.json" ]; then \
+	    echo 'requirements.lock is newer than what is installed, and the stack runs from it: make upgrade (or make down first)' >&2; exit 1; fi
 	@echo "installing into $(VENV) (about 3.5 GB)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { echo 'python3 -m venv failed; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	@awk '/^uv==/{take=1} take{print} take && !/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 # The browser test drives Debian's chromium.

@@ -23,7 +23,7 @@ from dag_defaults import (
 
 @dag(
     dag_id="cxr_report",
-    schedule=on_asset_or_cron(SERVED, "CXR_REPORT_CRON", "0 6 * * 1"),
+    schedule=on_asset_or_cron(SERVED, "CXR_REPORT_CRON"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

@@ -23,6 +23,7 @@ from champion_moved import ChampionMoved
 
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import recipe_names
+from cxr_tasks.stack.schedules import cron_of
 
 #: Errors that come again with the same input: a retry would only hide them for a while.
 _NEVER_RETRIED = (
@@ -93,9 +94,9 @@ SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
 REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 
 
-def on_asset_or_cron(asset: Asset, cron_variable: str, default_cron: str | None = None) -> Any:
+def on_asset_or_cron(asset: Asset, cron_variable: str) -> Any:
     """Start on ``asset``, and by the cron expression in environment variable ``cron_variable`` where there is one."""
-    cron = os.environ.get(cron_variable, default_cron or "")
+    cron = cron_of(os.environ, cron_variable)
     if not cron:
         return [asset]
     # No start date and no tolerance: or a stack started on a Monday noon would run Monday morning's date at once.

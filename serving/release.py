@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.paths import RunPaths
@@ -24,6 +24,7 @@ from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
 from serving import exports
 from serving import versions as on_disk
+from serving.latency_limit import max_latency_ratio
 from serving.leftovers import settle
 from serving.smoke import smoke_test
 from serving.state import locked, read_state, write_state
@@ -36,7 +37,6 @@ SERVED_TAG, REFUSED_TAG, FAILED_TAG = "release.served", "release.refused", "rele
 #: An export takes a minute where all cores are busy, and another process may be at it.
 EXPORT_WAIT_S = 900.0
 AIRFLOW = "airflow"
-LATENCY_VARIABLE = "CXR_MAX_LATENCY_RATIO"
 
 
 def champion_of(model_name: str) -> RegisteredModel:
@@ -125,7 +125,7 @@ def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef
 def _export_and_check(registered: RegisteredModel, export: exports.Export | None, paths: RunPaths) -> ArtifactRef:
     from serving.check_process import check_process
 
-    max_ratio = _max_latency_ratio()
+    max_ratio = max_latency_ratio(os.environ)
     work = paths.stage(f"release/{registered.model_name}")
     if export is None:
         exports.remove_export(registered)
@@ -232,15 +232,3 @@ def _tell_registry(champion: RegisteredModel, parity: ArtifactRef) -> None:
     quick.set_version_tags(champion.model_name, champion.version, {SERVED_TAG: "true"})
     quick.clear_version_tags(champion.model_name, champion.version, [FAILED_TAG])
     tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
-
-
-def _max_latency_ratio() -> float:
-    """How many times as long as the version that serves now a new one may take to answer."""
-    text = os.environ.get(LATENCY_VARIABLE) or "2"
-    try:
-        ratio = float(text)
-    except ValueError:
-        ratio = 0.0
-    if not ratio >= 1:
-        raise ConfigurationError(f"{LATENCY_VARIABLE}={text}: expected a number of at least 1, for example 2")
-    return ratio

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.stack.folders import settle_user_home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. A foreseen error is one line on stderr and exit code 1."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    # What a command leaves under the run-time folder is for its owner, whatever the shell's mask.
+    os.umask(0o077)
     try:
+        settle_user_home(os.environ)
         return options.run(options)
     except CxrError as error:
         print(f"cxr: {error}", file=sys.stderr)

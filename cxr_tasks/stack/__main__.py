@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import os
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from rich.markup import escape
 
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.paths import home
+from cxr_tasks.stack.folders import settle_user_home
 from cxr_tasks.stack.settings import StackSettings, require_up
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
 from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
@@ -45,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
+    os.umask(0o077)
     try:
+        settle_user_home(os.environ)
         return _run(options, console)
     except CxrError as error:
         Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def supervisor_config(settings: StackSettings, socket: Path) -> str:
     ]
     sections += [
         f"[program:{program.name}]\n"
-        f"command = {sys.executable} -m cxr_tasks.stack.program {program.name}\n"
+        f"command = {shlex.quote(sys.executable)} -m cxr_tasks.stack.program {program.name}\n"
         "autostart = false\nautorestart = true\nstartsecs = 5\nstartretries = 5\n"
         f"stopasgroup = true\nkillasgroup = true\nstopwaitsecs = {program.stop_wait_s}\n"
         "umask = 077\n"

@@ -12,6 +12,7 @@ from typing import Any
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.paths import PROJECT_ROOT, home
 from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, DEFAULT_APPROVER, approval_limit, approvers
+from cxr_tasks.stack.folders import require_folders, require_holdable
 from cxr_tasks.stack.logins import Login, airflow_login, mlflow_login
 
 HOST = "127.0.0.1"
@@ -68,18 +69,14 @@ class StackSettings:
 
         Raises:
             ConfigurationError: A port is not a number from 1024 to 65535, two are equal, the folder of DAGs is
-                absent, the run-time folder's name has a character that a configuration file cannot hold, or
+                absent, a folder's name has a character that a configuration file cannot hold, or
                 approvers or the time they are given are not such.
         """
         dags = Path(environment.get("CXR_DAGS") or PROJECT_ROOT / "dags").absolute()
         if not dags.is_dir():
             raise ConfigurationError(f"CXR_DAGS={dags}: expected a folder of DAG files, found none")
-        for folder in (home(), dags):
-            if any(character in str(folder) for character in "\n\r;%\"'\\{}#"):
-                raise ConfigurationError(
-                    f"{str(folder)!r}: the stack's configuration files cannot hold quotes, braces, backslashes, "
-                    "or any of ; % # in a folder's name; choose another folder (CXR_HOME, CXR_DAGS)"
-                )
+        require_folders()
+        require_holdable(dags, "CXR_DAGS")
         ports = {name: _port(environment, variable, usual) for name, (variable, usual) in PORT_VARIABLES.items()}
         holders: dict[int, str] = {}
         for name, port in ports.items():

@@ -12,6 +12,7 @@ from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.stack.airflow_config import write_airflow_config
 from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, approvers
+from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
 from cxr_tasks.stack.logins import ensure_logins
@@ -49,6 +50,7 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
         wait_healthy(running, supervision, None, console, timeout_s=timeout_s)
         return running
     settings = StackSettings.requested(os.environ)
+    check_settings(os.environ)
     _clear_leftovers(settings, console)
     require_free(settings)
     prepare_files(settings)

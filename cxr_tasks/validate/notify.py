@@ -37,6 +37,20 @@ def notify(subject: str, outcomes: Sequence[Outcome]) -> int:
     )
 
 
+def not_understood(addresses: Sequence[str]) -> list[int]:
+    """The places in the list, from 1, of addresses that name no service Apprise knows; nothing is sent."""
+    if not addresses:
+        return []
+    import apprise
+
+    with _quiet():
+        return [
+            place
+            for place, address in enumerate(addresses, start=1)
+            if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None
+        ]
+
+
 def message(subject: str, outcomes: Sequence[Outcome]) -> tuple[str, str]:
     """Title and text: how many expectations are not met, and the sentence of each with how many rows it is about."""
     n_critical, n_warnings = count_failed(outcomes, "critical"), count_failed(outcomes, "warning")

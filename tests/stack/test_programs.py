@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def test_every_program_is_kept_alive_with_rotated_logs(config: configparser.Conf
         assert section["stopasgroup"] == section["killasgroup"] == "true"
         assert section["stdout_logfile_maxbytes"] == "5MB"
         assert section["umask"] == "077"
+
+
+def test_command_holds_where_the_checkout_has_a_space(settings: StackSettings, monkeypatch: pytest.MonkeyPatch):
+    python = "/data/my project/.venv/bin/python"
+    monkeypatch.setattr(sys, "executable", python)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(supervisor_config(settings, settings.stack_folder / "supervisor.sock"))
+    for name in BY_NAME:  # supervisord splits its command as a shell does
+        command = shlex.split(parser[f"program:{name}"]["command"])
+        assert command == [python, "-m", "cxr_tasks.stack.program", name]
 
 
 def test_socket_is_for_the_owner_and_no_port_is_opened(config: configparser.ConfigParser):

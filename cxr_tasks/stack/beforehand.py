@@ -1,0 +1,32 @@
+"""Settings that a later task or a schedule would read, checked when the stack starts: a wrong one is named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.stack.model_server import request_log_flags
+from cxr_tasks.stack.schedules import check_schedules
+from serving.latency_limit import max_latency_ratio
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """``ConfigurationError`` for the first variable that some program or task of the stack could not use."""
+    check_schedules(environment)
+    request_log_flags(environment)
+    max_latency_ratio(environment)
+    _check_addresses(environment)
+
+
+def _check_addresses(environment: Mapping[str, str]) -> None:
+    """Addresses hold passwords: a wrong one is named by its place."""
+    from cxr_tasks.validate.notify import ADDRESSES, not_understood
+
+    addresses = environment.get(ADDRESSES, "").split()
+    places = not_understood(addresses)
+    if places:
+        numbers = ", ".join(map(str, places))
+        raise ConfigurationError(
+            f"{ADDRESSES}: address {numbers} of {len(addresses)} is not one that Apprise understands; expected such as "
+            "'mailto://user:password@host' or 'json://host/path', separated by spaces"
+        )
