@@ -1,12 +1,31 @@
-"""Where commands print their tables."""
+"""Where commands print: text is shown as it is, whoever wrote it."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
+
+from cxr_tasks.contracts.plain_text import without_controls
 
 
-def wide_console() -> Console:
+class PlainConsole(Console):
+    """A console that takes no text for markup, emoji codes or commands to the terminal.
+
+    Names of recipes and files, reasons and labels are other people's: ``[/]`` in one would end the command with an
+    error, ``[link=...]`` lead elsewhere, and an escape sequence change the terminal or what stands in it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False} | options)
+
+    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+        """``text`` with control characters shown by their codes; all strings printed and all cells come by here."""
+        return super().render_str(without_controls(text), **options)
+
+
+def wide_console(**options: Any) -> PlainConsole:
     """As wide as the terminal; in a file or a pipe, wide enough that nothing is cut."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    return PlainConsole(**({} if sys.stdout.isatty() else {"width": 200}) | options)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import ANSWERS_AS
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.follow import TaskFailed
 from cxr_tasks.cli.outcome import print_outcomes
 from cxr_tasks.cli.trigger import request_conf, run_and_follow
@@ -30,7 +31,7 @@ REASON = "approved by make demo, without a look: synthetic X-rays"
 
 def main() -> int:
     """Exit code 0 when each new model is served, or was not taken and another one is; 1 otherwise."""
-    console = Console()
+    console = PlainConsole()
     started_at = time.monotonic()
     try:
         settings = up(console)
@@ -46,8 +47,8 @@ def main() -> int:
         confs = [request_conf(recipe, None, None, None) for recipe in RECIPES]
         outcomes = run_and_follow(console, settings, AirflowApi(settings), confs, approve=approve)
     except CxrError as error:
-        said = Console(stderr=True)
-        said.print(f"demo: {error}", style="red", markup=False, soft_wrap=True)
+        said = PlainConsole(stderr=True)
+        said.print(f"demo: {error}", style="red", soft_wrap=True)
         if isinstance(error, TaskFailed):
             said.print("What else was triggered goes on in Airflow; 'make down' stops it.", soft_wrap=True)
         return 1

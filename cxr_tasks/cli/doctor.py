@@ -8,9 +8,9 @@ import os
 import sys
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.text import Text
 
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.doctor_findings import (
     Finding,
     anchor_findings,
@@ -50,7 +50,7 @@ def findings() -> list[Finding]:
 
 
 def show(found: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True, no_color=None if sys.stdout.isatty() else True)
+    console = PlainConsole(soft_wrap=True, no_color=None if sys.stdout.isatty() else True)
     for one in found:
         console.print(Text.assemble((f"{one.level:<4}", STYLES[one.level]), f"  {one.check}: {one.text}"))
         if one.todo:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.registry import audit
@@ -33,7 +33,7 @@ def history_command(options: argparse.Namespace) -> int:
     elif at:
         print(sentence(options.model, served_at(entries, at), at))
     else:
-        _console().print(_table(entries))
+        wide_console().print(_table(entries))
         print(sentence(options.model, served_at(entries, datetime.now(UTC)), None))
     for problem in problems:
         print(f"cxr: the log is not whole: {problem}; see 'cxr doctor'", file=sys.stderr)
@@ -90,9 +90,3 @@ def _spell_record(spell: Spell) -> dict[str, Any]:
 
 def _shown_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _console() -> Console:
-    """As wide as the terminal; elsewhere wide enough that nothing is cut. Names and reasons are no markup."""
-    width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, markup=False, emoji=False, width=width)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.stack.folders import settle_user_home
 
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settle_user_home(os.environ)
         return options.run(options)
     except CxrError as error:
-        print(f"cxr: {error}", file=sys.stderr)
+        print(without_controls(f"cxr: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("cxr: stopped; what was triggered goes on in Airflow", file=sys.stderr)

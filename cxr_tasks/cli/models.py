@@ -7,9 +7,9 @@ import json
 import os
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.registry.versions import model_versions
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
 from serving.models_config import LABELS
@@ -56,5 +56,5 @@ def models_command(options: argparse.Namespace) -> int:
             row["recipe"],
         )
         table.add_row(*(str(cell or "") for cell in cells), served)
-    Console().print(table)
+    PlainConsole().print(table)
     return 0

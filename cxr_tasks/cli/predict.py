@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
 from cxr_tasks.stack.settings import StackSettings
@@ -63,8 +63,8 @@ def _check_size(path: Path, size: int, found: str) -> None:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    console = Console()
-    errors = Console(stderr=True)
+    console = PlainConsole()
+    errors = PlainConsole(stderr=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
     table.add_column("finding")
@@ -75,7 +75,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             decision = "positive" if one["decision"] else "negative"
             table.add_row(Path(row["file"]).name, display_name(one["finding"]), f"{one['probability']:.3f}", decision)
         if row["error"]:
-            errors.print(f"{row['file']}: {row['error']}", style="red", markup=False, soft_wrap=True)
+            errors.print(f"{row['file']}: {row['error']}", style="red", soft_wrap=True)
     if table.row_count:
         console.print(table)
         console.print("Research use only; not a medical device.", style="dim")

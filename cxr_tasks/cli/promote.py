@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import LinePrinter
 from cxr_tasks.cli.follow import follow, release_of
 from cxr_tasks.cli.progress import CHAINS
@@ -36,7 +37,7 @@ def promote_command(options: argparse.Namespace) -> int:
     who, began, started_at = audit.who(options.by or ""), datetime.now(UTC), time.monotonic()
     champion = promote(options.model, options.version, who=who, why=options.reason)
     facts: dict[str, str | int | float] = {"model": champion.model_name, "version": champion.version, "by": who}
-    console = Console(stderr=options.json)
+    console = PlainConsole(stderr=options.json)
     named = f"{champion.model_name} version {champion.version}"
     console.print(f"{named} is champion, by {who}; its release starts within seconds", soft_wrap=True)
     if options.wait:

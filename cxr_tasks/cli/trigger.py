@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import require_may_answer
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import live_display
 from cxr_tasks.cli.follow import follow
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
@@ -31,7 +30,7 @@ def trigger_command(options: argparse.Namespace) -> int:
     if options.approve is not None and not options.wait:
         raise ConfigurationError("--approve answers the question while the run is followed: expected --wait with it")
     conf = request_conf(options.recipe, options.data, options.epochs, options.gate_floor)
-    console = Console(stderr=options.json)
+    console = PlainConsole(stderr=options.json)
     settings = StackSettings.load()
     if options.approve is not None:
         require_may_answer(settings.approvers)
@@ -60,7 +59,7 @@ def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: 
 
 
 def run_and_follow(
-    console: Console,
+    console: PlainConsole,
     settings: StackSettings,
     api: AirflowApi,
     confs: Sequence[dict[str, Any]],

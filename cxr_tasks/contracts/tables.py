@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Number, Real
 
+from cxr_tasks.contracts.plain_text import without_controls
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, max_width: int = 60) -> str:
     """The rows under their header as aligned text, without a line break at the end.
 
     A column whose every value is a number (or empty) stands to the right. Floats are shown with four significant
     digits, ``None`` as ``-``. A longer text than ``max_width`` characters is cut and ends in ``…``; line breaks inside
-    a value become spaces, so one row stays one line.
+    a value become spaces, so one row stays one line. Control characters are shown by their codes.
 
     Raises:
         ValueError: A row has not as many values as the header.
@@ -48,5 +50,5 @@ def _shown(value: object, max_width: int) -> str:
     if value is None:
         return "-"
     is_fraction = isinstance(value, Real) and not isinstance(value, Integral)
-    text = f"{value:.4g}" if is_fraction else " ".join(str(value).split())
+    text = f"{value:.4g}" if is_fraction else without_controls(" ".join(str(value).split()))
     return text if len(text) <= max_width else text[: max_width - 1] + "…"

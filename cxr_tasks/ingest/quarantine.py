@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
 from cxr_tasks.contracts.tables import text_table
 
@@ -18,9 +19,9 @@ _SHOWN_ROWS = 20
 
 def write_quarantine(path: Path, refusals: pd.DataFrame) -> None:
     """``quarantine.csv``: the rows (columns: ``QUARANTINE_COLUMNS``), one per refused file, sorted by ``image_id``."""
-    table = refusals[list(QUARANTINE_COLUMNS)].sort_values(["image_id", "reason"], kind="stable")
-    with replaced_file(path) as aside:
-        table.to_csv(aside, index=False, lineterminator="\n")
+    table = refusals[list(QUARANTINE_COLUMNS)].sort_values(["image_id", "reason"], kind="stable").fillna("")
+    with replaced_file(path) as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
+        write_spreadsheet(stream, table.columns, table.itertuples(index=False, name=None))
 
 
 def describe_refusals(refusals: pd.DataFrame) -> str:

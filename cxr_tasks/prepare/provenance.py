@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cxr_tasks.contracts.artifacts import replaced_file, sha256_file, write_json
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.paths import datasets_root
+from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
@@ -29,9 +30,7 @@ def write_provenance(
 ) -> None:
     """Write ``provenance.json`` and ``left_out.csv``; last, as a folder with a provenance is taken as complete."""
     with replaced_file(folder / "left_out.csv") as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["image_id", "reason"])
-        rows.writerows((one.image_id, one.reason) for one in left_out)
+        write_spreadsheet(stream, ("image_id", "reason"), ((one.image_id, one.reason) for one in left_out))
     write_json(
         folder / "provenance.json",
         {

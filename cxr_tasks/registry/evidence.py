@@ -10,6 +10,7 @@ from typing import Any
 from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import ApprovalRequest
+from cxr_tasks.contracts.plain_text import plain_markdown as plain
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.overrides import overrides_of
 from cxr_tasks.registry.promotion import require_permission
@@ -59,7 +60,7 @@ def approval_request(
         "#### Your answer",
         _what_follows(version, champion_version, limit),
         # Last, as it is long: a page for fourteen findings.
-        f"#### Gate: {decision['verdict']}, policy {found.tags.get('gate.policy', 'unknown')}",
+        f"#### Gate: {decision['verdict']}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
         verdict_table(decision["rules"]),
     ]
     return ApprovalRequest(
@@ -90,11 +91,13 @@ def _decision(found: Any, work: Path) -> tuple[dict[str, Any], str]:
 
 def _headline(model_name: str, version: int, champion_version: int | None, tags: Mapping[str, str]) -> str:
     now = "No version serves yet." if champion_version is None else f"Champion today: version {champion_version}."
-    interval = " to ".join(filter(None, (tags.get("test_auroc_lower"), tags.get("test_auroc_upper"))))
-    trained = f"trained by recipe `{tags.get('recipe.name', 'unknown')}` on dataset `{_dataset(tags)}`"
+    ends = filter(None, (tags.get("test_auroc_lower"), tags.get("test_auroc_upper")))
+    interval = plain(" to ".join(ends))
+    recipe = plain(tags.get("recipe.name", "unknown"))
+    trained = f"trained by recipe {recipe} on dataset {plain(_dataset(tags))}"
     return (
         f"**{model_name} version {version}**, {trained}, asks to become champion: the version that answers requests. "
-        f"{now}\n\nTest AUROC **{tags.get('test_auroc', 'unknown')}** (95 % interval {interval or 'unknown'})."
+        f"{now}\n\nTest AUROC **{plain(tags.get('test_auroc', 'unknown'))}** (95 % interval {interval or 'unknown'})."
     )
 
 
@@ -105,7 +108,7 @@ def _dataset(tags: Mapping[str, str]) -> str:
 def _overrides(tags: Mapping[str, str]) -> str:
     """Overrides are the first thing to know: the gate alone would not let this version serve."""
     return "\n\n".join(
-        f"**The gate was overridden** by {_cell(one.by)}, {one.at}: {_cell(one.reason)}" for one in overrides_of(tags)
+        f"**The gate was overridden** by {plain(one.by)}, {one.at}: {plain(one.reason)}" for one in overrides_of(tags)
     )
 
 
@@ -117,7 +120,7 @@ def verdict_table(rules: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| Outcome | Asked and found | Value (95 % interval) | Bound |", "|---|---|---|---|"]
     for rule in sorted(rules, key=lambda rule: rule["outcome"] not in ("FAIL", "NEEDS_HUMAN")):
         outcome = _OUTCOME.get(rule["outcome"], rule["outcome"])
-        lines.append(f"| {outcome} | {_cell(rule['sentence'])} | {_interval(rule)} | {_number(rule.get('bound'))} |")
+        lines.append(f"| {outcome} | {plain(rule['sentence'])} | {_interval(rule)} | {_number(rule.get('bound'))} |")
     return "\n".join(lines)
 
 
@@ -127,7 +130,7 @@ def against_champion(decision: Mapping[str, Any], champion_version: int | None) 
     rules = [one for one in decision["rules"] if one["name"].startswith("champion")]
     # The comparison of the means, and of the findings those that are worse.
     telling = [one["sentence"] for one in rules if one["name"] == "champion" or one["outcome"] != "PASS"]
-    said = " ".join(telling) or "The gate compared it with no champion."
+    said = plain(" ".join(telling)) or "The gate compared it with no champion."
     if compared != champion_version and champion_version is not None:
         with_whom = "no champion" if compared is None else f"version {compared}"
         return (
@@ -169,8 +172,3 @@ def _interval(rule: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell and is shown as it is."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cxr_tasks.contracts.plain_text import plain_markdown
 from cxr_tasks.report.render import environment, stylesheet
 
 #: In a cell where there is nothing to say.
@@ -77,29 +78,22 @@ def as_html(card: Card) -> str:
 
 
 def _head(card: Card) -> str:
-    return f"# {_plain(card.title)}\n\n{_plain(card.subtitle)}"
+    return f"# {plain_markdown(card.title)}\n\n{plain_markdown(card.subtitle)}"
 
 
 def _section(section: Section) -> str:
-    return "\n\n".join([f"## {_plain(section.title)}", *map(_block, section.blocks)])
+    return "\n\n".join([f"## {plain_markdown(section.title)}", *map(_block, section.blocks)])
 
 
 def _block(block: Text | Bullets | Grid | Code) -> str:
     if isinstance(block, Text):
-        return _plain(block.text)
+        return plain_markdown(block.text)
     if isinstance(block, Bullets):
-        return "\n".join(f"- {_plain(one)}" for one in block.lines)
+        return "\n".join(f"- {plain_markdown(one)}" for one in block.lines)
     if isinstance(block, Code):
         longest = max((len(one) for one in re.findall("`+", block.text)), default=0)
         fence = "`" * max(3, longest + 1)
         return f"{fence}\n{block.text}\n{fence}"
     rows = [block.head, ["---"] * len(block.head), *block.rows]
-    table = "\n".join("| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows)
-    return f"{_plain(block.caption)}\n\n{table}" if block.caption else table
-
-
-def _plain(text: str) -> str:
-    """``text`` so that Markdown shows it as it is, on one line: values come from data and from people."""
-    one_line = " ".join(text.split())
-    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    table = "\n".join("| " + " | ".join(plain_markdown(cell) for cell in row) + " |" for row in rows)
+    return f"{plain_markdown(block.caption)}\n\n{table}" if block.caption else table

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.paths import home
@@ -46,13 +45,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     os.umask(0o077)
     try:
         settle_user_home(os.environ)
         return _run(options, console)
     except CxrError as error:
-        Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        Console(stderr=True, highlight=False, markup=False).print(str(error), style="red", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -16,6 +16,7 @@ logging.getLogger("great_expectations").setLevel(logging.WARNING)
 import great_expectations as gx  # noqa: E402
 import pandas as pd  # noqa: E402
 
+from cxr_tasks.validate.escaped import escape_results  # noqa: E402
 from cxr_tasks.validate.offline_docs import make_self_contained  # noqa: E402
 from cxr_tasks.validate.outcomes import KEPT_ROWS, Outcome, outcome_of  # noqa: E402
 
@@ -76,6 +77,7 @@ def run_checkpoints(checked: Sequence[CheckedTable], *, data_docs: Path) -> Chec
 
 def _build_docs(context: gx.data_context.EphemeralDataContext, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
+    escape_results(context)
     site = {
         "class_name": "SiteBuilder",
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},

@@ -84,7 +84,13 @@ def _deliver(address: str, place: str, title: str, body: str) -> bool:
     kind = found.group(0) if (found := re.match(r"[a-z0-9]{1,20}(?=://)", address)) else "unknown kind"
     with _quiet():
         service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
-        is_delivered = service is not None and bool(service.notify(title=title, body=body))
+        sender = apprise.Apprise()
+        # Said to be text, it is escaped for services that show HTML or Markdown: names come from other people's data.
+        is_delivered = (
+            service is not None
+            and sender.add(service)
+            and bool(sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+        )
     if service is None:
         logger.warning("%s, address %s (%s) is not one that Apprise understands; nothing sent", ADDRESSES, place, kind)
     elif not is_delivered:

@@ -19,6 +19,11 @@ _REMOTE = re.compile(
 #: The pages of results lie deeper than Great Expectations counts when it links its icon.
 _ICON = re.compile(r"href=\"[^\"]*static/images/favicon\.ico\"")
 
+#: A page that is opened from disk comes without the headers that the Airflow UI sends with it.
+_POLICY = (
+    """<meta http-equiv="Content-Security-Policy" content="script-src 'none'; object-src 'none'; base-uri 'none'">"""
+)
+
 _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }
 table { border-collapse: collapse; margin: .5rem 0 1.25rem; }
@@ -39,7 +44,7 @@ def make_self_contained(folder: Path) -> None:
     for name in pages:
         text = _REMOTE.sub("", (folder / name).read_text(encoding="utf-8"))
         text = _ICON.sub(f'href="{"../" * name.count("/")}static/images/favicon.ico"', text)
-        text = text.replace("</head>", f"{_STYLE}</head>", 1)
+        text = text.replace("<head>", f"<head>{_POLICY}", 1).replace("</head>", f"{_STYLE}</head>", 1)
         if name == "index.html":
             text = text.replace("</body>", f"{_links([one for one in pages if one != name])}</body>", 1)
         write_text(folder / name, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -87,10 +88,10 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def page(browser, stack):
-    """A page with a logged-in person; ``page.problems`` collects console errors from then on."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+@contextlib.contextmanager
+def logged_in(browser, stack: StackSettings, **options):
+    """A page of a person who is logged in to Airflow, in a browser context made with ``options``."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, **options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     login = stack.airflow_login()
@@ -99,8 +100,15 @@ def page(browser, stack):
     page.locator("input[name=password]").fill(login.password)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("link", name="Dags").first.wait_for()
-    page.problems = []
-    page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
     yield page
     context.close()
+
+
+@pytest.fixture
+def page(browser, stack):
+    """A page with a logged-in person; ``page.problems`` collects console errors from then on."""
+    with logged_in(browser, stack) as page:
+        page.problems = []
+        page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        yield page

@@ -76,3 +76,13 @@ def test_absent_files_are_for_the_source_to_bound():
 def test_a_source_with_absent_files_only_is_a_defect():
     with pytest.raises(DataDefect, match="no file is there of 3 that the source lists"):
         check_bound(table([make_refusal(reason="absent")] * 3), n_usable=0, bound=1.0, quarantine=Path("q.csv"))
+
+
+def test_a_file_name_is_no_formula_in_the_quarantine_table(tmp_path):
+    names = ["=cmd|' /C calc'!A0.png", "a;=1+1.png", "@SUM(1).png", "-1.png", "plain.png"]
+    rows = pd.DataFrame({name: names if name == "image_id" else "x" for name in QUARANTINE_COLUMNS})
+    write_quarantine(tmp_path / "quarantine.csv", rows)
+    lines = (tmp_path / "quarantine.csv").read_text().splitlines()
+    assert len(lines) == len(names) + 1
+    assert not any(cell.startswith(("=", "@", "-", "+")) for line in lines for cell in line.replace('"', "").split(","))
+    assert '"a;=1+1.png"' in (tmp_path / "quarantine.csv").read_text()

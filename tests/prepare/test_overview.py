@@ -49,6 +49,7 @@ def prepared(cxr_home, image_folder, make_manifest, validated):
     box = json.dumps([{"finding": "pneumonia", "x": 5, "y": 5, "width": 10, "height": 9}])
     manifest = make_manifest(image_folder, boxes=[box if one % 2 else "[]" for one in range(12)])
     manifest.loc[manifest["image_id"] == "p0_0.png", "label_pneumonia"] = "uncertain"
+    manifest.loc[manifest["image_id"] == "p0_0.png", ["sub_label", "mode"]] = "<img src=x onerror=run()>"
     studies = validated(image_folder, manifest)
     Path(studies.profile.uri).write_text(json.dumps(profile_of(manifest, "synthetic_binary", "pneumonia")))
     Path(studies.manifest.uri).with_name("quarantine.csv").write_text(

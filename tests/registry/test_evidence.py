@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
+from cxr_tasks.contracts.plain_text import plain_markdown as plain
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.evidence import against_champion, approval_request, verdict_table
 from cxr_tasks.registry.overrides import record_override
@@ -34,7 +35,7 @@ def test_what_was_not_passed_stands_first():
 
 def test_what_a_rule_says_cannot_leave_its_cell():
     row = verdict_table([{"name": "x", "outcome": "FAIL", "sentence": "a | b\n<script>"}]).splitlines()[-1]
-    assert row == "| **failed** | a \\| b &lt;script> |  |  |"
+    assert row == "| **failed** | a \\| b &lt;script&gt; |  |  |"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_the_question_holds_what_is_needed_to_answer_it(propose_version, tmp_pat
     for said in (
         f"Champion today: version {first}.",
         "Test AUROC **0.9700** (95 % interval 0.9500 to 0.9800)",
-        "trained by recipe `synthetic_binary` on dataset `made efefefef`",
+        "trained by recipe synthetic_binary on dataset made efefefef",
         "#### Gate: PASS, policy cxr_binary 1",
         "Passed: exported and loaded in a model server of its own",
         f"(/cxr/reports/cxr_binary/{second}/index.html)",
@@ -118,3 +119,14 @@ def test_a_decision_that_was_changed_on_the_run_is_not_shown(propose_version, tm
     tracking.client().log_artifact(run_id, str(tmp_path / "decision.json"), "gate")
     with pytest.raises(DataDefect, match="it was changed after the version was registered"):
         approval_request(MODEL, version, tmp_path / "work", limit=WEEK, has_report=True, is_checked=True)
+
+
+@pytest.mark.mlflow
+def test_names_and_tags_are_shown_as_they_are(propose_version, tmp_path):
+    version = propose_version()
+    evil = "x](http://a.example)`![y](http://b.example/p.png)<img src=z>"
+    names = ("recipe.name", "data.name", "gate.policy", "test_auroc", "test_auroc_lower")
+    versions.set_version_tags(MODEL, version, dict.fromkeys(names, evil))
+    body = approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True).body
+    assert body.count(plain(evil)) == len(names)
+    assert evil not in body and "<img" not in body

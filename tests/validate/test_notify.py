@@ -78,6 +78,15 @@ def test_counts_and_sentences_are_delivered_and_no_row(webhook, monkeypatch):
     assert "person134" not in json.dumps(sent)
 
 
+def test_names_are_text_where_mail_and_chat_show_html(webhook, monkeypatch):
+    monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/hook?format=html")
+    evil = "<img src=x onerror=run()>"
+    assert notify(f"dataset {evil}", [make_outcome(about=evil)]) == 1
+    ((_, sent),) = webhook.received
+    assert "<img" not in sent["message"]
+    assert sent["message"].count("&lt;img") == 2
+
+
 def test_warnings_alone_let_the_run_go_on():
     _, body = message(SUBJECT, OUTCOMES[:2])
     assert "critical 0, warnings 1); the run goes on." in body
