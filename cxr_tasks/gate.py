@@ -49,6 +49,7 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, Policy, load_policy, without_none
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.contracts.tables import text_table
 from cxr_tasks.evaluate.table import read_predictions
@@ -75,6 +76,7 @@ class ChampionEvidence:
             raise ValueError(f"champion {self.version}: predictions or a reason is expected, found both or neither")
 
 
+@room_for("writing the decision of the gate", MIB)
 def gate_candidate(
     evaluated: EvaluatedModel,
     recipe: Recipe,

@@ -9,14 +9,15 @@ also in a JSON file, whose path is what the task returns.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import DEFAULT_ARGS, FAMILIES, data_folder_param
+from dag_defaults import FAMILIES, data_folder_param
+from dag_rules import rules
 
 
 @dag(
     dag_id="cxr_compare",
     schedule=None,
     catchup=False,
-    default_args=DEFAULT_ARGS,
+    **rules("other"),
     doc_md=__doc__,
     params={
         "model": Param(

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from airflow.sdk import dag, get_current_context, task
 from dag_defaults import (
-    DEFAULT_ARGS,
     FAMILIES,
     Family,
     TaskLink,
@@ -17,6 +16,7 @@ from dag_defaults import (
     training_params,
     with_links,
 )
+from dag_rules import rules
 
 _DOC = """Ingest, validate and prepare one chest X-ray dataset.
 
@@ -41,7 +41,7 @@ def dataset_dag(family: Family) -> None:
         schedule=on_asset_or_cron(family.new_images, f"CXR_DATASET_{family.name.upper()}_CRON"),
         catchup=False,
         max_active_runs=1,
-        default_args=DEFAULT_ARGS,
+        **rules("data"),
         doc_md=_DOC.format(family=family.name, FAMILY=family.name.upper()),
         params={**training_params(family), "data_folder": data_folder_param()},
         tags=["cxr", "data", family.name],

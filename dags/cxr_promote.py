@@ -22,13 +22,13 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task, task_group
 from dag_defaults import (
     CHALLENGER,
-    DEFAULT_ARGS,
     TaskLink,
     challengers_asked_for,
     model_param,
     run_paths,
     with_links,
 )
+from dag_rules import rules, tell_of_question
 
 from cxr_tasks.stack.approvers import approval_limit, approvers
 
@@ -50,7 +50,7 @@ class Approval(HITLOperator):
     catchup=False,
     # A question may wait for days; those of other versions are asked meanwhile.
     max_active_runs=16,
-    default_args=DEFAULT_ARGS,
+    **rules("other", waits=LIMIT),
     doc_md=__doc__,
     params={
         "model": model_param(),
@@ -97,14 +97,16 @@ def cxr_promote():
 
         model, version = asked["model"], asked["version"]
         export = find_export(registered_model(model, version))
-        return approval_request(
+        request = approval_request(
             model,
             version,
             run_paths().stage(f"evidence/{model}"),
             limit=LIMIT,
             has_report=report_path(model, version).is_file(),
             is_checked=export is not None and export.passed() is not None,
-        ).to_payload()
+        )
+        tell_of_question(request.subject, LIMIT)
+        return request.to_payload()
 
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def settle(request: dict | None, answer: dict | None) -> dict | None:

@@ -13,7 +13,8 @@ it and sends requests; if anything fails the version is taken away again, and wh
 from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task, task_group
-from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, model_param, run_paths, triggered_by
+from dag_defaults import CHAMPION, SERVED, champions_asked_for, model_param, run_paths, triggered_by
+from dag_rules import rules
 
 
 @dag(
@@ -22,7 +23,7 @@ from dag_defaults import CHAMPION, DEFAULT_ARGS, SERVED, champions_asked_for, mo
     catchup=False,
     # Two releases of one model wait for each other; one at a time keeps them in the order of the champions.
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    **rules("release"),
     doc_md=__doc__,
     params={"model": model_param()},
     tags=["cxr", "serving"],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task
 from dag_defaults import (
-    DEFAULT_ARGS,
     REPORT,
     SERVED,
     TaskLink,
@@ -19,6 +18,7 @@ from dag_defaults import (
     run_paths,
     with_links,
 )
+from dag_rules import rules
 
 
 @dag(
@@ -26,7 +26,7 @@ from dag_defaults import (
     schedule=on_asset_or_cron(SERVED, "CXR_REPORT_CRON"),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    **rules("other"),
     doc_md=__doc__,
     params={"model": model_param()},
     tags=["cxr", "report"],

@@ -8,7 +8,8 @@ another one.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import DEFAULT_ARGS, FAMILIES, triggered_by
+from dag_defaults import FAMILIES, triggered_by
+from dag_rules import rules
 
 
 @dag(
@@ -16,7 +17,7 @@ from dag_defaults import DEFAULT_ARGS, FAMILIES, triggered_by
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    **rules("release"),
     doc_md=__doc__,
     params={
         "model": Param(

@@ -6,7 +6,6 @@ from airflow.sdk import TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import (
     CHALLENGER,
-    DEFAULT_ARGS,
     FAMILIES,
     Family,
     TaskLink,
@@ -17,6 +16,7 @@ from dag_defaults import (
     triggered_by,
     with_links,
 )
+from dag_rules import limit, rules
 
 _DOC = """Train a recipe's candidates, hold the best against the gate, and propose it when it passes.
 
@@ -42,7 +42,7 @@ def training_dag(family: Family) -> None:
         schedule=[family.prepared],
         catchup=False,
         max_active_runs=1,
-        default_args=DEFAULT_ARGS,
+        **rules("training", tasks="other"),
         doc_md=_DOC.format(family=family.name),
         params=training_params(family),
         tags=["cxr", "training", family.name],
@@ -77,7 +77,12 @@ def training_dag(family: Family) -> None:
             return [one["number"] for one in plan["candidates"]]
 
         # One at a time: two trainings on one machine share its cores and double its memory, and a search learns less.
-        @task(multiple_outputs=False, max_active_tis_per_dagrun=1, map_index_template="{{ candidate_name }}")
+        @task(
+            multiple_outputs=False,
+            max_active_tis_per_dagrun=1,
+            map_index_template="{{ candidate_name }}",
+            **limit("training"),
+        )
         def train(plan: dict, number: int) -> dict:
             from cxr_tasks.contracts.handoffs import TrainingPlan
             from cxr_tasks.report.addresses import mlflow_run_page
@@ -108,7 +113,7 @@ def training_dag(family: Family) -> None:
                 "trained": winner.to_payload(),
             }
 
-        @task(multiple_outputs=False)
+        @task(multiple_outputs=False, **limit("training"))
         def evaluate(chosen: dict) -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
@@ -138,7 +143,7 @@ def training_dag(family: Family) -> None:
                 paths,
             )
 
-        @task(multiple_outputs=False)
+        @task(multiple_outputs=False, **limit("training"))
         def gate(chosen: dict, evaluated: dict) -> dict:
             from cxr_tasks.champion import champion_for_gate
             from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset

@@ -32,6 +32,8 @@ _NEVER_RETRIED = (
     "cxr_tasks.contracts.errors.NotApproved",
     "cxr_tasks.contracts.errors.ReleaseRefused",
     "cxr_tasks.registry.versions.NoSuchVersion",
+    # It hung once; another try would hang for as long again.
+    "airflow.sdk.exceptions.AirflowTaskTimeout",
 )
 
 DEFAULT_ARGS: dict[str, Any] = {

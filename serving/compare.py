@@ -13,6 +13,7 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.intervals import Interval
 from cxr_tasks.stack.settings import StackSettings
 from serving import rest_client
@@ -112,6 +113,7 @@ def differences(answers: list[tuple[Answer, Answer]]) -> tuple[FindingDifference
     )
 
 
+@room_for("writing the comparison", MIB)
 def write_comparison(comparison: Comparison) -> ArtifactRef:
     """The comparison as JSON under ``var/comparisons``."""
     stamp = comparison.made_at.replace(":", "").replace("+0000", "Z")

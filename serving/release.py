@@ -18,6 +18,8 @@ from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.notices import send
 from cxr_tasks.registry import audit, quick, tracking
 from cxr_tasks.registry import versions as registry
 from cxr_tasks.stack.settings import StackSettings
@@ -70,6 +72,7 @@ def take_up(champions: Iterable[RegisteredModel], who: str = AIRFLOW) -> list[Re
                 f"version {read_state(champion.model_name).stable} serves on"
             )
             logger.error("%s", refusals[-1])
+            send(f"Chest X-rays: {champion.model_name} version {champion.version} is refused", refusals[-1])
         else:
             allowed.append(champion)
     if refusals and not allowed:
@@ -98,6 +101,7 @@ def _why_not(champion: RegisteredModel, who: str) -> str:
     return "" if permission.allowed else permission.because
 
 
+@room_for("exporting the version", 64 * MIB)
 def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef:
     """``parity.json`` of a version that is exported and checked; found done where that was done before.
 
@@ -150,6 +154,7 @@ def _export_and_check(registered: RegisteredModel, export: exports.Export | None
     return exports.prepared_export(registered).write_parity(plain(parity))
 
 
+@room_for("publishing the version", 32 * MIB)
 def publish_version(champion: RegisteredModel, settings: StackSettings, who: str = AIRFLOW) -> ReleasedModel:
     """Let a prepared version serve as ``stable``; the one before stays on disk to go back to.
 

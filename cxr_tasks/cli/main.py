@@ -11,6 +11,7 @@ from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.plain_text import without_controls
+from cxr_tasks.contracts.space import room_for
 from cxr_tasks.stack.folders import settle_user_home
 
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         settle_user_home(os.environ)
-        return options.run(options)
+        with room_for("this command"):
+            return options.run(options)
     except CxrError as error:
         print(without_controls(f"cxr: {error}"), file=sys.stderr)
         return 1

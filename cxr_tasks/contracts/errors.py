@@ -22,6 +22,10 @@ class ServiceUnavailable(CxrError):
     """Something outside this process did not answer; trying again may help."""
 
 
+class DiskFull(CxrError):
+    """There is no room for what is to be written; somebody makes room, then the same step goes on."""
+
+
 class ReleaseRefused(CxrError):
     """A version failed a check on its way to the model server; what served before still serves."""
 

@@ -13,11 +13,13 @@ from cxr_tasks.contracts.labels import findings_of, shared_findings
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 log = logging.getLogger(__name__)
 
 
+@room_for("evaluating", 8 * MIB)
 def evaluate_elsewhere(
     model_path: Path,
     contract: ServingContract,

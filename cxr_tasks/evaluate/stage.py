@@ -11,6 +11,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.shown import flat_metrics, readable
 from cxr_tasks.tensorflow_start import start_tensorflow
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 ARTIFACT_FOLDER = "evaluation"
 
 
+@room_for("evaluating", 8 * MIB)
 def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> EvaluatedModel:
     """Numbers of ``trained`` on validation and test; the test split is read once per winner.
 

@@ -16,6 +16,7 @@ from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedP
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.tables import text_table
 from cxr_tasks.ingest.duplicates import duplicate_groups_of
 from cxr_tasks.ingest.ledger import open_ledger
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 _HASHES = ["image_id", "pixel_hash", "perceptual_hash"]
 
 
+@room_for("collecting the manifest", 2 * MIB)
 def collect_parts(
     recipe: Recipe, plan: IngestPlan, inspected: Sequence[InspectedPart], paths: RunPaths
 ) -> IngestedStudies:

@@ -12,6 +12,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestPlan
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
 from cxr_tasks.ingest.rows import write_rows
 from cxr_tasks.sources._records import PackedRecords
@@ -20,6 +21,7 @@ from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
 logger = logging.getLogger(__name__)
 
 
+@room_for("listing the images", 2 * MIB)
 def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> IngestPlan:
     """What the recipe's source says of every image, sorted by ``image_id``, in files of equally many rows.
 

@@ -14,6 +14,7 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.ingest.inspected import inspected_table
 from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version
 from cxr_tasks.ingest.ledger import Entry, Ledger, open_ledger
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _Work = tuple[str, str, str]
 
 
+@room_for("inspecting the images", 2 * MIB)
 def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -> InspectedPart:
     """Every image of ``plan.parts[part]``: the usable ones with what their files hold, the others with the reason.
 

@@ -17,6 +17,7 @@ from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, require_space, room_for
 from cxr_tasks.prepare.catalogue import lock_path
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.tensorflow_start import start_tensorflow
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 REFERENCE_PROFILE = "reference_profile.json"
 
 
+@room_for("preparing the dataset", 8 * MIB)
 def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths) -> PreparedDataset:
     """The dataset of ``validated`` as ``datasets_root()/<dataset>/<fingerprint>/``, written unless it is there.
 
@@ -92,6 +94,11 @@ def _make(folder: Path, index: pd.DataFrame, validated: ValidatedStudies, recipe
 
     started = time.monotonic()
     _require_every_split(index)
+    size = recipe.pixels.size_px
+    # One byte a pixel, uncompressed, and the rest of an example; then the small tables and pages.
+    require_space(
+        folder, len(index) * (size * size + 1024) + 8 * MIB, f"the dataset of {len(index)} images at {size} px"
+    )
     log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
     with published_folder(folder) as aside:
         left_out = _fill(aside, index, Path(validated.root), recipe)

@@ -11,6 +11,7 @@ from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import ApprovalRequest
 from cxr_tasks.contracts.plain_text import plain_markdown as plain
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.overrides import overrides_of
 from cxr_tasks.registry.promotion import require_permission
@@ -26,6 +27,7 @@ _NOT_CHECKED = (
 _OUTCOME = {"PASS": "passed", "FAIL": "**failed**", "NOT_APPLICABLE": "does not apply", "NEEDS_HUMAN": "**undecided**"}
 
 
+@room_for("putting the evidence together", 2 * MIB)
 def approval_request(
     model_name: str, version: int, work: Path, *, limit: timedelta, has_report: bool, is_checked: bool
 ) -> ApprovalRequest:

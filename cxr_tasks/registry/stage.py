@@ -11,6 +11,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedD
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry import audit, tracking, versions
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def gate_tags(decision: GateDecision) -> dict[str, str]:
     }
 
 
+@room_for("registering", 32 * MIB)
 def register_candidate(
     trained: TrainedModel,
     evaluated: EvaluatedModel,

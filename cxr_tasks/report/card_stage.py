@@ -11,6 +11,7 @@ from cxr_tasks.contracts.artifacts import read_json, write_text
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.report.inputs import ReportInputs
 
@@ -22,6 +23,7 @@ ARTIFACT_FOLDER = "card"
 DESCRIPTION_LENGTH = 5000
 
 
+@room_for("writing the card", 2 * MIB)
 def publish_card(
     registered: RegisteredModel,
     trained: TrainedModel,

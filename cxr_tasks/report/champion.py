@@ -13,6 +13,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
 from cxr_tasks.contracts.paths import RunPaths, report_path, reports_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.software import git_commit
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.overrides import overrides_of
@@ -23,6 +24,7 @@ from cxr_tasks.report.addresses import mlflow_run_page
 ARTIFACT_FOLDER = "report"
 
 
+@room_for("writing the report", 64 * MIB)
 def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     """Explain and describe a version on one page; the page under ``reports_root()`` and on its MLflow run.
 

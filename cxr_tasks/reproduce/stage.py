@@ -13,6 +13,7 @@ from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.shown import flat_metrics
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.reproduce.compare import differences, first_other_epoch, outcome_of
@@ -27,6 +28,7 @@ OF_TAG, OUTCOME_TAG = "cxr.reproduction_of", "cxr.reproduction"
 TOLERANCE = 0.005
 
 
+@room_for("training again", 64 * MIB)
 def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLERANCE) -> dict[str, Any]:
     """The comparison of a version with what its recorded recipe gives on its recorded data now, JSON-ready.
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.paths import home
+from cxr_tasks.contracts.space import room_for
 from cxr_tasks.stack.folders import settle_user_home
 from cxr_tasks.stack.settings import StackSettings, require_up
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         settle_user_home(os.environ)
-        return _run(options, console)
+        with room_for("the stack"):
+            return _run(options, console)
     except CxrError as error:
         Console(stderr=True, highlight=False, markup=False).print(str(error), style="red", soft_wrap=True)
         return 1

@@ -11,6 +11,7 @@ from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, Trai
 from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.tables import text_table
 from cxr_tasks.prepare.latest import dataset_of
@@ -30,6 +31,7 @@ PARENT_TAG = "mlflow.parentRunId"
 FAILURES_FOLDER = "failures"
 
 
+@room_for("planning the training", 2 * MIB)
 def start_training(
     prepared: PreparedDataset,
     recipe: Recipe,

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
 from cxr_tasks.tensorflow_start import start_tensorflow
 from cxr_tasks.train.environment import training_environment
@@ -36,6 +37,7 @@ CANDIDATE_TAG = "cxr.candidate"
 AS_IT_IS = PlannedCandidate(number=1, name="recipe as it is", settings={})
 
 
+@room_for("training", 32 * MIB)
 def train_candidate(
     prepared: PreparedDataset,
     recipe: Recipe,

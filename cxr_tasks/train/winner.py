@@ -11,6 +11,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, client, open_run, outside_failures, runs_with_tag
 from cxr_tasks.train.comparison import MeanAuroc, ValidationLogits, difference, mean_auroc_of
 from cxr_tasks.train.comparison_table import as_markdown, as_text, summary_of
@@ -25,6 +26,7 @@ NO_RESULT = "its task ended without a result and left no reason; see the task's 
 NOTE_LENGTH = 5000
 
 
+@room_for("choosing a candidate", 2 * MIB)
 def pick_winner(plan: TrainingPlan, trained: Sequence[TrainedModel | None], paths: RunPaths) -> TrainedModel:
     """The candidate with the highest mean AUROC on validation; of equal ones the one with the lower validation loss.
 

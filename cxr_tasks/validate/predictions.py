@@ -12,11 +12,13 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.validate.record import conclude
 
 logger = logging.getLogger(__name__)
 
 
+@room_for("validating the predictions", 16 * MIB)
 def validate_predictions(
     evaluated: EvaluatedModel, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
 ) -> ArtifactRef:

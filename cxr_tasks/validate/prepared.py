@@ -13,12 +13,14 @@ from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.tensorflow_start import start_tensorflow
 from cxr_tasks.validate.record import conclude
 
 logger = logging.getLogger(__name__)
 
 
+@room_for("validating the dataset", 16 * MIB)
 def validate_prepared(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> ArtifactRef:
     """``validation.json`` of the stored dataset, in ``validate_prepared`` with its Data Docs beside it.
 

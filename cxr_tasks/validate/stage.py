@@ -13,6 +13,7 @@ from cxr_tasks.contracts.labels import label_column
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
+from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.validate.outcomes import count_failed
 from cxr_tasks.validate.record import conclude
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@room_for("validating", 16 * MIB)
 def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths) -> ValidatedStudies:
     """The same manifest, found good; ``validation.json``, ``profile.json`` and Data Docs are left in ``validate``.
 

@@ -103,6 +103,22 @@ MAPPED = {
     "cxr_report": ["report"],
 }
 
+#: DAG -> hours after which a run is ended: with CXR_TRAINING_HOURS=10 and CXR_APPROVAL_HOURS=24, all else as usual.
+RUN_HOURS = {
+    "cxr_dataset_binary": 96,
+    "cxr_dataset_multilabel": 96,
+    "cxr_train_binary": 120,
+    "cxr_train_multilabel": 120,
+    "cxr_promote": 40,
+    "cxr_release": 4,
+    "cxr_rollback": 4,
+    "cxr_compare": 16,
+    "cxr_report": 16,
+}
+#: DAG -> hours after which each of its tasks is ended, unless TASK_HOURS has others.
+USUAL_HOURS = {"cxr_dataset_binary": 24, "cxr_dataset_multilabel": 24, "cxr_release": 1, "cxr_rollback": 1}
+TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
+
 #: Started by a person for its own sake, no part of a chain that is followed.
 BY_HAND = {"cxr_rollback", "cxr_compare"}
 
@@ -125,6 +141,16 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
             "publishes": sorted({one.name for task in dag.tasks for one in task.outlets}),
             "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
             "retries": sorted({task.retries for task in dag.tasks}),
+            "run_hours": dag.dagrun_timeout.total_seconds() / 3600,
+            "task_hours": {
+                task.task_id: (task.partial_kwargs["execution_timeout"] if task.is_mapped else task.execution_timeout)
+                .total_seconds() / 3600 for task in dag.tasks
+            },
+            "watched": all(
+                (task.partial_kwargs.get("pre_execute") if task.is_mapped else task._pre_execute_hook) is not None
+                for task in dag.tasks
+            ),
+            "tells": dag.has_on_failure_callback,
             "mapped": sorted(task.task_id for task in dag.tasks if task.is_mapped),
             "links": {
                 task.task_id: {link.name: link.xcom_key for link in task.operator_extra_links}
@@ -168,6 +194,7 @@ def parsed(tmp_path_factory):
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "plugins"),
             "CXR_APPROVERS": "dr.weber, dr.okafor",
             "CXR_APPROVAL_HOURS": "24",
+            "CXR_TRAINING_HOURS": "10",
             "HOME": str(home),
         },
         cwd=DAGS.parent,
@@ -196,6 +223,17 @@ def test_each_dag_explains_itself_and_retries(parsed, dag_id):
     assert found["doc"]
     assert "cxr" in found["tags"]
     assert found["retries"] == [2]
+
+
+@pytest.mark.parametrize("dag_id", EDGES)
+def test_nothing_runs_for_ever_and_a_failed_run_is_told(parsed, dag_id):
+    found = parsed["dags"][dag_id]
+    assert found["tells"]
+    assert found["watched"]
+    assert found["run_hours"] == RUN_HOURS[dag_id]
+    for task, hours in found["task_hours"].items():
+        assert hours == TASK_HOURS.get((dag_id.rpartition("_")[0], task), USUAL_HOURS.get(dag_id, 4)), task
+        assert hours < found["run_hours"]
 
 
 @pytest.mark.parametrize("dag_id", EDGES)

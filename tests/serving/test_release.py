@@ -115,12 +115,13 @@ def test_a_bad_image_is_refused_in_one_line(platform):
         rest_client.predict(platform.settings, "nope", b"")
 
 
-def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platform):
+def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platform, webhook, monkeypatch):
     """As when the alias is moved by hand, in the MLflow UI, to a version that did not pass its gate."""
     from cxr_tasks.registry.overrides import record_override
     from cxr_tasks.registry.versions import version_tags
     from serving.release import REFUSED_TAG, take_up
 
+    monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/hook")
     before = read_state("cxr_binary").stable
     registered = platform.new_version()
     version = registered.version
@@ -130,6 +131,9 @@ def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platf
     assert [(one.kind, one.version, one.who) for one in audit.entries("cxr_binary")][-1] == (
         "release_refused", version, "somebody",
     )  # fmt: skip
+    ((_, told),) = webhook.received
+    assert told["title"] == f"Chest X-rays: cxr_binary version {version} is refused"
+    assert f"version {before} serves on" in told["message"]
     # Dealt with: it is not due again by itself.
     assert not read_state("cxr_binary").is_due(version)
     assert platform.at("stable") == before

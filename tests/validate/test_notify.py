@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
 import socket
-import threading
 
 import pytest
 
-from cxr_tasks.validate import notify as module
+from cxr_tasks import notices as module
 from cxr_tasks.validate.notify import message, notify
 from cxr_tasks.validate.outcomes import Outcome
 
@@ -38,29 +36,6 @@ OUTCOMES = (
     make_outcome(success=True, about="met"),
     make_outcome(about="boxes can be read", severity="critical", n_unexpected=None),
 )
-
-
-@pytest.fixture
-def webhook():
-    """A server that keeps what it is sent; ``webhook.status`` is what it answers."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            server.received.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(server.status)
-            self.end_headers()
-
-        def log_message(self, *args):
-            """Keep the test's output clean."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.received, server.status = [], 200
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_counts_and_sentences_are_delivered_and_no_row(webhook, monkeypatch):
