@@ -27,7 +27,8 @@ Rules, by name:
   the policy's confidence and target sensitivity;
 - ``assessable``: findings have enough positives and negatives, those that matter each, and enough of all;
 - ``mean_<metric>``, ``<metric>``, ``served_<metric>``: bounds on means, on findings, on the served decision; of a
-  finding with fewer images than the policy asks for, ``served_sensitivity`` alone, on the upper end of its interval;
+  finding with fewer images than the policy asks for the served decision alone, on the whole of its interval. Of a bound
+  that is a range, ``bound`` is its nearer end;
 - ``slice_sensitivity_gap``, ``slice_specificity_gap``: no group is served worse than all others (``slices`` where there
   are no groups);
 - ``champion``, ``champion_finding``: not worse than the champion on the same test rows.

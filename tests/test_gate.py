@@ -77,9 +77,10 @@ def test_a_good_first_model_passes_and_every_rule_is_written(recipe, paths, tmp_
         "evidence": "PASS",
         "assessable": "PASS",
         "mean_auroc": "PASS",
-        "ece_after": "PASS",
-        "specificity_at_sensitivity": "PASS",
+        "calibration_beyond_shift": "PASS",
+        "calibration_slope": "PASS",
         "served_sensitivity": "PASS",
+        "served_specificity": "PASS",
         "slices": "NOT_APPLICABLE",
         "champion": "NOT_APPLICABLE",
     }
@@ -103,7 +104,7 @@ def test_the_form_of_a_decision(recipe, paths, tmp_path):
         "verdict": "PASS",
         "reasons": [],
         "policy": "cxr_binary",
-        "policy_version": 1,
+        "policy_version": 2,
         "policy_sha256": sha256_file(POLICIES_FOLDER / "cxr_binary.yaml"),
         "policy_section": "synthetic_binary",
         "gate_floor": None,
@@ -121,7 +122,7 @@ def test_the_form_of_a_decision(recipe, paths, tmp_path):
     )
     assert asked["mean"] == {"auroc": {"lower_at_least": 0.9}}
     assert rows == read_json(Path(model.metrics.uri))["rows_sha256"]
-    assert (decision.policy, decision.policy_sha256) == ("cxr_binary 1", found["policy_sha256"])
+    assert (decision.policy, decision.policy_sha256) == ("cxr_binary 2", found["policy_sha256"])
     assert decision.dataset_fingerprint == "ab" * 32
 
 
@@ -296,7 +297,7 @@ def test_a_decision_that_misses_nearly_all_never_passes(recipe, paths, tmp_path)
     table.loc[table["split"] == "test", "logit_pneumonia"] -= 8.0
     decision = gate_candidate(evaluated(tmp_path, table), recipe, None, paths)
     assert outcomes(decision)["mean_auroc"] == "PASS"
-    assert outcomes(decision)["served_sensitivity"] == outcomes(decision)["ece_after"] == "FAIL"
+    assert outcomes(decision)["served_sensitivity"] == outcomes(decision)["calibration_beyond_shift"] == "FAIL"
     assert decision.verdict == "FAIL"
 
 

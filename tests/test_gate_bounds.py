@@ -57,21 +57,96 @@ def test_a_floor_of_this_run_is_told():
     assert "below the floor of 0.93 set for this run (the policy asks for 0.9)." in rule.sentence
 
 
-@pytest.mark.parametrize(("ece", "outcome"), [(0.08, "PASS"), (0.0801, "FAIL")])
-def test_the_calibration_error_stays_under_its_ceiling(ece, outcome):
-    found = make_finding(metrics={"test": [record("ece_after", ece, ece / 2, 0.2)]})
-    asked = make_gate(findings={"ece_after": Bound(at_most=0.08)})
+@pytest.mark.parametrize(
+    ("ends", "outcome", "bound", "said"),
+    [
+        ((0.3, 0.5), "PASS", 0.5, "its interval reaches into 0.5 to 2"),  # at the edge
+        ((0.2, 0.4999), "FAIL", 0.5, "all of its interval lies below 0.5 to 2"),
+        ((2.01, 5.0), "FAIL", 2.0, "all of its interval lies above 0.5 to 2"),
+        ((0.1, 9.0), "PASS", 2.0, "reaches into"),  # little is known, nothing is shown to be wrong
+    ],
+)
+def test_a_calibration_that_is_shown_to_be_wrong_is_refused(ends, outcome, bound, said):
+    found = make_finding(metrics={"test": [record("calibration_slope", sum(ends) / 2, *ends)]})
+    asked = make_gate(findings={"calibration_slope": Bound(reaches=(0.5, 2.0))})
     (rule,) = finding_rules(make_evidence({"edema": found}), asked)
-    assert (rule.name, rule.finding, rule.outcome, rule.bound) == ("ece_after", "edema", outcome, 0.08)
-    assert ("above the ceiling" in rule.sentence) == (outcome == "FAIL")
+    assert (rule.name, rule.finding, rule.outcome, rule.bound) == ("calibration_slope", "edema", outcome, bound)
+    assert said in rule.sentence
 
 
-@pytest.mark.parametrize(("specificity", "outcome"), [(0.5, "PASS"), (0.4999, "FAIL")])
-def test_specificity_at_the_target_sensitivity(specificity, outcome):
-    found = make_finding(metrics={"test": [record("specificity_at_sensitivity", specificity, 0.3, 0.7)]})
-    asked = make_gate(findings={"specificity_at_sensitivity": Bound(at_least=0.5)})
-    (rule,) = finding_rules(make_evidence({"edema": found}), asked)
-    assert (rule.outcome, rule.bound) == (outcome, 0.5)
+def test_metrics_of_an_older_form_are_refused_by_what_they_lack():
+    asked = make_gate(findings={"calibration_slope": Bound(reaches=(0.5, 2.0))})
+    (rule,) = finding_rules(make_evidence(), asked)
+    assert (rule.outcome, rule.value, rule.bound) == ("FAIL", None, 0.5)
+    assert "metrics.json does not hold it" in rule.sentence
+
+
+def decided(metrics, threshold=0.3):
+    """One served operating point with these metrics on test."""
+    return {"target_sensitivity": {"threshold": threshold, "served": True, "test": {"metrics": metrics}}}
+
+
+@pytest.mark.parametrize(("specificity", "outcome"), [(0.5, "PASS"), (0.4999, "FAIL"), (0.0, "FAIL")])
+def test_the_served_decision_clears_enough(specificity, outcome):
+    """Whatever a threshold chosen on test would reach: the record of it is there, and no rule reads it."""
+    metrics = [record("sensitivity", 0.9, 0.8, 0.95), record("specificity", specificity, 0.0, 0.7)]
+    read_off = [*make_finding()["metrics"]["test"], record("specificity_at_sensitivity", 0.9, 0.8, 0.95)]
+    found = make_finding(operating_points=decided(metrics), metrics={"test": read_off})
+    asked = make_gate(served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.5)})
+    sensitivity, rule = served_rules(make_evidence({"edema": found}), asked)
+    assert (sensitivity.outcome, rule.name, rule.outcome, rule.bound) == ("PASS", "served_specificity", outcome, 0.5)
+
+
+@pytest.mark.parametrize(("alarms", "outcome"), [(0.4, "PASS"), (0.41, "FAIL")])
+def test_alarms_stay_under_their_ceiling(alarms, outcome):
+    metrics = [record("sensitivity", 0.9, 0.8, 0.95), record("alarm_rate", alarms, 0.3, 0.5)]
+    asked = make_gate(served={"sensitivity": Bound(at_least=0.5), "alarm_rate": Bound(at_most=0.4)})
+    rules = served_rules(make_evidence({"edema": make_finding(operating_points=decided(metrics))}), asked)
+    assert [one.outcome for one in rules] == ["PASS", outcome]
+
+
+def test_a_finding_may_have_floors_of_its_own_on_what_is_served():
+    metrics = [record("sensitivity", 0.9, 0.8, 0.95), record("specificity", 0.3, 0.2, 0.4)]
+    found = {one: make_finding(operating_points=decided(metrics)) for one in ("edema", "mass")}
+    asked = make_gate(
+        served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.2)},
+        served_by_finding={"mass": {"specificity": Bound(at_least=0.4)}},
+    )
+    rules = [one for one in served_rules(make_evidence(found), asked) if one.name == "served_specificity"]
+    assert [(one.finding, one.outcome, one.bound) for one in rules] == [("edema", "PASS", 0.2), ("mass", "FAIL", 0.4)]
+
+
+def test_a_rare_finding_that_calls_everybody_is_refused():
+    """One positive test image: nothing can be said of what it finds, all of the 201 alarms."""
+    metrics = [record("sensitivity", 1.0, 0.2, 1.0), record("specificity", 0.02, 0.01, 0.05)]
+    few = make_finding(
+        counts={"test": {"n": 202, "n_positive": 1}}, assessable=False, operating_points=decided(metrics)
+    )
+    asked = make_gate(
+        served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.15)},
+        assessable=AssessableSpec(matters=(), others_missing=1),
+    )
+    rules = served_rules(make_evidence({"edema": few}), asked)
+    assert [(one.name, one.outcome) for one in rules] == [
+        ("served_sensitivity", "PASS"),
+        ("served_specificity", "FAIL"),
+    ]
+    metrics[0] = record("sensitivity", None, reason="there are no positive images", n=0)
+    assert served_rules(make_evidence({"edema": few}), asked)[0].outcome == "NOT_ASSESSABLE"
+
+
+def test_a_finding_without_a_threshold_is_judged_as_it_is_served():
+    """At an uncalibrated probability of 0.5, which is what serving takes where validation gave nothing."""
+    raw = [record("sensitivity_at_raw_half", 1.0, 0.2, 1.0), record("specificity_at_raw_half", 0.02, 0.01, 0.05)]
+    few = make_finding(
+        counts={"test": {"n": 202, "n_positive": 1}}, assessable=False, operating_points={}, raw_half={"test": raw}
+    )
+    asked = make_gate(
+        served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.15)},
+        assessable=AssessableSpec(matters=(), others_missing=1),
+    )
+    (rule,) = served_rules(make_evidence({"edema": few}), asked)
+    assert (rule.name, rule.outcome) == ("served_specificity", "FAIL")
 
 
 def test_each_finding_has_its_floor_and_those_without_images_have_none():
@@ -84,7 +159,8 @@ def test_each_finding_has_its_floor_and_those_without_images_have_none():
     )
     rules = finding_rules(make_evidence(found), asked)
     assert [(one.finding, one.outcome, one.bound) for one in rules] == [("edema", "PASS", 0.92), ("mass", "FAIL", 0.93)]
-    assert [one.finding for one in served_rules(make_evidence(found), asked)] == ["edema", "mass"]
+    # What it calls is served all the same.
+    assert [one.finding for one in served_rules(make_evidence(found), asked)] == ["edema", "mass", "hernia"]
 
 
 @pytest.mark.parametrize(

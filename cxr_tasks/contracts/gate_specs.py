@@ -9,7 +9,7 @@ from typing import Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.labels import VOCABULARIES
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS, NO_RULE
 from cxr_tasks.contracts.specs import in_range
 
 #: The word that stands for every finding of the model.
@@ -20,7 +20,7 @@ _FINDINGS = sorted({finding for vocabulary in VOCABULARIES.values() for finding 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What is asked of one metric on test; exactly one of the four."""
+    """What is asked of one metric on test; exactly one of the five."""
 
     lower_at_least: float | None = None
     """Of the lower end of its interval; of the AUROC's two intervals, whichever reaches lower."""
@@ -28,18 +28,28 @@ class Bound:
     """Of the value itself."""
     at_most: float | None = None
     upper_at_most: float | None = None
+    reaches: tuple[float, float] | None = None
+    """Some part of the interval lies in this range, so that only what is shown to lie outside is refused. For measures
+    with a reference on both sides: calibration slope and intercept, expected to observed, Brier skill."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         if len(given) != 1:
             names = [one.name for one in dataclasses.fields(self)]
             raise ConfigurationError(f"expected one of {', '.join(names)}, found {', '.join(given) or 'none'}")
+        if self.reaches is not None:
+            if len(self.reaches) != 2 or not -20.0 <= self.reaches[0] < self.reaches[1] <= 20.0:
+                found = list(self.reaches)
+                raise ConfigurationError(f"reaches: expected [LOW, HIGH] with -20 <= LOW < HIGH <= 20, found {found}")
+            return
         for name, value in given.items():
             in_range(name, value, 0.0, 1.0)
 
     @property
-    def side(self) -> Literal["value", "lower", "upper"]:
+    def side(self) -> Literal["value", "lower", "upper", "interval"]:
         """The part of a record that the bound is on."""
+        if self.reaches is not None:
+            return "interval"
         if self.lower_at_least is not None:
             return "lower"
         return "upper" if self.upper_at_most is not None else "value"
@@ -50,6 +60,7 @@ class Bound:
 
     @property
     def limit(self) -> float:
+        """The one number of a bound that is no range."""
         (given,) = (value for value in dataclasses.astuple(self) if value is not None)
         return float(given)
 
@@ -126,28 +137,37 @@ class GateSpec:
     by_finding: dict[str, dict[str, Bound]] = field(default_factory=dict)
     """Other bounds for single findings: finding -> metric -> bound instead of the one in ``findings``."""
     served: dict[str, Bound]
-    """The served decision of every finding that can be assessed; ``sensitivity`` must have a floor: a model that finds
-    nearly nothing never serves. A finding with fewer than ``assessable.least_positives`` images is refused where the
-    upper end of its sensitivity lies below that floor."""
+    """The served decision of every finding, at the threshold that was chosen on validation and is served;
+    ``sensitivity`` must have a floor: a model that finds nearly nothing never serves. A finding with fewer than
+    ``assessable.least_positives`` images is refused where its whole interval lies on the wrong side."""
+    served_by_finding: dict[str, dict[str, Bound]] = field(default_factory=dict)
+    """Other bounds on the served decision of single findings: finding -> metric -> bound instead of ``served``'s."""
     assessable: AssessableSpec = field(default_factory=AssessableSpec)
     slices: SlicesSpec = field(default_factory=SlicesSpec)
     champion: ChampionSpec = field(default_factory=ChampionSpec)
     confidence: float = 0.95
     """Of every interval; an evaluation with less is not relied on."""
     target_sensitivity: float = 0.95
-    """At which ``specificity_at_sensitivity`` is read; an evaluation that read it at less is not relied on."""
+    """What the operating point of that name aims at on validation; an evaluation that aims lower is not relied on."""
 
     def __post_init__(self) -> None:
-        _known("mean", self.mean, MEAN_METRICS)
-        _known("findings", self.findings, FINDING_METRICS)
+        _known("mean", self.mean, _may_judge(MEAN_METRICS))
+        _known("findings", self.findings, _may_judge(FINDING_METRICS))
         _known("by_finding", self.by_finding, _FINDINGS)
         for finding, bounds in self.by_finding.items():
-            _known(f"by_finding.{finding}", bounds, FINDING_METRICS)
+            _known(f"by_finding.{finding}", bounds, _may_judge(FINDING_METRICS))
         _known("served", self.served, DECISION_METRICS)
+        _known("served_by_finding", self.served_by_finding, _FINDINGS)
+        for finding, bounds in self.served_by_finding.items():
+            _known(f"served_by_finding.{finding}", bounds, DECISION_METRICS)
         if "auroc" not in self.mean or self.mean["auroc"].lower_at_least is None:
             raise ConfigurationError("mean.auroc.lower_at_least is missing: no model may pass without a floor")
-        if "sensitivity" not in self.served or not self.served["sensitivity"].is_floor:
+        if "sensitivity" not in self.served:
             raise ConfigurationError("served.sensitivity: expected at_least or lower_at_least, found neither")
+        asked = {"served": self.served, **{f"served_by_finding.{k}": v for k, v in self.served_by_finding.items()}}
+        for where, bounds in asked.items():
+            if "sensitivity" in bounds and not bounds["sensitivity"].is_floor:
+                raise ConfigurationError(f"{where}.sensitivity: expected at_least or lower_at_least, found neither")
         in_range("confidence", self.confidence, 0.9, 0.999)
         in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
 
@@ -165,9 +185,19 @@ class GateSpec:
         """Metric -> what is asked of it for ``finding``."""
         return {**self.findings, **self.by_finding.get(finding, {})}
 
+    def served_of(self, finding: str) -> dict[str, Bound]:
+        """Metric -> what is asked of it for the served decision of ``finding``."""
+        return {**self.served, **self.served_by_finding.get(finding, {})}
+
+
+def _may_judge(metrics: Iterable[str]) -> list[str]:
+    return [name for name in metrics if name not in NO_RULE]
+
 
 def _known(where: str, names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
+        if name in NO_RULE and name not in known:
+            raise ConfigurationError(f"{where}: {name!r} judges no model any more: {NO_RULE[name]}")
         if name not in known:
             raise ConfigurationError(f"{where}: {name!r} is not known{nearest(name, known)}; known: {', '.join(known)}")

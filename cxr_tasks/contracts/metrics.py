@@ -12,17 +12,43 @@ FINDING_METRICS = {
     "auroc": "AUROC",
     "auroc_patient_bootstrap": "AUROC, patients resampled",
     "average_precision": "Average precision",
-    "specificity_at_sensitivity": "Specificity at the target sensitivity",
+    "specificity_at_sensitivity": "Specificity at the target sensitivity, read off this split's own curve",
     "brier_before": "Brier score before calibration",
     "ece_before": "Calibration error before calibration",
     "brier_after": "Brier score",
     "ece_after": "Calibration error",
+    "brier_skill": "Brier skill against the prevalence",
+    "ece_relative": "Calibration error relative to the prevalence",
+    "calibration_intercept": "Calibration intercept",
+    "calibration_slope": "Calibration slope",
+    "expected_observed": "Expected to observed positives",
+    "prevalence_shift": "Shift of prevalence since calibration (log odds)",
+    "calibration_beyond_shift": "Calibration intercept beyond the shift of prevalence",
 }
+#: Of one finding alone: a mean of signed errors would let two findings cancel.
+OF_ONE_FINDING = (
+    "specificity_at_sensitivity",
+    "calibration_intercept",
+    "calibration_slope",
+    "expected_observed",
+    "prevalence_shift",
+    "calibration_beyond_shift",
+)
 #: Their means over findings (evaluate.means); of a single finding the two AUROCs alone.
 MEAN_METRICS = {
     name: f"Mean {text[0].lower()}{text[1:]}" if text[1].islower() else f"Mean {text}"
     for name, text in FINDING_METRICS.items()
-    if name != "specificity_at_sensitivity"
+    if name not in OF_ONE_FINDING
+}
+#: Not for the gate, and what it asks for instead: name -> why, and the name to ask for.
+NO_RULE = {
+    "specificity_at_sensitivity": "it reads a new threshold off the test split, which nothing serves; ask for the "
+    "served decision instead: served: {specificity: {at_least: ...}}",
+    **dict.fromkeys(
+        ("ece_before", "ece_after", "ece_relative"),
+        "a calibration error has no reference: what a right model shows depends on prevalence and number of images; "
+        "ask for calibration_beyond_shift and calibration_slope instead: {reaches: [LOW, HIGH]}",
+    ),
 }
 #: Records of calls at an operating point (evaluate.operating_points).
 DECISION_METRICS = {
@@ -31,6 +57,7 @@ DECISION_METRICS = {
     "ppv": "PPV",
     "npv": "NPV",
     "accuracy": "Accuracy",
+    "alarm_rate": "Share of images called positive",
     "f1": "F1",
 }
 

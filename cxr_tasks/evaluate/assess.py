@@ -2,7 +2,7 @@
 
 ::
 
-    format              2
+    format              3 (2 had no calibration intercept, slope, shift of prevalence, skill and alarm rate)
     confidence          of every interval
     findings            names, in the order of the model's outputs
     rows_sha256         which test rows the numbers are about (table.rows_sha256)
@@ -79,7 +79,7 @@ def assess(
     ]  # fmt: skip
     several = len(findings) > 1
     return {
-        "format": 2,
+        "format": 3,
         "confidence": spec.confidence,
         "findings": list(findings),
         "rows_sha256": rows_sha256(predictions, findings),

@@ -60,7 +60,9 @@ def assess_finding(
         no_choice = str(error)
     reason = "; ".join(filter(None, (no_choice, test.too_few(spec.min_positives))))
     platt = None if choice is None else choice.platt
-    measures = {split: measure_split(rows, platt, spec, draws[split]) for split, rows in splits.items()}
+    # A model that brings its own decision was calibrated on images that are not here.
+    fitted_on = None if own else validation
+    measures = {split: measure_split(rows, platt, spec, draws[split], fitted_on) for split, rows in splits.items()}
     shown: dict[str, Any] = {
         "assessable": not reason,
         "reason": reason,

@@ -14,13 +14,13 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
 from cxr_tasks.evaluate.delong import influences
 from cxr_tasks.evaluate.intervals import Interval, auroc_interval, logit_scale_interval
-from cxr_tasks.evaluate.measures import CALIBRATION, SplitMeasures
+from cxr_tasks.evaluate.measures import CALIBRATION, RELATIVE, SplitMeasures
 from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of
 from cxr_tasks.evaluate.table import Scored
 
 #: Resampled metrics whose mean over findings is told.
-MEANS = ("auroc_patient_bootstrap", "average_precision", *CALIBRATION)
+MEANS = ("auroc_patient_bootstrap", "average_precision", *CALIBRATION, *RELATIVE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
+from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.intervals import auroc_interval, wilson
 from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of, specificity_of
@@ -17,6 +18,8 @@ from cxr_tasks.evaluate.table import Scored
 
 RANKING = ("auroc", "auroc_patient_bootstrap", "average_precision", "specificity_at_sensitivity")
 CALIBRATION = ("brier_before", "ece_before", "brier_after", "ece_after")
+#: Of calibrated probabilities, against what the prevalence alone would give.
+RELATIVE = ("brier_skill", "ece_relative")
 
 
 def draws_of(rows: Scored, spec: EvaluateSpec) -> Draws:
@@ -40,16 +43,20 @@ class SplitMeasures:
         return bool(self.whole)
 
 
-def measure_split(rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: Draws) -> SplitMeasures:
+def measure_split(
+    rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: Draws, fitted_on: Scored | None = None
+) -> SplitMeasures:
     """Prevalence, AUROC twice (DeLong, patient bootstrap), average precision, specificity at the target sensitivity,
-    and Brier score and calibration error before and after calibration.
+    Brier score and calibration error before and after calibration, and what they are worth beside the prevalence;
+    calibration intercept, slope and shift (``calibration_measures``, with ``fitted_on``).
 
     With too few positives or negatives every record has no value and the reason instead. All bootstrap intervals come
     from one pass over ``draws``, those of the patients of the split.
     """
     records = [_prevalence(rows, spec)]
     if reason := rows.too_few(spec.min_positives):
-        records += [undefined_record(name, rows, reason) for name in (*RANKING, *CALIBRATION)]
+        records += [undefined_record(name, rows, reason) for name in (*RANKING, *CALIBRATION, *RELATIVE)]
+        records += calibration_records(rows, platt, spec, fitted_on)
         return SplitMeasures(rows, records, {}, {})
     records.append(delong_record(rows, spec))
     read_off = f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; it sets no threshold"
@@ -58,6 +65,8 @@ def measure_split(rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: 
         "specificity_at_sensitivity": read_off,
         "ece_before": "10 bins of equal width",
         "ece_after": "10 bins of equal width",
+        "brier_skill": "1 - Brier score / (p (1 - p)), p the prevalence of this split",
+        "ece_relative": "10 bins of equal width, divided by the prevalence",
     }
     resample = Resampled(rows, platt, spec.target_sensitivity, draws)
     whole = dict(zip(resample.names, resample(np.ones((len(draws.keys), 1)))[:, 0].tolist(), strict=True))
@@ -67,7 +76,8 @@ def measure_split(rows: Scored, platt: Platt | None, spec: EvaluateSpec, draws: 
     ]
     if platt is None:
         reason = "no calibration: validation is not assessable"
-        records += [undefined_record(name, rows, reason) for name in ("brier_after", "ece_after")]
+        records += [undefined_record(name, rows, reason) for name in (*CALIBRATION[2:], *RELATIVE)]
+    records += calibration_records(rows, platt, spec, fitted_on)
     return SplitMeasures(rows, records, whole, values)
 
 
@@ -83,7 +93,8 @@ class Resampled:
         self.calibration = [
             patient_sums(places, n_patients, calibration_columns(rows.is_positive, one)) for one in probabilities
         ]
-        self.names = (*RANKING[1:], *CALIBRATION[: 2 * len(probabilities)])
+        relative = RELATIVE if platt is not None else ()
+        self.names = (*RANKING[1:], *CALIBRATION[: 2 * len(probabilities)], *relative)
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         steps = self.ranking.steps(block)
@@ -91,6 +102,12 @@ class Resampled:
         (n,) = drawn_sums(self.n_images, block)
         for sums in self.calibration:
             found += brier_and_ece(drawn_sums(sums, block), n)
+        if "brier_skill" in self.names:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                prevalence = steps.positives.sum(axis=0) / n
+                chance = prevalence * (1.0 - prevalence)
+                found.append(np.where(chance > 0.0, 1.0 - found[-2] / chance, np.nan))
+                found.append(np.where(prevalence > 0.0, found[-2] / prevalence, np.nan))
         return np.stack(found)
 
 

@@ -117,6 +117,7 @@ def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draw
         "ppv": (tp, tp + fp, "images called positive"),
         "npv": (tn, tn + fn, "images called negative"),
         "accuracy": (tp + tn, tp + fp + fn + tn, "images"),
+        "alarm_rate": (tp + fp, tp + fp + fn + tn, "images"),
     }
     records = [proportion_record(name, rows, parts, spec) for name, parts in proportions.items()]
     records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))

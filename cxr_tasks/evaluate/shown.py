@@ -103,7 +103,8 @@ def _readable_findings(metrics: dict[str, Any]) -> str:
                 _shown(test["prevalence"]),
                 _shown(found["raw_half"]["test"][0]),
                 *(_shown(decided.get(name)) for name in ("sensitivity", "specificity")),
-                _shown(test["ece_after"]),
+                _shown(test.get("calibration_intercept")),
+                _shown(test.get("calibration_slope")),
                 found["reason"],
             ]
         )
@@ -113,9 +114,11 @@ def _readable_findings(metrics: dict[str, Any]) -> str:
         decided = {one["name"]: one for one in several["served"].get(kind, [])}
         cells = [_shown(by_name.get(name)) for name in ("auroc", "average_precision", "prevalence")]
         shares = [_shown(decided.get(name)) for name in ("sensitivity", "specificity")]
-        rows.append([kind, "", *cells, "", *shares, _shown(by_name.get("ece_after")), ""])
+        rows.append([kind, "", *cells, "", *shares, "", "", ""])
     columns = ["finding", "positive", "auroc", "avg. precision", "prevalence", "recall at raw 0.5"]
-    return "test split\n" + text_table([*columns, "sensitivity", "specificity", "ece", "not assessable"], rows)
+    return "test split\n" + text_table(
+        [*columns, "sensitivity", "specificity", "calib. intercept", "calib. slope", "not assessable"], rows
+    )
 
 
 def _shown(record: dict[str, Any] | None) -> str:

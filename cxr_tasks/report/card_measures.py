@@ -12,6 +12,17 @@ from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.sections import METRIC_NAMES, POINT_NAMES, finding_sections
 from cxr_tasks.report.several import several_sections, test_records
 
+#: Of the calibrated probabilities; versions evaluated with format 2 have the last two alone.
+CALIBRATION_SHOWN = (
+    "calibration_intercept", "calibration_slope", "expected_observed", "prevalence_shift", "brier_skill",
+    "ece_relative", "brier_after", "ece_after",
+)  # fmt: skip
+CALIBRATION_MEANS = (
+    "Right is an intercept of 0, a slope of 1 and a ratio of 1; Brier skill is above 0 where a probability says more "
+    "than the prevalence. A calibration error has no such reference: it depends on prevalence and number of images. "
+    "Where the prevalence of test is another than that of validation the intercept follows that shift, which is no "
+    "fault of the calibration."
+)
 GROUP_SHARES = ("auroc", "sensitivity", "specificity", "sensitivity_gap", "false_negative_rate_gap")
 
 
@@ -20,7 +31,7 @@ def metrics_blocks(inputs: ReportInputs) -> list[Any]:
     several = several_sections(inputs)
     if several:
         head = ("Finding", "Positive", "AUROC", "Average precision", "Prevalence", "Sensitivity", "Specificity",
-                "Calibration error")  # fmt: skip
+                "Calibration intercept", "Calibration slope")  # fmt: skip
         rows = []
         for row in several["summary"]:
             cells = [_estimate(one) for place, one in enumerate(row["cells"]) if place != 3]
@@ -69,14 +80,13 @@ def calibration_blocks(inputs: ReportInputs) -> list[Any]:
         if fitted:
             method = fitted["method"].replace(" fitted on validation", "")
             how = f"{method}, a = {fitted['a']:.3f}, b = {fitted['b']:.3f}"
-        kept = ("ece_before", "ece_after", "brier_after")
-        rows.append([display_name(finding), how, *(_estimate(records.get(one)) for one in kept)])
+        rows.append([display_name(finding), how, *(_estimate(records.get(one)) for one in CALIBRATION_SHOWN)])
     head = (
         "Finding",
         "Fitted on validation",
-        *(METRIC_NAMES[one] for one in ("ece_before", "ece_after", "brier_after")),
+        *(METRIC_NAMES[one] for one in CALIBRATION_SHOWN),
     )
-    return [Grid("Probability = sigmoid(a x logit + b); errors on test.", head, rows)]
+    return [Grid(f"Probability = sigmoid(a x logit + b); on test. {CALIBRATION_MEANS}", head, rows)]
 
 
 def subgroups_blocks(inputs: ReportInputs) -> list[Any]:

@@ -7,9 +7,7 @@ from typing import Any
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.intervals import TOO_SURE, is_too_sure
-
-#: Above this calibration error a probability is no risk to reason with.
-GOOD_ECE = 0.08
+from cxr_tasks.report.calibration_words import calibration_sentences
 
 #: What a reader must know of each source before any number; source name -> sentences.
 SOURCE_LIMITS = {
@@ -80,6 +78,9 @@ def _decision_sentence(name: str, point: dict[str, Any] | None) -> str:
     )
     if ppv["value"] is not None:
         sentence += (
+            f" It calls {100.0 * (test['true_positives'] + test['false_positives']) / test['n']:.0f} of 100 images."
+        )
+        sentence += (
             f" Of 100 images it calls positive about {ppv['value'] * 100:.0f} are, as long as "
             f"{_percent(positives / test['n'])} of all images are positive, as here; where {name} is rarer, fewer."
         )
@@ -112,7 +113,8 @@ def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
             if rests_on_few(record_of(found["metrics"]["test"], "auroc")):
                 name = display_name(finding).lower()
                 sentences.append(f"The AUROC interval of {name} rests on few errors: {TOO_SURE_MEANS}.")
-            sentences += _calibration_sentences(finding, found)
+            by_split = ({one["name"]: one for one in found["metrics"][split]} for split in ("validation", "test"))
+            sentences += calibration_sentences(finding, *by_split)
     return [*sentences, *ALWAYS]
 
 
@@ -129,17 +131,6 @@ def _shift_sentences(finding: str, found: dict[str, Any]) -> list[str]:
     return [
         f"For {display_name(finding).lower()}, validation (AUROC {_interval(validation)}) is easier than test; images "
         "from elsewhere may be harder still."
-    ]
-
-
-def _calibration_sentences(finding: str, found: dict[str, Any]) -> list[str]:
-    ece = record_of(found["metrics"]["test"], "ece_after")
-    if ece["value"] is None or ece["value"] <= GOOD_ECE:
-        return []
-    return [
-        f"The probabilities of {display_name(finding).lower()} are off by {_percent(ece['value'])} on average on test "
-        f"({_percent(ece['lower'])} to {_percent(ece['upper'])}, n = {ece['n']}): read them as a ranking, not as a "
-        "risk."
     ]
 
 

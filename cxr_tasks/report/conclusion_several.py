@@ -9,8 +9,9 @@ import numpy as np
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.evaluate.intervals import newcombe
-from cxr_tasks.report.conclusion import ALWAYS, GOOD_ECE, SOURCE_LIMITS, TOO_SURE_MEANS, rests_on_few
-from cxr_tasks.report.several import Records, gap_rows, gaps_sentence, ranked_findings, test_records
+from cxr_tasks.report.calibration_words import calibration_sentences, is_off
+from cxr_tasks.report.conclusion import ALWAYS, SOURCE_LIMITS, TOO_SURE_MEANS, rests_on_few
+from cxr_tasks.report.several import Records, by_name, gap_rows, gaps_sentence, ranked_findings, test_records
 
 #: How many findings are named at either end.
 NAMED = 3
@@ -109,11 +110,9 @@ def several_cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
         sentences.append(f"Too few positives, so no decision is claimed: {', '.join(counts)}.")
     if found:
         sentences.append(f"Weakest: {_named(found, list(found)[-NAMED:][::-1])}.")
-        bad = [one for one, records in found.items() if (records["ece_after"]["value"] or 0.0) > GOOD_ECE]
-        if bad:
-            sentences.append(
-                f"Probabilities of {_list(bad)} are off by more than {GOOD_ECE * 100:g} % on average: read them as a "
-                "ranking, not as a risk."
+        for one, records in found.items():
+            sentences += calibration_sentences(
+                one, by_name(metrics["by_finding"][one]["metrics"]["validation"]), records
             )
         too_sure = [one for one, records in found.items() if rests_on_few(records["auroc"])]
         if too_sure:
@@ -156,7 +155,7 @@ def what_to_do(metrics: dict[str, Any]) -> list[str]:
     easier = [one for one in found if _is_easier(metrics, one)]
     if easier:
         steps.append(f"Ask why validation is easier than test for {_list(easier)}: patients, machines, years?")
-    bad = [one for one, records in found.items() if (records["ece_after"]["value"] or 0.0) > GOOD_ECE]
+    bad = [one for one, records in found.items() if is_off(records)]
     if bad:
         steps.append(f"Calibrate {_list(bad)} anew before a probability is shown to anyone.")
     groups = dict.fromkeys(one["group"] for one in gap_rows(metrics) if one["is_clear"] and one["gap"][0] < 0)

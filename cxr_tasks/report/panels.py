@@ -139,14 +139,17 @@ def _reliability_panels(metrics: dict[str, Any], records: dict[str, Records]) ->
             reach = [[one["share_positive"] - one["lower"]], [one["upper"] - one["share_positive"]]]
             axes.errorbar(one["mean_probability"], one["share_positive"], reach, color=MODEL, marker="o", ms=3.5, lw=1)
         axes.set(xlim=(-0.03 * end, end), ylim=(-0.03 * end, end))
-        _title(axes, finding, f"error {records[finding]['ece_after']['value']:.3f}")
+        found = records[finding]
+        error, prevalence = found["ece_after"]["value"], found["prevalence"]["value"]
+        _title(axes, finding, f"error {error:.3f} beside {prevalence:.3f}")
 
     alt = "Share of positives by calibrated probability of each finding on test."
     return {
         "title": "Calibration",
         "svg": _panels(list(records), draw, "calibration", alt, "Mean probability", "Share positive"),
         "caption": "Test split, calibrated on validation; bins with at least 10 images, Wilson bars. Axes end where a "
-        "finding's probabilities do. Dotted: perfect.",
+        "finding's probabilities do. Dotted: perfect. Error: the calibration error, beside the prevalence; no rule of "
+        "the gate, as it cannot be large for a rare finding.",
     }
 
 

@@ -55,7 +55,8 @@ def ranked_findings(metrics: dict[str, Any]) -> list[str]:
 
 
 SUMMARY = (
-    "auroc", "average_precision", "prevalence", "sensitivity_at_raw_half", "sensitivity", "specificity", "ece_after",
+    "auroc", "average_precision", "prevalence", "sensitivity_at_raw_half", "sensitivity", "specificity",
+    "calibration_intercept", "calibration_slope",
 )  # fmt: skip
 
 

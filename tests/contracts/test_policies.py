@@ -53,20 +53,21 @@ def test_every_shipped_recipe_has_a_section_of_its_own(name):
 def test_what_the_shipped_policies_ask_first(model, dataset, floor, margin):
     _, asked = load_policy(model).section_for(dataset)
     assert (asked.auroc_floor, asked.champion.margin) == (floor, margin)
-    assert asked.findings["ece_after"].at_most <= 0.15
+    assert {"calibration_beyond_shift", "calibration_slope"} <= set(asked.findings)
     assert asked.served["sensitivity"].at_least >= 0.5
+    assert asked.served["specificity"].limit >= 0.1
 
 
 def test_a_policy_knows_its_file():
     policy = load_policy("cxr_binary")
-    assert (policy.name, policy.version) == ("cxr_binary", 1)
+    assert (policy.name, policy.version) == ("cxr_binary", 2)
     assert policy.sha256 == sha256_file(POLICIES_FOLDER / "cxr_binary.yaml")
 
 
 def test_a_section_is_laid_over_the_default(tmp_path):
-    default = {"findings": {"auroc": {"lower_at_least": 0.7}, "ece_after": {"at_most": 0.08}}}
+    default = {"findings": {"auroc": {"lower_at_least": 0.7}, "brier_after": {"at_most": 0.08}}}
     kermany = {
-        "findings": {"auroc": {"at_least": 0.8}, "ece_after": None},
+        "findings": {"auroc": {"at_least": 0.8}, "brier_after": None},
         "champion": {"margin": 0.02},
     }
     policy = load_policy("cxr_binary", written(tmp_path, default, {"kermany": kermany, "plain": {}}))
@@ -88,6 +89,25 @@ def test_a_section_is_laid_over_the_default(tmp_path):
             "served: 'sensitivty' is not known; did you mean 'sensitivity'",
         ),
         ({"mean": {"auroc": {"lower_atleast": 0.9}}}, "'lower_atleast' is not known; did you mean 'lower_at_least'?"),
+        (
+            {"findings": {"specificity_at_sensitivity": {"at_least": 0.5}}},
+            "judges no model any more: it reads a new threshold off the test split, which nothing serves; ask for the "
+            "served decision instead: served: {specificity: {at_least: ...}}",
+        ),
+        (
+            {"findings": {"ece_after": {"at_most": 0.1}}},
+            "ask for calibration_beyond_shift and calibration_slope instead: {reaches: [LOW, HIGH]}",
+        ),
+        (
+            {"by_finding": {"mass": {"ece_after": {"at_most": 0.1}}}},
+            "by_finding.mass: 'ece_after' judges no model any more",
+        ),
+        ({"mean": {**LEAST["mean"], "ece_after": {"at_most": 0.1}}}, "mean: 'ece_after' judges no model any more"),
+        ({"served_by_finding": {"hernai": {}}}, "served_by_finding: 'hernai' is not known; did you mean 'hernia'?"),
+        (
+            {"served_by_finding": {"hernia": {"specifity": {"at_least": 0.5}}}},
+            "served_by_finding.hernia: 'specifity' is not known; did you mean 'specificity'?",
+        ),
         ({"champoin": {}}, "'champoin' is not known; did you mean 'champion'?"),
         ({"champion": {"margin": "small"}}, "default.champion.margin: expected float, found str 'small'"),
         ({"slices": {"by": ["sexes"]}}, "'sexes' is not known; did you mean 'sex'?"),

@@ -122,7 +122,15 @@ def test_measures_by_hand():
     found = measure(rows(positive), called, EvaluateSpec(bootstrap_samples=200))
     values = {one["name"]: one["value"] for one in found["metrics"]}
     assert values == pytest.approx(
-        {"sensitivity": 0.8, "specificity": 0.75, "ppv": 8 / 13, "npv": 15 / 17, "accuracy": 23 / 30, "f1": 16 / 23}
+        {
+            "sensitivity": 0.8,
+            "specificity": 0.75,
+            "ppv": 8 / 13,
+            "npv": 15 / 17,
+            "accuracy": 23 / 30,
+            "alarm_rate": 13 / 30,
+            "f1": 16 / 23,
+        }
     )
     assert (found["n"], found["n_positive"], found["false_negatives"]) == (30, 10, 2)
     for one in found["metrics"]:

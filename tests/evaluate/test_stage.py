@@ -96,8 +96,9 @@ def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
     champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths)
     decision = gate_candidate(evaluated, recipe, champion, paths)
     found = read_json(decision.decision.verified_path())["rules"]
-    # All rules read their numbers; a model made by hand and 60 images are not calibrated to within 0.1.
-    assert [one["name"] for one in found if one["outcome"] == "FAIL"] == ["ece_after"], decision.reasons
+    # All rules read their numbers; what a model made by hand and 60 images show is another matter.
+    assert "evidence" not in [one["name"] for one in found if one["outcome"] == "FAIL"], decision.reasons
+    assert not [one for one in decision.reasons if "is not known" in one]
     rules = {one["name"]: one for one in found}
     assert (rules["champion"]["value"], rules["champion"]["outcome"]) == (0.0, "PASS")
 

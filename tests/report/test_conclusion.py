@@ -49,9 +49,11 @@ def test_an_easier_validation_is_told(metrics, validation, test_upper, is_said):
     assert any("easier than test" in one for one in cannot_do(metrics, "kermany")) == is_said
 
 
-@pytest.mark.parametrize(("ece", "is_said"), [(0.15, True), (0.03, False)])
-def test_bad_calibration_is_told(metrics, ece, is_said):
-    set_record(metrics, "test", "ece_after", value=ece, lower=0.02, upper=0.2)
+@pytest.mark.parametrize(("beyond", "is_said"), [((-1.6, -1.9, -1.2), True), ((-0.4, -0.8, 0.0), False)])
+def test_bad_calibration_is_told(metrics, beyond, is_said):
+    value, lower, upper = beyond
+    set_record(metrics, "test", "calibration_beyond_shift", value=value, lower=lower, upper=upper)
+    set_record(metrics, "test", "calibration_slope", value=1.0, lower=0.8, upper=1.2)
     assert any("read them as a ranking" in one for one in cannot_do(metrics, "kermany")) == is_said
 
 

@@ -119,7 +119,7 @@ def test_it_says_what_a_reader_must_know(page):
         "weighted avg",
         "tensorflow 2.21.0",
         "map is empty",
-        "Asked by policy cxr_binary, version 1, section kermany",
+        "Asked by policy cxr_binary, version 2, section kermany",
         "Specificity at the target sensitivity",
         "There is no champion yet",
     ):

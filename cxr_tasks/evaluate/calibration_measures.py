@@ -1,0 +1,198 @@
+"""Is a calibrated probability right on a split? Intercept, slope, expected to observed, and what prevalence explains.
+
+Each measure has a reference value that a right calibration has at any prevalence: intercept 0, slope 1, ratio 1. All
+intervals take the images of one patient together (the sandwich of Liang & Zeger, Biometrika 73:13-22, 1986).
+
+Source of the measures: Van Calster et al., BMC Medicine 17:230 (2019).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_tasks.contracts.metrics import MetricRecord
+from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.calibration import Platt, sigmoid
+from cxr_tasks.evaluate.intervals import z_of
+from cxr_tasks.evaluate.table import Scored
+
+#: Records of :func:`calibration_records`, in their order.
+NAMES = (
+    "calibration_intercept",
+    "calibration_slope",
+    "expected_observed",
+    "prevalence_shift",
+    "calibration_beyond_shift",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value, and what each image contributes to its error, ``(n,)``; contributions of one patient go together."""
+
+    value: float
+    contributions: np.ndarray
+
+    def variance(self, patient: np.ndarray) -> float:
+        """Of the value, patients taken as independent; a little wider where they are few (n / (n - 1)).
+
+        ``patient`` is the number of each image's patient, int ``(n,)`` from 0 on without a gap.
+        """
+        summed = np.bincount(patient, weights=self.contributions)
+        return float((summed**2).sum() * len(summed) / max(len(summed) - 1, 1))
+
+
+def intercept(is_positive: np.ndarray, logit: np.ndarray) -> Estimate:
+    """Calibration in the large: what must be added to every calibrated logit for the mean probability to be right.
+
+    Below 0 the probabilities are too high: at -0.69 the odds are twice too high. The maximum-likelihood intercept of a
+    logistic regression with slope 1; both classes must be present.
+    """
+    value = 0.0
+    for _ in range(100):
+        probability = sigmoid(logit + value)
+        information = float((probability * (1.0 - probability)).sum())
+        # Far from the solution the curve is flat and a full step would overshoot.
+        step = float(np.clip((is_positive - probability).sum() / max(information, 1e-12), -2.0, 2.0))
+        value += step
+        if abs(step) < 1e-10:
+            break
+    probability = sigmoid(logit + value)
+    information = float((probability * (1.0 - probability)).sum())
+    return Estimate(value, (is_positive - probability) / max(information, 1e-300))
+
+
+def slope(is_positive: np.ndarray, logit: np.ndarray, patient: np.ndarray) -> tuple[float, float]:
+    """Calibration slope and its variance: below 1 the probabilities are too extreme, above 1 too timid.
+
+    Firth's penalty (Biometrika 80:27-38, 1993) keeps it finite where the images are separable, as they are for a model
+    with an AUROC of 1 (Heinze & Schemper, Statistics in Medicine 21:2409-2419, 2002). There the residuals say nothing
+    of the error: the variance is the larger of the sandwich's and the information's.
+    """
+    # Standardised for the search, so that a flat and a steep logit are alike to it.
+    centre, scale = float(logit.mean()), float(logit.std()) or 1.0
+    design = np.stack([np.ones_like(logit), (logit - centre) / scale], axis=1)
+    at = np.array([math.log(is_positive.mean() / (1.0 - is_positive.mean())), 0.0])
+    residual, inverse, leverage = _penalised(design, is_positive, at)
+    for _ in range(200):
+        step = inverse @ (design.T @ residual)
+        at = at + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        residual, inverse, leverage = _penalised(design, is_positive, at)
+        if np.abs(step).max() < 1e-8:
+            break
+    # A patient with much weight pulls the line to itself, so its residuals are too small by that weight (Mancl &
+    # DeRouen, Biometrics 57:126-134, 2001).
+    own = np.bincount(patient, weights=leverage)[patient]
+    contributions = (design * residual[:, None]) @ inverse[1] / (1.0 - np.minimum(own, 0.9))
+    variance = max(Estimate(float(at[1]), contributions).variance(patient), float(inverse[1, 1]))
+    return float(at[1]) / scale, variance / scale**2
+
+
+def _penalised(
+    design: np.ndarray, is_positive: np.ndarray, at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals ``(n,)`` with Firth's penalty, the inverse of the information ``(k, k)``, and leverages ``(n,)``."""
+    probability = sigmoid(design @ at)
+    weight = probability * (1.0 - probability)
+    inverse = np.linalg.inv(design.T @ (design * weight[:, None]) + 1e-10 * np.eye(design.shape[1]))
+    leverage = weight * np.einsum("nk,kl,nl->n", design, inverse, design)
+    return is_positive - probability + leverage * (0.5 - probability), inverse, leverage
+
+
+def expected_to_observed(is_positive: np.ndarray, probability: np.ndarray) -> Estimate:
+    """Logarithm of (sum of probabilities / number of positives)."""
+    expected, observed = float(probability.sum()), float(is_positive.sum())
+    return Estimate(math.log(expected / observed), probability / expected - is_positive / observed)
+
+
+def log_odds(is_positive: np.ndarray) -> Estimate:
+    """Logarithm of the odds that an image is positive: of the prevalence."""
+    share = float(is_positive.mean())
+    return Estimate(math.log(share / (1.0 - share)), (is_positive - share) / (len(is_positive) * share * (1.0 - share)))
+
+
+def calibration_records(
+    rows: Scored, platt: Platt | None, spec: EvaluateSpec, fitted_on: Scored | None
+) -> list[MetricRecord]:
+    """The records of ``NAMES`` of one finding on one split.
+
+    ``prevalence_shift`` is the log odds of the prevalence here less those of ``fitted_on``, the split that the
+    calibration comes from. Where prevalence alone differs (the same images of each class, in another proportion) the
+    intercept equals it, whatever the model: it is no fault of the calibration. Where more images look ill and the
+    labels follow (P(y|x) is the same), the intercept is 0. What lies beyond both is ``calibration_beyond_shift``: 0
+    while the intercept is between them, and its interval reaches over that of the intercept and that of the intercept
+    less the shift. Source: Saerens, Latinne & Decaestecker, Neural Computation 14:21-41 (2002).
+    """
+    reason = rows.too_few(spec.min_positives)
+    if not reason and platt is None:
+        reason = "no calibration: validation is not assessable"
+    if reason or platt is None:
+        return [_undefined(name, rows, reason) for name in NAMES]
+    logit, positive, patient = platt.logits(rows.logit), rows.is_positive.astype(float), _patients(rows)
+    z = z_of(spec.confidence)
+    about = f"sandwich by patient {spec.confidence * 100:g} %"
+    large = intercept(positive, logit)
+    reach = z * math.sqrt(large.variance(patient))
+    bent, variance = slope(positive, logit, patient)
+    ratio = expected_to_observed(positive, sigmoid(logit))
+    wide = z * math.sqrt(ratio.variance(patient))
+    records = [
+        _record(NAMES[0], rows, large.value, large.value - reach, large.value + reach, f"slope 1, {about}"),
+        _record(NAMES[1], rows, bent, bent - z * math.sqrt(variance), bent + z * math.sqrt(variance),
+                f"Firth's penalty, {about}"),
+        _record(NAMES[2], rows, math.exp(ratio.value), math.exp(ratio.value - wide), math.exp(ratio.value + wide),
+                f"log scale, {about}"),
+    ]  # fmt: skip
+    if fitted_on is None or fitted_on.split == rows.split:
+        why = "the prevalence that it was fitted at is not known" if fitted_on is None else "it was fitted here"
+        return [*records, *(_undefined(name, rows, f"calibration: {why}") for name in NAMES[3:])]
+    if missing := fitted_on.too_few(1):
+        return [*records, *(_undefined(name, rows, missing) for name in NAMES[3:])]
+    return [*records, *_shift_records(rows, fitted_on, large, spec, patient)]
+
+
+def _shift_records(
+    rows: Scored, fitted_on: Scored, large: Estimate, spec: EvaluateSpec, patient: np.ndarray
+) -> list[MetricRecord]:
+    here, there = (log_odds(one.is_positive.astype(float)) for one in (rows, fitted_on))
+    elsewhere, z = there.variance(_patients(fitted_on)), z_of(spec.confidence)
+    shift = here.value - there.value
+    wide = z * math.sqrt(here.variance(patient) + elsewhere)
+    about = f"against {fitted_on.split} ({fitted_on.n_positive} of {fitted_on.n} images)"
+    # Both are measured on the same test images, and what they have in common cancels in their difference.
+    corrected = Estimate(large.value - shift, large.contributions - here.contributions)
+    ends = [
+        (one.value - z * math.sqrt(variance), one.value + z * math.sqrt(variance))
+        for one, variance in (
+            (large, large.variance(patient)),
+            (corrected, corrected.variance(patient) + elsewhere),
+        )
+    ]
+    beyond = large.value - float(np.clip(large.value, min(0.0, shift), max(0.0, shift)))
+    lower, upper = min(one for one, _ in ends), max(one for _, one in ends)
+    kept = f"intercept {large.value:+.2f}, of which a shift of prevalence can be {shift:+.2f}"
+    return [
+        _record(NAMES[3], rows, shift, shift - wide, shift + wide, f"{about}, sandwich by patient"),
+        _record(NAMES[4], rows, beyond, lower, upper, f"{kept}, with and without it"),
+    ]
+
+
+def _patients(rows: Scored) -> np.ndarray:
+    return np.unique(rows.patient_key, return_inverse=True)[1]
+
+
+def _record(name: str, rows: Scored, value: float, lower: float, upper: float, method: str) -> MetricRecord:
+    return MetricRecord(
+        name=name, finding=rows.finding, split=rows.split, value=value, lower=lower, upper=upper, n=rows.n,
+        n_positive=rows.n_positive, method=method,
+    )  # fmt: skip
+
+
+def _undefined(name: str, rows: Scored, reason: str) -> MetricRecord:
+    return MetricRecord(
+        name=name, finding=rows.finding, split=rows.split, value=None, n=rows.n, n_positive=rows.n_positive,
+        reason=f"not assessable: {reason}",
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Calibration in plain words: are probabilities right, and is it the prevalence that moved or the calibration?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cxr_tasks.contracts.labels import display_name
+
+#: How far the log odds may be off beyond a shift of prevalence: by 0.3 the odds are a third too high or low.
+OFF = 0.3
+#: Slopes between which probabilities are neither too extreme nor too timid to reason with.
+SLOPES = (0.7, 1.4)
+#: A shift of prevalence worth a sentence, in log odds: 0.2 is 10 % against 12 %.
+SHIFT = 0.2
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def is_off(records: Records) -> bool:
+    """Whether the probabilities of a finding are shown to be wrong beyond what a shift of prevalence explains."""
+    return bool(_too_high(records) or _bent(records))
+
+
+def calibration_sentences(finding: str, validation: Records, test: Records) -> list[str]:
+    """What a reader must know of the probabilities of ``finding``; nothing where they are shown to be wrong in nothing.
+
+    An evaluation of format 2 has no measure with a reference: then its calibration error is told beside the prevalence.
+    """
+    name = display_name(finding).lower()
+    if "calibration_beyond_shift" not in test:
+        return _older_form(name, test)
+    sentences = [_shift_sentence(name, validation, test)]
+    wrong = [one for one in (_too_high(test), _bent(test)) if one]
+    if wrong:
+        sentences.append(
+            f"The probabilities of {name} are {' and '.join(wrong)} on test: read them as a ranking, not as a risk."
+        )
+    return [one for one in sentences if one]
+
+
+def _too_high(records: Records) -> str:
+    one = records.get("calibration_beyond_shift")
+    if one is None or one["value"] is None or (one["lower"] <= OFF and one["upper"] >= -OFF):
+        return ""
+    factor = math.exp(abs(one["value"]))
+    return (
+        f"too {'high' if one['value'] < 0 else 'low'}, their odds by a factor of {factor:.1f} beyond what prevalence "
+        f"explains (log odds {_interval(one)})"
+    )
+
+
+def _bent(records: Records) -> str:
+    one = records.get("calibration_slope")
+    if one is None or one["value"] is None or (one["upper"] >= SLOPES[0] and one["lower"] <= SLOPES[1]):
+        return ""
+    return f"too {'extreme' if one['value'] < 1.0 else 'timid'} (calibration slope {_interval(one)}; 1 is right)"
+
+
+def _shift_sentence(name: str, validation: Records, test: Records) -> str:
+    """Prevalence that differs is no fault of a calibration, and moves every probability all the same."""
+    shift, ratio = test["prevalence_shift"], test["expected_observed"]
+    if shift["value"] is None or (shift["lower"] <= SHIFT and shift["upper"] >= -SHIFT):
+        return ""
+    there, here = (one["prevalence"]["value"] * 100 for one in (validation, test))
+    return (
+        f"Prevalence shift: {name} is on {here:.1f} % of the test images and was on {there:.1f} % of the validation "
+        f"images that calibration was fitted on, so probabilities sum to {ratio['value']:.2f} times the positives of "
+        f"test ({ratio['lower']:.2f} to {ratio['upper']:.2f}). That alone is no fault of the calibration; where the "
+        "model is used, the prevalence of that place counts."
+    )
+
+
+def _older_form(name: str, test: Records) -> list[str]:
+    error, prevalence = test.get("ece_after"), test.get("prevalence")
+    if error is None or prevalence is None or error["value"] is None or prevalence["value"] is None:
+        return []
+    return [
+        f"Of the probabilities of {name} only the calibration error was measured, {error['value']:.3f} at a prevalence "
+        f"of {prevalence['value']:.3f}, which says little of a rare finding; evaluate again for intercept and slope."
+    ]
+
+
+def _interval(record: Mapping[str, Any]) -> str:
+    return f"{record['value']:+.2f}, interval {record['lower']:+.2f} to {record['upper']:+.2f}"
