@@ -12,12 +12,14 @@ from airflow.sdk import Param, dag, get_current_context, task
 from dag_defaults import FAMILIES, data_folder_param
 from dag_rules import rules
 
+from cxr_tasks.stack.pools import REPORTS
+
 
 @dag(
     dag_id="cxr_compare",
     schedule=None,
     catchup=False,
-    **rules("other"),
+    **rules("other", pool=REPORTS),
     doc_md=__doc__,
     params={
         "model": Param(

@@ -9,14 +9,17 @@ from dag_defaults import (
     FAMILIES,
     Family,
     TaskLink,
+    asked_for,
     data_folder_param,
-    on_asset_or_cron,
-    request_of,
+    on_cron,
     run_paths,
+    tell_result,
     training_params,
     with_links,
 )
 from dag_rules import rules
+
+from cxr_tasks.stack.pools import TRAINING
 
 _DOC = """Ingest, validate and prepare one chest X-ray dataset.
 
@@ -38,22 +41,22 @@ def dataset_dag(family: Family) -> None:
 
     @dag(
         dag_id=f"cxr_dataset_{family.name}",
-        schedule=on_asset_or_cron(family.new_images, f"CXR_DATASET_{family.name.upper()}_CRON"),
+        schedule=on_cron(f"CXR_DATASET_{family.name.upper()}_CRON"),
         catchup=False,
         max_active_runs=1,
-        **rules("data"),
+        **rules("data", pool=TRAINING),
         doc_md=_DOC.format(family=family.name, FAMILY=family.name.upper()),
         params={**training_params(family), "data_folder": data_folder_param()},
         tags=["cxr", "data", family.name],
     )
     def dataset():
-        @task(multiple_outputs=False)
+        @task(multiple_outputs=False, inlets=[family.new_images])
         def list_images() -> list:
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import list_images as list_source
             from cxr_tasks.train.checks import check_training
 
-            request = request_of(family.new_images)
+            request = asked_for()
             recipe = load_recipe(request["recipe"])
             # The training that follows: hours of work on the data would be for nothing if it cannot begin.
             check_training(recipe)
@@ -66,7 +69,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import inspect_part
 
-            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            recipe = load_recipe(asked_for()["recipe"])
             return inspect_part(recipe, IngestPlan.from_payload(part["plan"]), part["part"], run_paths()).to_payload()
 
         @task(multiple_outputs=False)
@@ -76,7 +79,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.report.addresses import run_page
 
-            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            recipe = load_recipe(asked_for()["recipe"])
             paths = run_paths()
             # Pushed first: the table is wanted most when there is too much in it.
             get_current_context()["ti"].xcom_push("quarantine_url", run_page(paths, "ingest/quarantine.csv"))
@@ -90,7 +93,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.report.addresses import run_page
             from cxr_tasks.validate.stage import validate_manifest
 
-            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            recipe = load_recipe(asked_for()["recipe"])
             paths = run_paths()
             # Pushed first: the page is wanted most when the task fails.
             get_current_context()["ti"].xcom_push("data_docs_url", run_page(paths, "validate/data_docs/index.html"))
@@ -104,7 +107,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.report.addresses import dataset_page
             from cxr_tasks.train.candidates import datasets_needed
 
-            recipe = load_recipe(request_of(family.new_images)["recipe"])
+            recipe = load_recipe(asked_for()["recipe"])
             studies, paths = ValidatedStudies.from_payload(validated), run_paths()
             # Candidates of other resolutions need datasets of their own; the recipe's own comes last and goes on.
             for pixels in datasets_needed(recipe)[1:]:
@@ -121,13 +124,14 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.report.addresses import run_page
             from cxr_tasks.validate.prepared import validate_prepared
 
-            request = request_of(family.new_images)
+            request = asked_for()
             paths = run_paths()
             page = run_page(paths, "validate_prepared/data_docs/index.html")
             get_current_context()["ti"].xcom_push("data_docs_url", page)
             dataset = PreparedDataset.from_payload(prepared)
             validate_prepared(dataset, load_recipe(request["recipe"]), paths)
             publish_latest(dataset)
+            tell_result(f"dataset {dataset.dataset} {dataset.fingerprint[:16]} is prepared")
             passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor")}
             get_current_context()["outlet_events"][family.prepared].extra = {**passed_on, "prepared": prepared}
             return prepared

@@ -23,14 +23,16 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task, task
 from dag_defaults import (
     CHALLENGER,
     TaskLink,
-    challengers_asked_for,
+    challenger_asked_for,
     model_param,
     run_paths,
+    tell_result,
     with_links,
 )
 from dag_rules import rules, tell_of_question
 
 from cxr_tasks.stack.approvers import approval_limit, approvers
+from cxr_tasks.stack.pools import REPORTS, SERVING
 
 LIMIT = approval_limit(os.environ)
 
@@ -46,11 +48,11 @@ class Approval(HITLOperator):
 
 @dag(
     dag_id="cxr_promote",
-    schedule=[CHALLENGER],
+    schedule=None,
     catchup=False,
     # A question may wait for days; those of other versions are asked meanwhile.
     max_active_runs=16,
-    **rules("other", waits=LIMIT),
+    **rules("other", waits=LIMIT, pool=SERVING),
     doc_md=__doc__,
     params={
         "model": model_param(),
@@ -65,11 +67,11 @@ class Approval(HITLOperator):
     tags=["cxr", "approval"],
 )
 def cxr_promote():
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=False, inlets=[CHALLENGER])
     def find() -> list:
-        return challengers_asked_for(CHALLENGER)
+        return [challenger_asked_for()]
 
-    @task
+    @task(pool=REPORTS)
     def report(asked: dict) -> None:
         from cxr_tasks.contracts.paths import report_path
         from cxr_tasks.registry.versions import registered_model
@@ -80,7 +82,7 @@ def cxr_promote():
             report_on(registered_model(asked["model"], asked["version"]), run_paths())
         get_current_context()["ti"].xcom_push("report_url", report_page(asked["model"], asked["version"]))
 
-    @task
+    @task(pool=REPORTS)
     def prepare(asked: dict) -> None:
         from cxr_tasks.registry.versions import registered_model
         from serving.release import prepare_release
@@ -114,13 +116,18 @@ def cxr_promote():
         from cxr_tasks.contracts.handoffs import ApprovalRequest
         from cxr_tasks.registry.approval import Answer
         from cxr_tasks.registry.approval import settle as do_as_answered
+        from cxr_tasks.worklist.champions import APPROVED
 
         if request is None or answer is None:
             raise DataDefect(
                 "expected a question and its answer, found none; see the tasks before. Nothing was changed"
             )
         run = get_current_context()["run_id"]
-        champion = do_as_answered(ApprovalRequest.from_payload(request), Answer.from_hitl(answer), run=run)
+        given = Answer.from_hitl(answer)
+        champion = do_as_answered(ApprovalRequest.from_payload(request), given, run=run)
+        tell_result(
+            f"{'rejected' if champion is None else APPROVED} by {given.who}: {given.reason or 'no reason given'}"
+        )
         return None if champion is None else champion.to_payload()
 
     @task_group(prefix_group_id=False)

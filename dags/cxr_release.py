@@ -13,28 +13,44 @@ it and sends requests; if anything fails the version is taken away again, and wh
 from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task, task_group
-from dag_defaults import CHAMPION, SERVED, champions_asked_for, model_param, run_paths, triggered_by
+from dag_defaults import (
+    CHAMPION,
+    SERVED,
+    asked_for,
+    champions_asked_for,
+    model_param,
+    run_paths,
+    tell_result,
+    triggered_by,
+)
 from dag_rules import rules
+
+from cxr_tasks.stack.pools import SERVING
 
 
 @dag(
     dag_id="cxr_release",
-    schedule=[CHAMPION],
+    schedule=None,
     catchup=False,
     # Two releases of one model wait for each other; one at a time keeps them in the order of the champions.
     max_active_runs=1,
-    **rules("release"),
+    **rules("release", pool=SERVING),
     doc_md=__doc__,
     params={"model": model_param()},
     tags=["cxr", "serving"],
 )
 def cxr_release():
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=False, inlets=[CHAMPION])
     def find() -> list:
         from cxr_tasks.contracts.handoffs import RegisteredModel
         from serving.release import take_up
 
-        champions = [RegisteredModel.from_payload(one) for one in champions_asked_for(CHAMPION)]
+        champions = [RegisteredModel.from_payload(one) for one in champions_asked_for()]
+        asked = asked_for().get("version")
+        if asked is not None and (now := champions[0].version) != asked:
+            # That one has a request of its own.
+            tell_result(f"not released: version {now} is champion by now, not {asked}")
+            return []
         return [one.to_payload() for one in take_up(champions, triggered_by())]
 
     @task(multiple_outputs=False)
@@ -57,7 +73,9 @@ def cxr_release():
         get_current_context()["outlet_events"][SERVED].extra = {
             "model": released["model_name"],
             "version": released["version"],
+            "mlflow_run_id": released["mlflow_run_id"],
         }
+        tell_result(f"version {released['version']} serves")
         return released
 
     @task_group(prefix_group_id=False)

@@ -12,29 +12,39 @@ from dag_defaults import (
     REPORT,
     SERVED,
     TaskLink,
+    asked_for,
     champions_asked_for,
     model_param,
-    on_asset_or_cron,
+    on_cron,
     run_paths,
+    tell_result,
     with_links,
 )
 from dag_rules import rules
 
+from cxr_tasks.stack.pools import REPORTS
+
 
 @dag(
     dag_id="cxr_report",
-    schedule=on_asset_or_cron(SERVED, "CXR_REPORT_CRON"),
+    schedule=on_cron("CXR_REPORT_CRON"),
     catchup=False,
     max_active_runs=1,
-    **rules("other"),
+    **rules("other", pool=REPORTS),
     doc_md=__doc__,
     params={"model": model_param()},
     tags=["cxr", "report"],
 )
 def cxr_report():
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=False, inlets=[SERVED])
     def find() -> list:
-        return champions_asked_for(SERVED)
+        asked = asked_for()
+        if asked.get("model") and asked.get("version"):
+            # The version that was released, also where another one is champion by now.
+            from cxr_tasks.registry.versions import registered_model
+
+            return [registered_model(asked["model"], int(asked["version"])).to_payload()]
+        return champions_asked_for()
 
     @task(multiple_outputs=False, outlets=[REPORT])
     def report(champion: dict) -> dict:
@@ -48,6 +58,7 @@ def cxr_report():
         context["ti"].xcom_push("report_url", report_page(written.model_name, written.version))
         context["ti"].xcom_push("mlflow_url", mlflow_run_page(model.mlflow_run_id))
         context["outlet_events"][REPORT].extra = {"model": written.model_name, "version": written.version}
+        tell_result(f"the report of version {written.version} stands")
         return written.to_payload()
 
     with_links(report.expand(champion=find()), TaskLink("Report", "report_url"), TaskLink("MLflow run", "mlflow_url"))

@@ -11,13 +11,15 @@ from airflow.sdk import Param, dag, get_current_context, task
 from dag_defaults import FAMILIES, triggered_by
 from dag_rules import rules
 
+from cxr_tasks.stack.pools import SERVING
+
 
 @dag(
     dag_id="cxr_rollback",
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    **rules("release"),
+    **rules("release", pool=SERVING),
     doc_md=__doc__,
     params={
         "model": Param(

@@ -10,13 +10,16 @@ from dag_defaults import (
     Family,
     TaskLink,
     airflow_tags,
-    request_of,
+    asked_for,
     run_paths,
+    tell_result,
     training_params,
     triggered_by,
     with_links,
 )
 from dag_rules import limit, rules
+
+from cxr_tasks.stack.pools import TRAINING
 
 _DOC = """Train a recipe's candidates, hold the best against the gate, and propose it when it passes.
 
@@ -39,16 +42,16 @@ def training_dag(family: Family) -> None:
 
     @dag(
         dag_id=f"cxr_train_{family.name}",
-        schedule=[family.prepared],
+        schedule=None,
         catchup=False,
         max_active_runs=1,
-        **rules("training", tasks="other"),
+        **rules("training", tasks="other", pool=TRAINING),
         doc_md=_DOC.format(family=family.name),
         params=training_params(family),
         tags=["cxr", "training", family.name],
     )
     def training():
-        @task(multiple_outputs=False)
+        @task(multiple_outputs=False, inlets=[family.prepared])
         def plan() -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset
             from cxr_tasks.contracts.recipes import load_recipe
@@ -56,7 +59,7 @@ def training_dag(family: Family) -> None:
             from cxr_tasks.report.addresses import mlflow_run_page
             from cxr_tasks.train.plan import start_training
 
-            request = request_of(family.prepared)
+            request = asked_for()
             recipe = load_recipe(request["recipe"])
             prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
             recipe = recipe.with_overrides(epochs=request["epochs"], gate_floor=request["gate_floor"])
@@ -165,6 +168,8 @@ def training_dag(family: Family) -> None:
 
             for reason in decision["reasons"]:
                 logging.getLogger(__name__).warning("%s: %s", decision["verdict"], reason)
+            if decision["verdict"] == "FAIL":
+                tell_result("refused by its gate: " + "; ".join(decision["reasons"]))
             return decision["verdict"] != "FAIL"
 
         @task(multiple_outputs=False)
@@ -184,6 +189,8 @@ def training_dag(family: Family) -> None:
             )
             registered = register_candidate(*made_of, triggered_by())
             publish_card(registered, *made_of)
+            verdict = decision["verdict"]
+            tell_result(f"version {registered.version} is registered, the gate says {verdict}")
             return registered.to_payload()
 
         @task(outlets=[CHALLENGER])
@@ -195,6 +202,7 @@ def training_dag(family: Family) -> None:
             get_current_context()["outlet_events"][CHALLENGER].extra = {
                 "model": family.model,
                 "version": registered["version"],
+                "mlflow_run_id": registered["mlflow_run_id"],
             }
 
         mlflow_run = TaskLink("MLflow run", "mlflow_url")

@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow.sdk import (
     Asset,
-    AssetOrTimeSchedule,
     AssetWatcher,
     BaseOperatorLink,
     CronTriggerTimetable,
@@ -19,10 +18,11 @@ from airflow.sdk import (
     RetryRule,
     get_current_context,
 )
-from champion_moved import ChampionMoved
+from work_off import WorkOff
 
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import recipe_names
+from cxr_tasks.stack.logins import LIST_USER
 from cxr_tasks.stack.schedules import cron_of
 
 #: Errors that come again with the same input: a retry would only hide them for a while.
@@ -85,25 +85,31 @@ FAMILIES = (BINARY, MULTILABEL)
 
 #: One Asset for all models each; an event's extra names model and version.
 CHALLENGER = Asset(uri="cxr://challenger", name="challenger", group="cxr")
-#: No task publishes it: whoever moves the alias, by approval, from a shell or in the MLflow UI, the watcher notices.
-CHAMPION = Asset(
-    uri="cxr://champion",
-    name="champion",
+#: No task publishes it: whoever moves the alias, by approval, from a shell or in the MLflow UI, the list notices. Its
+#: events may come from outside.
+CHAMPION = Asset(uri="cxr://champion", name="champion", group="cxr")
+#: No event of its own is needed: it holds the watcher that works off the list of requests in the triggerer.
+REQUESTS = Asset(
+    uri="cxr://requests",
+    name="requests",
     group="cxr",
-    watchers=[AssetWatcher(name="champion_moved", trigger=ChampionMoved([family.model for family in FAMILIES]))],
+    watchers=[AssetWatcher(name="work_off", trigger=WorkOff([family.model for family in FAMILIES]))],
 )
 SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
 REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 
 
-def on_asset_or_cron(asset: Asset, cron_variable: str) -> Any:
-    """Start on ``asset``, and by the cron expression in environment variable ``cron_variable`` where there is one."""
+def on_cron(cron_variable: str) -> Any:
+    """Start by the cron expression in environment variable ``cron_variable`` where there is one.
+
+    An Asset's event starts no run by itself: Airflow keeps one note for all that come while it makes a run. The list
+    of requests starts a run for each.
+    """
     cron = cron_of(os.environ, cron_variable)
     if not cron:
-        return [asset]
+        return None
     # No start date and no tolerance: or a stack started on a Monday noon would run Monday morning's date at once.
-    timetable = CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
-    return AssetOrTimeSchedule(timetable=timetable, assets=[asset])
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
 
 
 def training_params(family: Family) -> dict[str, Param]:
@@ -155,64 +161,60 @@ def model_param() -> Param:
     )
 
 
-def champions_asked_for(asset: Asset) -> list[dict[str, Any]]:
-    """The champions this run is about: of the models in its events of ``asset``, of the one in its form, or all.
+def champions_asked_for() -> list[dict[str, Any]]:
+    """The champions this run is about: that of the model in its form, or of all models.
 
     A model without a champion is left out: where none is asked for by name, that is no error.
     """
     from cxr_tasks.registry import quick, versions
     from serving.release import champion_of
 
-    context = get_current_context()
-    events = context["triggering_asset_events"].get(asset, [])
-    named = {told["model"] for event in events if "model" in (told := _told(event))}
-    if context["params"]["model"]:
-        named.add(context["params"]["model"])
-    if named:
-        return [champion_of(model).to_payload() for model in sorted(named)]
+    if model := get_current_context()["params"]["model"]:
+        return [champion_of(model).to_payload()]
     models = [family.model for family in FAMILIES]
     return [champion_of(one).to_payload() for one in models if quick.version_with_alias(one, versions.CHAMPION)]
 
 
-def challengers_asked_for(asset: Asset) -> list[dict[str, Any]]:
-    """Model and version of each question this run has to ask: of its events of ``asset``, else of its form.
-
-    Two families may have a challenger at the same moment, and Airflow then starts one run for both.
-    """
+def challenger_asked_for() -> dict[str, Any]:
+    """Model and version of the question this run has to ask."""
     from cxr_tasks.contracts.errors import ConfigurationError
 
-    context = get_current_context()
-    events = context["triggering_asset_events"].get(asset, [])
-    asked = {(told["model"], int(told["version"])) for told in map(_told, events)}
-    if not events:
-        model, version = (context["params"][name] for name in ("model", "version"))
-        if not model or not version:
-            raise ConfigurationError(f"expected model and version in the form, found {model} and {version}")
-        asked = {(model, int(version))}
-    return [{"model": model, "version": version} for model, version in sorted(asked)]
+    params = get_current_context()["params"]
+    model, version = params["model"], params["version"]
+    if not model or not version:
+        raise ConfigurationError(f"expected model and version in the form, found {model} and {version}")
+    return {"model": model, "version": int(version)}
 
 
-def request_of(asset: Asset) -> dict[str, Any]:
-    """What this run was asked for: the newest event of ``asset`` that started it, else its trigger form."""
-    context = get_current_context()
-    params = dict(context["params"])
-    events = context["triggering_asset_events"]
-    started_by = events.get(asset, [])
-    if not started_by:
-        return params
-    newest = max(started_by, key=lambda event: event.timestamp)
-    return {**params, **_told(newest)}
+def asked_for() -> dict[str, Any]:
+    """What this run was asked for: the fields of its form, and what the run before handed to it."""
+    return dict(get_current_context()["params"])
 
 
-def _told(event: Any) -> dict[str, Any]:
-    """What an event says: a watcher's stands under ``payload``, that of a task or a person in ``extra`` itself."""
-    extra = event.extra or {}
-    return extra["payload"] if extra.get("from_trigger") else extra
+def tell_result(result: str) -> None:
+    """Say in the list of requests what this run has come to; it is the outcome when the run ends well."""
+    from cxr_tasks.worklist.store import Worklist
+    from cxr_tasks.worklist.work_off import add_run
+
+    context, worklist = get_current_context(), Worklist()
+    dag_run = context["dag_run"]
+    if worklist.of_run(dag_run.dag_id, dag_run.run_id) is None:
+        add_run(
+            worklist,
+            {
+                "dag_id": dag_run.dag_id,
+                "dag_run_id": dag_run.run_id,
+                "conf": dag_run.conf,
+                "triggering_user_name": dag_run.triggering_user_name,
+            },
+        )
+    worklist.tell(dag_run.dag_id, dag_run.run_id, result)
 
 
 def triggered_by() -> str:
     """Who started the calling task's run in the UI or by the API; ``airflow`` where an event or a schedule did."""
-    return get_current_context()["dag_run"].triggering_user_name or "airflow"
+    user = get_current_context()["dag_run"].triggering_user_name
+    return "airflow" if user in (None, "", LIST_USER) else user
 
 
 def run_paths() -> RunPaths:

@@ -19,17 +19,19 @@ _GRACE_S = 60.0
 _STDERR = 2
 
 
-def rules(kind: str, *, tasks: str = "", waits: timedelta = timedelta(0)) -> dict[str, Any]:
-    """Arguments of ``@dag`` for work of ``kind``: time limits, retries, and the message when a run fails.
+def rules(kind: str, *, pool: str, tasks: str = "", waits: timedelta = timedelta(0)) -> dict[str, Any]:
+    """Arguments of ``@dag`` for work of ``kind``: time limits, pool, retries, and the message when a run fails.
 
     Args:
         kind: One of ``LIMITS``, by which a run is limited.
+        pool: Whose slots its tasks take, so that what is long never holds up what is urgent.
         tasks: The kind of a task that names none of its own; as the run where empty.
         waits: How long a run may wait for a person besides.
     """
     return {
         "default_args": {
             **DEFAULT_ARGS,
+            "pool": pool,
             "execution_timeout": task_limit(os.environ, tasks or kind),
             "pre_execute": watched,
         },

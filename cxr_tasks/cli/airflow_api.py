@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.stack.logins import airflow_login
 from cxr_tasks.stack.settings import StackSettings, require_up
 
 TIMEOUT_S = 30
@@ -44,24 +46,46 @@ class DagRun:
     state: str
 
 
+class Refused(ConfigurationError):
+    """Airflow refuses a call that comes again with the same refusal; ``status`` is HTTP's."""
+
+    def __init__(self, text: str, status: int):
+        super().__init__(text)
+        self.status = status
+
+
 class AirflowApi:
     """A session with the API server of the running stack, logged in with the generated login."""
 
-    def __init__(self, settings: StackSettings):
+    def __init__(self, settings: StackSettings, user: str = "admin"):
         require_up(settings)
         self.url = settings.airflow_url
-        self._login = settings.airflow_login()
+        self._login = airflow_login(settings.home / "secrets", user)
         self._session = requests.Session()
         # Loopback only: a proxy from the environment must not see the login.
         self._session.trust_env = False
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> DagRun:
-        """Start a run of ``dag_id``.
+    def trigger(self, dag_id: str, conf: dict[str, Any], run_id: str = "", note: str = "") -> DagRun:
+        """Start a run of ``dag_id``, once: a call that is made again with the same ``run_id`` finds the run it made.
+
+        Args:
+            run_id: Of the run; without it one is made up, which no other call makes up.
+            note: Shown on the run.
 
         Raises:
-            ConfigurationError: Airflow refuses ``conf``; its reason is given.
+            Refused: Airflow refuses ``conf``, with its reason, or knows a run with this id and another ``conf``.
         """
-        answer = self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        run_id = run_id or f"cxr__{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(4)}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note or None}
+        try:
+            answer = self._call("POST", f"/dags/{dag_id}/dagRuns", repeatable=True, json=body)
+        except Refused as error:
+            if error.status != 409:
+                raise
+            # The answer to an earlier call was lost.
+            answer = self._call("GET", _run(dag_id, run_id))
+            if answer["conf"] != conf:
+                raise
         return DagRun(dag_id, answer["dag_run_id"], answer["state"])
 
     def wait_for_dags(self, dag_ids: tuple[str, ...], limit_s: float) -> None:
@@ -82,12 +106,39 @@ class AirflowApi:
             time.sleep(1)
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
-        answer = self._call("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
+        answer = self._call("GET", _run(dag_id, run_id))
         return DagRun(dag_id, run_id, answer["state"])
+
+    def runs_changed_since(self, moment: datetime) -> list[dict[str, Any]]:
+        """The runs of all DAGs that have begun, gone on or ended since ``moment``, as the API tells of them."""
+        return self._pages(f"/dags/~/dagRuns?updated_at_gte={quote(moment.isoformat())}&order_by=id", "dag_runs")
+
+    def run_facts(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        """All that the API tells of a run; None where there is none."""
+        return self._call("GET", _run(dag_id, run_id), missing_is_none=True)
+
+    def note(self, dag_id: str, run_id: str, text: str) -> None:
+        """Put a note on a run, in place of the one that it has."""
+        self._call("PATCH", f"{_run(dag_id, run_id)}?update_mask=note", json={"note": text[:1000]})
+
+    def asset_events_since(self, moment: datetime) -> list[dict[str, Any]]:
+        """The events of all Assets from ``moment`` on, oldest first, as the API tells of them."""
+        asked = f"timestamp_gte={quote(moment.isoformat())}&order_by=timestamp"
+        return self._pages(f"/assets/events?{asked}", "asset_events")
+
+    def ensure_pool(self, name: str, n_slots: int, description: str) -> None:
+        """Make a pool, or give it as many slots as it shall have."""
+        wanted = {"slots": n_slots, "description": description, "include_deferred": False}
+        present = self._call("GET", f"/pools/{name}", missing_is_none=True)
+        if present is None:
+            self._call("POST", "/pools", json={"name": name, **wanted})
+        elif any(present[key] != value for key, value in wanted.items()):
+            mask = "&".join(f"update_mask={key}" for key in wanted)
+            self._call("PATCH", f"/pools/{name}?{mask}", json=wanted)
 
     def tasks(self, run: DagRun) -> list[TaskRun]:
         """The tasks of a run, in no promised order."""
-        answer = self._call("GET", f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances?limit=1000")
+        answer = self._call("GET", f"{_run(run.dag_id, run.run_id)}/taskInstances?limit=1000")
         return [
             TaskRun(
                 run.dag_id,
@@ -104,31 +155,6 @@ class AirflowApi:
     def pid_of(self, task: TaskRun) -> int | None:
         """Process id of a running task, on the machine that runs it."""
         return self._call("GET", _instance(task))["pid"]
-
-    def runs_started_by(self, run: DagRun, model: str) -> list[DagRun]:
-        """The runs that the Asset events of ``run`` have started so far; events about another model are left out."""
-        answer = self._call(
-            "GET", f"/assets/events?source_dag_id={run.dag_id}&source_run_id={quote(run.run_id, safe='')}&limit=100"
-        )
-        return [
-            DagRun(one["dag_id"], one["run_id"], one["state"])
-            for event in answer["asset_events"]
-            # One release or report may be about several models, with an event for each.
-            if (event["extra"] or {}).get("model", model) == model
-            for one in event["created_dagruns"]
-        ]
-
-    def champion_releases(self, model: str, version: int, since: datetime) -> list[DagRun]:
-        """The releases that were started, from ``since`` on, as alias ``champion`` moved to that version."""
-        moved = {"model": model, "version": version}
-        asked = f"name_pattern=champion&order_by=-timestamp&timestamp_gte={quote(since.isoformat())}&limit=100"
-        return [
-            DagRun(one["dag_id"], one["run_id"], one["state"])
-            for event in self._call("GET", f"/assets/events?{asked}")["asset_events"]
-            if (event["extra"] or {}).get("payload") == moved
-            for one in event["created_dagruns"]
-            if one["dag_id"] == "cxr_release"
-        ]
 
     def answer(self, question: TaskRun, choice: str, inputs: dict[str, str]) -> None:
         """Answer a task that waits for a person; ``ServiceUnavailable`` where this login may not."""
@@ -154,14 +180,31 @@ class AirflowApi:
                 return str(line.get("event"))
         return "the log names no error; the process may have been killed"
 
-    def _call(self, method: str, path: str, *, missing_is_none: bool = False, **options: Any) -> Any:
+    def _pages(self, path: str, name: str) -> list[dict[str, Any]]:
+        """All entries of a list that the API gives a hundred at a time."""
+        entries: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", f"{path}&limit=100&offset={len(entries)}")[name]
+            entries += page
+            if len(page) < 100:
+                return entries
+
+    def _call(
+        self, method: str, path: str, *, missing_is_none: bool = False, repeatable: bool = False, **options: Any
+    ) -> Any:
+        """One call, made again where no answer came and that does no harm.
+
+        Args:
+            repeatable: A POST that may be made again though the first may have been done.
+        """
+        may_repeat = repeatable or method != "POST"
         for attempt in range(ATTEMPTS):
             try:
                 if "Authorization" not in self._session.headers:
                     self._log_in()
                 answer = self._session.request(method, f"{self.url}/api/v2{path}", timeout=TIMEOUT_S, **options)
             except (requests.ConnectionError, requests.Timeout) as error:
-                if attempt + 1 == ATTEMPTS or (method == "POST" and isinstance(error, requests.Timeout)):
+                if attempt + 1 == ATTEMPTS or (not may_repeat and isinstance(error, requests.Timeout)):
                     raise ServiceUnavailable(
                         f"Airflow at {self.url}: expected an answer, found {type(error).__name__}; see 'make status'"
                     ) from None
@@ -173,7 +216,7 @@ class AirflowApi:
                 continue
             if answer.status_code == 404 and missing_is_none:
                 return None
-            if answer.status_code >= 500 and method == "GET" and attempt + 1 < ATTEMPTS:
+            if answer.status_code >= 500 and (method == "GET" or repeatable) and attempt + 1 < ATTEMPTS:
                 time.sleep(2**attempt)
                 continue
             if not answer.ok:
@@ -196,6 +239,10 @@ class AirflowApi:
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
+def _run(dag_id: str, run_id: str) -> str:
+    return f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
 def _instance(task: TaskRun) -> str:
     return _unmapped(task) if task.map_index < 0 else f"{_unmapped(task)}/{task.map_index}"
 
@@ -211,4 +258,6 @@ def _refusal(url: str, method: str, path: str, answer: requests.Response) -> Exc
         detail = answer.text
     call = f"{method} {path.split('?', maxsplit=1)[0]}"
     text = f"Airflow at {url}: {call} was refused with {answer.status_code}: {str(detail)[:500]}"
-    return ConfigurationError(text) if answer.status_code in (400, 404, 409, 422) else ServiceUnavailable(text)
+    if answer.status_code in (400, 404, 409, 422):
+        return Refused(text, answer.status_code)
+    return ServiceUnavailable(text)

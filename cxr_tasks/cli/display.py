@@ -41,6 +41,7 @@ def live_display(console: Console) -> Iterator[Callable[[Sequence[Progress]], No
             lines = {one.model: epochs.setdefault(one.model, EpochWatcher()).line(one) for one in followed}
             below = [f"{model}  {line}" for model, line in lines.items() if line]
             below += [f"{one.model}  waiting for approval: {one.question}" for one in followed if one.question]
+            below += [f"{one.model}  {one.outage}" for one in followed if one.outage]
             live.update(Group(progress_table(followed), *(Text(line, overflow="fold") for line in below)))
 
         yield show
@@ -137,6 +138,8 @@ class LinePrinter:
                     self._say(progress, stage.label, f"{_LOOK.get(task.state, (task.state,))[0]}{seconds}")
             if progress.question:
                 self._say(progress, "waiting for approval", progress.question)
+            if progress.outage or (progress.model, "connection") in self._said:
+                self._say(progress, "connection", progress.outage or "Airflow answers again")
             line = self._epochs.setdefault(progress.model, EpochWatcher()).line(progress)
             if line:
                 self._say(progress, "epoch", line)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cxr_tasks.cli import approval
-from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, TaskRun
+from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, Refused, TaskRun
 from cxr_tasks.cli.progress import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
+from cxr_tasks.worklist.store import Worklist
+
+T = TypeVar("T")
 
 POLL_S = 1.0
-#: How long the scheduler may take to start the next DAG after an Asset event: a release or report of the other family,
-#: of which one runs at a time, may have to end first.
+#: How long it may take until what follows a run has a run of its own, which may then wait for others to end.
 NEXT_RUN_LIMIT_S = 900.0
+#: How long Airflow may not answer: a restart takes a minute or two, a busy machine longer.
+OUTAGE_LIMIT_S = 900.0
 #: Airflow's scheduler (3.3.2) takes a task that is answered before it has heard that it waits for one whose process was
 #: lost: it counts it as failed, forgets the answer and asks again.
 ANSWER_AFTER_S = 5.0
@@ -30,76 +35,140 @@ class TaskFailed(CxrError):
     """A task of a followed run failed; the text names task, error and log."""
 
 
-def release_of(api: AirflowApi, model: str, version: int, since: datetime) -> Progress:
+class NeverStarted(ServiceUnavailable):
+    """What should follow a run did not begin in time."""
+
+
+def release_of(worklist: Worklist, model: str, version: int, since: datetime) -> Progress:
     """The release that starts as a version becomes champion, to be followed to its end.
 
     Raises:
-        ServiceUnavailable: None starts in time.
+        NeverStarted: None starts in time.
     """
     end = time.monotonic() + NEXT_RUN_LIMIT_S
     while time.monotonic() < end:
-        for run in api.champion_releases(model, version, since):
-            return Progress(model=model, runs={run.dag_id: run}, champion=version, last=run.dag_id)
+        for one in worklist.listing(kind="release", model=model, version=version)[::-1]:
+            # One that was under way when the alias moved is this one.
+            if one.started_at is not None and (one.came_at >= since or not one.is_ended):
+                run = DagRun(one.dag_id, one.run_id, "queued")
+                return Progress(model=model, runs={run.dag_id: run}, champion=version, last=run.dag_id)
         time.sleep(POLL_S)
-    raise ServiceUnavailable(
-        f"expected cxr_release to start within {NEXT_RUN_LIMIT_S:.0f} s of the change of champion, found no run; "
-        "is it paused? Are scheduler and triggerer up ('make status')?"
-    )
+    raise NeverStarted(_never_started("cxr_release", "the change of champion"))
 
 
-def follow(api: AirflowApi, started: Sequence[Progress], show: Callable[[Sequence[Progress]], None]) -> None:
+def follow(
+    api: AirflowApi, worklist: Worklist, started: Sequence[Progress], show: Callable[[Sequence[Progress]], None]
+) -> None:
     """Poll until every chain of ``started`` has ended well; ``show`` is called with all of them after each poll.
+
+    An Airflow that does not answer is asked again for ``OUTAGE_LIMIT_S``; the runs go on meanwhile.
 
     Raises:
         TaskFailed: A task failed for good; its name, its error and its log's path are in the text. Other chains
             go on in Airflow, followed no longer.
-        ServiceUnavailable: Airflow stops answering, or does not start the next DAG in time.
+        ServiceUnavailable: Airflow does not answer for too long, or does not start the next DAG in time.
     """
-    at_work = [(one, _steps(api, one)) for one in started]
+    outage = Outage()
+    at_work = list(started)
     while at_work:
         try:
-            at_work = [(one, steps) for one, steps in at_work if not _is_ended(one, steps)]
+            at_work = [one for one in at_work if not _is_ended(api, worklist, one)]
+            outage.is_over(started)
+        except NeverStarted:
+            raise
+        except ServiceUnavailable as error:
+            outage.goes_on(started, error)
         finally:
             show(started)
         if at_work:
             time.sleep(POLL_S)
 
 
-def _is_ended(progress: Progress, steps: Iterator[None]) -> bool:
-    for _ in steps:
-        return False
-    progress.ended_after_s = time.monotonic() - progress.started_at
-    return True
+@dataclass(slots=True)
+class Outage:
+    """Since when Airflow has not answered."""
+
+    since: float | None = None
+
+    def is_over(self, followed: Sequence[Progress]) -> None:
+        self.since = None
+        for one in followed:
+            one.outage = ""
+
+    def goes_on(self, followed: Sequence[Progress], error: ServiceUnavailable) -> None:
+        """Say so in each progress, or give up after ``OUTAGE_LIMIT_S``."""
+        now = time.monotonic()
+        self.since = now if self.since is None else self.since
+        if now - self.since > OUTAGE_LIMIT_S:
+            raise ServiceUnavailable(f"no answer for {now - self.since:.0f} s: {error}") from error
+        for one in followed:
+            one.outage = "Airflow does not answer; the run goes on, and it is asked again"
 
 
-def _steps(api: AirflowApi, progress: Progress) -> Iterator[None]:
-    """Follow one chain; each step is one poll, and the last has seen its end."""
-    names = list(progress.chain)
-    (dag_id,) = progress.runs
-    yield from _follow_run(api, progress, dag_id)
-    for following in names[names.index(dag_id) + 1 :]:
-        if progress.refused or dag_id == progress.last:
-            return
-        yield from _await_run(api, progress, dag_id, following)
-        yield from _follow_run(api, progress, following)
-        dag_id = following
-
-
-def _follow_run(api: AirflowApi, progress: Progress, dag_id: str) -> Iterator[None]:
+def patiently(call: Callable[[], T]) -> T:
+    """What ``call`` gives, made again for ``OUTAGE_LIMIT_S`` where a service does not answer."""
+    end = time.monotonic() + OUTAGE_LIMIT_S
     while True:
-        # The run first: tasks read after it ended are complete.
-        run = api.run(dag_id, progress.runs[dag_id].run_id)
-        progress.runs[dag_id] = run
-        tasks = api.tasks(run)
-        for task in combined(tasks):
-            progress.tasks[dag_id, task.task_id] = task
-        if dag_id == approval.DAG_ID:
-            _follow_question(api, progress, tasks)
-        if run.state == "success":
-            return
-        if run.state == "failed":
-            raise _failure(api, progress, dag_id)
-        yield
+        try:
+            return call()
+        except ServiceUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(POLL_S)
+
+
+def _is_ended(api: AirflowApi, worklist: Worklist, progress: Progress) -> bool:
+    """One look at a chain's newest run, and whether the chain has ended."""
+    dag_id = list(progress.runs)[-1]
+    if dag_id not in progress.ended:
+        if not _has_ended(api, progress, dag_id):
+            return False
+        progress.ended[dag_id] = time.monotonic()
+    names = list(progress.chain)
+    following = names[names.index(dag_id) + 1 :]
+    if not following or progress.refused or progress.superseded or dag_id == progress.last:
+        progress.ended_after_s = time.monotonic() - progress.started_at
+        return True
+    run = _next_run(worklist, progress, dag_id, following[0])
+    if run is not None:
+        progress.runs[run.dag_id] = run
+    elif time.monotonic() - progress.ended[dag_id] > NEXT_RUN_LIMIT_S:
+        raise NeverStarted(_never_started(following[0], f"the end of {dag_id}"))
+    return False
+
+
+def _has_ended(api: AirflowApi, progress: Progress, dag_id: str) -> bool:
+    """Look at a run; whether it has ended well."""
+    # The run first: tasks read after it ended are complete.
+    run = api.run(dag_id, progress.runs[dag_id].run_id)
+    progress.runs[dag_id] = run
+    tasks = api.tasks(run)
+    for task in combined(tasks):
+        progress.tasks[dag_id, task.task_id] = task
+    if dag_id == approval.DAG_ID:
+        _follow_question(api, progress, tasks)
+    if run.state == "failed":
+        raise _failure(api, progress, dag_id)
+    return run.state == "success"
+
+
+def _next_run(worklist: Worklist, progress: Progress, dag_id: str, wanted: str) -> DagRun | None:
+    """The run that a chain's newest run has led to, by the list: no other run of that DAG is followed."""
+    request = worklist.of_run(dag_id, progress.runs[dag_id].run_id)
+    found = [one for one in worklist.following(request.number) if one.dag_id == wanted] if request else []
+    for one in sorted(found, key=lambda one: (one.run_id in progress.path, one.number), reverse=True):
+        if one.started_at is not None:
+            return DagRun(one.dag_id, one.run_id, "queued")
+        if one.state == "failed":
+            raise TaskFailed(f"request {one.number}, {one.kind} of {one.subject}: {one.outcome}")
+    return None
+
+
+def _never_started(dag_id: str, after: str) -> str:
+    return (
+        f"expected {dag_id} to start within {NEXT_RUN_LIMIT_S:.0f} s of {after}, found no run; "
+        "is cxr_requests paused? Are scheduler and triggerer up ('make status')?"
+    )
 
 
 def _follow_question(api: AirflowApi, progress: Progress, tasks: list[TaskRun]) -> None:
@@ -120,29 +189,13 @@ def _answer(api: AirflowApi, progress: Progress, question: TaskRun, reason: str)
     if asked is None or asked.try_number != question.try_number:
         asked = progress.asked = Question(question.try_number, time.monotonic())
     if not asked.is_answered and time.monotonic() - asked.since >= ANSWER_AFTER_S:
-        approval.approve(api, question, reason)
+        try:
+            approval.approve(api, question, reason)
+        except Refused as error:
+            # Somebody was faster, or the answer to an earlier call was lost.
+            if error.status != 409:
+                raise
         asked.is_answered = True
-
-
-def _started(api: AirflowApi, progress: Progress, dag_id: str) -> list[DagRun]:
-    """The runs that a chain's DAG has started so far; a release starts as the alias moves, whoever moved it."""
-    if dag_id == approval.DAG_ID and progress.champion is not None:
-        return api.champion_releases(progress.model, progress.champion, progress.began)
-    return api.runs_started_by(progress.runs[dag_id], progress.model)
-
-
-def _await_run(api: AirflowApi, progress: Progress, dag_id: str, wanted: str) -> Iterator[None]:
-    end = time.monotonic() + NEXT_RUN_LIMIT_S
-    while time.monotonic() < end:
-        for run in _started(api, progress, dag_id):
-            if run.dag_id == wanted:
-                progress.runs[wanted] = run
-                return
-        yield
-    raise ServiceUnavailable(
-        f"expected {wanted} to start within {NEXT_RUN_LIMIT_S:.0f} s of the end of {dag_id}, found no run; "
-        "is it paused? Are scheduler and triggerer up ('make status')?"
-    )
 
 
 def combined(tasks: list[TaskRun]) -> list[TaskRun]:

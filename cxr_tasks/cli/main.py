@@ -13,6 +13,7 @@ from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.contracts.space import room_for
 from cxr_tasks.stack.folders import settle_user_home
+from cxr_tasks.worklist.request import KINDS, STATES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--wait", action="store_true", help="follow the run to its report; exit code 1 if a task fails"
     )
     trigger.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    _add_runs(commands)
 
     predict = add_command(
         commands,
@@ -99,6 +101,32 @@ def build_parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     add_serving_commands(commands)
     return parser
+
+
+def _add_runs(commands) -> None:
+    follow = add_command(
+        commands,
+        "follow",
+        lazily("follow_command", "follow_command"),
+        "take up again a run that goes on, to its report; exit code 1 if a task fails",
+        "cxr follow cxr__20261129T061835_9f2c41d0",
+    )
+    follow.add_argument("run", metavar="RUN", help="number in 'cxr runs', run id, or address of the run in the UI")
+    follow.add_argument("--approve", metavar="REASON", help="approve the version when asked, as 'cxr trigger' does")
+
+    runs = add_command(
+        commands,
+        "runs",
+        lazily("runs"),
+        "show what was asked for, by whom or what, and what came of it",
+        "cxr runs --model cxr_binary --state failed",
+    )
+    runs.add_argument("--model", metavar="MODEL", help="only requests about this model")
+    runs.add_argument("--kind", choices=KINDS, help="only requests of this kind")
+    runs.add_argument("--state", choices=STATES, action="append", help="only requests in this state; may be repeated")
+    runs.add_argument("--limit", type=int, default=50, help="at most so many, the newest (default: %(default)s)")
+    for one in (follow, runs):
+        one.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def _add_override(commands) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from cxr_tasks.cli import approval
 from cxr_tasks.cli.airflow_api import DagRun, TaskRun
@@ -71,7 +70,12 @@ class Progress:
     """The version that was approved and made champion."""
     last: str = "cxr_report"
     """The DAG that the chain is followed to."""
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: dict[str, float] = field(default_factory=dict)
+    """DAG -> when its run was seen to have ended well."""
+    path: frozenset[str] = frozenset()
+    """Ids of runs to follow where a run led to several, such as one that was cleared and handed on something else."""
+    outage: str = ""
+    """What is to be said while Airflow does not answer."""
 
     @property
     def chain(self) -> dict[str, tuple[str, ...]]:
@@ -84,6 +88,12 @@ class Progress:
         proposed, settled = self.task("cxr_train_", "propose"), self.task(approval.DAG_ID, "settle")
         is_rejected = settled is not None and settled.state == "success" and self.champion is None
         return is_rejected or (proposed is not None and proposed.state == "skipped")
+
+    @property
+    def superseded(self) -> bool:
+        """Another version had become champion before this one's release began."""
+        published = self.task("cxr_release", "publish")
+        return published is not None and published.state == "skipped"
 
     def task(self, dag_prefix: str, task_id: str) -> TaskRun | None:
         """A task of the chain's DAG whose name begins so, such as ``cxr_train_`` of any family; None before it is."""

@@ -14,10 +14,12 @@ from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import LinePrinter
 from cxr_tasks.cli.follow import follow, release_of
+from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.cli.progress import CHAINS
-from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, nearest
 from cxr_tasks.registry import audit
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from cxr_tasks.worklist.store import Worklist
 
 
 def promote_command(options: argparse.Namespace) -> int:
@@ -52,9 +54,14 @@ def promote_command(options: argparse.Namespace) -> int:
 
 
 def _follow_release(console: Console, api: AirflowApi, model: str, version: int, began: datetime) -> str:
-    progress = release_of(api, model, version, began)
-    follow(api, [progress], LinePrinter(console).show)
+    worklist = Worklist()
+    progress = release_of(worklist, model, version, began)
+    with says_what_goes_on([progress], api.url):
+        follow(api, worklist, [progress], LinePrinter(console).show)
     (release,) = progress.runs.values()
+    if progress.superseded:
+        request = worklist.of_run(release.dag_id, release.run_id)
+        raise ReleaseRefused(f"{model} version {version} does not serve: {request.result if request else ''}")
     return release.run_id
 
 

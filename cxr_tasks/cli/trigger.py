@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import live_display
-from cxr_tasks.cli.follow import follow
+from cxr_tasks.cli.follow import follow, patiently
+from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.cli.outcome import outcome_of, print_outcomes
 from cxr_tasks.cli.progress import CHAINS, Progress, triggered
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
 from cxr_tasks.train.checks import check_training
+from cxr_tasks.worklist.store import Worklist
 
 #: How long a stack that has just started may take to parse its DAG files.
 DAGS_LIMIT_S = 240.0
@@ -71,14 +74,31 @@ def run_and_follow(
 
     A version that passed its gate waits for a person; with ``approve``, a reason, it is approved here.
     """
-    # The display reads epochs from MLflow, which asks for the login in the environment.
-    os.environ.update(client_environment(settings))
     models = [load_recipe(conf["recipe"]).model_name for conf in confs]
-    api.wait_for_dags(tuple({dag_id for model in models for dag_id in CHAINS[model]}), DAGS_LIMIT_S)
-    followed = [_trigger(api, model, conf, approve) for model, conf in zip(models, confs, strict=True)]
+    patiently(lambda: api.wait_for_dags(tuple({dag_id for model in models for dag_id in CHAINS[model]}), DAGS_LIMIT_S))
+    followed: list[Progress] = []
+    with says_what_goes_on(followed, settings.airflow_url):
+        for model, conf in zip(models, confs, strict=True):
+            followed.append(_trigger(api, model, conf, approve))
+        facts = follow_to_the_end(console, settings, api, followed)
+    return [one for one in facts if one is not None]
+
+
+def follow_to_the_end(
+    console: Console, settings: StackSettings, api: AirflowApi, followed: Sequence[Progress]
+) -> list[dict[str, Any] | None]:
+    """Follow chains with a live display; the facts of each outcome, None of one that begins after its dataset."""
+    # The display reads epochs from MLflow, which asks for the login in the environment. One that does not answer must
+    # not hold up what is shown of Airflow.
+    os.environ.update(client_environment(settings))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     with live_display(console) as show:
-        follow(api, followed, show)
-    return [outcome_of(api, one, settings) for one in followed]
+        follow(api, Worklist(), followed, show)
+    return [
+        patiently(partial(outcome_of, api, one, settings)) if next(iter(one.runs)) == next(iter(one.chain)) else None
+        for one in followed
+    ]
 
 
 def _trigger(api: AirflowApi, model: str, conf: dict[str, Any], approve: str | None) -> Progress:

@@ -7,21 +7,16 @@ then sees what the stack sees. Keys stay in ``var/secrets``; the file holds the 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.stack.logins import AIRFLOW_PASSWORDS, airflow_users
+from cxr_tasks.stack.pools import parallel_tasks
 from cxr_tasks.stack.settings import HOST, StackSettings
 
 #: The one bundle of DAGs.
 BUNDLE = "cxr"
-
-
-def parallel_tasks() -> int:
-    """How many tasks run at once: one per core, 2 to 4; a worker is forked for each when the scheduler starts."""
-    return min(4, max(2, os.cpu_count() or 2))
 
 
 def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | float | bool, str]]]:
@@ -36,7 +31,7 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
     return {
         "core": {
             "executor": ("LocalExecutor", "one machine; tasks are processes of the scheduler"),
-            "parallelism": (parallel_tasks(), "the default of 32 forks 32 idle workers"),
+            "parallelism": (parallel_tasks(), "the slots of all pools; the default of 32 forks 32 idle workers"),
             "max_active_tasks_per_dag": (parallel_tasks(), "no more than can run"),
             "dags_folder": (str(settings.dags), ""),
             "plugins_folder": (

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 
+#: Starts the runs of the list of requests: no person's, so that no person's name stands for what nobody asked for.
+LIST_USER = "cxr-requests"
 #: Airflow's users and their roles (viewer < user < op < admin), beside those who approve.
-AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer"}
+AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer", LIST_USER: "user"}
 AIRFLOW_PASSWORDS = "airflow_passwords.json"
 MLFLOW_USER = "admin"
 MLFLOW_PASSWORD = "mlflow_admin_password"  # noqa: S105  a file name
@@ -52,7 +54,7 @@ def airflow_users(approvers: Iterable[str] = ()) -> dict[str, str]:
     """Airflow's users and their roles; an approver is at least a ``user``, whose answers Airflow accepts.
 
     >>> airflow_users(["admin", "dr.weber"])
-    {'admin': 'admin', 'viewer': 'viewer', 'dr.weber': 'user'}
+    {'admin': 'admin', 'viewer': 'viewer', 'cxr-requests': 'user', 'dr.weber': 'user'}
     """
     return AIRFLOW_USERS | {name: "user" for name in approvers if AIRFLOW_USERS.get(name) != "admin"}
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.logins import airflow_login, airflow_users
+from cxr_tasks.stack.logins import LIST_USER, airflow_login, airflow_users
 from cxr_tasks.stack.processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.settings import StackSettings
@@ -79,6 +79,8 @@ def print_logins(console: Console, settings: StackSettings) -> None:
     """Addresses, names and passwords, for a person at a terminal."""
     table = Table("page", "address", "user", "password", box=None, pad_edge=False)
     for user, role in airflow_users(settings.approvers).items():
+        if user == LIST_USER:
+            continue
         login = airflow_login(settings.home / "secrets", user)
         duty = "approver" if user in settings.approvers and role != "admin" else role
         table.add_row(f"Airflow ({duty})", settings.airflow_url, login.username, login.password)

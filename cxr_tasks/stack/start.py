@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.stack.airflow_config import write_airflow_config
@@ -17,12 +18,15 @@ from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
 from cxr_tasks.stack.logins import ensure_logins
 from cxr_tasks.stack.mlflow_server import write_auth_config
+from cxr_tasks.stack.pools import pools
 from cxr_tasks.stack.ports import require_free
 from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import ProgramState, Supervision, start_supervisor
+from cxr_tasks.worklist.store import Worklist
+from cxr_tasks.worklist.work_off import begin
 
 #: A start takes half a minute on two free cores and took over seven minutes on two that twenty others shared: a
 #: machine under load must not look like a broken stack. A program that ends is reported at once all the same.
@@ -48,6 +52,7 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
                 console.print(f"{BY_NAME[name].title}: {state.state.lower()}, starting it again")
                 supervision.start(name)
         wait_healthy(running, supervision, None, console, timeout_s=timeout_s)
+        make_pools(running)
         return running
     settings = StackSettings.requested(os.environ)
     check_settings(os.environ)
@@ -61,6 +66,7 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
             if not program.needs_database:
                 supervision.start(program.name)
         wait_healthy(settings, supervision, migration, console, timeout_s=timeout_s)
+        make_pools(settings)
     except BaseException:  # Ctrl-C included: nothing half-started stays behind
         console.print("stopping what was started")
         sweep(settings)
@@ -78,6 +84,15 @@ def prepare_files(settings: StackSettings) -> None:
     write_airflow_config(settings)
     write_auth_config(settings)
     write_json(settings.record, settings.as_record())
+    # From now on no event is lost, also where the first comes before the list is looked at.
+    begin(Worklist())
+
+
+def make_pools(settings: StackSettings) -> None:
+    """Make the pools that tasks belong to, or give them the slots that they shall have; a task without one waits."""
+    api = AirflowApi(settings)
+    for name, (n_slots, purpose) in pools().items():
+        api.ensure_pool(name, n_slots, purpose)
 
 
 def wait_healthy(

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.cli.progress import CHAINS
+from cxr_tasks.stack.pools import pools
+from cxr_tasks.worklist.events import wanted_by
+from cxr_tasks.worklist.request import dag_of, kind_of
 
 pytestmark = pytest.mark.airflow_db
 
@@ -56,9 +59,10 @@ EDGES = {
     "cxr_rollback": {"roll_back": []},
     "cxr_compare": {"compare": []},
     "cxr_report": {"find": ["report"], "report": []},
+    "cxr_requests": {"sweep": []},
 }
 
-#: DAG -> Assets that start it, Assets it publishes.
+#: DAG -> Assets whose events lead to a run of it by the list of requests, Assets it publishes.
 ASSETS = {
     "cxr_dataset_binary": (["new_images_binary"], ["prepared_dataset_binary"]),
     "cxr_dataset_multilabel": (["new_images_multilabel"], ["prepared_dataset_multilabel"]),
@@ -69,6 +73,21 @@ ASSETS = {
     "cxr_rollback": ([], []),
     "cxr_compare": ([], []),
     "cxr_report": (["served_model"], ["report"]),
+    "cxr_requests": ([], []),
+}
+
+#: DAG -> the pools its tasks take slots of. Where trainings fill theirs, the others stay free.
+POOLS = {
+    "cxr_dataset_binary": ["training"],
+    "cxr_dataset_multilabel": ["training"],
+    "cxr_train_binary": ["training"],
+    "cxr_train_multilabel": ["training"],
+    "cxr_promote": ["reports", "serving"],
+    "cxr_release": ["serving"],
+    "cxr_rollback": ["serving"],
+    "cxr_compare": ["reports"],
+    "cxr_report": ["reports"],
+    "cxr_requests": ["serving"],
 }
 
 _DATASET_LINKS = {
@@ -120,7 +139,7 @@ USUAL_HOURS = {"cxr_dataset_binary": 24, "cxr_dataset_multilabel": 24, "cxr_rele
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback", "cxr_compare"}
+BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests"}
 
 _PROBE = """
 import json, sys, time
@@ -137,7 +156,9 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
         condition = getattr(dag.timetable, "asset_condition", None)
         dags[dag.dag_id] = {
             "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
-            "starts": sorted(one.name for one in condition.objects) if condition else [],
+            "scheduled_on": sorted(one.name for one in condition.objects) if condition else [],
+            "starts": sorted({one.name for task in dag.tasks for one in task.inlets}),
+            "pools": sorted({task.pool for task in dag.tasks}),
             "publishes": sorted({one.name for task in dag.tasks for one in task.outlets}),
             "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
             "retries": sorted({task.retries for task in dag.tasks}),
@@ -167,7 +188,7 @@ question = {
 # As the triggerer makes it again: by class path and arguments.
 import dag_defaults
 from importlib import import_module
-(watcher,) = dag_defaults.CHAMPION.watchers
+(watcher,) = dag_defaults.REQUESTS.watchers
 path, arguments = watcher.trigger.serialize()
 module, _, name = path.rpartition(".")
 again = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
@@ -215,6 +236,27 @@ def test_edges(parsed, dag_id):
 @pytest.mark.parametrize("dag_id", ASSETS)
 def test_assets_link_the_dags(parsed, dag_id):
     assert (parsed["dags"][dag_id]["starts"], parsed["dags"][dag_id]["publishes"]) == ASSETS[dag_id]
+
+
+def test_no_dag_leaves_it_to_airflow_which_events_have_a_run(parsed):
+    """Of events that come while Airflow makes a run, it keeps one."""
+    scheduled = {dag_id: found["scheduled_on"] for dag_id, found in parsed["dags"].items()}
+    assert {dag_id: names for dag_id, names in scheduled.items() if names} == {"cxr_requests": ["requests"]}
+
+
+def test_each_asset_is_known_to_the_list_which_starts_the_dag_that_it_leads_to():
+    for dag_id, (names, _) in ASSETS.items():
+        for name in names:
+            event = {"name": name, "id": 1, "timestamp": "t", "extra": {"model": "cxr_binary", "version": 1}}
+            wanted = wanted_by(event)
+            assert dag_of(wanted.kind, wanted.model) == dag_id
+            assert kind_of(dag_id)[0] == wanted.kind
+    assert {kind_of(dag_id) is None for dag_id in BY_HAND} == {True}
+
+
+def test_tasks_belong_to_pools_that_the_stack_makes(parsed):
+    assert {dag_id: found["pools"] for dag_id, found in parsed["dags"].items()} == POOLS
+    assert {name for names in POOLS.values() for name in names} == set(pools())
 
 
 @pytest.mark.parametrize("dag_id", EDGES)
@@ -267,5 +309,5 @@ def test_a_person_named_in_the_configuration_decides_and_silence_is_no_approval(
     }
 
 
-def test_the_triggerer_can_make_the_watcher_of_champions(parsed):
+def test_the_triggerer_can_make_what_works_off_the_list(parsed):
     assert parsed["watched"] == {"models": ["cxr_binary", "cxr_multilabel"], "is_the_same": True}

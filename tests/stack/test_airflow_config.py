@@ -10,8 +10,9 @@ import subprocess
 
 import pytest
 
-from cxr_tasks.stack.airflow_config import airflow_options, parallel_tasks, write_airflow_config
+from cxr_tasks.stack.airflow_config import airflow_options, write_airflow_config
 from cxr_tasks.stack.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.stack.pools import TRAINING, parallel_tasks, pools
 from cxr_tasks.stack.settings import StackSettings
 
 
@@ -69,9 +70,15 @@ def test_file_holds_no_secret_and_is_private(written: configparser.ConfigParser,
         (None, 2),  # unknown
     ],
 )  # fmt: skip
-def test_tasks_at_once_follow_the_cores(n_cores: int | None, n_tasks: int, monkeypatch: pytest.MonkeyPatch):
+def test_long_tasks_at_once_follow_the_cores(n_cores: int | None, n_tasks: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.cpu_count", lambda: n_cores)
-    assert parallel_tasks() == n_tasks
+    assert pools()[TRAINING][0] == n_tasks
+
+
+def test_a_free_slot_of_a_pool_is_a_free_worker(settings: StackSettings):
+    """Else trainings could take all workers, and a release would wait for hours with slots free in its pool."""
+    assert parallel_tasks() == sum(slots for slots, _ in pools().values())
+    assert airflow_options(settings)["core"]["parallelism"][0] == parallel_tasks()
 
 
 @pytest.mark.airflow_db

@@ -83,7 +83,12 @@ def test_added_user_gets_a_password_and_others_keep_theirs(tmp_path: Path):
 def test_an_approver_gets_a_login_of_a_role_that_may_answer(tmp_path: Path):
     ensure_logins(tmp_path, ["dr.weber", "viewer", "admin"])
     assert len(airflow_login(tmp_path, "dr.weber").password) == 24
-    assert airflow_users(["dr.weber", "viewer", "admin"]) == {"admin": "admin", "viewer": "user", "dr.weber": "user"}
+    assert airflow_users(["dr.weber", "viewer", "admin"]) == {
+        "admin": "admin",
+        "viewer": "user",
+        "cxr-requests": "user",
+        "dr.weber": "user",
+    }
 
 
 def test_broken_password_file_is_named(tmp_path: Path):

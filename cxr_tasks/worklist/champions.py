@@ -1,0 +1,47 @@
+"""Requests for the release of a champion, made as soon as the alias has moved, whoever moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cxr_tasks.worklist.request import Request, Wanted
+from cxr_tasks.worklist.store import Worklist
+
+
+def ask_for_release(
+    worklist: Worklist, model: str, version: int, identity: Mapping[str, str] | None = None
+) -> tuple[Request, bool]:
+    """The request to release a champion, and whether it is new: one that is under way is enough, however long it takes.
+
+    One that has ended without the champion being dealt with is followed by another.
+    """
+    wanted = Wanted(
+        kind="release",
+        key=f"champion:{model}:{version}:{worklist.n_of('release', model, version) + 1}",
+        model=model,
+        version=version,
+        identity=identity or {},
+        conf={"model": model, "version": version},
+        source="alias champion was moved",
+        parent=_approval(worklist, model, version),
+    )
+    return worklist.add(wanted, unless_open=True)
+
+
+def is_under_way(worklist: Worklist, model: str, version: int) -> bool:
+    """Whether a release of that version waits or runs."""
+    return bool(worklist.listing(kind="release", model=model, version=version, states=("waiting", "started"), limit=1))
+
+
+def _approval(worklist: Worklist, model: str, version: int) -> int | None:
+    """The request whose question was answered with this champion; None where the alias was moved by hand."""
+    asked = worklist.listing(kind="promotion", model=model, version=version, limit=20)
+    for one in reversed(asked):
+        is_answered = one.state == "started" or (one.state == "done" and one.result.startswith(APPROVED))
+        if is_answered and not any(after.kind == "release" for after in worklist.following(one.number)):
+            return one.number
+    return None
+
+
+#: How ``cxr_promote`` tells of an approval.
+APPROVED = "approved"

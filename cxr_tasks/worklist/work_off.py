@@ -1,0 +1,204 @@
+"""Work off the list: take in the Asset events, start a run for each request, and note what came of each run.
+
+Everything may be done again, by another process too: an event is taken in once by its name, a run is started once by
+its id, and a request ends once. What a pass that was killed left undone is done by the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, Refused
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.locks import file_lock
+from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
+from cxr_tasks.worklist.request import Request, Wanted, kind_of
+from cxr_tasks.worklist.store import Worklist, worklist_path
+
+logger = logging.getLogger(__name__)
+
+BEGUN, EVENTS, RUNS = "begun", "events", "runs"
+#: So much before the newest event that was seen is looked at again: an event has the time at which its transaction
+#: began, and is seen when that has ended.
+OVERLAP = timedelta(minutes=5)
+#: The same for a thorough pass, which also finds events that a clock set back has put before others.
+THOROUGH_OVERLAP = timedelta(days=1)
+RUN_OVERLAP = timedelta(seconds=30)
+PASS_WAIT_S = 120.0
+#: Of a note, by which one of ours is told from a person's.
+NOTE_BEGINS = "Request "
+_ACTIVE = ("queued", "running")
+_TERMINAL = ("success", "failed")
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass over the list did."""
+
+    n_taken_in: int = 0
+    n_started: int = 0
+    n_ended: int = 0
+
+
+def begin(worklist: Worklist) -> None:
+    """Note from when on events and runs are this list's business, where that is not noted yet."""
+    for name in (BEGUN, EVENTS, RUNS):
+        worklist.mark(name, datetime.now(UTC))
+
+
+def work_off(api: AirflowApi, worklist: Worklist, *, thorough: bool = False) -> Pass:
+    """One pass over the list.
+
+    Args:
+        thorough: Look at a day's events again, and at each open request's run: what a quick pass cannot have seen.
+
+    Raises:
+        ServiceUnavailable: Airflow does not answer, or the list cannot be read. The next pass goes on.
+    """
+    done = Pass()
+    with file_lock(
+        worklist_path().with_name(".lock"), what="the list of requests", purpose="a pass", wait_s=PASS_WAIT_S
+    ):
+        begin(worklist)
+        _take_in_events(api, worklist, done, THOROUGH_OVERLAP if thorough else OVERLAP)
+        _start_waiting(api, worklist, done)
+        _follow_runs(api, worklist, done)
+        if thorough:
+            _look_at_open(api, worklist, done)
+    return done
+
+
+def _take_in_events(api: AirflowApi, worklist: Worklist, done: Pass, overlap: timedelta) -> None:
+    newest = worklist.mark(EVENTS, datetime.now(UTC))
+    first = worklist.mark(BEGUN, newest)
+    events = api.asset_events_since(max(first, newest - overlap))
+    unseen = worklist.unseen(event_name(one) for one in events)
+    for event in events:
+        if event_name(event) in unseen:
+            done.n_taken_in += _take_in(worklist, event)
+        newest = max(newest, datetime.fromisoformat(event["timestamp"]))
+    worklist.move_mark(EVENTS, newest)
+
+
+def _take_in(worklist: Worklist, event: Mapping[str, Any]) -> bool:
+    """Whether an event made a new request."""
+    try:
+        wanted = wanted_by(event)
+    except ConfigurationError as error:
+        request, is_new = worklist.add(not_understood(event), event=event_name(event))
+        worklist.end(request.number, "failed", f"nothing was run: {error}")
+        return is_new
+    if wanted is None:
+        return False
+    request, is_new = worklist.add(
+        replace(wanted, parent=_parent(worklist, event)),
+        event=event_name(event),
+        # One start of a release is enough, however long it takes.
+        unless_open=wanted.kind == "release",
+    )
+    if is_new:
+        logger.info("request %d: %s of %s, by %s", request.number, request.kind, request.subject, request.source)
+    return is_new
+
+
+def _parent(worklist: Worklist, event: Mapping[str, Any]) -> int | None:
+    if not event.get("source_run_id"):
+        return None
+    request = worklist.of_run(str(event["source_dag_id"]), str(event["source_run_id"]))
+    return None if request is None else request.number
+
+
+def _start_waiting(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
+    for request in worklist.in_state("waiting"):
+        try:
+            api.trigger(request.dag_id, conf_of(request), request.run_id, _note(request))
+        except Refused as error:
+            if error.status == 404 or "import errors" in str(error):
+                logger.warning("request %d waits: %s", request.number, error)
+                continue
+            if worklist.end(request.number, "failed", f"nothing was run: {error}"):
+                done.n_ended += 1
+            continue
+        worklist.start(request.number)
+        done.n_started += 1
+
+
+def conf_of(request: Request) -> dict[str, Any]:
+    """What the run of a request is given: the fields of its form, and its number."""
+    return {**request.conf, "request": request.number}
+
+
+def _follow_runs(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
+    """The state of runs that have gone on since the last pass; those that a person or a clock started come in."""
+    asked_at = datetime.now(UTC)
+    since = worklist.mark(RUNS, asked_at)
+    begun = worklist.mark(BEGUN, since)
+    for facts in api.runs_changed_since(max(begun, since - RUN_OVERLAP)):
+        if kind_of(facts["dag_id"]) is not None:
+            request = worklist.of_run(facts["dag_id"], facts["dag_run_id"]) or add_run(worklist, facts)
+            done.n_ended += _follow_run(api, worklist, request, facts)
+    worklist.move_mark(RUNS, asked_at)
+
+
+def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
+    """The request that a run does which came from a form, a shell or a clock.
+
+    Args:
+        facts: ``dag_id``, ``dag_run_id``, ``conf``, ``triggering_user_name`` and ``queued_at`` of the run.
+    """
+    dag_id, run_id, conf = facts["dag_id"], facts["dag_run_id"], dict(facts["conf"] or {})
+    kind, model = kind_of(dag_id) or ("dataset", "")
+    who = facts.get("triggering_user_name")
+    wanted = Wanted(
+        kind=kind,
+        key=f"run {run_id} of {dag_id}",
+        model=model or str(conf.get("model") or ""),
+        version=conf.get("version"),
+        conf=conf,
+        source=f"by hand: {who}" if who else "by the clock",
+    )
+    return worklist.add_run(wanted, dag_id, run_id, datetime.now(UTC))
+
+
+def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:
+    """Whether this pass saw the request's end; one whose run was cleared and runs again is open again."""
+    if facts["state"] in _ACTIVE and request.is_ended:
+        worklist.reopen(request.number, "its run was cleared and runs again")
+    if facts["state"] not in _TERMINAL or request.is_ended:
+        return False
+    is_well = facts["state"] == "success"
+    # Read anew: a task may have told of its result since.
+    told = worklist.find(request.number) or request
+    outcome = told.result or "done" if is_well else _failure(api, told)
+    is_first = worklist.end(request.number, "done" if is_well else "failed", outcome)
+    if is_first:
+        logger.info("request %d: %s", request.number, outcome)
+        if (facts.get("note") or NOTE_BEGINS).startswith(NOTE_BEGINS):
+            api.note(request.dag_id, request.run_id, f"{_note(request)}\n\nOutcome: {outcome}")
+    return is_first
+
+
+def _failure(api: AirflowApi, request: Request) -> str:
+    """The failed tasks of a run by name, with the first one's error."""
+    failed = [one for one in api.tasks(DagRun(request.dag_id, request.run_id, "failed")) if one.state == "failed"]
+    if not failed:
+        return request.result or "the run failed, but none of its tasks did"
+    names = ", ".join(dict.fromkeys(one.task_id for one in failed))
+    return f"{names} failed: {api.error_of(failed[0])}"[:2000]
+
+
+def _look_at_open(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
+    for request in worklist.in_state("started"):
+        facts = api.run_facts(request.dag_id, request.run_id)
+        if facts is not None:
+            done.n_ended += _follow_run(api, worklist, request, facts)
+        elif worklist.end(request.number, "failed", "its run was deleted in Airflow before it had ended"):
+            done.n_ended += 1
+
+
+def _note(request: Request) -> str:
+    return f"{NOTE_BEGINS}{request.number}: {request.kind} of {request.subject}; {request.source}"

@@ -1,0 +1,84 @@
+"""The trigger that works off the list of requests: in the triggerer, without a worker slot.
+
+It is here because Airflow has this folder on the path of every process; the DAG processor, the scheduler and the
+triggerer all import it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from cxr_tasks.contracts.errors import CxrError
+from serving.champion_watch import EVERY_S, new_champions
+
+logger = logging.getLogger(__name__)
+
+PASS_EVERY_S = 2.0
+THOROUGH_EVERY_S = 60.0
+
+
+class WorkOff(BaseEventTrigger):
+    """Passes over the list of requests for ever, and asks for a release where an alias ``champion`` has moved.
+
+    It fires no event: what is to be done is in the list, and a run is started for each request.
+    """
+
+    def __init__(self, models: list[str], every_s: float = EVERY_S):
+        super().__init__()
+        self.models = list(models)
+        self.every_s = every_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, from which the triggerer makes it again."""
+        return "work_off.WorkOff", {"models": self.models, "every_s": self.every_s}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """For as long as ``cxr_requests`` is there and not paused."""
+        await asyncio.gather(self._watch_champions(), self._work_off())
+        yield TriggerEvent({})  # not reached: both go on for ever
+
+    async def _watch_champions(self) -> None:
+        from cxr_tasks.worklist.champions import ask_for_release
+        from cxr_tasks.worklist.store import Worklist
+
+        async for change in new_champions(self.models, every_s=self.every_s):
+            await asyncio.to_thread(ask_for_release, Worklist(), change.model, change.version)
+
+    async def _work_off(self) -> None:
+        """A failed pass is said once, and the next one goes on: nothing but a stop ends it."""
+        from cxr_tasks.cli.airflow_api import AirflowApi
+        from cxr_tasks.stack.logins import LIST_USER
+        from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.worklist.store import Worklist
+        from cxr_tasks.worklist.work_off import work_off
+
+        api, last_thorough, said = None, -THOROUGH_EVERY_S, ""
+        while True:
+            is_thorough = time.monotonic() - last_thorough >= THOROUGH_EVERY_S
+            try:
+                if api is None:
+                    api = await asyncio.to_thread(AirflowApi, StackSettings.load(), LIST_USER)
+                await asyncio.to_thread(work_off, api, Worklist(), thorough=is_thorough)
+                if is_thorough:
+                    last_thorough = time.monotonic()
+                if said:
+                    logger.info("the list of requests is worked off again")
+                said = ""
+            except CxrError as error:
+                said = _say(said, str(error))
+            except Exception as error:
+                # Whatever one request stumbles over must not end the work on all others.
+                api, said = None, _say(said, f"{type(error).__name__}: {error}", is_unforeseen=True)
+            await asyncio.sleep(PASS_EVERY_S)
+
+
+def _say(said: str, problem: str, *, is_unforeseen: bool = False) -> str:
+    if problem != said:
+        logger.warning("the list of requests is not worked off: %s", problem, exc_info=is_unforeseen)
+    return problem

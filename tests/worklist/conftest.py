@@ -1,0 +1,87 @@
+"""A stack of the test's own whose DAGs do next to nothing, under the names of the platform's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
+from serving.server_process import free_port
+
+#: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
+_REAL = ("dag_defaults.py", "cxr_requests.py", "plugins")
+
+_STAND_INS = '''
+"""The platform's DAGs by name, each a task that writes down what it was asked for, and hands on as they do."""
+import json, os, time
+from pathlib import Path
+
+from airflow.sdk import dag, get_current_context, task
+from dag_defaults import BINARY, CHALLENGER, CHAMPION, SERVED, SERVING_ARGS, TRAINING_ARGS
+from dag_defaults import asked_for, data_folder_param, model_param, tell_result, training_params
+
+
+def stand_in(dag_id, at_once, args, inlet, outlet=None, params=None, seconds=0.0):
+    @dag(dag_id=dag_id, schedule=None, max_active_runs=at_once, default_args={**args, "retries": 3}, params=params)
+    def made():
+        @task(inlets=[inlet], outlets=[outlet] if outlet else [])
+        def work():
+            asked = asked_for()
+            context = get_current_context()
+            folder = Path(os.environ["CXR_HOME"]) / "did" / dag_id
+            folder.mkdir(parents=True, exist_ok=True)
+            name = context["run_id"].replace("/", "_") + f".{time.time_ns()}"
+            (folder / name).write_text(json.dumps(asked))
+            time.sleep(asked.get("epochs") or seconds)
+            if outlet is not None:
+                said = {"model": "cxr_binary", "version": asked.get("epochs") or 1, "mlflow_run_id": context["run_id"]}
+                context["outlet_events"][outlet].extra = said
+            tell_result(f"did {asked.get('data_folder') or asked.get('version')}")
+        work()
+    made()
+
+
+_MODEL = {"model": model_param()}
+_FORM = {**training_params(BINARY), "data_folder": data_folder_param()}
+stand_in("cxr_dataset_binary", 1, TRAINING_ARGS, BINARY.new_images, BINARY.prepared, _FORM)
+stand_in("cxr_train_binary", 2, TRAINING_ARGS, BINARY.prepared, None, training_params(BINARY), 1.0)
+stand_in("cxr_promote", 16, SERVING_ARGS, CHALLENGER, None, _MODEL)
+stand_in("cxr_release", 1, SERVING_ARGS, CHAMPION, SERVED, _MODEL)
+stand_in("cxr_report", 1, SERVING_ARGS, SERVED, None, _MODEL)
+'''
+
+
+@pytest.fixture(scope="module")
+def light_stack(tmp_path_factory) -> Iterator[StackSettings]:
+    """Real Airflow, MLflow and model server; stand-ins for the DAGs, the real list."""
+    root = tmp_path_factory.mktemp("light")
+    dags = root / "dags"
+    dags.mkdir()
+    for name in _REAL:
+        source = PROJECT_ROOT / "dags" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, dags / name)
+    (dags / "stand_ins.py").write_text(_STAND_INS, encoding="utf-8")
+    changed = {variable: str(free_port()) for variable, _ in PORT_VARIABLES.values()}
+    changed |= {"CXR_HOME": str(root / "var"), "CXR_DAGS": str(dags)}
+    before = dict(os.environ)
+    os.environ.update(changed)
+    command = [sys.executable, "-m", "cxr_tasks.stack"]
+    try:
+        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
+        yield StackSettings.load()
+    finally:
+        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def did(settings: StackSettings, dag_id: str) -> list[Path]:
+    """What the stand-in of a DAG wrote down, a file for each time that it was run."""
+    return sorted((settings.home / "did" / dag_id).glob("*"))
