@@ -18,6 +18,7 @@ import requests
 
 from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.stack.show import stack_status
+from cxr_tasks.worklist.events import event_name
 from cxr_tasks.worklist.store import Worklist
 from tests.worklist.conftest import did
 
@@ -122,7 +123,8 @@ def test_one_release_of_a_version_is_enough_and_its_report_follows(light_stack, 
     outside.send_all("champion", [{"model": "cxr_binary", "version": 7}] * N)
     found = wait_for(lambda: all_ended("release", 1))
     assert len(found) == len(did(light_stack, "cxr_release")) == 1
-    assert [one.parent for one in wait_for(lambda: all_ended("report", 1))] == [found[0].number]
+    reports = wait_for(lambda: all_ended("report", 1))
+    assert [one.parent for one in reports] == [found[0].number]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +137,8 @@ def test_one_release_of_a_version_is_enough_and_its_report_follows(light_stack, 
     ],
 )
 def test_an_event_that_cannot_be_done_ends_with_the_reason(light_stack, outside, asset, extra, said):
-    before = {one.number for one in Worklist().listing(limit=500)}
-    outside.send(asset, extra)
-    (request,) = wait_for(lambda: [one for one in Worklist().listing(limit=500) if one.number not in before])
+    event = event_name(outside.send(asset, extra) | {"name": asset})
+    request = wait_for(lambda: next((one for one in Worklist().listing(limit=500) if one.key == event), None))
     request = wait_for(lambda: (one := Worklist().find(request.number)) and one.is_ended and one)
     assert request.state == "failed"
     assert request.outcome.startswith("nothing was run")
@@ -146,6 +147,7 @@ def test_an_event_that_cannot_be_done_ends_with_the_reason(light_stack, outside,
 
 def test_a_task_that_is_cleared_hands_on_nothing_new_and_its_run_has_one_outcome(light_stack, outside):
     (request,) = Worklist().listing(kind="dataset", states=("done",), limit=1)
+    wait_for(lambda: not Worklist().in_state("waiting", "started"))
     n_before = len(Worklist().listing(limit=500))
     answer = requests.post(
         f"{outside.url}/dags/{request.dag_id}/clearTaskInstances",

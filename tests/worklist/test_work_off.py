@@ -1,0 +1,205 @@
+"""Passes over the list against an Airflow that is scripted; ``test_race`` does the same with the real one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cxr_tasks.cli.airflow_api import DagRun, Refused, TaskRun
+from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.worklist.champions import APPROVED, ask_for_release, is_under_way
+from cxr_tasks.worklist.request import Wanted
+from cxr_tasks.worklist.store import Worklist
+from cxr_tasks.worklist.work_off import begin, work_off
+from tests.worklist.test_events import event
+
+
+class ScriptedAirflow:
+    """Keeps the runs it is asked to start, and tells of them and of ``events``."""
+
+    def __init__(self):
+        self.events, self.runs, self.notes, self.n_calls = [], {}, {}, 0
+        self.refuses: Refused | None = None
+        self.dies_after_trigger = False
+
+    def asset_events_since(self, moment):
+        return [one for one in self.events if datetime.fromisoformat(one["timestamp"]) >= moment]
+
+    def trigger(self, dag_id, conf, run_id, note):
+        self.n_calls += 1
+        if self.refuses:
+            raise self.refuses
+        self.run(dag_id, run_id, "queued", conf=conf, note=note)
+        if self.dies_after_trigger:
+            raise ServiceUnavailable("the answer was lost")
+        return DagRun(dag_id, run_id, "queued")
+
+    def run(self, dag_id, run_id, state, **changed):
+        facts = {"dag_id": dag_id, "dag_run_id": run_id, "conf": {}, "triggering_user_name": "admin", "note": None}
+        self.runs[dag_id, run_id] = {**facts, **self.runs.get((dag_id, run_id), {}), "state": state, **changed}
+
+    def runs_changed_since(self, moment):
+        return list(self.runs.values())
+
+    def run_facts(self, dag_id, run_id):
+        return self.runs.get((dag_id, run_id))
+
+    def note(self, dag_id, run_id, text):
+        self.notes[run_id] = text
+
+    def tasks(self, run):
+        return [
+            TaskRun(run.dag_id, run.run_id, name, state, 1, 1.0)
+            for name, state in (("plan", "success"), ("train", "failed"))
+        ]
+
+    def error_of(self, task):
+        return "DataDefect: no such folder"
+
+
+@pytest.fixture
+def worklist(cxr_home):
+    made = Worklist()
+    begin(made)
+    return made
+
+
+@pytest.fixture
+def airflow():
+    return ScriptedAirflow()
+
+
+def now(seconds: float = 0) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_every_event_has_a_run_and_an_outcome(airflow, worklist):
+    airflow.events = [
+        event(id=place, timestamp=now(), extra={"model": "cxr_binary", "version": place}) for place in range(1, 21)
+    ]
+    done = work_off(airflow, worklist)
+    assert (done.n_taken_in, done.n_started) == (20, 20)
+    assert [one["conf"]["version"] for one in airflow.runs.values()] == list(range(1, 21))
+    for dag_id, run_id in list(airflow.runs):
+        airflow.run(dag_id, run_id, "success")
+    for _ in range(3):
+        work_off(airflow, worklist, thorough=True)
+    assert {one.state for one in worklist.listing()} == {"done"}
+    assert (len(worklist.listing()), airflow.n_calls) == (20, 20)
+
+
+def test_an_event_that_was_seen_late_is_found(airflow, worklist):
+    airflow.events = [event(id=2, timestamp=now(100))]
+    work_off(airflow, worklist)
+    airflow.events.insert(0, event(id=1, timestamp=now()))  # its transaction ended after that of the newer one
+    assert work_off(airflow, worklist).n_taken_in == 1
+
+
+def test_events_before_the_list_are_those_of_runs_that_airflow_made(airflow, worklist):
+    airflow.events = [event(timestamp=now(-10))]
+    assert work_off(airflow, worklist, thorough=True).n_taken_in == 0
+
+
+def test_a_pass_that_died_after_it_started_a_run_starts_no_second_one(airflow, worklist):
+    airflow.events = [event(timestamp=now())]
+    airflow.dies_after_trigger = True
+    with pytest.raises(ServiceUnavailable):
+        work_off(airflow, worklist)
+    assert [one.state for one in worklist.listing()] == ["waiting"]
+    airflow.dies_after_trigger = False
+    work_off(airflow, worklist)
+    assert ([one.state for one in worklist.listing()], len(airflow.runs)) == (["started"], 1)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        (Refused("'x' is not one of ['a']", 400), "failed"),
+        (Refused("Dag with dag_id: 'cxr_promote' not found", 404), "waiting"),  # not parsed yet
+        (Refused("Dag has import errors and cannot be triggered", 400), "waiting"),  # until it is mended
+    ],
+)
+def test_a_refusal_ends_a_request_where_waiting_would_not_help(airflow, worklist, refusal, state):
+    airflow.events, airflow.refuses = [event(timestamp=now())], refusal
+    work_off(airflow, worklist)
+    (request,) = worklist.listing()
+    assert request.state == state
+    assert (str(refusal) in request.outcome) is (state == "failed")
+
+
+def test_a_failed_run_is_an_outcome_with_task_and_error(airflow, worklist):
+    airflow.run("cxr_train_binary", "manual__1", "failed")
+    work_off(airflow, worklist)
+    (request,) = worklist.listing()
+    assert (request.state, request.outcome) == ("failed", "train failed: DataDefect: no such folder")
+    assert (request.kind, request.source) == ("training", "by hand: admin")
+    assert airflow.notes["manual__1"].endswith("Outcome: train failed: DataDefect: no such folder")
+
+
+def test_a_note_that_a_person_wrote_stays(airflow, worklist):
+    airflow.run("cxr_train_binary", "manual__1", "success", note="for the talk")
+    work_off(airflow, worklist)
+    assert airflow.notes == {}
+
+
+def test_a_run_that_was_cleared_is_open_again_and_has_one_outcome(airflow, worklist):
+    for state, expected in (("failed", "failed"), ("running", "started"), ("success", "done")):
+        airflow.run("cxr_train_binary", "manual__1", state)
+        work_off(airflow, worklist)
+        assert [one.state for one in worklist.listing()] == [expected]
+
+
+def test_a_run_that_was_deleted_ends_its_request(airflow, worklist):
+    airflow.events = [event(timestamp=now())]
+    work_off(airflow, worklist)
+    airflow.runs.clear()
+    work_off(airflow, worklist, thorough=True)
+    assert "was deleted" in worklist.listing()[0].outcome
+
+
+def test_runs_of_other_dags_are_no_business_of_the_list(airflow, worklist):
+    airflow.run("cxr_rollback", "manual__1", "success")
+    work_off(airflow, worklist)
+    assert worklist.listing() == []
+
+
+def test_what_a_run_led_to_names_the_request_it_came_from(airflow, worklist):
+    airflow.run("cxr_train_binary", "manual__1", "running")
+    work_off(airflow, worklist)
+    told_by = {"source_dag_id": "cxr_train_binary", "source_task_id": "propose", "source_run_id": "manual__1"}
+    airflow.events = [event(timestamp=now(), **told_by)]
+    work_off(airflow, worklist)
+    training, promotion = worklist.listing()
+    assert (promotion.parent, promotion.source) == (training.number, "cxr_train_binary.propose, run manual__1")
+
+
+def test_a_release_whose_start_takes_long_is_not_asked_for_again(worklist):
+    first, is_new = ask_for_release(worklist, "cxr_binary", 3)
+    assert is_new
+    assert is_under_way(worklist, "cxr_binary", 3)
+    for state in ("waiting", "started"):
+        assert worklist.find(first.number).state == state
+        assert ask_for_release(worklist, "cxr_binary", 3) == (worklist.find(first.number), False)
+        worklist.start(first.number)
+    # Ended without the champion being dealt with: the registry was away.
+    worklist.end(first.number, "failed", "find failed: ServiceUnavailable")
+    assert ask_for_release(worklist, "cxr_binary", 3)[1]
+
+
+def test_a_release_follows_from_the_question_that_was_answered_with_it(worklist):
+    def asked(key: str, result: str) -> int:
+        made, _ = worklist.add(Wanted(kind="promotion", key=key, model="cxr_binary", version=3))
+        worklist.tell(made.dag_id, made.run_id, result)
+        worklist.end(made.number, "done", result)
+        return made.number
+
+    asked("1", "rejected by a: no")
+    assert ask_for_release(worklist, "cxr_binary", 3)[0].parent is None  # moved by hand
+    worklist.end(worklist.listing(kind="release")[0].number, "done", "")
+    question = asked("2", f"{APPROVED} by b: yes")
+    release, _ = ask_for_release(worklist, "cxr_binary", 3)
+    assert release.parent == question
+    worklist.end(release.number, "done", "")
+    # Rolled back, and made champion again by hand: that is no answer to the question.
+    assert ask_for_release(worklist, "cxr_binary", 3)[0].parent is None
