@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ def _goes_on(progress: Progress, airflow_url: str) -> str:
     first, newest = next(iter(progress.runs.values())), list(progress.runs.values())[-1]
     again = f"cxr follow {first.run_id}"
     if progress.approve is not None:
-        again += f' --approve "{progress.approve}"'
+        again += f" --approve {shlex.quote(progress.approve)}"
     page = f"{airflow_url}/dags/{newest.dag_id}/runs/{newest.run_id}"
     asked = f"; a person is asked at {progress.question}" if progress.question else ""
     return f"{progress.model}: {newest.dag_id} goes on in Airflow, {page}{asked}\n  to follow it again: {again}"
