@@ -8,15 +8,15 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from rich.console import Console
-
 from cxr_tasks.cli.airflow_api import AirflowApi, DagRun
 from cxr_tasks.cli.approval import require_may_answer
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.cli.outcome import print_outcomes
 from cxr_tasks.cli.progress import CHAINS, Progress
 from cxr_tasks.cli.trigger import follow_to_the_end
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.worklist.request import Request
 from cxr_tasks.worklist.store import Worklist
@@ -32,12 +32,12 @@ def follow_command(options: argparse.Namespace) -> int:
     worklist, api = Worklist(), AirflowApi(settings)
     path = path_to(worklist, request_named(worklist, options.run))
     progress = progress_of(path, options.approve)
-    console = Console(stderr=options.json)
+    console = PlainConsole(stderr=options.json)
     with says_what_goes_on([progress], settings.airflow_url):
         (facts,) = follow_to_the_end(console, settings, api, [progress])
     if facts is None:
         told = [_told(one) for one in path_to(worklist, request_named(worklist, options.run))]
-        print(json.dumps(told, indent=2) if options.json else "\n".join(map(_line, told)))
+        print(json.dumps(told, indent=2) if options.json else without_controls("\n".join(map(_line, told))))
     elif options.json:
         print(json.dumps(facts, indent=2))
     else:

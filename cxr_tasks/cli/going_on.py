@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from rich.console import Console
-
+from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.progress import Progress
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
@@ -30,10 +29,10 @@ def says_what_goes_on(followed: Sequence[Progress], airflow_url: str) -> Iterato
     try:
         yield
     except (KeyboardInterrupt, SystemExit, ServiceUnavailable):
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         for one in followed:
             if one.ended_after_s is None:
-                console.print(_goes_on(one, airflow_url), style="yellow", markup=False, soft_wrap=True)
+                console.print(_goes_on(one, airflow_url), style="yellow", soft_wrap=True)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -7,10 +7,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cxr_tasks.cli.console import wide_console
 from cxr_tasks.cli.progress import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.worklist.request import Request
@@ -37,7 +37,7 @@ def runs_command(options: argparse.Namespace) -> int:
     if not found:
         print("nothing was asked for yet; 'cxr trigger RECIPE' asks for a model")
         return 0
-    Console().print(table_of(found))
+    wide_console().print(table_of(found))
     return 0
 
 
@@ -73,10 +73,10 @@ def table_of(requests: list[Request]) -> Table:
             str(one.number),
             one.came_at.strftime("%m-%d %H:%M:%S"),
             one.kind,
-            Text(one.subject),
-            Text(one.source if one.parent is None else f"{one.parent}"),
+            one.subject,
+            one.source if one.parent is None else str(one.parent),
             Text(one.state, _COLOURS[one.state]),
-            Text(one.outcome or one.result),
+            one.outcome or one.result,
         )
     return table
 

@@ -85,7 +85,7 @@ def run_and_follow(
 
 
 def follow_to_the_end(
-    console: Console, settings: StackSettings, api: AirflowApi, followed: Sequence[Progress]
+    console: PlainConsole, settings: StackSettings, api: AirflowApi, followed: Sequence[Progress]
 ) -> list[dict[str, Any] | None]:
     """Follow chains with a live display; the facts of each outcome, None of one that begins after its dataset."""
     # The display reads epochs from MLflow, which asks for the login in the environment. One that does not answer must

@@ -15,6 +15,7 @@ from typing import Any
 from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, Refused
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.locks import file_lock
+from cxr_tasks.contracts.plain_text import plain_markdown
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, Wanted, kind_of
 from cxr_tasks.worklist.store import Worklist, worklist_path
@@ -178,7 +179,7 @@ def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Ma
     if is_first:
         logger.info("request %d: %s", request.number, outcome)
         if (facts.get("note") or NOTE_BEGINS).startswith(NOTE_BEGINS):
-            api.note(request.dag_id, request.run_id, f"{_note(request)}\n\nOutcome: {outcome}")
+            api.note(request.dag_id, request.run_id, f"{_note(request)}\n\nOutcome: {plain_markdown(outcome)}")
     return is_first
 
 
@@ -201,4 +202,6 @@ def _look_at_open(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
 
 
 def _note(request: Request) -> str:
-    return f"{NOTE_BEGINS}{request.number}: {request.kind} of {request.subject}; {request.source}"
+    """What a run says of its request in the UI, which takes a note for Markdown."""
+    said = plain_markdown(f"{request.kind} of {request.subject}; {request.source}")
+    return f"{NOTE_BEGINS}{request.number}: {said}"

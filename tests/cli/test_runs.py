@@ -20,7 +20,7 @@ def worklist(cxr_home) -> Worklist:
     made.end(dataset.number, "done", "dataset kermany is prepared")
     made.add(Wanted(kind="training", key="2", model="cxr_binary", parent=dataset.number))
     release, _ = made.add(Wanted(kind="release", key="3", model="cxr_multilabel", version=4))
-    made.end(release.number, "failed", "find failed: [bold]no registry[/bold]")
+    made.end(release.number, "failed", "find failed: [bold]no registry[/bold]\x1b[2J")
     return made
 
 
@@ -35,7 +35,7 @@ def test_the_table_tells_what_came_of_each(worklist, capsys, monkeypatch):
     assert "waiting" in lines[1]
     # What a task said is text, no markup.
     assert "cxr_multilabel version 4" in lines[2]
-    assert "[bold]no registry[/bold]" in lines[2]
+    assert "[bold]no registry[/bold]\\x1b[2J" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_json_and_filters(worklist, capsys, options, numbers):
     assert [one["number"] for one in told] == numbers
     if numbers == [3]:
         assert (told[0]["outcome"], told[0]["version"], told[0]["led_to_by"]) == (
-            "find failed: [bold]no registry[/bold]",
+            "find failed: [bold]no registry[/bold]\x1b[2J",
             4,
             None,
         )

@@ -137,6 +137,15 @@ def test_a_failed_run_is_an_outcome_with_task_and_error(airflow, worklist):
     assert airflow.notes["manual__1"].endswith("Outcome: train failed: DataDefect: no such folder")
 
 
+def test_what_others_said_is_only_text_in_a_note(airflow, worklist):
+    said = "![x](http://a.example/p) <script>alert(1)</script>"
+    airflow.events = [event("new_images_binary", {"recipe": said}, timestamp=now())]
+    work_off(airflow, worklist)
+    (run,) = airflow.runs.values()
+    assert "<script>" not in run["note"]
+    assert "![x](" not in run["note"]
+
+
 def test_a_note_that_a_person_wrote_stays(airflow, worklist):
     airflow.run("cxr_train_binary", "manual__1", "success", note="for the talk")
     work_off(airflow, worklist)
