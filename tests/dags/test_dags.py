@@ -133,9 +133,16 @@ RUN_HOURS = {
     "cxr_rollback": 4,
     "cxr_compare": 16,
     "cxr_report": 16,
+    "cxr_requests": 4,
 }
 #: DAG -> hours after which each of its tasks is ended, unless TASK_HOURS has others.
-USUAL_HOURS = {"cxr_dataset_binary": 24, "cxr_dataset_multilabel": 24, "cxr_release": 1, "cxr_rollback": 1}
+USUAL_HOURS = {
+    "cxr_dataset_binary": 24,
+    "cxr_dataset_multilabel": 24,
+    "cxr_release": 1,
+    "cxr_rollback": 1,
+    "cxr_requests": 1,
+}
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.

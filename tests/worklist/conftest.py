@@ -16,7 +16,7 @@ from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
 from serving.server_process import free_port
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
-_REAL = ("dag_defaults.py", "cxr_requests.py", "plugins")
+_REAL = ("dag_defaults.py", "dag_rules.py", "cxr_requests.py", "plugins")
 
 _STAND_INS = '''
 """The platform's DAGs by name, each a task that writes down what it was asked for, and hands on as they do."""
@@ -24,14 +24,18 @@ import json, os, time
 from pathlib import Path
 
 from airflow.sdk import dag, get_current_context, task
-from dag_defaults import BINARY, CHALLENGER, CHAMPION, SERVED, SERVING_ARGS, TRAINING_ARGS
+from dag_defaults import BINARY, CHALLENGER, CHAMPION, DEFAULT_ARGS, SERVED
 from dag_defaults import asked_for, data_folder_param, model_param, tell_result, training_params
 
+from cxr_tasks.stack.pools import REPORTS, SERVING, TRAINING
 
-def stand_in(dag_id, at_once, args, inlet, outlet=None, params=None, seconds=0.0):
-    @dag(dag_id=dag_id, schedule=None, max_active_runs=at_once, default_args={**args, "retries": 3}, params=params)
+
+def stand_in(dag_id, at_once, pool, inlet, outlet=None, params=None, seconds=0.0):
+    args = {**DEFAULT_ARGS, "pool": pool, "retries": 3}
+
+    @dag(dag_id=dag_id, schedule=None, max_active_runs=at_once, default_args=args, params=params)
     def made():
-        @task(inlets=[inlet], outlets=[outlet] if outlet else [])
+        @task(inlets=[inlet] if inlet else [], outlets=[outlet] if outlet else [])
         def work():
             asked = asked_for()
             context = get_current_context()
@@ -40,6 +44,8 @@ def stand_in(dag_id, at_once, args, inlet, outlet=None, params=None, seconds=0.0
             name = context["run_id"].replace("/", "_") + f".{time.time_ns()}"
             (folder / name).write_text(json.dumps(asked))
             time.sleep(asked.get("epochs") or seconds)
+            while asked.get("gate_floor") == 1.0 and not (Path(os.environ["CXR_HOME"]) / "let_go").exists():
+                sum(range(100_000))  # as busy as a training
             if outlet is not None:
                 said = {"model": "cxr_binary", "version": asked.get("epochs") or 1, "mlflow_run_id": context["run_id"]}
                 context["outlet_events"][outlet].extra = said
@@ -50,11 +56,12 @@ def stand_in(dag_id, at_once, args, inlet, outlet=None, params=None, seconds=0.0
 
 _MODEL = {"model": model_param()}
 _FORM = {**training_params(BINARY), "data_folder": data_folder_param()}
-stand_in("cxr_dataset_binary", 1, TRAINING_ARGS, BINARY.new_images, BINARY.prepared, _FORM)
-stand_in("cxr_train_binary", 2, TRAINING_ARGS, BINARY.prepared, None, training_params(BINARY), 1.0)
-stand_in("cxr_promote", 16, SERVING_ARGS, CHALLENGER, None, _MODEL)
-stand_in("cxr_release", 1, SERVING_ARGS, CHAMPION, SERVED, _MODEL)
-stand_in("cxr_report", 1, SERVING_ARGS, SERVED, None, _MODEL)
+stand_in("cxr_dataset_binary", 1, TRAINING, BINARY.new_images, BINARY.prepared, _FORM)
+stand_in("cxr_train_binary", 4, TRAINING, BINARY.prepared, None, training_params(BINARY), 1.0)
+stand_in("cxr_rollback", 1, SERVING, None, None, _MODEL)
+stand_in("cxr_promote", 16, SERVING, CHALLENGER, None, _MODEL)
+stand_in("cxr_release", 1, SERVING, CHAMPION, SERVED, _MODEL)
+stand_in("cxr_report", 1, REPORTS, SERVED, None, _MODEL)
 '''
 
 

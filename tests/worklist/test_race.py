@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from cxr_tasks.cli.airflow_api import AirflowApi
+from cxr_tasks.stack.pools import TRAINING, pools
 from cxr_tasks.stack.show import stack_status
 from cxr_tasks.worklist.events import event_name
 from cxr_tasks.worklist.store import Worklist
@@ -69,7 +70,9 @@ def wait_for(is_so, limit_s=LIMIT_S):
 @pytest.fixture(scope="module")
 def outside(light_stack):
     api = AirflowApi(light_stack)
-    api.wait_for_dags(("cxr_dataset_binary", "cxr_train_binary", "cxr_promote", "cxr_release", "cxr_requests"), 240)
+    api.wait_for_dags(
+        ("cxr_dataset_binary", "cxr_train_binary", "cxr_promote", "cxr_release", "cxr_rollback", "cxr_requests"), 240
+    )
     return Outside(light_stack)
 
 
@@ -125,6 +128,31 @@ def test_one_release_of_a_version_is_enough_and_its_report_follows(light_stack, 
     assert len(found) == len(did(light_stack, "cxr_release")) == 1
     reports = wait_for(lambda: all_ended("report", 1))
     assert [one.parent for one in reports] == [found[0].number]
+
+
+@pytest.mark.parametrize("dag_id", ["cxr_release", "cxr_rollback", "cxr_promote", "cxr_report"])
+def test_what_is_urgent_starts_beside_trainings_that_take_all_their_slots(light_stack, outside, dag_id):
+    api, let_go = AirflowApi(light_stack), light_stack.home / "let_go"
+    let_go.unlink(missing_ok=True)
+    n_slots = pools()[TRAINING][0]
+    busy = [api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "gate_floor": 1.0}) for _ in range(n_slots)]
+    waits = api.trigger("cxr_dataset_binary", {"recipe": "synthetic_binary"})
+    try:
+        wait_for(lambda: all(is_running(api, one) for one in busy))
+        began = time.monotonic()
+        run = api.trigger(dag_id, {"model": "cxr_binary", "version": 1})
+        wait_for(lambda: any(run.run_id in path.name for path in did(light_stack, dag_id)))
+        print(f"{dag_id} started {time.monotonic() - began:.1f} s after it was asked for, beside {n_slots} trainings")
+        # Whatever the machine does besides: they go on, and what belongs to their pool waits for them.
+        assert all(is_running(api, one) for one in busy)
+        assert not any(waits.run_id in path.name for path in did(light_stack, "cxr_dataset_binary"))
+    finally:
+        let_go.touch()
+    wait_for(lambda: {api.run(one.dag_id, one.run_id).state for one in (*busy, waits, run)} == {"success"})
+
+
+def is_running(api: AirflowApi, run) -> bool:
+    return [one.state for one in api.tasks(run)] == ["running"]
 
 
 @pytest.mark.parametrize(
