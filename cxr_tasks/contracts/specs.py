@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError
+
+#: What TFDS takes for a dataset, in ASCII: the name becomes a folder, and part of file names beside a fingerprint.
+_DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+LONGEST_DATASET_NAME = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +18,7 @@ class DatasetSpec:
     """Which images, read by which source."""
 
     name: str
+    """Of the prepared dataset: a folder of ``datasets_root()`` and a dataset of TFDS; see ``checked_dataset_name``."""
     source: str
     """A module of ``cxr_tasks.sources``."""
     vocabulary: str
@@ -26,6 +32,7 @@ class DatasetSpec:
     """Images that one ingest task opens; a larger source is split into several tasks."""
 
     def __post_init__(self) -> None:
+        checked_dataset_name(self.name)
         in_range("quarantine_bound", self.quarantine_bound, 0, 1)
         in_range("part_size", self.part_size, 1, 10_000_000)
 
@@ -83,6 +90,22 @@ class EvaluateSpec:
         in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
         if self.target_ppv is not None:
             in_range("target_ppv", self.target_ppv, 0.01, 0.999)
+
+
+def checked_dataset_name(name: str) -> str:
+    """``name``, where folders and TFDS can hold it: a letter, then letters, digits and ``_``, at most 64 in all.
+
+    Raises:
+        ConfigurationError: It cannot be one; a name near to it that can is proposed.
+    """
+    if _DATASET_NAME.fullmatch(name) and len(name) <= LONGEST_DATASET_NAME:
+        return name
+    words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[: LONGEST_DATASET_NAME - 4]
+    nearest = words if words[:1].isalpha() else f"set_{words}".rstrip("_")
+    raise ConfigurationError(
+        f"name: expected a name for the dataset of a letter, then letters (a to z), digits and _, at most "
+        f"{LONGEST_DATASET_NAME} in all, found {name!r}; {nearest!r} can be one"
+    )
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:

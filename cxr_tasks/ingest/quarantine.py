@@ -14,6 +14,8 @@ from cxr_tasks.contracts.tables import text_table
 
 #: Listed by the source but not on disk; the source itself bounds how many of these there may be.
 ABSENT = "absent"
+#: Pictures that nothing is wrong with, and that are not what is asked for: however many there are, the rest is good.
+LEFT_OUT = ("lateral_view", "other_class")
 _SHOWN_ROWS = 20
 
 
@@ -38,9 +40,11 @@ def describe_refusals(refusals: pd.DataFrame) -> str:
 def check_bound(refusals: pd.DataFrame, *, n_usable: int, bound: float, quarantine: Path) -> None:
     """Nothing, or a ``DataDefect`` when more than the share ``bound`` of the files cannot be used, or all of them.
 
-    Absent files are no files here.
+    Absent files are no files here, nor are those of ``LEFT_OUT``, unless nothing is left but them.
     """
-    refused = refusals[refusals["reason"] != ABSENT]
+    refused = refusals[~refusals["reason"].isin([ABSENT, *LEFT_OUT])]
+    if not n_usable and not len(refused):
+        refused = refusals[refusals["reason"] != ABSENT]
     n_files = len(refused) + n_usable
     if not n_files:
         raise DataDefect(f"no file is there of {len(refusals)} that the source lists; all of them: {quarantine}")

@@ -95,12 +95,21 @@ def ignored_notes(ignored: Counter[str]) -> tuple[str, ...]:
 def describe_folder(folder: Path) -> str:
     """What lies in a folder, for a message: images, whose names tell patients, by number, all else by name."""
     found = sorted(one.name for one in folder.iterdir() if not is_litter(one.name)) if folder.is_dir() else []
-    images = [name for name in found if name.rpartition(".")[2].lower() in _IMAGE_SUFFIXES]
+    images = [name for name in found if is_image_name(name)]
     others = [name for name in found if name not in images]
     words = [as_text_name(name) for name in others[:8]]
     words += [f"{len(others) - 8} more"] if len(others) > 8 else []
     words += [f"{len(images)} image files"] if images else []
     return ", ".join(words) or "nothing"
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is called as images are.
+
+    >>> is_image_name("scan.JPEG"), is_image_name("labels.csv")
+    (True, False)
+    """
+    return name.rpartition(".")[2].lower() in _IMAGE_SUFFIXES
 
 
 def is_text_name(name: str) -> bool:

@@ -1,12 +1,14 @@
 """Paediatric chest X-rays of Kermany et al. in their folder layout, ``train|val|test/NORMAL|PNEUMONIA``.
 
+File names are those of the set's first publication (``person12_bacteria_34.jpeg``, ``IM-0012-0001.jpeg``), which
+Kaggle has, or of its third on Mendeley Data (``BACTERIA-1008087-0001.jpeg``, ``VIRUS-...``, ``NORMAL-...``).
+
 Source: Kermany, Zhang & Goldbaum, Mendeley Data, doi:10.17632/rscbjbr9sj; Cell 172(5) (2018).
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +16,24 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources._files import (
-    as_text_name,
-    describe_folder,
-    files_below,
-    ignored_notes,
-    is_litter,
-    is_text_name,
-    litter_kind,
+from cxr_tasks.sources._files import as_text_name, files_below, ignored_notes, is_text_name
+from cxr_tasks.sources._kermany_folders import (
+    CLASS_NAMES,
+    ClassFolder,
+    class_folders,
+    layout_root,
+    strangers,
+    third_classes,
 )
 from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
-SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
-CLASS_FOLDERS = {"NORMAL": LabelState.NEGATIVE, "PNEUMONIA": LabelState.POSITIVE}
-
-_LAYOUT = "train, val and test, each with NORMAL and PNEUMONIA"
-_PNEUMONIA_NAME = re.compile(r"person(?P<patient>\d+)_(?P<kind>bacteria|virus)_\d+\.\w+")
+_PNEUMONIA_NAME = re.compile(r"person(?P<patient>\d+)_(?P<kind>bacteria|virus)_\d+\.\w+", re.ASCII | re.IGNORECASE)
 # IM-0125-0001-0002.jpeg occurs too: a further image of the same study.
-_NORMAL_NAME = re.compile(r"(?:NORMAL\d+-)?IM-(?P<patient>\d+)-\d+(?:-\d+)*\.\w+")
+_NORMAL_NAME = re.compile(r"(?:NORMAL\d+-)?IM-(?P<patient>\d+)-\d+(?:-\d+)*\.\w+", re.ASCII | re.IGNORECASE)
+_MENDELEY_NAME = re.compile(
+    r"(?P<kind>BACTERIA|VIRUS|NORMAL)-(?P<patient>\d+)-\d+(?:-\d+)*\.\w+", re.ASCII | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,28 @@ class PatientOfName:
 def patient_of_name(file_name: str) -> PatientOfName | None:
     """Patient and kind from one of the data set's own file names; None where the name fits no known pattern.
 
-    ``person`` and ``IM`` count separately, so patient 12 of one is not patient 12 of the other.
+    ``person``, ``IM`` and each class word of the third publication count separately, so patient 12 of one is not
+    patient 12 of another.
 
     >>> patient_of_name("person67_bacteria_332.jpeg")
     PatientOfName(patient_id='person67', sub_label='bacteria')
     >>> patient_of_name("NORMAL2-IM-1362-0001.jpeg").patient_id
     'IM1362'
+    >>> patient_of_name("BACTERIA-1008087-0002.jpeg")
+    PatientOfName(patient_id='BACTERIA1008087', sub_label='bacteria')
     """
     if match := _PNEUMONIA_NAME.fullmatch(file_name):
-        return PatientOfName(f"person{int(match['patient'])}", match["kind"])
+        return PatientOfName(f"person{int(match['patient'])}", match["kind"].lower())
     if match := _NORMAL_NAME.fullmatch(file_name):
         return PatientOfName(f"IM{int(match['patient'])}", "")
+    if match := _MENDELEY_NAME.fullmatch(file_name):
+        kind = match["kind"].upper()
+        return PatientOfName(f"{kind}{int(match['patient'])}", "" if kind == "NORMAL" else kind.lower())
     return None
 
 
 class KermanySource:
-    """Reads the Kermany layout; the archive's outer folder ``chest_xray`` may be there or not."""
+    """Reads the Kermany layout; outer folders of its archives may be there or not."""
 
     name = "kermany"
 
@@ -78,18 +85,19 @@ class KermanySource:
 def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = ()) -> SourceScan:
     """The images of a folder in the Kermany layout; files whose name tells no patient are refused, not guessed.
 
-    The layout: ``train``, ``test`` and perhaps ``val``, each with ``NORMAL`` and ``PNEUMONIA``; or these two alone,
-    and then there is no official split. ``side_files`` may stand beside them; anything else there is noted as ignored.
+    The layout: ``train``, and perhaps ``test`` and ``val``, each with ``NORMAL`` and ``PNEUMONIA``; or these two
+    alone, and then there is no official split. ``side_files`` may stand beside them; images of a third class are
+    refused and counted, anything else there is noted as ignored.
     """
     if spec.vocabulary != "pneumonia":
         raise ConfigurationError(
             f"source {spec.source!r} labels pneumonia only: expected vocabulary 'pneumonia', found {spec.vocabulary!r}"
         )
-    root = _layout_root(root)
-    folders = _class_folders(root)
-    ignored: Counter[str] = Counter()
+    root = layout_root(root)
+    folders = class_folders(root)
     records = PackedRecords()
-    refusals = _strangers(root, folders, side_files, ignored)
+    refusals, ignored = strangers(root, folders, side_files)
+    notes = third_classes(refusals)
     for place in folders:
         for path in files_below(place.folder, ignored):
             found = _record_or_refusal(root, path, place)
@@ -97,94 +105,17 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
                 records.append(found)
             else:
                 refusals.append(found)
-    if not records and not refusals:
-        raise DataDefect(f"{root}: the class folders hold no files; expected JPEG files below train/NORMAL and so on")
-    notes = (*_notes_on_split(records), *ignored_notes(ignored))
-    return SourceScan(root=root, records=records, refusals=tuple(refusals), notes=notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _ClassFolder:
-    """One folder of images, and what lying in it says."""
-
-    folder: Path
-    official_split: str
-    state: LabelState
-
-
-def _layout_root(root: Path) -> Path:
-    """``root``, or the ``chest_xray`` folder in it that the published archive adds (at times twice)."""
-    candidate = root
-    for _ in range(3):
-        if _is_own_folder(candidate / "train") or any(_is_own_folder(candidate / name) for name in CLASS_FOLDERS):
-            return candidate
-        candidate = candidate / "chest_xray"
-        if candidate.is_symlink():
-            break
-    links = sorted(one.name for one in root.iterdir() if one.is_symlink() and one.is_dir())
-    linked = f"; linked folders are not entered: {', '.join(links[:8])}" if links else ""
-    raise DataDefect(
-        f"{root}: expected the folders {_LAYOUT}, or {' and '.join(CLASS_FOLDERS)} alone (also inside chest_xray), "
-        f"found {describe_folder(root)}{linked}"
+    if not records and all(one.reason == "other_class" for one in refusals):
+        raise DataDefect(
+            f"{root}: the class folders hold no files; expected JPEG files below {CLASS_NAMES}, as "
+            f"{as_text_name(folders[0].folder.relative_to(root).as_posix())}/IM-0001-0001.jpeg"
+        )
+    return SourceScan(
+        root=root,
+        records=records,
+        refusals=tuple(refusals),
+        notes=(*_notes_on_split(records), *notes, *ignored_notes(ignored)),
     )
-
-
-def _is_own_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder and not a link, which may lead out of the data folder."""
-    return path.is_dir() and not path.is_symlink()
-
-
-def _class_folders(root: Path) -> list[_ClassFolder]:
-    """The class folders in the order they are read; one that is missing is a ``DataDefect``."""
-    splits = {"": ""}
-    if _is_own_folder(root / "train"):
-        splits = {name: split for name, split in SPLIT_FOLDERS.items() if name != "val" or (root / name).exists()}
-    folders = [
-        _ClassFolder(root / split_folder / name, split, state)
-        for split_folder, split in splits.items()
-        for name, state in CLASS_FOLDERS.items()
-    ]
-    missing = [
-        f"{one.folder.relative_to(root).as_posix()}{_why_not(one.folder, root)}"
-        for one in folders
-        if not _is_own_folder(one.folder) or (one.folder.parent != root and not _is_own_folder(one.folder.parent))
-    ]
-    if missing:
-        layout = _LAYOUT if "train" in splits else " and ".join(CLASS_FOLDERS)
-        raise DataDefect(f"{root}: expected {layout}; missing: {', '.join(missing)}")
-    return folders
-
-
-def _why_not(folder: Path, root: Path) -> str:
-    is_link = folder.is_symlink() or (folder.parent != root and folder.parent.is_symlink())
-    return " (linked; links are not entered)" if is_link else ""
-
-
-def _strangers(
-    root: Path, folders: list[_ClassFolder], side_files: tuple[str, ...], ignored: Counter[str]
-) -> list[Refusal]:
-    """What stands beside the class folders: an image is refused, for nothing labels it; anything else is ignored."""
-    known = {root, *(root / name for name in side_files)}
-    known |= {one.folder for one in folders} | {one.folder.parent for one in folders}
-    refusals = []
-    for parent in sorted({root, *(one.folder.parent for one in folders)}):
-        for entry in sorted(parent.iterdir()):
-            if entry in known:
-                continue
-            if is_litter(entry.name):
-                ignored[litter_kind(entry.name)] += 1
-            elif patient_of_name(entry.name) and not entry.is_dir():
-                refusals.append(
-                    Refusal(
-                        image_id=entry.relative_to(root).as_posix(),
-                        reason="no_label",
-                        detail=f"expected images inside {' or '.join(CLASS_FOLDERS)}, found this one beside them",
-                        action="move the image into the folder of its class, or remove it",
-                    )
-                )
-            else:
-                ignored[f"{as_text_name(entry.relative_to(root).as_posix())} (not in the layout)"] += 1
-    return refusals
 
 
 def _notes_on_split(records: Sequence[ImageRecord]) -> list[str]:
@@ -201,7 +132,7 @@ def _notes_on_split(records: Sequence[ImageRecord]) -> list[str]:
     ]
 
 
-def _record_or_refusal(root: Path, path: Path, place: _ClassFolder) -> ImageRecord | Refusal:
+def _record_or_refusal(root: Path, path: Path, place: ClassFolder) -> ImageRecord | Refusal:
     image_id = path.relative_to(root).as_posix()
     if not is_text_name(image_id):
         return Refusal(
@@ -215,7 +146,8 @@ def _record_or_refusal(root: Path, path: Path, place: _ClassFolder) -> ImageReco
         return Refusal(
             image_id=image_id,
             reason="unknown_patient",
-            detail="expected a name like person12_bacteria_34.jpeg, IM-0012-0001.jpeg or NORMAL2-IM-0012-0001.jpeg",
+            detail="expected a name like person12_bacteria_34.jpeg, IM-0012-0001.jpeg, NORMAL2-IM-0012-0001.jpeg or "
+            "BACTERIA-1008087-0001.jpeg (VIRUS, NORMAL)",
             action="rename the file so that it carries its patient, or remove it",
         )
     if bool(patient.sub_label) != (place.state is LabelState.POSITIVE):

@@ -67,3 +67,62 @@ def test_a_broken_file_is_named(tmp_path, text, message):
 def test_values_out_of_range_are_refused():
     with pytest.raises(ConfigurationError, match="gate_floor: expected a value from 0.5 to 1.0, found 0.3"):
         load_recipe("kermany_cnn").with_overrides(gate_floor=0.3)
+
+
+@pytest.mark.parametrize(
+    ("written", "proposed"),
+    [
+        ("my-hospital", "my_hospital"),
+        ("2024_set", "set_2024_set"),
+        ("my hospital", "my_hospital"),
+        ("../escape", "escape"),  # made var/escape
+        ("..", "set"),
+        ("/tmp/escape", "tmp_escape"),
+        ("a/b", "a_b"),
+        ("a\\\\b", "a_b"),  # one backslash, in YAML
+        ("con.fig", "con_fig"),
+        ("", "set"),
+        (".hidden", "hidden"),
+        ("_set", "set"),
+        ("kliník", "klin_k"),
+        ("name@1f2e", "name_1f2e"),  # commands take NAME@FINGERPRINT
+        ("set\\n", "set_n"),
+        ("x" * 65, "x" * 60),
+        ("x" * 300, "x" * 60),
+    ],
+)
+def test_a_dataset_name_that_no_folder_or_tfds_can_hold_is_an_error_when_the_recipe_is_read(
+    tmp_path, written, proposed
+):
+    text = (RECIPES_FOLDER / "kermany_cnn.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("{name: kermany,", f'{{name: "{written}",'))
+    with pytest.raises(ConfigurationError, match=f"expected a name for the dataset .*; '{proposed}' can be one"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["kermany", "A", "Hospital_2", "x" * 64])
+def test_other_dataset_names_are_taken(tmp_path, name):
+    text = (RECIPES_FOLDER / "kermany_cnn.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("{name: kermany,", f'{{name: "{name}",'))
+    assert load_recipe(path).dataset.name == name
+
+
+def test_a_dataset_name_that_is_a_number_is_named(tmp_path):
+    text = (RECIPES_FOLDER / "kermany_cnn.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("{name: kermany,", "{name: 2024,"))
+    with pytest.raises(ConfigurationError, match=r"dataset\.name: expected str, found int 2024"):
+        load_recipe(path)
+
+
+@pytest.mark.data
+def test_the_names_of_the_cases_are_refused(shared_data, tmp_path):
+    recipes = sorted((shared_data / "cases" / "recipe_dataset_names").glob("recipe*.yaml.txt"))
+    assert len(recipes) == 6
+    for number, one in enumerate(recipes):
+        path = tmp_path / f"recipe{number}.yaml"
+        path.write_text(one.read_text())
+        with pytest.raises(ConfigurationError, match="can be one"):
+            load_recipe(path)

@@ -22,6 +22,12 @@ from cxr_tasks.sources.kermany import SOURCE, PatientOfName, patient_of_name
         ("NORMAL2-IM-1362-0001.jpeg", "IM1362", ""),
         ("NORMAL2-IM-0035-0001-0001.jpeg", "IM35", ""),
         ("person1_virus_6.jpg", "person1", "virus"),  # some copies rename the suffix
+        ("person1_VIRUS_6.JPEG", "person1", "virus"),  # or write it large
+        ("im-0521-0001.jpeg", "IM521", ""),
+        ("BACTERIA-200003-0002.jpeg", "BACTERIA200003", "bacteria"),  # of the archive on Mendeley Data
+        ("VIRUS-300015-0001.jpeg", "VIRUS300015", "virus"),
+        ("NORMAL-100030-0001.jpeg", "NORMAL100030", ""),
+        ("normal-100030-0001-0002.jpg", "NORMAL100030", ""),
     ],
 )
 def test_patient_and_kind_are_read_from_the_name(name, patient_id, sub_label):
@@ -39,6 +45,10 @@ def test_patient_and_kind_are_read_from_the_name(name, patient_id, sub_label):
         "IM-0125.jpeg",
         "person12_bacteria_1 (copy).jpeg",
         "person12_bacteria_1",  # no suffix
+        "COVID-100030-0001.jpeg",  # no class we know
+        "BACTERIA-0001.jpeg",  # no patient
+        "BACTERIA-200003-0001 (copy).jpeg",
+        "BACTERIA-２００００３-0001.jpeg",
     ],
 )
 def test_a_name_that_fits_none_is_not_guessed(name):
@@ -151,8 +161,115 @@ def test_images_beside_the_class_folders_are_refused_for_nothing_labels_them(mak
     assert [(one.image_id, one.reason) for one in scan.refusals] == [
         ("person7_virus_7.jpeg", "no_label"),
         ("train/IM-0007-0001.jpeg", "no_label"),
+        ("train/OTHER/person8_virus_8.jpeg", "other_class"),
     ]
-    assert scan.notes == ("ignored 1 x train/OTHER (not in the layout)",)
+
+
+def test_images_of_a_third_class_are_counted_and_left_out(make_folder, plain_files, kermany_spec):
+    covid = [f"train/COVID/deep/c{number}.png" for number in range(3)] + ["test/COVID/c9.PNG", "test/COVID/about.txt"]
+    scan = SOURCE.scan(make_folder((*plain_files, *covid)), kermany_spec)
+    assert len(scan.records) == 6
+    assert [(one.image_id, one.reason) for one in scan.refusals] == [
+        ("test/COVID/c9.PNG", "other_class"),
+        *((f"train/COVID/deep/c{number}.png", "other_class") for number in range(3)),
+    ]
+    assert scan.notes == (
+        "1 images of folder test/COVID, a class beside NORMAL and PNEUMONIA, are left out: they are neither of the two",
+        "3 images of folder train/COVID, a class beside NORMAL and PNEUMONIA, are left out: they are neither of the "
+        "two",
+    )
+
+
+def test_a_third_class_beside_the_unsplit_pair_too(make_folder, kermany_spec):
+    files = (
+        "NORMAL/IM-0001-0001.jpeg",
+        "PNEUMONIA/person1_virus_1.jpeg",
+        "COVID/IM-0002-0001.jpeg",
+        "Viral Pneumonia/1.png",
+    )
+    scan = SOURCE.scan(make_folder(files), kermany_spec)
+    assert [one.image_id for one in scan.records] == list(files[:2])
+    assert [one.reason for one in scan.refusals] == ["other_class", "other_class"]
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        "CellData/chest_xray",
+        "ZhangLabData/CellData/chest_xray",
+        "chest-xray-pneumonia/chest_xray",
+        "chest-xray-pneumonia/chest_xray/chest_xray",
+        "archive/Chest X-Ray (Pneumonia)",
+        "a/b/c/d",
+    ],
+)
+def test_outer_folders_of_archives_are_looked_into(make_folder, plain_files, kermany_spec, outer):
+    others = (f"{outer.partition('/')[0]}/OCT/train/NORMAL/NORMAL-1-1.jpeg", "__MACOSX/train/NORMAL/._x", "README.txt")
+    root = make_folder([*(f"{outer}/{one}" for one in plain_files), *others])
+    scan = SOURCE.scan(root, kermany_spec)
+    assert (scan.root, len(scan.records), scan.refusals) == (root / outer, 6, ())
+
+
+def test_of_kaggles_two_copies_the_outer_one_is_read(make_folder, plain_files, kermany_spec):
+    copies = [f"chest_xray/{inner}{one}" for inner in ("", "chest_xray/", "__MACOSX/") for one in plain_files]
+    scan = SOURCE.scan(make_folder(copies), kermany_spec)
+    assert (scan.root.name, len(scan.records), scan.refusals) == ("chest_xray", 6, ())
+    assert scan.notes == ("ignored 1 x __MACOSX", "ignored 1 x chest_xray (not in the layout)")
+
+
+def test_two_data_sets_equally_near_are_named(make_folder, plain_files, kermany_spec):
+    root = make_folder([f"{name}/{one}" for name in ("first", "second") for one in plain_files])
+    with pytest.raises(DataDefect, match="expected one data set, found 2: first, second; give one of them"):
+        SOURCE.scan(root, kermany_spec)
+
+
+@pytest.mark.parametrize("change", [str.lower, str.title, str.upper, lambda one: f" {one} "])
+def test_folders_are_known_in_any_case_and_with_spaces(make_folder, plain_files, kermany_spec, change):
+    def renamed(file):
+        split, label, name = file.split("/")
+        return f"{change(split)}/{change(label)}/{name}"
+
+    scan = SOURCE.scan(make_folder(map(renamed, plain_files)), kermany_spec)
+    assert len(scan.records) == 6
+    assert Counter(one.official_split for one in scan.records) == {"train": 2, "validation": 2, "test": 2}
+    assert Counter(one.states["pneumonia"] for one in scan.records) == {LabelState.POSITIVE: 3, LabelState.NEGATIVE: 3}
+
+
+def test_two_folders_of_one_name_are_a_defect(make_folder, plain_files, kermany_spec):
+    root = make_folder((*plain_files, "train/Normal/IM-0009-0001.jpeg"))
+    with pytest.raises(DataDefect, match="expected one folder NORMAL, found 'NORMAL' and 'Normal'"):
+        SOURCE.scan(root, kermany_spec)
+
+
+def test_a_folder_per_patient_inside_the_class_is_entered(make_folder, kermany_spec):
+    files = [f"train/NORMAL/p{n}/IM-000{n}-0001.jpeg" for n in (1, 2)] + ["train/PNEUMONIA/x y/person1_virus_1.jpeg"]
+    assert len(SOURCE.scan(make_folder(files), kermany_spec).records) == 3
+
+
+def test_the_test_folder_may_be_absent_and_there_is_no_official_test_split_then(make_folder, plain_files, kermany_spec):
+    scan = SOURCE.scan(make_folder(one for one in plain_files if not one.startswith("test")), kermany_spec)
+    assert Counter(one.official_split for one in scan.records) == {"train": 2, "validation": 2}
+
+
+def test_classes_under_other_names_are_shown(make_folder, kermany_spec):
+    root = make_folder(["train/NORMAL/IM-0001-0001.jpeg", "train/BACTERIA/a.jpeg", "train/VIRUS/b.jpeg"])
+    with pytest.raises(DataDefect, match="missing: train/PNEUMONIA; found beside them: train/BACTERIA, train/VIRUS$"):
+        SOURCE.scan(root, kermany_spec)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("below", ["", "CellData", "CellData/chest_xray"])
+def test_the_set_under_its_publishers_names(shared_data, kermany_spec, below):
+    scan = SOURCE.scan(shared_data / "cases" / "kermany_mendeley_names" / below, kermany_spec)
+    assert (len(scan.records), scan.refusals) == (36, ())
+    assert Counter((one.official_split, one.sub_label) for one in scan.records) == {
+        ("train", ""): 12,
+        ("train", "bacteria"): 8,
+        ("train", "virus"): 4,
+        ("test", ""): 6,
+        ("test", "bacteria"): 4,
+        ("test", "virus"): 2,
+    }
 
 
 def test_another_layout_is_answered_with_what_was_found(make_folder, kermany_spec):
