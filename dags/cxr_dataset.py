@@ -53,6 +53,7 @@ def dataset_dag(family: Family) -> None:
         @task(multiple_outputs=False, inlets=[family.new_images])
         def list_images() -> list:
             from cxr_tasks.contracts.recipes import load_recipe
+            from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.ingest.stage import list_images as list_source
             from cxr_tasks.train.checks import check_training
 
@@ -61,6 +62,9 @@ def dataset_dag(family: Family) -> None:
             # The training that follows: hours of work on the data would be for nothing if it cannot begin.
             check_training(recipe)
             plan = list_source(recipe, request["data_folder"], run_paths())
+            if not plan.parts:
+                # No task would be mapped, and the run would end green without a word of what was refused.
+                collect_parts(recipe, plan, [], run_paths())
             return [{"plan": plan.to_payload(), "part": part} for part in range(len(plan.parts))]
 
         @task(multiple_outputs=False, map_index_template="part {{ task.op_kwargs['part']['part'] }}")

@@ -15,6 +15,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
 from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.patients import crowded, splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.tables import text_table
@@ -42,7 +43,8 @@ def collect_parts(
     (patients of the last prepared version keep their splits, see ``prepare.splits``).
 
     Raises:
-        DataDefect: A part is missing or not what it was, or too many files cannot be used.
+        DataDefect: A part is missing or not what it was, too many files cannot be used, or all images are of one
+            patient.
     """
     images, refusal_files = _verified(plan, inspected)
     folder = paths.stage("ingest")
@@ -56,6 +58,7 @@ def collect_parts(
 
     duplicate_group = duplicate_groups_of(lambda: _frames(images, _HASHES))
     dealt = _dealt(recipe, images, duplicate_group)
+    _check_patients(dealt, recipe.dataset.source)
     manifest = folder / "manifest.parquet"
     _write_manifest(manifest, recipe, images, {"split": dealt["split"], "duplicate_group": duplicate_group})
     logger.info("manifest: %s\n%s", manifest, describe_manifest(dealt, recipe.findings))
@@ -69,6 +72,20 @@ def collect_parts(
         n_patients=int(dealt["patient_id"].nunique()),
         n_quarantined=len(refusals),
     )
+
+
+def _check_patients(table: pd.DataFrame, source: str) -> None:
+    """``DataDefect`` where all images are of one patient; a warning where most are, or a split is empty.
+
+    Few patients leave a split empty by chance; whether that may be, is for ``validate`` to say.
+    """
+    fault = splits_fault(table, source)
+    if fault and table["patient_id"].nunique() == 1 and len(table) > 1:
+        raise DataDefect(fault)
+    if fault:
+        logger.warning("%s", fault)
+    elif told := crowded(table, source):
+        logger.warning("%s", told)
 
 
 def describe_manifest(table: pd.DataFrame, findings: Sequence[str]) -> str:

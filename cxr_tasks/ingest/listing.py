@@ -6,9 +6,10 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import IngestPlan
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
@@ -29,13 +30,15 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
 
     Raises:
         DataDefect: The folder is not there or has another layout, or the source lists an image twice.
-        ConfigurationError: No folder is known, or the recipe's dataset settings do not suit its source.
+        ConfigurationError: No folder is known, the recipe's dataset settings do not suit its source, or neither data
+            nor recipe give anything to the test split.
     """
     spec = recipe.dataset
     root = resolve_root(spec, data_folder)
     scan = get_source(spec.source).scan(root, spec)
     for note in scan.notes:
         logger.info("%s: %s", spec.source, note)
+    _check_test_split(recipe, scan.records, scan.root)
     folder = paths.stage("ingest") / "listing"
     n_images = len(scan.records)
     packed = scan.records if isinstance(scan.records, PackedRecords) else PackedRecords(scan.records)
@@ -65,6 +68,19 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
         refusals=ArtifactRef.of(refusals),
         n_images=n_images,
         n_refused=len(scan.refusals),
+    )
+
+
+def _check_test_split(recipe: Recipe, records: Iterable[ImageRecord], root: Path) -> None:
+    """Said before hours of ingest: without an official test split the recipe's share makes one, if it gives any."""
+    found = {one.official_split for one in records} if not recipe.split.test else {"test"}
+    if not found or "test" in found:
+        return
+    official = ", ".join(sorted(found - {""})) or "none"
+    raise ConfigurationError(
+        f"recipe {recipe.name}: expected images in an official test split, or a share of the patients for it; source "
+        f"{recipe.dataset.source!r} finds of official splits {official} in {root}, and split.test is 0. "
+        "Set split.test in the recipe (0.2, say), or bring the folder or list of the test split"
     )
 
 

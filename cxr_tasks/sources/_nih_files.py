@@ -1,11 +1,15 @@
-"""Where the files of NIH ChestX-ray14 lie: images in ``images``, ``images_001``, ... or beside the tables."""
+"""Where the files of NIH ChestX-ray14 lie: images in ``images``, ``images_001``, ... or beside the tables.
+
+Copies of the set have them elsewhere (``sample/images``, ``images-224/images-224``, ``train`` and ``test``, a folder
+per patient): where the published places do not hold them, all folders but those of masks and the like are looked into.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +32,8 @@ TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 IMAGE_SUFFIXES = frozenset({"png", "dcm", "dicom", "jpg", "jpeg", ""})
 _ARCHIVE_SUFFIXES = frozenset({"gz", "tgz", "tar", "zip", "7z", "rar"})
 _IMAGE_FOLDER = re.compile(r"images(_[0-9]{1,3})?")
+#: Pictures made of the images often carry their names; a folder so called is never taken for the images.
+_DERIVED = re.compile(r"mask|seg|crop|heat|overlay|annot|label|cam|thumb|saliency|contour|box", re.IGNORECASE)
 
 
 def layout_root(root: Path) -> Path:
@@ -71,6 +77,8 @@ class ImageFiles:
     archives: list[str] = field(default_factory=list)
     """Packed files beside the tables; images may still be in them."""
     ignored: Counter[str] = field(default_factory=Counter)
+    other_folders: list[str] = field(default_factory=list)
+    """Folders below ``root`` that were not entered."""
     _places_of: NameTable = field(default_factory=NameTable)
     """File name -> paths below ``root``, POSIX separators."""
     _by_stem: NameTable | None = None
@@ -113,14 +121,15 @@ class ImageFiles:
         return text
 
 
-def find_images(root: Path) -> ImageFiles:
+def find_images(root: Path, *, everywhere: bool = False) -> ImageFiles:
     """All image files beside the tables and below the image folders; what else lies there is counted as ignored.
 
-    Other folders are not entered: masks and crops often carry the names of the images they were made from.
+    Other folders are entered where ``everywhere`` says so, but for those of ``_DERIVED``: masks and crops often carry
+    the names of the images they were made from.
     """
     found = ImageFiles(root=root, looked_in=["the folder itself"])
     start = len(os.path.join(root, ""))  # noqa: PTH118 - pathlib takes seconds for 100,000 files
-    for entry in _candidates(root, found):
+    for entry in _candidates(root, found, everywhere=everywhere):
         place = entry.path[start:].replace(os.sep, "/")
         suffix = _stem_and_suffix(entry.name)[1]
         if suffix in IMAGE_SUFFIXES:
@@ -135,7 +144,18 @@ def find_images(root: Path) -> ImageFiles:
     return found
 
 
-def _candidates(root: Path, found: ImageFiles) -> Iterator[os.DirEntry[str]]:
+def folders_holding(root: Path, folders: Iterable[str], names: Collection[str]) -> list[str]:
+    """``folder (n files)`` for each of ``folders`` below ``root`` that holds files of these names, without suffix."""
+    stems = {_stem_and_suffix(name)[0] for name in names}
+    held = []
+    for folder in folders:
+        files = entries_below(root / folder, Counter())
+        if count := sum(_stem_and_suffix(one.name)[0] in stems for one in files):
+            held.append(f"{as_text_name(folder)} ({count} files)")
+    return held
+
+
+def _candidates(root: Path, found: ImageFiles, *, everywhere: bool) -> Iterator[os.DirEntry[str]]:
     with os.scandir(root) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
@@ -145,11 +165,19 @@ def _candidates(root: Path, found: ImageFiles) -> Iterator[os.DirEntry[str]]:
             yield entry
         elif entry.is_symlink():
             found.ignored[LINKED_FOLDERS] += 1
-        elif _IMAGE_FOLDER.fullmatch(entry.name):
-            found.looked_in.append(entry.name)
-            yield from entries_below(Path(entry.path), found.ignored)
+        elif _IMAGE_FOLDER.fullmatch(entry.name) or (everywhere and not _DERIVED.search(entry.name)):
+            found.looked_in.append(as_text_name(entry.name))
+            yield from _not_derived(entries_below(Path(entry.path), found.ignored), len(entry.path), everywhere)
         else:
+            found.other_folders.append(entry.name)
             found.ignored[f"folder {as_text_name(entry.name)} (not in the layout)"] += 1
+
+
+def _not_derived(entries: Iterator[os.DirEntry[str]], start: int, everywhere: bool) -> Iterator[os.DirEntry[str]]:
+    """``entries`` without those below a folder of masks and the like; the published image folders have none."""
+    for entry in entries:
+        if not (everywhere and _DERIVED.search(entry.path[start:].rpartition(os.sep)[0])):
+            yield entry
 
 
 def _stem_and_suffix(name: str) -> tuple[str, str]:

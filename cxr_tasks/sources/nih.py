@@ -17,7 +17,14 @@ from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources._files import ignored_notes
 from cxr_tasks.sources._names import NameTable
-from cxr_tasks.sources._nih_files import TABLES, ImageFiles, find_images, layout_root, of_this_folder
+from cxr_tasks.sources._nih_files import (
+    TABLES,
+    ImageFiles,
+    find_images,
+    folders_holding,
+    layout_root,
+    of_this_folder,
+)
 from cxr_tasks.sources._nih_tables import (
     BOX_FRAME,
     TEST_LIST,
@@ -64,32 +71,44 @@ class NihSource:
         """
         options = build(NihOptions, spec.options, f"dataset {spec.name!r}: options")
         findings = _checked_findings(spec)
-        root = layout_root(root)
-        table = next(root / name for name in TABLES if (root / name).exists())
-        notes = _Notes([f"labels from {table.name}"])
-        if (root / TABLES[1]).exists() and table.name != TABLES[1]:
-            notes.lines.append(f"{TABLES[1]} is there too and is not read")
-        oddities: Counter[str] = Counter()
-        splits = _official_splits(root, notes) if options.official_split else NameTable()
-        has_splits = len(splits) > 0
-        reading = _Reading(table, findings, splits, _boxes_by_name(root, oddities, notes), find_images(root))
-        for entry in read_entries(of_this_folder(table, root), oddities):
-            reading.add(entry, oddities)
-        if not reading.n_listed:
-            raise DataDefect(f"{table}: expected a row per image, found a header and no rows")
-        reading.note_unmatched(has_splits, oddities, notes)
+        given, root = root, layout_root(root)
+        reading, notes = _read(root, findings, options, find_images(root))
+        if _too_many(reading, "absent", options) and reading.files.other_folders:
+            others, other_notes = _read(root, findings, options, find_images(root, everywhere=True))
+            if others.n_of("absent") < reading.n_of("absent"):
+                _check_found_once(others, options)
+                reading, notes = others, other_notes
+                notes.lines.append(f"images are looked for in all folders: {', '.join(others.files.looked_in[1:9])}")
+        _check_absent(reading, options, given)
         files, records, refusals = reading.files, reading.records, reading.refusals
-        _check_absent(table, refusals, reading.n_listed, files, options.absent_bound)
-        _note_test_split(has_splits, records, notes)
+        _note_test_split(reading.has_splits, records, notes)
         _note_files(records, refusals, files, notes)
-        for what, count in sorted(oddities.items()):
-            notes.count(count, what)
         return SourceScan(
             root=root,
             records=records.sorted(),
             refusals=tuple(refusals),
             notes=(*notes.lines, *ignored_notes(files.ignored)),
         )
+
+
+def _read(root: Path, findings: Sequence[str], options: NihOptions, files: ImageFiles) -> tuple[_Reading, _Notes]:
+    """The tables, each row with its file among ``files``, and what is odd about them."""
+    table = next(root / name for name in TABLES if (root / name).exists())
+    notes = _Notes([f"labels from {table.name}"])
+    if (root / TABLES[1]).exists() and table.name != TABLES[1]:
+        notes.lines.append(f"{TABLES[1]} is there too and is not read")
+    oddities: Counter[str] = Counter()
+    splits = _official_splits(root, notes) if options.official_split else NameTable()
+    has_splits = len(splits) > 0
+    reading = _Reading(table, findings, splits, _boxes_by_name(root, oddities, notes), files, has_splits)
+    for entry in read_entries(of_this_folder(table, root), oddities):
+        reading.add(entry, oddities)
+    if not reading.n_listed:
+        raise DataDefect(f"{table}: expected a row per image, found a header and no rows")
+    reading.note_unmatched(oddities, notes)
+    for what, count in sorted(oddities.items()):
+        notes.count(count, what)
+    return reading, notes
 
 
 @dataclass(slots=True)
@@ -143,6 +162,7 @@ class _Reading:
     boxes: dict[str, list[Box]]
     """As ``splits``."""
     files: ImageFiles
+    has_splits: bool
     records: PackedRecords = field(default_factory=PackedRecords)
     """One for each row with one file."""
     refusals: list[Refusal] = field(default_factory=list)
@@ -180,9 +200,13 @@ class _Reading:
             )
         )
 
-    def note_unmatched(self, has_splits: bool, oddities: Counter[str], notes: _Notes) -> None:
+    def n_of(self, reason: str) -> int:
+        """How many rows are refused for this reason."""
+        return sum(one.reason == reason for one in self.refusals)
+
+    def note_unmatched(self, oddities: Counter[str], notes: _Notes) -> None:
         """What lists and boxes say of images that the label table does not have, and the other way round."""
-        if has_splits:
+        if self.has_splits:
             notes.count(self._n_unsplit, "image in neither split list: no official split")
             notes.count(len(self.splits), "name in a split list that the label table does not have")
         n_boxes = sum(map(len, self.boxes.values()))
@@ -223,15 +247,44 @@ def _refusal(table: Path, entry: Entry, places: Sequence[str]) -> Refusal:
     )
 
 
-def _check_absent(table: Path, refusals: Sequence[Refusal], n_listed: int, files: ImageFiles, bound: float) -> None:
-    absent = [one for one in refusals if one.reason == "absent"]
-    if len(absent) > bound * n_listed or len(absent) == n_listed:
-        first = ", ".join(shown(one.image_id) for one in absent[:5])
-        raise DataDefect(
-            f"{table}: {len(absent)} of {n_listed} listed images are absent ({len(absent) / n_listed:.1%}, at most "
-            f"{bound:.1%} expected), the first: {first}; {files.where}. Bring the images, or raise "
-            "dataset.options.absent_bound to work with a part of them"
-        )
+def _too_many(reading: _Reading, reason: str, options: NihOptions) -> bool:
+    count = reading.n_of(reason)
+    return count > options.absent_bound * reading.n_listed or count == reading.n_listed
+
+
+def _check_found_once(reading: _Reading, options: NihOptions) -> None:
+    """``DataDefect`` where folders outside the published layout hold the images several times: which is meant?"""
+    if not _too_many(reading, "found_twice", options):
+        return
+    names = {Path(one.image_id).name for one in reading.refusals if one.reason == "found_twice"}
+    held = folders_holding(reading.files.root, reading.files.looked_in[1:], names)
+    raise DataDefect(
+        f"{reading.table}: {reading.n_of('found_twice')} of {reading.n_listed} listed images lie in several places "
+        f"below {reading.files.root}: {', '.join(held[:12])}. Keep the images in one of them, or call its folder images"
+    )
+
+
+def _check_absent(reading: _Reading, options: NihOptions, given: Path) -> None:
+    """``DataDefect`` where too many images are absent; it names folders that hold such and were not looked into."""
+    if not _too_many(reading, "absent", options):
+        return
+    files, n_listed = reading.files, reading.n_listed
+    absent = [one.image_id for one in reading.refusals if one.reason == "absent"]
+    beside = [one.name for one in sorted(given.iterdir()) if one.is_dir() and one != files.root]
+    unseen = folders_holding(files.root, files.other_folders, absent)
+    if given != files.root:
+        unseen += folders_holding(given, [one for one in beside if not (given / one).is_symlink()], absent)
+    where = f"; not looked into, and hold files of these names: {', '.join(unseen[:12])}" if unseen else ""
+    remedy = (
+        "If these are the images, move their folder beside the label table and call it images"
+        if unseen
+        else "Bring the images, or raise dataset.options.absent_bound to work with a part of them"
+    )
+    raise DataDefect(
+        f"{reading.table}: {len(absent)} of {n_listed} listed images are absent ({len(absent) / n_listed:.1%}, at most "
+        f"{options.absent_bound:.1%} expected), the first: {', '.join(map(shown, absent[:5]))}; {files.where}{where}. "
+        f"{remedy}"
+    )
 
 
 def _note_test_split(has_splits: bool, records: Sequence[ImageRecord], notes: _Notes) -> None:

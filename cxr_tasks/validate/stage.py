@@ -11,6 +11,7 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import IngestedStudies, ValidatedStudies
 from cxr_tasks.contracts.labels import label_column
 from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.patients import splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.space import MIB, room_for
@@ -57,7 +58,7 @@ def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths
             "n_images": ingested.n_images,
             "drift": profile and profile["drift"],
         },
-        remedy="correct the data or its labels and ingest again",
+        remedy=_remedy(ingested, readable, recipe),
     )
     write_json(folder / "profile.json", profile)
     return ValidatedStudies(
@@ -70,6 +71,14 @@ def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths
         n_expectations=len(run.outcomes),
         n_warnings=count_failed(run.outcomes, "warning"),
     )
+
+
+def _remedy(ingested: IngestedStudies, manifest: pd.DataFrame, recipe: Recipe) -> str:
+    """What to do, for the message of a critical failure; too few patients make labels look wrong that are right."""
+    known = {"patient_id", "split"} <= set(manifest.columns)
+    fault = splits_fault(manifest, recipe.dataset.source) if known else ""
+    looked_at = f"{ingested.n_images} images of {ingested.n_patients} patients"
+    return fault or f"correct the data or its labels ({looked_at}) and ingest again"
 
 
 def _columns(recipe: Recipe) -> list[str]:

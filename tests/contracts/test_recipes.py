@@ -86,7 +86,7 @@ def test_values_out_of_range_are_refused():
         ("_set", "set"),
         ("kliník", "klin_k"),
         ("name@1f2e", "name_1f2e"),  # commands take NAME@FINGERPRINT
-        ("set\\n", "set_n"),
+        ("set\\n", "set"),  # a line break at the end
         ("x" * 65, "x" * 60),
         ("x" * 300, "x" * 60),
     ],

@@ -37,6 +37,8 @@ def nih_folder(root: Path) -> Path:
     ]
     (root / "Data_Entry_2017.csv").write_text("\n".join([header, *rows]))
     boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,", "00000001_000.png,Mass,100,200,300,400"]
+    (root / "train_val_list.txt").write_text("00000001_000.png\n00000001_001.png\n")
+    (root / "test_list.txt").write_text("00000002_000.png\n")
     (root / "BBox_List_2017.csv").write_text("\n".join(boxes))
     (root / "images" / "00000001_000.dcm").write_bytes(dicom_file(noise(1, 128, 256)))
     for seed, name in enumerate(("00000001_001.png", "00000002_000.png"), start=2):

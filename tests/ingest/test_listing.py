@@ -58,8 +58,38 @@ class FixedSource:
         return self._scan
 
 
-def make_record(image_id):
-    return ImageRecord(image_id=image_id, patient_id="p", study_id="s", states={"pneumonia": LabelState.POSITIVE})
+def make_record(image_id, official_split=""):
+    return ImageRecord(
+        image_id=image_id,
+        patient_id="p",
+        study_id="s",
+        states={"pneumonia": LabelState.POSITIVE},
+        official_split=official_split,
+    )
+
+
+@pytest.mark.parametrize(
+    ("splits", "share", "refused_for"),
+    [
+        (["", ""], 0.0, "none"),
+        (["train", "validation"], 0.0, "train, validation"),
+        (["", "test"], 0.0, None),
+        (["", ""], 0.2, None),
+        ([], 0.0, None),  # what was refused is told at the end
+    ],
+)
+def test_data_and_recipe_without_a_test_split_are_refused_before_ingest(
+    xrays, recipe, paths, monkeypatch, splits, share, refused_for
+):
+    scan = SourceScan(root=xrays, records=tuple(make_record(f"{n}", one) for n, one in enumerate(splits)))
+    monkeypatch.setattr(listing, "get_source", lambda name: FixedSource(scan))
+    recipe = dataclasses.replace(recipe, split=dataclasses.replace(recipe.split, test=share))
+    if refused_for is None:
+        assert list_images(recipe, str(xrays), paths).n_images == len(splits)
+    else:
+        with pytest.raises(ConfigurationError, match=f"finds of official splits {refused_for} in .*Set split.test"):
+            list_images(recipe, str(xrays), paths)
+        assert not (paths.root / "ingest" / "listing").exists()
 
 
 def test_an_image_listed_twice_is_a_defect(xrays, recipe, paths, monkeypatch):

@@ -10,6 +10,7 @@ import shutil
 import pydicom
 import pytest
 
+from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.dicom import patient_hash
@@ -86,7 +87,11 @@ def test_originals_of_nih_are_ingested_whole(shared_data, cxr_home, tmp_path):
     header, *lines = (shared_data / "nih14" / "Data_Entry_2017.csv").read_text().splitlines(keepends=True)
     listed = [line for line in lines if line.partition(",")[0] in names]
     (tmp_path / "Data_Entry_2017.csv").write_text("".join([header, *listed]))
-    ingested, table = ingest(load_recipe("nih_cnn"), tmp_path, cxr_home)
+    recipe = load_recipe("nih_cnn")
+    with pytest.raises(ConfigurationError, match="finds of official splits none .*Set split.test"):
+        ingest(recipe, tmp_path, cxr_home)
+    recipe = dataclasses.replace(recipe, split=dataclasses.replace(recipe.split, test=0.2))
+    ingested, table = ingest(recipe, tmp_path, cxr_home)
     assert (ingested.n_images, ingested.n_quarantined, ingested.n_patients) == (6, 0, 6)
     assert set(table["image_id"]) == names
     labels = table.filter(like="label_")

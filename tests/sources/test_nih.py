@@ -414,6 +414,66 @@ def test_what_no_row_names_is_counted_and_left_alone(write_nih, spec):
     }
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["sample/images"] * 4,
+        ["images-224/images-224"] * 4,
+        ["train", "train", "valid", "test"],
+        ["data/train", "data/test", "data/train", "data/test"],
+        ["00000001", "00000001", "00000002", "00000003"],  # a folder per patient
+        ["NIH images (PNG)"] * 4,
+    ],
+)
+def test_images_elsewhere_are_found(write_nih, spec, places):
+    files = [f"{place}/{name}" for place, name in zip(places, NAMES, strict=True)]
+    beside = [f"{folder}/{NAMES[0]}" for folder in ("masks", "sample/lung_masks", "__MACOSX/sample")]
+    scan = SOURCE.scan(write_nih(files=[*files, *beside]), spec)
+    assert [one.image_id for one in scan.records] == sorted(files)
+    assert [one.official_split for one in sorted(scan.records, key=lambda one: one.image_id.rpartition("/")[2])] == [
+        *("train", "train", "train", "test")
+    ]
+    assert sum(len(one.boxes) for one in scan.records) == 3
+    assert any(note.startswith("images are looked for in all folders") for note in scan.notes)
+
+
+def test_where_the_published_folders_hold_the_images_no_other_is_entered(write_nih, spec):
+    files = [f"images/{name}" for name in NAMES] + [f"small/{name}" for name in NAMES]
+    scan = SOURCE.scan(write_nih(files=files), spec)
+    assert [one.image_id for one in scan.records] == files[:4]
+    assert "ignored 1 x folder small (not in the layout)" in scan.notes
+
+
+def test_images_in_several_other_folders_are_not_guessed(write_nih, spec):
+    files = [f"{folder}/{name}" for folder in ("large", "small/224") for name in NAMES]
+    with pytest.raises(DataDefect) as caught:
+        SOURCE.scan(write_nih(files=files), spec)
+    assert "4 of 4 listed images lie in several places" in str(caught.value)
+    assert "large (4 files), small (4 files). Keep the images in one of them" in str(caught.value)
+
+
+def test_folders_that_hold_such_images_and_were_not_looked_into_are_named(write_nih, spec):
+    with pytest.raises(DataDefect) as caught:
+        SOURCE.scan(write_nih(files=[f"segmentations/{name}" for name in NAMES]), spec)
+    assert "not looked into, and hold files of these names: segmentations (4 files)" in str(caught.value)
+    assert "absent_bound to work" not in str(caught.value)
+
+
+def test_images_beside_the_folder_of_the_table_are_named(write_nih, spec, tmp_path):
+    write_nih(folder="given/tables", files=[])
+    write_nih(folder="given/pictures", table="unused.csv", boxes=None, train_val=None, test=None, files=NAMES)
+    with pytest.raises(DataDefect, match=r"hold files of these names: pictures \(4 files\)"):
+        SOURCE.scan(tmp_path / "given", spec)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("case", "first"), [("a", "sample/images"), ("b", "images-224/images-224")])
+def test_the_cases_of_images_elsewhere_are_found(shared_data, spec, case, first):
+    scan = SOURCE.scan(shared_data / "cases" / "nih_images_elsewhere" / case, spec)
+    assert [one.image_id for one in scan.records] == [f"{first}/0000000{number}_000.png" for number in range(1, 5)]
+    assert scan.refusals == ()
+
+
 def test_a_listed_name_never_leads_out_of_the_folder(write_nih, spec, tmp_path):
     (tmp_path / "secret.png").write_bytes(b"x")
     rows = [*ROWS, row().replace("00000009_000.png", "../../secret.png")]
