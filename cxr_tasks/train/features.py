@@ -72,6 +72,7 @@ def feature_batches(
 
 
 def remove_features(folder: Path) -> None:
-    """Drop what a phase that is over has left."""
-    for path in folder.glob(FILE_PATTERN):
-        path.unlink()
+    """Drop what a phase that is over has left, and what a process that was killed left half written."""
+    for pattern in (FILE_PATTERN, f".{FILE_PATTERN}"):
+        for path in folder.glob(pattern):
+            path.unlink()

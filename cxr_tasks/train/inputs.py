@@ -21,7 +21,7 @@ from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import N_DRAWS, augment_batch, draw_table, mix_batch
 from cxr_tasks.train.labels import Targets, states_of
-from cxr_tasks.train.rows_on_disk import open_rows, write_rows
+from cxr_tasks.train.rows_on_disk import unnamed_rows
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ def load_split(
     """Images, labels and label states of ``split`` of the TFDS dataset in ``folder``.
 
     Records are parsed by the batch, past TFDS' decoding one by one (measured 3 times its rate). Where the pixels
-    would take more than ``MEMORY_SHARE`` or ``MEMORY_BYTES`` allow they go to a file in ``spill_folder`` instead.
+    would take more than ``MEMORY_SHARE`` or ``MEMORY_BYTES`` allow they go to a file in ``spill_folder`` instead, which
+    has no name and goes with the split, or with the process.
 
     Raises:
         DataDefect: The split holds another number of examples than ``n_images``.
@@ -87,10 +88,11 @@ def load_split(
             images[start : start + len(block)] = block
             start += len(block)
     else:
-        spill = spill_folder / f"{split}.npy"
-        log.info("%s does not fit in memory; its pixels are read from %s", split, spill)
-        write_rows(spill, shape, np.uint8, pixels())
-        images = open_rows(spill)
+        # Versions before this one gave the file a name, and left it.
+        (spill_folder / f"{split}.npy").unlink(missing_ok=True)
+        size = f"{np.prod(shape) / 2**30:.1f} GiB"
+        log.info("%s does not fit in memory; its pixels, %s, are read from a file in %s", split, size, spill_folder)
+        images = unnamed_rows(spill_folder, shape, np.uint8, pixels())
     return LoadedSplit(images, labels, states)
 
 

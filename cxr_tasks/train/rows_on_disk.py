@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -32,20 +33,45 @@ def open_rows(path: Path) -> RowsOnDisk:
     return np.load(path, mmap_mode="r", allow_pickle=False).view(RowsOnDisk)
 
 
-def write_rows(path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]) -> None:
-    """Write ``blocks``, which together have ``shape``, to the ``.npy`` file ``path``.
+def unnamed_rows(folder: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]) -> RowsOnDisk:
+    """``blocks``, which together have ``shape``, mapped from a file in ``folder`` that has no name.
 
-    With plain writes: pages of a mapping that is written to count as this process' own.
+    The system gives its space back when the array is let go, or when this process ends in whatever way: a task that is
+    killed leaves nothing behind, and one that is run again has nothing to clear away.
 
     Raises:
         ValueError: The blocks have another number of rows.
     """
-    n_rows = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        offset = _write(stream, f"a file without a name in {folder}", shape, dtype, blocks)
+        return np.memmap(stream, dtype, "r", offset, shape).view(RowsOnDisk)
+
+
+def write_rows(path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]) -> None:
+    """Write ``blocks``, which together have ``shape``, to the ``.npy`` file ``path``.
+
+    Raises:
+        ValueError: The blocks have another number of rows.
+    """
     with open(path, "wb") as stream:
-        description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, description)  # type: ignore[arg-type]
-        for block in blocks:
-            stream.write(np.ascontiguousarray(block, dtype).data)
-            n_rows += len(block)
+        _write(stream, str(path), shape, dtype, blocks)
+
+
+def _write(
+    stream: IO[bytes], where: str, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]
+) -> int:
+    """Write a header of ``.npy`` and ``blocks``; the place, in bytes, of the first row.
+
+    With plain writes: pages of a mapping that is written to count as this process' own.
+    """
+    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, description)  # type: ignore[arg-type]
+    start, n_rows = stream.tell(), 0
+    for block in blocks:
+        stream.write(np.ascontiguousarray(block, dtype).data)
+        n_rows += len(block)
+    stream.flush()
     if n_rows != shape[0]:
-        raise ValueError(f"{path}: expected {shape[0]} rows, found {n_rows}")
+        raise ValueError(f"{where}: expected {shape[0]} rows, found {n_rows}")
+    return start

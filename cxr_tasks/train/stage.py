@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json, write_text
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
@@ -85,7 +85,7 @@ def train_candidate(
         }
         with open_run(recipe.model_name, run_name, run_id=run_id, tags=marks) as run:
             write_json(folder / "run.json", {"mlflow_run_id": run.run_id})
-            trained = _train(prepared, recipe, folder, run, judge)
+            trained = _train_or_clear(prepared, recipe, folder, run, judge)
             trained = dataclasses.replace(
                 trained,
                 candidate=candidate.number,
@@ -115,6 +115,19 @@ def _known_run(folder: Path, experiment: str, training: str) -> str | None:
         return str(read_json(folder / "run.json")["mlflow_run_id"])
     found = runs_with_tag(experiment, TRAINING_TAG, training)
     return found[0].info.run_id if found else None
+
+
+def _train_or_clear(
+    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None
+) -> TrainedModel:
+    """``_train``; where it fails for good, no features of images stay behind. A retry would take those up."""
+    try:
+        return _train(prepared, recipe, folder, run, judge)
+    except (DataDefect, ConfigurationError):
+        from cxr_tasks.train.features import remove_features
+
+        remove_features(folder)
+        raise
 
 
 def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None) -> TrainedModel:

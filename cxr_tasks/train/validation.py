@@ -15,7 +15,7 @@ from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.prepare.pixels import unit_scale
 from cxr_tasks.train.augment import augment_batch, draw_table
 from cxr_tasks.train.inputs import plain_batches
-from cxr_tasks.train.rows_on_disk import open_rows, write_rows
+from cxr_tasks.train.rows_on_disk import unnamed_rows
 
 #: The change of machine and framing that stressed views simulate. Fixed, so that recipes can be compared by it.
 STRESS = AugmentSpec(
@@ -72,11 +72,7 @@ def stressed_view(images: np.ndarray, view: int, folder: Path | None = None) -> 
     parts = _stressed_parts(images, view)
     if folder is None or images.nbytes <= LARGEST_VIEW_BYTES:
         return np.concatenate(list(parts))
-    path = folder / f"stressed-{view}.npy"
-    write_rows(path, images.shape, np.uint8, parts)
-    changed = open_rows(path)
-    path.unlink()  # the mapping keeps it until this process ends, however it ends
-    return changed
+    return unnamed_rows(folder, images.shape, np.uint8, parts)
 
 
 def _stressed_parts(images: np.ndarray, view: int) -> Iterator[np.ndarray]:

@@ -53,6 +53,16 @@ def test_a_computation_that_breaks_leaves_no_file(tmp_path):
     assert len(cached(tmp_path)) == 10
 
 
+def test_what_is_removed_holds_what_a_killed_process_left_half_written(tmp_path):
+    from cxr_tasks.train.features import remove_features
+
+    cached(tmp_path)
+    (tmp_path / ".features-train-k.npy.x1.npy").write_text("half")
+    (tmp_path / "soft_labels.npy").write_text("another file")
+    remove_features(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["soft_labels.npy"]
+
+
 def test_weights_and_precision_make_the_key():
     from cxr_tasks.train.features import weights_key
 

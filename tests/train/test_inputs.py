@@ -37,8 +37,12 @@ def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, 
     assert names == [str(state) for state in LabelState]
 
     monkeypatch.setattr(inputs, "MEMORY_SHARE", 0.0)
+    settings["spill_folder"] = tmp_path / "spilled"
+    (tmp_path / "spilled").mkdir()
+    (tmp_path / "spilled" / "train.npy").write_text("left by a version that gave the file a name")
     mapped = inputs.load_split(Path(prepared.folder), "train", **settings)
     assert isinstance(mapped.images, np.memmap) and np.array_equal(mapped.images, loaded.images)
+    assert list((tmp_path / "spilled").iterdir()) == []  # 12 GB of NIH's, once
 
     with pytest.raises(DataDefect, match="expected 33 examples, found 32"):
         inputs.load_split(Path(prepared.folder), "train", **{**settings, "n_images": 33})

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxr_tasks.train.rows_on_disk import open_rows, write_rows
+from cxr_tasks.train.rows_on_disk import open_rows, unnamed_rows, write_rows
 
 
 def rows(n=1000, side=64):
@@ -36,6 +36,26 @@ def test_what_was_taken_outlives_the_file(tmp_path):
     taken = found[2:5]
     del found
     assert np.array_equal(taken, expected[2:5])
+
+
+def test_rows_without_a_name_are_those_that_were_written_and_no_file_is_ever_seen(tmp_path):
+    expected, seen = rows(), []
+
+    def watched():
+        for block in blocks(expected):
+            seen.extend(tmp_path.iterdir())
+            yield block
+
+    found = unnamed_rows(tmp_path / "made", expected.shape, np.uint8, watched())
+    assert np.array_equal(found[np.array([999, 3])], expected[[999, 3]])
+    assert np.array_equal(found[:], expected)
+    assert set(seen) <= {tmp_path / "made"} and list((tmp_path / "made").iterdir()) == []
+
+
+def test_rows_without_a_name_that_cannot_be_written_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match="expected 999 rows, found 1000"):
+        unnamed_rows(tmp_path, (999, 64, 64, 1), np.uint8, blocks(rows()))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("n", [999, 1001])
