@@ -7,7 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# GPU=1 also installs NVIDIA's libraries, some 4 GB; an environment that has them keeps them from then on.
+GPU ?= $(if $(wildcard $(VENV)/.ready-gpu),1,)
+LOCKS := requirements.lock $(if $(filter-out 0,$(GPU)),requirements-gpu.lock)
+READY := $(VENV)/.ready$(if $(filter-out 0,$(GPU)),-gpu)
 # Folders of tests side by side, in the order of tests/conftest.py.
 PARALLEL := -n auto --maxprocesses=4 --dist loadscope --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -29,10 +32,21 @@ check: $(READY) ## lint, types and the fast tests: the daily loop
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
 
-lock: $(READY) ## renew requirements.lock: newest versions that fit pyproject.toml, for Python 3.11 to 3.13
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
-	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
-	@if grep -n '://' requirements.lock; then echo 'requirements.lock names an address; it must not' >&2; exit 1; fi
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+    --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: $(READY) ## renew the locks: newest versions that fit pyproject.toml, for Python 3.11 to 3.13
+	@$(BIN)/$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	@$(MAKE) --no-print-directory lock-gpu
+
+# What the extra "gpu" adds to requirements.lock and nothing else, so that with it all other versions stay the same.
+.PHONY: lock-gpu
+lock-gpu:
+	@all=$$(mktemp); trap 'rm -f "$$all"' EXIT; \
+	$(BIN)/$(COMPILE) --extra gpu --constraint requirements.lock --output-file "$$all" pyproject.toml; \
+	awk -F== 'NR == FNR {if (/^[^ ]/) known[$$1]; next} /^[^ ]/ {take = !($$1 in known)} take' requirements.lock "$$all" \
+	    > requirements-gpu.lock
+	@if grep -n '://' requirements*.lock; then echo 'a lock names an address; it must not' >&2; exit 1; fi
 
 up: $(READY) ## start Airflow, MLflow and the model server on 127.0.0.1
 	@$(BIN)/python -m cxr_tasks.stack up
@@ -69,17 +83,18 @@ INSTALLED := [ -x $(BIN)/python ] || { echo 'nothing is installed in $(VENV) yet
 # HOME: a user id without an entry in the user database has none, and uv and pip need one.
 # Compiled at once and once: every task and every program of the stack imports the same large libraries, at half the
 # cost when they are, and where PYTHONDONTWRITEBYTECODE is set nothing else would ever compile them.
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is expected, {sys.executable} is {v[0]}.{v[1]}; name one: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m cxr_tasks.stack.folders >/dev/null
 	@if [ -x $(BIN)/python ] && [ -e "$(RUNTIME)/stack/settings.json" ]; then \
 	    echo 'requirements.lock is newer than what is installed, and the stack runs from it: make upgrade (or make down first)' >&2; exit 1; fi
-	@echo "installing into $(VENV) (about 3.5 GB)"
+	@echo "installing into $(VENV) (about $(if $(filter-out 0,$(GPU)),8,3.5) GB)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { echo 'python3 -m venv failed; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	@awk '/^uv==/{take=1} take{print} take && !/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
 	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCKS)
 	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready $(VENV)/.ready-gpu
 	@touch $(READY)
 
 # The browser test drives Debian's chromium.

@@ -6,20 +6,29 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.evaluate.leaks import overlap_of
+from cxr_tasks.evaluate.reuse import record_test_read
 from cxr_tasks.gate import ChampionEvidence
+from cxr_tasks.prepare.content import content_of_splits
 from cxr_tasks.registry import versions
+from cxr_tasks.registry.trained_on import trained_on
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cxr_tasks.evaluate.predict import StoredSplit
 
 log = logging.getLogger(__name__)
+
+#: Share of the test images that a champion may have seen; where it has seen more, the rest says little.
+MOST_SEEN = 0.5
 
 
 def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> ChampionEvidence | None:
@@ -44,20 +53,52 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
     if loaded.contract.findings != recipe.findings:
         named = ", ".join(loaded.contract.findings)
         return _unscored(number, DataDefect(f"expected the findings {', '.join(recipe.findings)}, found {named}"))
-    return evidence_of(number, loaded.model_path, loaded.contract.pixels, prepared, recipe, paths)
+    try:
+        seen = trained_on(loaded, work / "champion")
+    except DataDefect as error:
+        return _unscored(number, error)
+    sha256 = found.tags.get("model.sha256", "")
+    return evidence_of(number, loaded.model_path, loaded.contract.pixels, prepared, recipe, paths, seen, sha256)
 
 
 def evidence_of(
-    version: int, model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
+    version: int,
+    model_path: Path,
+    pixels: PixelSpec,
+    prepared: PreparedDataset,
+    recipe: Recipe,
+    paths: RunPaths,
+    seen: pd.DataFrame,
+    model_sha256: str = "",
 ) -> ChampionEvidence:
-    """The scores of the model in ``model_path``, which was trained on ``pixels``, or why there are none."""
+    """The scores of the model in ``model_path``, which was trained on ``pixels``, or why there are none.
+
+    Test images that the champion was trained on, or whose patients it has seen, are left out: it would look better on
+    them than it is. Where more than ``MOST_SEEN`` of them are, there is nothing to compare by.
+
+    Args:
+        seen: The images it was trained on (``registry.trained_on``).
+        model_sha256: Of the file that was registered; of ``model_path`` where it is empty.
+    """
     out = paths.stage("gate") / f"champion_{version}_predictions.parquet"
     try:
+        content = content_of_splits(prepared, ["test"])
+        overlap = overlap_of(content, seen)
+        told = overlap.sentence("test images", f"champion {version}")
+        if overlap.n_seen > MOST_SEEN * len(content):
+            raise DataDefect(told.removesuffix("."))
+        record_test_read(
+            content, purpose="champion", model_name=recipe.model_name, version=version,
+            model_sha256=model_sha256 or sha256_file(model_path), dataset=prepared.dataset,
+            fingerprint=prepared.fingerprint, who="airflow",
+        )  # fmt: skip
         _score(model_path, pixels, prepared, recipe, out)
     except Exception as error:  # as above; Keras and TensorFlow raise errors of many kinds
         return _unscored(version, error)
     log.info("champion %d scored on the %d test images of %s", version, prepared.n_test, prepared.dataset)
-    return ChampionEvidence(version=version, predictions=out)
+    log.log(logging.WARNING if overlap.n_seen else logging.INFO, "%s", told)
+    left_out = frozenset(content.loc[overlap.is_seen, "image_id"])
+    return ChampionEvidence(version=version, predictions=out, left_out=left_out, left_out_why=told if left_out else "")
 
 
 def _unscored(version: int, error: Exception) -> ChampionEvidence:

@@ -12,6 +12,7 @@ closed: what it cannot read or compute is a FAIL with the reason; a champion wit
     rules               in the order below; each with name, finding ('' for the model as a whole), outcome (PASS, FAIL,
                         NEEDS_HUMAN, NOT_ASSESSABLE, NOT_APPLICABLE), value, lower, upper, bound (numbers or null) and
                         sentence
+    remarks             what a reader has to know though it breaks no rule (``contracts.remarks``): name and sentence
     policy, policy_version, policy_sha256, policy_section
                         name, version, sha256 of the file, and which section counted; null where it could not be read
     asked               all settings of that section, null where it could not be read
@@ -49,6 +50,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, Verdict
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, Policy, load_policy, without_none
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.remarks import remark_lines, remarks_in
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.specs import EvaluateSpec
@@ -69,6 +71,9 @@ class ChampionEvidence:
     version: int
     predictions: Path | None = None
     """Parquet table with the columns of ``contracts.records``."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of test images that the champion was trained on or whose patients it has seen; not compared on."""
+    left_out_why: str = ""
     reason: str = ""
     """Why the champion could not be scored; exactly when ``predictions`` is None."""
 
@@ -107,6 +112,7 @@ def gate_candidate(
         "verdict": verdict_of(rules),
         "reasons": reasons_of(rules),
         "rules": plain(rules),
+        "remarks": remarks_in(measured),
         **_policy_facts(policy, section, asked),
         "gate_floor": _override(recipe, asked),
         "dataset": recipe.dataset.name,
@@ -121,7 +127,8 @@ def gate_candidate(
     }
     path = paths.stage("gate") / "decision.json"
     write_json(path, decision)
-    log.info("%s: %s\n%s", evaluated.model_name, decision["verdict"], rules_table(rules))
+    table = [rules_table(rules), *remark_lines(remarks_in(measured))]
+    log.info("%s: %s\n%s", evaluated.model_name, decision["verdict"], "\n".join(table))
     return GateDecision(
         model_name=evaluated.model_name,
         verdict=verdict_of(rules),
@@ -194,7 +201,10 @@ def _evidence(evaluated: EvaluatedModel, recipe: Recipe, champion: ChampionEvide
         table = read_predictions(champion.predictions, recipe.findings)
     except DataDefect as error:
         return Evidence(**found, champion_version=champion.version, champion_problem=str(error))
-    return Evidence(**found, champion_version=champion.version, champion_predictions=table)
+    return Evidence(
+        **found, champion_version=champion.version, champion_predictions=table, champion_left_out=champion.left_out,
+        champion_left_out_why=champion.left_out_why,
+    )  # fmt: skip
 
 
 def _policy_facts(policy: Policy | None, section: str, asked: GateSpec | None) -> dict[str, Any]:

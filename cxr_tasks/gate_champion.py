@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cxr_tasks.contracts.errors import DataDefect, UndefinedMetric
 from cxr_tasks.contracts.gate_specs import ChampionSpec, GateSpec
 from cxr_tasks.contracts.labels import display_name
@@ -26,15 +28,19 @@ def champion_rules(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> li
     theirs, problem = evidence.champion_predictions, evidence.champion_problem
     if theirs is None:
         return [_no_comparison(named, problem or "its predictions are missing", bound)]
-    mine_sha256, their_sha256 = (rows_sha256(one, evidence.findings) for one in (evidence.predictions, theirs))
+    mine, theirs = (one[~one["image_id"].isin(evidence.champion_left_out)] for one in (evidence.predictions, theirs))
+    mine_sha256, their_sha256 = (rows_sha256(one, evidence.findings) for one in (mine, theirs))
     if mine_sha256 != their_sha256:
         other = f"it was scored on other test rows ({their_sha256[:12]}) than the candidate ({mine_sha256[:12]})"
         return [_no_comparison(named, other, bound)]
     try:
-        pairs = paired(evidence.predictions, theirs, evidence.findings, spec)
+        pairs = paired(mine, theirs, evidence.findings, spec)
         without = lacking(evidence, gate)
         enough = [one for one in pairs if one.rows.finding not in without]
-        return [_mean_rule(named, pairs, bound, spec), *_finding_rules(named, enough, gate.champion, spec)]
+        rule = _mean_rule(named, pairs, bound, spec)
+        if evidence.champion_left_out_why:
+            rule = replace(rule, sentence=f"{rule.sentence} Left out: {evidence.champion_left_out_why}")
+        return [rule, *_finding_rules(named, enough, gate.champion, spec)]
     except (DataDefect, UndefinedMetric) as error:
         return [_no_comparison(named, str(error), bound)]
 

@@ -47,6 +47,9 @@ class Evidence:
     champion_version: int | None = None
     champion_predictions: pd.DataFrame | None = None
     champion_problem: str = ""
+    champion_left_out: frozenset[str] = frozenset()
+    """Ids of images that the champion has seen; the two are compared on the others."""
+    champion_left_out_why: str = ""
 
     def of(self, finding: str) -> dict[str, Any]:
         """The finding's part of ``metrics.json``."""

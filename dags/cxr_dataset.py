@@ -60,7 +60,7 @@ def dataset_dag(family: Family) -> None:
             request = asked_for()
             recipe = load_recipe(request["recipe"])
             # The training that follows: hours of work on the data would be for nothing if it cannot begin.
-            check_training(recipe)
+            check_training(recipe.with_overrides(allow_cpu=request.get("allow_cpu")))
             plan = list_source(recipe, request["data_folder"], run_paths())
             if not plan.parts:
                 # No task would be mapped, and the run would end green without a word of what was refused.
@@ -136,7 +136,7 @@ def dataset_dag(family: Family) -> None:
             validate_prepared(dataset, load_recipe(request["recipe"]), paths)
             publish_latest(dataset)
             tell_result(f"dataset {dataset.dataset} {dataset.fingerprint[:16]} is prepared")
-            passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor")}
+            passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor", "allow_cpu")}
             get_current_context()["outlet_events"][family.prepared].extra = {**passed_on, "prepared": prepared}
             return prepared
 

@@ -62,7 +62,9 @@ def training_dag(family: Family) -> None:
             request = asked_for()
             recipe = load_recipe(request["recipe"])
             prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
-            recipe = recipe.with_overrides(epochs=request["epochs"], gate_floor=request["gate_floor"])
+            recipe = recipe.with_overrides(
+                epochs=request["epochs"], gate_floor=request["gate_floor"], allow_cpu=request.get("allow_cpu")
+            )
             context = get_current_context()
             planned = start_training(
                 PreparedDataset.from_payload(prepared),
@@ -127,6 +129,7 @@ def training_dag(family: Family) -> None:
                 PreparedDataset.from_payload(chosen["prepared"]),
                 Recipe.from_dict(chosen["recipe"]),
                 run_paths(),
+                who=triggered_by(),
             ).to_payload()
 
         @task

@@ -139,6 +139,12 @@ def training_params(family: Family) -> dict[str, Param]:
             title="Gate floor",
             description="The lower end of the test AUROC's interval must reach this; empty: as the policy says.",
         ),
+        "allow_cpu": Param(
+            False,
+            type="boolean",
+            title="Allow CPU",
+            description="Train a recipe that is made for a GPU on a CPU all the same; without this it is refused.",
+        ),
     }
 
 

@@ -15,6 +15,7 @@ from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.prepare.content import content_of_splits
 
 pytestmark = pytest.mark.tf
 
@@ -58,6 +59,39 @@ def champion_of(size_px, folder):
     return model, path
 
 
+def others(dataset):
+    """What a champion was trained on that has seen nothing of the test split: its dataset's training images."""
+    return content_of_splits(dataset, ["train", "validation"])
+
+
+def test_test_images_that_the_champion_was_trained_on_are_left_out(prepared, tmp_path, caplog):
+    """A champion of another dataset with some of the same images and patients; nothing but their content tells."""
+    from cxr_tasks.champion import evidence_of
+    from cxr_tasks.registry import audit
+
+    dataset, recipe, paths = prepared
+    test = content_of_splits(dataset, ["test"])
+    _, path = champion_of(32, tmp_path)
+    files = test.iloc[:2].assign(source="elsewhere", pixel_hash="", perceptual_hash="")
+    seen = pd.concat([others(dataset), files])
+    evidence = evidence_of(7, path, recipe.pixels, dataset, recipe, paths, seen, "c" * 64)
+    assert evidence.left_out == set(test["image_id"][:2])
+    assert evidence.left_out_why.startswith(f"2 of {len(test)} test images are of images or patients that champion 7")
+    assert "2 by the same file" in caplog.text
+    (line,) = [one for one in audit.entries() if one.kind == "test_read"]
+    assert (line.version, line.detail["purpose"], line.detail["model_sha256"]) == (7, "champion", "c" * 64)
+
+
+def test_a_champion_that_has_seen_most_of_the_test_split_compares_with_nothing(prepared, tmp_path):
+    from cxr_tasks.champion import evidence_of
+
+    dataset, recipe, paths = prepared
+    _, path = champion_of(32, tmp_path)
+    seen = content_of_splits(dataset, ["train", "validation", "test"])
+    evidence = evidence_of(7, path, recipe.pixels, dataset, recipe, paths, seen)
+    assert evidence.predictions is None and f"{dataset.n_test} of {dataset.n_test} test images" in evidence.reason
+
+
 def test_a_champion_of_other_pixels_sees_the_original_files(prepared, tmp_path):
     from cxr_tasks.champion import evidence_of
     from cxr_tasks.prepare.decode import decode_files
@@ -65,7 +99,7 @@ def test_a_champion_of_other_pixels_sees_the_original_files(prepared, tmp_path):
     dataset, recipe, paths = prepared
     spec = PixelSpec(size_px=48, fit="crop")
     model, path = champion_of(48, tmp_path)
-    evidence = evidence_of(7, path, spec, dataset, recipe, paths)
+    evidence = evidence_of(7, path, spec, dataset, recipe, paths, others(dataset))
     assert evidence.reason == ""
     table = pd.read_parquet(evidence.predictions)
     index = pd.read_parquet(dataset.index.uri)
@@ -84,7 +118,7 @@ def test_a_champion_whose_originals_are_gone_is_a_reason(prepared, tmp_path):
     dataset, recipe, paths = prepared
     _, path = champion_of(48, tmp_path)
     shutil.rmtree(read_json(Path(dataset.folder) / "provenance.json")["root"])
-    evidence = evidence_of(7, path, PixelSpec(size_px=48), dataset, recipe, paths)
+    evidence = evidence_of(7, path, PixelSpec(size_px=48), dataset, recipe, paths, others(dataset))
     assert evidence.predictions is None
     assert "expected the image that ingest found there, found none" in evidence.reason
 
@@ -95,7 +129,7 @@ def test_a_champion_that_is_no_model_is_a_reason(prepared, tmp_path, content):
 
     dataset, recipe, paths = prepared
     (tmp_path / "model.keras").write_bytes(content)
-    evidence = evidence_of(7, tmp_path / "model.keras", recipe.pixels, dataset, recipe, paths)
+    evidence = evidence_of(7, tmp_path / "model.keras", recipe.pixels, dataset, recipe, paths, others(dataset))
     assert evidence.predictions is None
     assert "model.keras" in evidence.reason
 
@@ -108,7 +142,8 @@ def test_whatever_goes_wrong_in_scoring_is_a_reason(prepared, tmp_path, monkeypa
 
     dataset, recipe, paths = prepared
     monkeypatch.setattr(module, "_score", breaks)
-    evidence = module.evidence_of(7, tmp_path / "model.keras", recipe.pixels, dataset, recipe, paths)
+    given = dataset, recipe, paths, others(dataset), "ab" * 32
+    evidence = module.evidence_of(7, tmp_path / "model.keras", recipe.pixels, *given)
     assert (evidence.predictions, evidence.reason) == (None, "out of device memory")
 
 

@@ -92,6 +92,19 @@ def test_a_good_first_model_passes_and_every_rule_is_written(recipe, paths, tmp_
     assert GateDecision.from_payload(json.loads(json.dumps(decision.to_payload()))) == decision
 
 
+def test_what_a_reader_has_to_know_stands_beside_the_rules(recipe, paths, tmp_path, caplog):
+    """A clock or a test split used before: neither is a rule, and neither may go unseen."""
+    remark = {"name": "clock", "sentence": "A clock ended training after epoch 3 of 40 (20 minutes have passed)."}
+
+    def with_remark(metrics):
+        metrics["remarks"] = [remark]
+
+    with caplog.at_level(logging.INFO, logger="cxr_tasks.gate"):
+        decision = gate_candidate(evaluated(tmp_path, make_scores(), with_remark), recipe, None, paths)
+    assert written(decision)["remarks"] == [remark] and decision.verdict == "PASS"
+    assert caplog.text.rstrip().endswith(f"REMARK clock: {remark['sentence']}")
+
+
 def test_the_form_of_a_decision(recipe, paths, tmp_path):
     """Report, model card and approval read it: a key that goes or changes its meaning needs another ``format``."""
     model = evaluated(tmp_path, make_scores())
@@ -103,6 +116,7 @@ def test_the_form_of_a_decision(recipe, paths, tmp_path):
         "model_name": "cxr_binary",
         "verdict": "PASS",
         "reasons": [],
+        "remarks": [],
         "policy": "cxr_binary",
         "policy_version": 2,
         "policy_sha256": sha256_file(POLICIES_FOLDER / "cxr_binary.yaml"),

@@ -46,6 +46,21 @@ def test_the_candidate_must_not_be_worse_than_the_champion(candidate_noise, cham
     assert rule.lower <= rule.value <= rule.upper
 
 
+def test_images_that_the_champion_was_trained_on_are_not_compared_on():
+    """On the first half of test the champion knows the answers; on the other it is no better than the candidate."""
+    candidate = make_scores()
+    champion = candidate.copy()
+    test = champion.index[champion["split"] == "test"]
+    seen = test[: len(test) // 2]
+    champion.loc[seen, "logit_pneumonia"] = 9.0 * (champion.loc[seen, "target_pneumonia"] - 0.5)
+    (fooled,) = rules_of(candidate, champion)
+    left_out = frozenset(champion.loc[seen, "image_id"])
+    told = "150 of 300 test images are of images or patients that champion 7 was trained on."
+    (rule,) = rules_of(candidate, champion, champion_left_out=left_out, champion_left_out_why=told)
+    assert (fooled.outcome, rule.outcome, rule.value) == ("FAIL", "PASS", 0.0)
+    assert rule.sentence.endswith(f"Left out: {told}")
+
+
 def test_a_wider_margin_lets_a_little_worse_pass():
     (rule,) = rules_of(make_scores(noise=0.3), make_scores(), champion_spec=ChampionSpec(margin=0.05))
     assert rule.outcome == "PASS"

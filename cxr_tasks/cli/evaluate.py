@@ -20,11 +20,13 @@ from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import display_name, findings_of
 from cxr_tasks.contracts.paths import evaluations_root
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.remarks import TITLES
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES
 from cxr_tasks.prepare.catalogue import find_version
 from cxr_tasks.prepare.latest import dataset_of
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import audit, tracking, versions
+from cxr_tasks.registry.trained_on import trained_on
 from cxr_tasks.stack.settings import StackSettings, client_environment
 
 #: Where the numbers stand among the artifacts of the version's MLflow run.
@@ -50,7 +52,11 @@ def evaluate_command(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cxr-evaluate-") as work:
         loaded = versions.load_version(options.model, number, Path(work))
         recipe, own = _recipe_of(loaded.run_id, work), _own_metrics(loaded.run_id, work)
-        metrics = evaluate_elsewhere(loaded.model_path, loaded.contract, recipe, prepared, folder, own=own)
+        metrics = evaluate_elsewhere(
+            loaded.model_path, loaded.contract, recipe, prepared, folder, own=own,
+            seen=trained_on(loaded, Path(work)), version=number, who=audit.who(),
+            model_sha256=versions.version_tags(options.model, number).get("model.sha256", ""),
+        )  # fmt: skip
     outcome = {
         "model": options.model,
         "version": number,
@@ -58,6 +64,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
         "dataset": prepared.dataset,
         "fingerprint": prepared.fingerprint,
         **shown_of(metrics, options.split, loaded.contract.findings, findings_of(prepared.vocabulary)),
+        "remarks": metrics["remarks"],
+        "seen_in_training": metrics["seen_in_training"],
         "metrics": str(folder / "metrics.json"),
         "mlflow_run_id": loaded.run_id,
     }
@@ -133,6 +141,8 @@ def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
                 f"{display_name(finding)}: {one['n_unknown']:,} images whose label is not known are not counted",
                 soft_wrap=True,
             )
+    for one in outcome["remarks"]:
+        console.print(f"{TITLES[one['name']]}: {one['sentence']}", soft_wrap=True)
     for reason in outcome["left_out"].values():
         console.print(f"left out: {reason}", style="dim", soft_wrap=True)
     console.print(f"all numbers: {outcome['metrics']}, and on MLflow run {outcome['mlflow_run_id']}", soft_wrap=True)

@@ -48,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     trigger.add_argument("recipe", help="name of a recipe in cxr_tasks/recipes")
     trigger.add_argument("--data", metavar="DIR", help="folder with the images; default: the recipe's own")
     trigger.add_argument("--epochs", type=int, help="train at most this many epochs")
+    trigger.add_argument(
+        "--allow-cpu", action="store_true", help="train a recipe made for a GPU on a CPU all the same; it takes days"
+    )
     trigger.add_argument("--gate-floor", type=float, help="floor of the mean AUROC instead of the policy's; recorded")
     trigger.add_argument(
         "--approve",

@@ -32,7 +32,7 @@ def trigger_command(options: argparse.Namespace) -> int:
     """Check the request here, before Airflow sees it; trigger; follow to the end where asked to."""
     if options.approve is not None and not options.wait:
         raise ConfigurationError("--approve answers the question while the run is followed: expected --wait with it")
-    conf = request_conf(options.recipe, options.data, options.epochs, options.gate_floor)
+    conf = request_conf(options.recipe, options.data, options.epochs, options.gate_floor, options.allow_cpu)
     console = PlainConsole(stderr=options.json)
     settings = StackSettings.load()
     if options.approve is not None:
@@ -51,14 +51,18 @@ def trigger_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def request_conf(recipe: str, data: str | None, epochs: int | None, gate_floor: float | None) -> dict[str, Any]:
+def request_conf(
+    recipe: str, data: str | None, epochs: int | None, gate_floor: float | None, allow_cpu: bool = False
+) -> dict[str, Any]:
     """The trigger form's fields; a wrong recipe or folder, or weights that are not to be had, are an error now."""
     # Former versions are looked for by the first task, for which the registry runs.
-    check_training(load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor), asks_registry=False)
+    asked = load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor, allow_cpu=allow_cpu)
+    check_training(asked, asks_registry=False)
     if data is not None and not Path(data).expanduser().is_dir():
         raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
     folder = str(Path(data).expanduser().resolve()) if data is not None else None
-    return {"recipe": recipe, "data_folder": folder, "epochs": epochs, "gate_floor": gate_floor}
+    asked_for = {"epochs": epochs, "gate_floor": gate_floor, "allow_cpu": allow_cpu}
+    return {"recipe": recipe, "data_folder": folder, **asked_for}
 
 
 def run_and_follow(

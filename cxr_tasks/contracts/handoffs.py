@@ -158,6 +158,12 @@ class TrainedModel(Handoff):
     """``validation.npz``: the kept model's logits on validation (``train.comparison.ValidationLogits``)."""
     stopped_by: str = ""
     """Why training ended before its last epoch; '' where it did not."""
+    was_ended_by_clock: bool = False
+    """Whether ``train.max_minutes`` ended it."""
+    remarks: tuple[dict[str, str], ...] = ()
+    """What a reader of its numbers has to know of the weights it started from (``contracts.remarks``)."""
+    epochs_asked: int = 0
+    """Most epochs that the recipe asks for; 0 where it was trained before this was kept."""
     was_ended_early: bool = False
     """Whether a search ended it, as it fell behind other candidates."""
 

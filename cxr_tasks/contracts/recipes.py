@@ -63,11 +63,25 @@ class Recipe:
         """Hash of every setting, defaults included."""
         return sha256_json(self.to_dict())
 
-    def with_overrides(self, *, epochs: int | None = None, gate_floor: float | None = None) -> Recipe:
+    def with_overrides(
+        self, *, epochs: int | None = None, gate_floor: float | None = None, allow_cpu: bool | None = None
+    ) -> Recipe:
         """The recipe with what a person set in the trigger form; ``None`` keeps the recipe's own value."""
-        train = self.train if epochs is None else dataclasses.replace(self.train, epochs=epochs)
+        train = self.train if epochs is None else _with_epochs(self.train, epochs)
+        if allow_cpu:  # a form's box that is not ticked takes nothing back
+            train = dataclasses.replace(train, allow_cpu=True)
         floor = self.gate_floor if gate_floor is None else gate_floor
         return dataclasses.replace(self, train=train, gate_floor=floor)
+
+
+def _with_epochs(train: TrainSpec, epochs: int) -> TrainSpec:
+    """``epochs`` in all: phases keep their order and lengths until those are spent."""
+    phases, left = [], epochs
+    for phase in train.phases:
+        if left:
+            phases.append(dataclasses.replace(phase, epochs=min(phase.epochs, left)))
+            left -= phases[-1].epochs
+    return dataclasses.replace(train, epochs=epochs, phases=tuple(phases))
 
 
 def recipe_names(model_name: str | None = None) -> list[str]:

@@ -208,8 +208,13 @@ class TrainSpec:
     """
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """``auto``: mixed bfloat16 where the processor or accelerator has bf16 units, else float32."""
+    made_for: Literal["any", "gpu"] = "any"
+    """``gpu``: on a CPU it would take days; refused there unless ``allow_cpu`` (``train/devices.py``)."""
+    allow_cpu: bool = False
+    """Train on a CPU all the same; a person's word for one run, or in a recipe's file for all of them."""
     max_minutes: float | None = None
-    """Training ends after the epoch in which this is passed; the best epoch so far is kept."""
+    """Training ends after the epoch in which this is passed; the best epoch so far is kept. What is reached then hangs
+    on how busy the machine is: run, gate, report and card say that it happened. No shipped recipe sets it."""
     seed: int = 20261123
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 

@@ -41,7 +41,7 @@ class Draws:
         ``b`` is chosen so that an array of ``(n_rows, b)`` stays within ``BLOCK``.
         """
         counts = _counts(len(self.keys), self.samples, self.seed)
-        size = max(1, BLOCK // max(n_rows, len(self.keys)))
+        size = max(1, BLOCK // max(n_rows, len(self.keys), 1))
         for start in range(0, self.samples, size):
             yield counts[:, start : start + size].astype(np.float32, order="C")
 

@@ -11,8 +11,11 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
 from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
 from cxr_tasks.evaluate.shown import flat_metrics, readable
+from cxr_tasks.prepare.content import content_of_splits
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -25,8 +28,20 @@ ARTIFACT_FOLDER = "evaluation"
 
 
 @room_for("evaluating", 8 * MIB)
-def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, paths: RunPaths) -> EvaluatedModel:
+def evaluate_model(
+    trained: TrainedModel,
+    prepared: PreparedDataset,
+    recipe: Recipe,
+    paths: RunPaths,
+    *,
+    purpose: Purpose = "evaluate",
+    who: str = "airflow",
+) -> EvaluatedModel:
     """Numbers of ``trained`` on validation and test; the test split is read once per winner.
+
+    The look at the test split is noted in the audit log (``evaluate.reuse``), as one of ``purpose`` by ``who``.
+    ``remarks`` in ``metrics.json`` say the how-manyth model on these images this is, and what else a reader of the
+    numbers has to know (``contracts.remarks``).
 
     Leaves ``predictions.parquet`` and ``metrics.json`` in the run's ``evaluate`` folder, logs metrics
     (``test_auroc``, ``test_auroc_lower``, ...) and ``metrics.json`` to the MLflow run, and a table to the task's log.
@@ -42,9 +57,9 @@ def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Rec
             f"{trained.dataset_fingerprint[:12]}; its test images may have been in its training split"
         )
     folder = paths.stage("evaluate")
-    predictions, metrics = _measure(trained, prepared, recipe, folder)
+    predictions, metrics = _measure(trained, prepared, recipe, folder, purpose, who)
     write_json(folder / "metrics.json", metrics)
-    log.info("%s\n%s", trained.model_name, readable(metrics))
+    log.info("%s\n%s", trained.model_name, "\n".join([readable(metrics), *remark_lines(metrics["remarks"])]))
     test = next(one for one in metrics["mean"]["test"] if one["name"] == "auroc")
     evaluated = EvaluatedModel(
         model_name=trained.model_name,
@@ -61,12 +76,12 @@ def evaluate_model(trained: TrainedModel, prepared: PreparedDataset, recipe: Rec
 
 
 def _measure(
-    trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, folder: Path
+    trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, folder: Path, purpose: Purpose, who: str
 ) -> tuple[Path, dict[str, Any]]:
     start_tensorflow()
     import pandas as pd
 
-    from cxr_tasks.evaluate.assess import SPLITS, assess
+    from cxr_tasks.evaluate.assess import SPLITS, assess, record_of
     from cxr_tasks.evaluate.baselines import BaselineInputs, assess_baselines, thumbnails
     from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
 
@@ -76,6 +91,11 @@ def _measure(
         split: stored_split(prepared, split, findings, folder, labels=recipe.train.labels)
         for split in ("train", *SPLITS)
     }
+    # Before there is a number: a look that nobody could note must not take place.
+    read = record_test_read(
+        content_of_splits(prepared, ["test"]), purpose=purpose, model_name=trained.model_name, version=None,
+        model_sha256=trained.model.sha256, dataset=prepared.dataset, fingerprint=prepared.fingerprint, who=who,
+    )  # fmt: skip
     table = pd.concat([predictions_of(model, stored[split], findings) for split in SPLITS], ignore_index=True)
     path = folder / "predictions.parquet"
     write_predictions(table, path)
@@ -91,9 +111,21 @@ def _measure(
         "n_parameters": int(model.count_params()),
         "size_px": prepared.size_px,
     }
+    metrics["test_use"] = read.to_json()
+    auroc = record_of(metrics["mean"]["test"], "auroc")
+    reuse = reuse_remark(read, auroc, metrics["confidence"])
+    metrics["remarks"] = [one.to_json() for one in (*training_remarks(trained), reuse)]
     inputs = {split: BaselineInputs(thumbnails(one.images), one.labels, one.rows) for split, one in stored.items()}
     metrics["baselines"] = assess_baselines(inputs, findings, recipe.evaluate)
     return path, metrics
+
+
+def training_remarks(trained: TrainedModel) -> list[Remark]:
+    """What a reader of a model's numbers has to know of its training: of its starting weights, and of a clock."""
+    found = [Remark(one["name"], one["sentence"]) for one in trained.remarks]
+    if trained.was_ended_by_clock:
+        found.append(clock_remark(trained.epochs_run, trained.epochs_asked, trained.stopped_by))
+    return found
 
 
 def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: Path) -> None:

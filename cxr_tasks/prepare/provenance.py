@@ -8,7 +8,7 @@ import importlib.metadata
 import platform
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import replaced_file, sha256_file, write_json
 from cxr_tasks.contracts.handoffs import ValidatedStudies
@@ -16,6 +16,7 @@ from cxr_tasks.contracts.paths import datasets_root
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.prepare.content import CONTENT_FILE
 from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
 from cxr_tasks.prepare.latest import LATEST_FILE, latest_dataset
 
@@ -26,9 +27,17 @@ PACKAGES = ("tensorflow", "tensorflow-datasets", "numpy", "pandas", "pillow", "p
 
 
 def write_provenance(
-    folder: Path, validated: ValidatedStudies, recipe: Recipe, fingerprint: str, left_out: list[LeftOut]
+    folder: Path,
+    validated: ValidatedStudies,
+    recipe: Recipe,
+    fingerprint: str,
+    left_out: list[LeftOut],
+    splits: dict[str, Any],
 ) -> None:
-    """Write ``provenance.json`` and ``left_out.csv``; last, as a folder with a provenance is taken as complete."""
+    """Write ``provenance.json`` and ``left_out.csv``; last, as a folder with a provenance is taken as complete.
+
+    ``splits`` says which rule made the test split and whom it moved (``split_facts``).
+    """
     with replaced_file(folder / "left_out.csv") as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
         write_spreadsheet(stream, ("image_id", "reason"), ((one.image_id, one.reason) for one in left_out))
     write_json(
@@ -48,6 +57,8 @@ def write_provenance(
             },
             "quarantine": quarantine_counts(Path(validated.manifest.uri).with_name("quarantine.csv")),
             "index_sha256": sha256_file(folder / "index.parquet"),
+            "content_sha256": sha256_file(folder / CONTENT_FILE),
+            "splits": splits,
             "recipe": recipe.name,
             "recipe_sha256": recipe.sha256,
             "settings": {

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import published_folder, replaced_file, write_json
 from cxr_tasks.contracts.errors import DataDefect
@@ -38,8 +38,9 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     """The dataset of ``validated`` as ``datasets_root()/<dataset>/<fingerprint>/``, written unless it is there.
 
     The folder holds TFRecord shards that ``tfds.builder_from_directory`` opens, ``index.parquet``,
-    ``statistics.json``, ``reference_profile.json``, ``provenance.json``, ``left_out.csv`` and ``overview.html``, and
-    appears whole or not at all. An image that TensorFlow cannot decode though ingest could is left out and listed.
+    ``content.parquet``, ``statistics.json``, ``reference_profile.json``, ``provenance.json``, ``left_out.csv`` and
+    ``overview.html``, and appears whole or not at all. An image that TensorFlow cannot decode though ingest could is
+    left out and listed.
     The newest dataset of the name stays what it was; ``prepare.latest.publish_latest`` changes that.
 
     Raises:
@@ -48,9 +49,11 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     """
     import pandas as pd
 
+    from cxr_tasks.prepare.content import hashes_of
     from cxr_tasks.prepare.examples import index_of
     from cxr_tasks.prepare.fingerprint import fingerprint_of
     from cxr_tasks.prepare.keys import patient_secret
+    from cxr_tasks.prepare.split_facts import changes_since, split_facts
 
     manifest = pd.read_parquet(validated.manifest.verified_path())
     index = index_of(
@@ -58,12 +61,14 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     )
     fingerprint = fingerprint_of(manifest, recipe)
     folder = datasets_root() / recipe.dataset.name / fingerprint[:16]
+    hashes, splits = hashes_of(manifest), split_facts(manifest)
     del manifest
     with _only_one_at_work(folder):
         if (folder / "provenance.json").exists():
             log.info("dataset %s is prepared already; nothing to do", folder)
         else:
-            _make(folder, index, validated, recipe, fingerprint)
+            splits["changed_since"] = changes_since(index, recipe.dataset.name, fingerprint)
+            _make(folder, index, hashes, validated, recipe, fingerprint, splits)
     prepared = dataset_of(recipe.dataset.name, fingerprint)
     write_json(paths.stage("prepare") / "prepared.json", prepared.to_payload())
     return prepared
@@ -88,7 +93,15 @@ def _only_one_at_work(folder: Path) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, index: pd.DataFrame, validated: ValidatedStudies, recipe: Recipe, fingerprint: str) -> None:
+def _make(
+    folder: Path,
+    index: pd.DataFrame,
+    hashes: pd.DataFrame,
+    validated: ValidatedStudies,
+    recipe: Recipe,
+    fingerprint: str,
+    splits: dict[str, Any],
+) -> None:
     from cxr_tasks.prepare.overview import render_overview
     from cxr_tasks.prepare.provenance import write_provenance
 
@@ -101,17 +114,18 @@ def _make(folder: Path, index: pd.DataFrame, validated: ValidatedStudies, recipe
     )
     log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
     with published_folder(folder) as aside:
-        left_out = _fill(aside, index, Path(validated.root), recipe)
+        left_out = _fill(aside, index, hashes, Path(validated.root), recipe)
         shutil.copyfile(validated.profile.verified_path(), aside / REFERENCE_PROFILE)
-        write_provenance(aside, validated, recipe, fingerprint, left_out)
+        write_provenance(aside, validated, recipe, fingerprint, left_out, splits)
         render_overview(aside)
     seconds = time.monotonic() - started
     log.info("prepared %d images in %.1f s (%.0f img/s)", len(index), seconds, len(index) / seconds)
 
 
-def _fill(folder: Path, index: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
+def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
     """Write shards, index and statistics; returns what could not be decoded."""
     start_tensorflow()
+    from cxr_tasks.prepare.content import write_content
     from cxr_tasks.prepare.decode import Progress, decoded_files
     from cxr_tasks.prepare.profile import PixelProfile, split_statistics
     from cxr_tasks.prepare.store import write_dataset
@@ -141,6 +155,7 @@ def _fill(folder: Path, index: pd.DataFrame, root: Path, recipe: Recipe) -> list
     _require_every_split(kept)
     with replaced_file(folder / "index.parquet") as aside:
         kept.reset_index(drop=True).to_parquet(aside, index=False)
+    write_content(folder, kept, hashes, recipe.split.salt)
     statistics = {
         split: split_statistics(kept[kept["split"] == split], recipe.dataset.vocabulary, profiles[split])
         for split in SPLITS

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 #: What a line can tell of. The last two the log writes of itself: a line that a killed process left unfinished, and
 #: entries known to have been recorded that the log no longer held when the next one was written.
 Kind = Literal[
+    "test_read",
     "verdict",
     "registered",
     "approved",

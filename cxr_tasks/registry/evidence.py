@@ -11,6 +11,7 @@ from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import ApprovalRequest
 from cxr_tasks.contracts.plain_text import plain_markdown as plain
+from cxr_tasks.contracts.remarks import remarks_in
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.overrides import overrides_of
@@ -64,6 +65,7 @@ def approval_request(
         # Last, as it is long: a page for fourteen findings.
         f"#### Gate: {decision['verdict']}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
         verdict_table(decision["rules"]),
+        "\n".join(f"- {plain(one['sentence'])}" for one in remarks_in(decision)),
     ]
     return ApprovalRequest(
         model_name=model_name,

@@ -8,11 +8,13 @@ from typing import Any
 import yaml
 
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.prepare.split_facts import split_sentences
 from cxr_tasks.report.card_blocks import NOTHING, Bullets, Card, Code, Grid, Section, Text
 from cxr_tasks.report.card_measures import calibration_blocks, metrics_blocks, points_blocks, subgroups_blocks
 from cxr_tasks.report.conclusion import SOURCE_LIMITS
 from cxr_tasks.report.data_origins import origin_of
 from cxr_tasks.report.failure_modes import failure_modes
+from cxr_tasks.report.gate import told_remarks
 from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.render import verdict
 from cxr_tasks.report.sections import data_rows, facts
@@ -87,13 +89,8 @@ def _data(inputs: ReportInputs) -> list[Any]:
             Grid("Positive images by finding and split.", ["Finding", *(one["split"] for one in rows)],
                  [[name, *(_count(one["classes"][name].get("positive")) for one in rows)] for name in names]),
         ]  # fmt: skip
-    split = inputs.recipe["split"]
-    drawn = f", else {split['test'] * 100:g} % of all patients" if split["test"] else ""
-    dealt = (
-        f"Validation: {split['validation'] * 100:g} % of the patients outside an official test split, dealt by a hash "
-        f"with the salt {split['salt']!r}. Test: the source's own test split{drawn}."
-    )
-    return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, Text(dealt)]
+    dealt = split_sentences(inputs.splits, inputs.recipe["split"])
+    return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, Text(" ".join(dealt))]
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
@@ -127,7 +124,8 @@ def _gate(inputs: ReportInputs, policy: str) -> list[Any]:
             for rule in inputs.decision["rules"]
         ]
         blocks.append(Grid(asked, ("Rule", "Outcome", "Found", "Interval", "Bound"), rows))
-    return blocks
+    remarks = [f"{one['title']}: {one['sentence']}" for one in told_remarks(inputs)]
+    return [*blocks, Bullets(remarks)] if remarks else blocks
 
 
 def _reproduction(inputs: ReportInputs, environment: Mapping[str, Any]) -> list[Any]:

@@ -46,7 +46,7 @@ def publish_card(
     from cxr_tasks.report.card_blocks import as_html, as_markdown, shortened_markdown
 
     inputs = _inputs(registered, trained, evaluated, decision, prepared, recipe)
-    card = card_of(inputs, policy=decision.policy, environment=_environment(trained))
+    card = card_of(inputs, policy=decision.policy, environment=inputs.environment)
     folder = paths.stage(f"card/{registered.model_name}")
     write_text(folder / "card.html", as_html(card))
     write_text(folder / "card.md", as_markdown(card))
@@ -79,6 +79,8 @@ def _inputs(
         history=read_json(trained.history.verified_path()),
         best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
+        splits=read_json(Path(prepared.folder) / "provenance.json").get("splits", {}),
+        environment=_environment(trained),
         decision=read_json(decision.decision.verified_path()),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
+from cxr_tasks.contracts.remarks import TITLES, remarks_in
 from cxr_tasks.report.inputs import ReportInputs
 
 _NAMES = {
@@ -26,7 +27,8 @@ _ORDER = ("FAIL", "NEEDS_HUMAN", "NOT_ASSESSABLE", "NOT_APPLICABLE", "PASS")
 
 
 def gate_section(inputs: ReportInputs) -> dict[str, Any]:
-    """``asked_by`` (a sentence), ``rules`` (rows, those not met first) and ``overrides``; no rules without a decision.
+    """``asked_by`` (a sentence), ``rules`` (rows, those not met first), ``remarks`` and ``overrides``; no rules without
+    a decision.
 
     Decisions made before there were policies name none, and their rules have no finding.
     """
@@ -40,7 +42,18 @@ def gate_section(inputs: ReportInputs) -> dict[str, Any]:
         for rule in decision.get("rules", [])
     ]
     rules.sort(key=lambda rule: _ORDER.index(rule["outcome"]))
-    return {"asked_by": _asked_by(decision), "rules": rules, "overrides": inputs.overrides}
+    return {
+        "asked_by": _asked_by(decision),
+        "rules": rules,
+        "remarks": told_remarks(inputs),
+        "overrides": inputs.overrides,
+    }
+
+
+def told_remarks(inputs: ReportInputs) -> list[dict[str, str]]:
+    """The remarks of evaluation and gate, each with the title it is shown under."""
+    found = remarks_in(inputs.metrics, inputs.decision)
+    return [{**one, "title": TITLES.get(one["name"], one["name"].replace("_", " "))} for one in found]
 
 
 def _asked_by(decision: dict[str, Any]) -> str:

@@ -33,6 +33,10 @@ class ReportInputs:
     """``history.json``: one record per epoch."""
     best_epoch: int
     train_seconds: float
+    splits: dict[str, Any] = field(default_factory=dict)
+    """``splits`` of the dataset's ``provenance.json``; empty where it was prepared before that was kept."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """``environment.json`` of the training; empty where there was none yet."""
     decision: dict[str, Any] | None = None
     """``decision.json`` of the gate."""
     overrides: list[Override] = field(default_factory=list)

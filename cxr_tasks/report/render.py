@@ -14,6 +14,7 @@ from cxr_tasks.contracts.software import installed_packages
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.stage import localisation_sentence
+from cxr_tasks.prepare.split_facts import split_sentences
 from cxr_tasks.report import plots
 from cxr_tasks.report.conclusion import can_do, cannot_do
 from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
@@ -72,6 +73,7 @@ def render_report(inputs: ReportInputs) -> str:
         "next_steps": what_to_do(inputs.metrics) if several else [],
         "data": data_rows(inputs),
         "facts": facts(inputs),
+        "dealt": split_sentences(inputs.splits, inputs.recipe["split"]),
         "findings": finding_sections(inputs),
         "baselines": baseline_rows(inputs),
         "examples": example_groups(inputs),

@@ -12,6 +12,7 @@ from cxr_tasks.evaluate.subgroups import turned
 from cxr_tasks.explain.examples import KINDS
 from cxr_tasks.explain.stage import Example
 from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.training_facts import training_facts
 
 METRIC_NAMES = {**FINDING_METRICS, **DECISION_METRICS}
 POINT_NAMES = {
@@ -63,7 +64,6 @@ def facts(inputs: ReportInputs) -> dict[str, Any]:
     """What was trained on what, name to value, in the order to show."""
     model, train, pixels = inputs.metrics.get("model", {}), inputs.recipe["train"], inputs.recipe["pixels"]
     options = ", ".join(f"{key} {value}" for key, value in train.get("network_options", {}).items())
-    augment = ", ".join(f"{key} {value}" for key, value in train.get("augment", {}).items() if value)
     count = model.get("n_parameters")
     return {
         "Data set": inputs.recipe["dataset"]["name"],
@@ -72,9 +72,7 @@ def facts(inputs: ReportInputs) -> dict[str, Any]:
         "Network": train["network"] + (f" ({options})" if options else ""),
         "Parameters": f"{count:,}".replace(",", " ") if count else "not recorded",
         "Epochs": f"{len(inputs.history)} in {inputs.train_seconds / 60:.1f} min; epoch {inputs.best_epoch} was kept",
-        "Batch": f"{train['batch_size']} images; peak learning rate {train['learning_rate']:g}; seed {train['seed']}",
-        "Class imbalance": str(train["imbalance"]).replace("_", " "),
-        "Augmentation": augment or "none",
+        **training_facts(inputs),
     }
 
 

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.shown import flat_metrics
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import audit, tracking, versions
 from cxr_tasks.reproduce.compare import differences, first_other_epoch, outcome_of
 from cxr_tasks.reproduce.recorded import RecordedVersion, recorded_dataset, recorded_version
 from cxr_tasks.train.watch import Judge
@@ -62,7 +62,7 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
         tags={OF_TAG: f"{model_name}/{version}"},
         judge=end_after(len(recorded.history)),
     )
-    evaluated = evaluate_model(trained, prepared, recipe, paths)
+    evaluated = evaluate_model(trained, prepared, recipe, paths, purpose="reproduce", who=audit.who())
     comparison = compare(recorded, trained, evaluated, tolerance=tolerance)
     comparison |= {"started_at": started.isoformat(timespec="seconds"), "folder": str(paths.root)}
     _record(comparison, recorded, paths)

@@ -14,6 +14,7 @@ from cxr_tasks.contracts.paths import PROJECT_ROOT, home
 from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, DEFAULT_APPROVER, approval_limit, approvers
 from cxr_tasks.stack.folders import require_folders, require_holdable
 from cxr_tasks.stack.logins import Login, airflow_login, mlflow_login
+from cxr_tasks.tensorflow_start import GROWTH_VARIABLE
 
 HOST = "127.0.0.1"
 
@@ -148,6 +149,8 @@ def common_environment(settings: StackSettings) -> dict[str, str]:
         "CXR_REST_PORT": str(settings.rest_port),
         APPROVERS_VARIABLE: ",".join(settings.approvers),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        # Of the model server too, be it the embedded one or tensorflow_model_server: training needs the GPU beside it.
+        GROWTH_VARIABLE: os.environ.get(GROWTH_VARIABLE, "true"),
         "GX_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "NO_PROXY": _joined(os.environ.get("NO_PROXY"), _NO_PROXY),

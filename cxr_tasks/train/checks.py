@@ -7,6 +7,7 @@ from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.candidates import candidates_of, with_settings
+from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.search_space import dimensions_of
 from cxr_tasks.train.starting_weights import check_first_model, check_starting_weights
 
@@ -18,11 +19,12 @@ def check_training(recipe: Recipe, *, asks_registry: bool = True) -> tuple[Plann
         asks_registry: Whether former versions are looked for too; the registry has to answer then.
 
     Raises:
-        ConfigurationError: The gate's policy, a candidate or the search space is not right, or starting weights or the
-            first model of self-training are neither there nor to be had.
+        ConfigurationError: It is made for a GPU and there is none; the gate's policy, a candidate or the search space
+            is not right; or starting weights or the first model of self-training are neither there nor to be had.
         ServiceUnavailable: The registry does not answer.
     """
     load_policy(recipe.model_name)
+    require_device(recipe)
     planned = _planned(recipe)
     for spec in _train_specs(recipe):
         check_starting_weights(spec, asks_registry=asks_registry)

@@ -19,6 +19,7 @@ from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidates import candidates_of, datasets_needed, with_settings
 from cxr_tasks.train.checks import check_training
 from cxr_tasks.train.comparison import ValidationLogits, mean_auroc_of
+from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.search import Search
 from cxr_tasks.train.stage import TRAINING_TAG, check_fit, train_candidate
 from cxr_tasks.train.watch import Judge
@@ -55,6 +56,7 @@ def start_training(
     """
     name = run_name or recipe.name
     check_fit(prepared, recipe)
+    require_device(recipe, n_images=prepared.n_train)
     planned = check_training(recipe)
     datasets = tuple(_dataset_with(pixels, prepared, recipe) for pixels in datasets_needed(recipe))
     mark = f"{paths.root}:plan:{sha256_json({'recipe': recipe.sha256, 'dataset': prepared.fingerprint})}"

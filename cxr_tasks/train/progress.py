@@ -23,6 +23,8 @@ class Progress:
     seconds: float = 0.0
     stopped_by: str = ""
     """Why training ended before its last epoch, or ''."""
+    was_ended_by_clock: bool = False
+    """Whether that is ``max_minutes``: what is reached then hangs on how busy the machine was."""
     phase: int = 0
     """Number of the phase, from 0."""
     phase_epochs: int = 0

@@ -33,7 +33,9 @@ def open_rows(path: Path) -> RowsOnDisk:
     return np.load(path, mmap_mode="r", allow_pickle=False).view(RowsOnDisk)
 
 
-def unnamed_rows(folder: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]) -> RowsOnDisk:
+def unnamed_rows(
+    folder: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]
+) -> RowsOnDisk:
     """``blocks``, which together have ``shape``, mapped from a file in ``folder`` that has no name.
 
     The system gives its space back when the array is let go, or when this process ends in whatever way: a task that is

@@ -16,6 +16,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
 from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.environment import training_environment
 from cxr_tasks.train.phantom_weights import fetch_phantom_weights
 from cxr_tasks.train.watch import Judge, Watcher
@@ -136,11 +137,13 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     import tensorflow as tf
 
     from cxr_tasks.train.fit import fit
+    from cxr_tasks.train.lineage import ARTIFACT, write_lineage
     from cxr_tasks.train.networks import options_of
     from cxr_tasks.train.phases import total_epochs
     from cxr_tasks.train.precision import cpu_flags, resolve_precision
 
     gpus = tf.config.list_physical_devices("GPU")
+    require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))
     precision = resolve_precision(recipe.train.precision, cpu_flags=cpu_flags(), n_gpus=len(gpus))
     splits = {name: _load(prepared, recipe, name, folder) for name in ("train", "validation")}
     run.params(
@@ -169,6 +172,8 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
     write_json(folder / "environment.json", environment)
     run.artifact(folder / "environment.json")
+    remarks = write_lineage(prepared, recipe.train, folder)
+    run.artifact(folder / ARTIFACT)
     targets = _targets(splits["train"], recipe, folder, run)
     watcher = Watcher(run, total_epochs(recipe.train), judge)
     fitted = fit(
@@ -184,7 +189,8 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     watcher.end(fitted.progress)
     logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
     trained = _handoff(prepared, recipe, folder, run, fitted, logits)
-    return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early)
+    told = tuple(one.to_json() for one in remarks)
+    return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early, remarks=told)
 
 
 def _tell_phantoms(run: RunLog, progress: Progress) -> None:
@@ -249,6 +255,7 @@ def _handoff(
     import yaml
 
     from cxr_tasks.train.comparison import mean_auroc_of
+    from cxr_tasks.train.phases import total_epochs
 
     model, history, recipe_file = folder / "model.keras", folder / "history.json", folder / "recipe.yaml"
     validation = folder / "validation.npz"
@@ -279,4 +286,6 @@ def _handoff(
         seconds=fitted.progress.seconds,
         validation=ArtifactRef.of(validation),
         stopped_by=fitted.progress.stopped_by,
+        was_ended_by_clock=fitted.progress.was_ended_by_clock,
+        epochs_asked=total_epochs(recipe.train),
     )

@@ -207,6 +207,7 @@ class Trainer:
             progress.stopped_by = ended_by
         elif self.spec.max_minutes is not None and progress.seconds > 60 * self.spec.max_minutes:
             progress.stopped_by = f"{self.spec.max_minutes:g} minutes have passed"
+            progress.was_ended_by_clock = True
 
     def best_network(self) -> keras.Model:
         with dtype_policy("float32"):

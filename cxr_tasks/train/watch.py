@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.remarks import clock_remark
 from cxr_tasks.registry.tracking import RunLog, client
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Watcher:
         if progress.stopped_by:
             self._run.tags({"cxr.stopped_by": progress.stopped_by})
             log.info("training ended after epoch %d: %s", progress.epochs_run, progress.stopped_by)
+        if progress.was_ended_by_clock:
+            remark = clock_remark(progress.epochs_run, self._epochs, progress.stopped_by)
+            self._run.tags({"cxr.warning": remark.sentence})
+            log.warning("%s", remark.sentence)
 
     def _tell(self, progress: Progress) -> None:
         for record in progress.history:

@@ -115,7 +115,7 @@ def _row(trained: TrainedModel, score: MeanAuroc) -> dict[str, Any]:
         "number": trained.candidate,
         "name": trained.candidate_name,
         "settings": trained.settings,
-        "outcome": "ended early" if trained.was_ended_early else "finished",
+        "outcome": _outcome(trained),
         "reason": trained.stopped_by,
         "epochs_run": trained.epochs_run,
         "best_epoch": trained.best_epoch,
@@ -131,6 +131,12 @@ def _row(trained: TrainedModel, score: MeanAuroc) -> dict[str, Any]:
         "recipe_sha256": trained.recipe_sha256,
         "dataset_fingerprint": trained.dataset_fingerprint,
     }
+
+
+def _outcome(trained: TrainedModel) -> str:
+    if trained.was_ended_by_clock:
+        return "ended by a clock"
+    return "ended early" if trained.was_ended_early else "finished"
 
 
 def _failed_row(planned: PlannedCandidate, paths: RunPaths) -> dict[str, Any]:

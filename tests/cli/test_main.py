@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from cxr_tasks import accelerators
 from cxr_tasks.cli.main import build_parser, main
 from cxr_tasks.cli.trigger import request_conf
 from cxr_tasks.contracts.errors import ConfigurationError
@@ -38,6 +39,7 @@ def test_a_request_is_checked_before_airflow_sees_it(tmp_path):
         "data_folder": str(tmp_path.resolve()),
         "epochs": 3,
         "gate_floor": 0.8,
+        "allow_cpu": False,
     }
     with pytest.raises(ConfigurationError, match="expected a folder with images"):
         request_conf("kermany_cnn", str(tmp_path / "none"), None, None)
@@ -50,7 +52,18 @@ def test_weights_that_cannot_be_had_are_an_error_before_airflow_sees_the_request
         port = server.getsockname()[1]
     monkeypatch.setattr(starting_weights, "IMAGENET_URL", f"http://127.0.0.1:{port}/weights.h5")
     with pytest.raises(ConfigurationError, match="imagenet: expected .*cannot be downloaded from here"):
-        request_conf("nih_densenet121", str(tmp_path), None, None)
+        request_conf("nih_densenet121", str(tmp_path), None, None, True)
+
+
+def test_a_recipe_for_a_gpu_is_refused_where_there_is_none_until_it_is_allowed(cxr_home, monkeypatch):
+    monkeypatch.setattr(accelerators, "gpu_devices", lambda root=None: [])
+    with pytest.raises(
+        ConfigurationError, match=r"made for a GPU: expected one, found none .* cxr trigger --allow-cpu"
+    ):
+        request_conf("nih_cnn", None, None, None)
+    assert request_conf("nih_cnn", None, None, None, True)["allow_cpu"] is True
+    asked = build_parser().parse_args(["trigger", "nih_cnn", "--allow-cpu"])
+    assert asked.allow_cpu and not build_parser().parse_args(["trigger", "nih_cnn"]).allow_cpu
 
 
 def test_a_command_is_required():

@@ -21,7 +21,7 @@ with socket.create_server(("127.0.0.1", 0)) as server:
 bag = DagBag(dag_folder=sys.argv[1] + "/cxr_dataset.py")
 assert not bag.import_errors, bag.import_errors
 list_images = bag.dags["cxr_dataset_multilabel"].get_task("list_images").python_callable
-asked = {"recipe": "nih_densenet121", "data_folder": "/nowhere"}
+asked = {"recipe": "nih_densenet121", "data_folder": "/nowhere", "allow_cpu": sys.argv[2] == "allowed"}
 list_images.__globals__["asked_for"] = lambda: asked
 list_images.__globals__["run_paths"] = lambda: None
 try:
@@ -31,9 +31,16 @@ except Exception as error:
 """
 
 
-def test_weights_that_cannot_be_had_end_the_run_before_the_data_are_looked_at(tmp_path):
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        ("allowed", ["train.starting_weights: imagenet", "cannot be downloaded from here"]),
+        ("not", ["recipe nih_densenet121 is made for a GPU", "'Allow CPU' in the trigger form"]),
+    ],
+)
+def test_what_the_training_lacks_ends_the_run_before_the_data_are_looked_at(tmp_path, allowed, said):
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE, str(DAGS)],
+        [sys.executable, "-c", _PROBE, str(DAGS), allowed],
         capture_output=True,
         text=True,
         check=False,
@@ -44,10 +51,10 @@ def test_weights_that_cannot_be_had_end_the_run_before_the_data_are_looked_at(tm
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "plugins"),
             "CXR_HOME": str(tmp_path / "var"),
             "HOME": str(tmp_path),
+            "CUDA_VISIBLE_DEVICES": "-1",
         },
         cwd=DAGS.parent,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told = done.stdout.split("RESULT")[-1]
-    assert told.startswith(" ConfigurationError train.starting_weights: imagenet")
-    assert "cannot be downloaded from here" in told
+    assert told.startswith(f" ConfigurationError {said[0]}") and said[1] in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def write_images(root: Path) -> pd.DataFrame:
                     if is_positive
                     else "[]",
                     "file_sha256": sha256_file(path),
+                    "pixel_hash": hashlib.sha256(b"pixels" + path.read_bytes()).hexdigest()[:32],
+                    "perceptual_hash": hashlib.sha256(b"look" + path.read_bytes()).hexdigest(),
                     "width_px": width,
                     "height_px": SIZE_PX,
                     "label_pneumonia": "positive" if is_positive else "negative",

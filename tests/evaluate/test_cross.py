@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -17,6 +19,7 @@ from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.cross import evaluate_elsewhere
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER
 from cxr_tasks.evaluate.table import read_predictions
+from cxr_tasks.prepare.content import content_of_splits, write_rows_of_content
 from tests.evaluate.conftest import build_predictions
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -61,11 +64,67 @@ def model_path(tiny, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def unseen(tiny):
+    """What the model was trained on: none of the dataset's images, of another source."""
+    content = content_of_splits(tiny.prepared, ["train"])
+    digest = [hashlib.sha256(one.encode()).hexdigest() for one in content["file_sha256"]]
+    return content.assign(
+        source="other", file_sha256=digest, pixel_hash=[one[:32] for one in digest], perceptual_hash=digest
+    )
+
+
+def test_images_and_patients_seen_in_training_are_left_out_and_said(
+    tiny, recipe, contract, model_path, unseen, tmp_path, caplog
+):
+    """A dataset of another name may hold the very images: 2 files, 3 pictures and 4 patients of the test split."""
+    test = content_of_splits(tiny.prepared, ["test"])
+    blank = {"file_sha256": "0" * 64, "pixel_hash": "", "perceptual_hash": "", "patient_key": "nobody"}
+    files = test.iloc[:2].assign(source="other", pixel_hash="", perceptual_hash="")
+    pixels = test.iloc[2:5].assign(source="other", **{name: blank[name] for name in ("file_sha256", "perceptual_hash")})
+    patients = test.iloc[10:14].assign(**{name: blank[name] for name in blank if name != "patient_key"})
+    seen = pd.concat([unseen, files, pixels, patients])
+    with caplog.at_level(logging.INFO, logger="cxr_tasks"):
+        metrics = evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path / "cross", seen=seen)
+    gone = set(test["image_id"][[0, 1, 2, 3, 4]]) | set(
+        test.loc[test["patient_key"].isin(patients["patient_key"]), "image_id"]
+    )
+    table = read_predictions(tmp_path / "cross" / "predictions.parquet", ("pneumonia",))
+    assert set(table.loc[table["split"] == "test", "image_id"]) == set(test["image_id"]) - gone
+    assert metrics["seen_in_training"] == {"validation": 0, "test": len(gone)}
+    leak, reuse = metrics["remarks"]
+    assert leak["name"] == "leak" and reuse["name"] == "test_reuse"
+    assert leak["sentence"].startswith(f"Left out: {len(gone)} of 60 test images are of images or patients that")
+    for told in ("2 by the same file", "3 by the same pixels in another file", "by another image of a patient"):
+        assert told in leak["sentence"]
+    assert leak["sentence"] in caplog.text
+
+
+def test_a_dataset_whose_test_images_were_all_seen_is_refused(tiny, recipe, contract, model_path, unseen, tmp_path):
+    """The same images in a dataset of another name: the name alone told nothing."""
+    seen = pd.concat([unseen, content_of_splits(tiny.prepared, ["train", "validation", "test"])])
+    with pytest.raises(DataDefect, match="expected test images that cxr_multilabel was not trained on, found none: 60"):
+        evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path, seen=seen)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_another_version_of_the_models_own_dataset_is_measured_on_what_is_new(
+    tiny, recipe, contract, model_path, tmp_path
+):
+    """By its name it was refused; its test images are as new as any, and its validation images are not."""
+    own = dataclasses.replace(contract, dataset=tiny.prepared.dataset)
+    seen = content_of_splits(tiny.prepared, ["train", "validation"])
+    metrics = evaluate_elsewhere(model_path, own, recipe, tiny.prepared, tmp_path / "cross", seen=seen)
+    assert metrics["seen_in_training"] == {"validation": 40, "test": 0}
+    assert metrics["splits"]["validation"]["n_images"] == 0 and metrics["splits"]["test"]["n_images"] == 60
+    assert 0.8 < metrics["mean"]["test"][0]["value"] < 1.0
+
+
 def test_the_shared_finding_is_measured_with_the_models_own_decision(
-    tiny, recipe, contract, model_path, tmp_path, caplog
+    tiny, recipe, contract, model_path, unseen, tmp_path, caplog
 ):
     with caplog.at_level(logging.INFO, logger="cxr_tasks"):
-        metrics = evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path / "cross")
+        metrics = evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path / "cross", seen=unseen)
     assert metrics["findings"] == ["pneumonia"]
     assert (metrics["model"]["trained_on"], metrics["model"]["dataset"]) == ("elsewhere", tiny.prepared.dataset)
     assert metrics["serving"]["pneumonia"]["threshold"] == 0.4
@@ -82,27 +141,30 @@ def test_the_shared_finding_is_measured_with_the_models_own_decision(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"dataset": "synthetic_binary"}, "its images may have been in the training split"),
+        ({"dataset_fingerprint": "the same"}, "the very one that the model was trained on"),
         ({"decisions": ()}, "expected the model's findings"),
         ({"pixels": {"size_px": 64}}, "expected pixels as the model was trained on"),
     ],
 )
-def test_what_has_no_meaning_is_refused(tiny, recipe, contract, model_path, tmp_path, change, said):
+def test_what_has_no_meaning_is_refused(tiny, recipe, contract, model_path, unseen, tmp_path, change, said):
+    if "dataset_fingerprint" in change:
+        change = {"dataset_fingerprint": tiny.prepared.fingerprint}
     if "pixels" in change:
         change = {"pixels": dataclasses.replace(contract.pixels, **change["pixels"])}
     with pytest.raises(DataDefect, match=said):
-        evaluate_elsewhere(model_path, dataclasses.replace(contract, **change), recipe, tiny.prepared, tmp_path)
+        changed = dataclasses.replace(contract, **change)
+        evaluate_elsewhere(model_path, changed, recipe, tiny.prepared, tmp_path, seen=unseen)
     assert not list(tmp_path.iterdir())
 
 
-def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, tmp_path, monkeypatch):
+def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, unseen, tmp_path, monkeypatch):
     monkeypatch.setattr("cxr_tasks.evaluate.cross.shared_findings", lambda one, other: ())
     with pytest.raises(DataDefect, match="no finding is shared"):
-        evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path)
+        evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path, seen=unseen)
 
 
 @pytest.fixture
-def registered(tiny, recipe, contract, model_path, tmp_path):
+def registered(tiny, recipe, contract, model_path, unseen, tmp_path):
     """Version 1 of ``cxr_multilabel``, whose run holds the recipe it was trained by and its numbers at home."""
     from cxr_tasks.registry import tracking, versions
 
@@ -110,6 +172,8 @@ def registered(tiny, recipe, contract, model_path, tmp_path):
     write_json(tmp_path / "metrics.json", assess(build_predictions(findings=NIH), NIH, recipe.evaluate))
     with tracking.open_run("cxr_multilabel", "train") as run:
         run.artifact(tmp_path / "recipe.yaml")
+        write_rows_of_content(tmp_path / "trained_on.parquet", unseen)
+        run.artifact(tmp_path / "trained_on.parquet")
         run.artifact(tmp_path / "metrics.json", ARTIFACT_FOLDER)
     number = versions.register(
         model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
@@ -131,6 +195,10 @@ def test_the_command_measures_tells_and_logs(tiny, registered, capsys):
     auroc = pneumonia["auroc"]
     assert 0.8 < auroc["lower"] < auroc["value"] < auroc["upper"] < 1
     assert set(told["left_out"]) == set(NIH) - {"pneumonia"}
+    assert told["seen_in_training"] == {"validation": 0, "test": 0}
+    leak, reuse = (one["sentence"] for one in told["remarks"])
+    assert leak.startswith("0 of 60 test images are of images or patients that the model was trained on.")
+    assert "measured on these 60 test images" in reuse
     here, home = told["datasets"]["pneumonia"]
     assert [(one["value"], one["n"]) for one in (here, home)] == [(tiny.prepared.dataset, 60), ("elsewhere", 200)]
     assert here["auroc_gap"][0] == pytest.approx(auroc["value"] - home["auroc"][0])
@@ -143,3 +211,20 @@ def test_the_command_measures_tells_and_logs(tiny, registered, capsys):
     assert [one.path.rsplit("/", 1)[1] for one in tracking.client().list_artifacts(run_id, stored.path)] == [
         "metrics.json"
     ]
+
+
+def test_a_version_of_which_nobody_knows_what_it_has_seen_is_refused(
+    tiny, recipe, contract, model_path, tmp_path, capsys
+):
+    from cxr_tasks.registry import tracking, versions
+
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
+    with tracking.open_run("cxr_multilabel", "train") as run:
+        run.artifact(tmp_path / "recipe.yaml")
+    number = versions.register(
+        model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
+    )
+    on = f"{tiny.prepared.dataset}@{tiny.prepared.fingerprint[:8]}"
+    assert main(["evaluate", "cxr_multilabel", str(number), "--on", on]) != 0
+    told = capsys.readouterr().err
+    assert "expected a record of the images it was trained on" in told and "which images it has seen" in told

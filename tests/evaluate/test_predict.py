@@ -97,9 +97,17 @@ def test_no_images_give_no_logits(tiny):
     assert logits_of(model, np.empty((0, 32, 32, 1), np.uint8)).shape == (0, 1)
 
 
+def others(tiny):
+    """What a champion that has seen nothing of the test split was trained on."""
+    from cxr_tasks.prepare.content import content_of_splits
+
+    return content_of_splits(tiny.prepared, ["train", "validation"])
+
+
 def test_the_champion_is_scored_on_the_candidates_rows(tiny, tmp_path):
     paths = RunPaths(tmp_path / "run")
-    evidence = evidence_of(4, Path(tiny.trained.model.uri), tiny.recipe.pixels, tiny.prepared, tiny.recipe, paths)
+    given = Path(tiny.trained.model.uri), tiny.recipe.pixels, tiny.prepared, tiny.recipe, paths, others(tiny)
+    evidence = evidence_of(4, *given)
     table = read_predictions(evidence.predictions, FINDINGS)
     assert (evidence.version, set(table["split"])) == (4, {"test"})
     index = pd.read_parquet(tiny.prepared.index.uri)
@@ -109,8 +117,9 @@ def test_the_champion_is_scored_on_the_candidates_rows(tiny, tmp_path):
 
 def test_a_champion_that_cannot_be_scored_is_a_reason(tiny, tmp_path):
     evidence = evidence_of(
-        4, tmp_path / "gone.keras", tiny.recipe.pixels, tiny.prepared, tiny.recipe, RunPaths(tmp_path / "run")
-    )
+        4, tmp_path / "gone.keras", tiny.recipe.pixels, tiny.prepared, tiny.recipe, RunPaths(tmp_path / "run"),
+        others(tiny), "ab" * 32,
+    )  # fmt: skip
     assert evidence.predictions is None
     assert "gone.keras: expected a Keras model" in evidence.reason
 

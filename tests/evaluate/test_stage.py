@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.champion import evidence_of
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.evaluate.stage import evaluate_model, flat_metrics, readable
 from cxr_tasks.gate import gate_candidate
+from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.registry import audit
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -85,6 +87,29 @@ def test_the_same_model_and_data_give_the_same_files(tiny, evaluated, tmp_path):
     assert again.metrics.sha256 == evaluated.metrics.sha256
 
 
+def test_each_look_at_the_test_split_is_on_record_and_counted(tiny, evaluated, tmp_path):
+    first = read_json(evaluated.metrics.verified_path())
+    assert first["test_use"]["n_images"] == 60
+    assert [one["name"] for one in first["remarks"]] == ["test_reuse"]
+    other = tmp_path / "other.keras"
+    other.write_bytes(Path(tiny.trained.model.uri).read_bytes() + b"other weights")
+    trained = dataclasses.replace(
+        tiny.trained, model=ArtifactRef.of(other), stopped_by="20 minutes have passed", was_ended_by_clock=True,
+        epochs_asked=40,
+    )  # fmt: skip
+    again = evaluate_model(trained, tiny.prepared, tiny.recipe, RunPaths(tmp_path), who="dr.weber")
+    second = read_json(again.metrics.verified_path())
+    clock, reuse = second["remarks"]
+    assert clock["name"] == "clock" and "after epoch 1 of 40 (20 minutes have passed)" in clock["sentence"]
+    number = second["test_use"]["number"]  # other tests measure models on these images too
+    assert number > first["test_use"]["number"] >= 1
+    assert f"Model number {number} measured on these 60 test images" in reuse["sentence"]
+    assert f"With Bonferroni's correction for {number} its lower end is" in reuse["sentence"]
+    (line,) = [one for one in audit.entries() if one.kind == "test_read" and one.who == "dr.weber"]
+    assert line.fingerprint == tiny.prepared.fingerprint
+    assert line.detail["test_sha256"] == first["test_use"]["test_sha256"]
+
+
 def test_a_model_of_another_dataset_is_refused(tiny, tmp_path):
     other = dataclasses.replace(tiny.trained, dataset_fingerprint="0" * 64)
     with pytest.raises(DataDefect, match="may have been in its training split"):
@@ -93,7 +118,8 @@ def test_a_model_of_another_dataset_is_refused(tiny, tmp_path):
 
 def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
     recipe = tiny.recipe.with_overrides(gate_floor=0.6)
-    champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths)
+    others = content_of_splits(tiny.prepared, ["train", "validation"])
+    champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths, others)
     decision = gate_candidate(evaluated, recipe, champion, paths)
     found = read_json(decision.decision.verified_path())["rules"]
     # All rules read their numbers; what a model made by hand and 60 images show is another matter.

@@ -57,6 +57,14 @@ def test_every_card_has_all_sections_in_both_forms(make_inputs, findings):
     assert "http" not in html.replace("http-equiv", "")
 
 
+def test_a_card_says_what_a_reader_has_to_know_beside_the_rules(make_inputs):
+    inputs = make_inputs()
+    assert "Ended by a clock" not in text_of(made_card(inputs), "Gate")
+    remark = {"name": "clock", "sentence": "A clock ended training after epoch 3 of 40."}
+    inputs.metrics["remarks"] = [remark]
+    assert "- Ended by a clock: A clock ended training after epoch 3 of 40." in text_of(made_card(inputs), "Gate")
+
+
 def test_a_card_of_one_finding_shows_its_numbers_with_n_and_interval(make_inputs):
     inputs = make_inputs()
     card = made_card(inputs)

@@ -29,6 +29,9 @@ def test_every_registered_version_has_its_card_on_run_and_version(cxr_home, make
         return ArtifactRef.of(tmp_path / name)
 
     write_json(tmp_path / "statistics.json", inputs.statistics)
+    moved = {"images": 12, "patients": 5}
+    splits = {"rule": "official", "n_official": 188, "moved_in": moved, "moved_out": {"images": 0, "patients": 0}}
+    write_json(tmp_path / "provenance.json", {"splits": splits})
     write_json(tmp_path / "environment.json", {"processor": "Some CPU"})
     made_of = (
         TrainedModel(

@@ -314,3 +314,12 @@ def test_the_index_lists_reports_newest_first(make_inputs, tmp_path):
 
 def test_an_index_of_nothing_says_so(tmp_path):
     assert "There is no report yet" in write_index(tmp_path).read_text()
+
+
+def test_what_a_reader_has_to_know_stands_with_the_gate(make_inputs, tmp_path):
+    inputs = make_inputs()
+    sentence = "Model number 4 measured on these 300 test images <by the record>."
+    inputs.metrics["remarks"] = [{"name": "test_reuse", "sentence": sentence}]
+    found = Page(write_report(inputs, tmp_path / "out").verified_path().read_text(encoding="utf-8"))
+    told = [one.strip() for one in found.text if one.strip()]
+    assert told[told.index("Use of the test split") + 1] == sentence

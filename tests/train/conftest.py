@@ -90,6 +90,8 @@ def prepare_tiny(tmp_path: Path) -> Callable[..., PreparedDataset]:
             patient_id=[file.stem for file in files],
             split=[SPLITS[0] if number < 32 else SPLITS[1 + number // 40] for number in range(len(files))],
             file_sha256=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+            pixel_hash=[hashlib.sha256(b"pixels" + file.read_bytes()).hexdigest()[:32] for file in files],
+            perceptual_hash=[hashlib.sha256(b"look" + file.read_bytes()).hexdigest() for file in files],
             view="pa",
             width_px=SIZE_PX,
             height_px=SIZE_PX,

@@ -80,13 +80,13 @@ def test_without_a_better_score_training_ends_early(tiny_recipe, make_split, tmp
     )
     progress = run_fit(spec, make_split, tmp_path).progress
     assert progress.epochs_run == progress.best_epoch + 2 < 30
-    assert "no better validation score" in progress.stopped_by
+    assert "no better validation score" in progress.stopped_by and not progress.was_ended_by_clock
 
 
 def test_after_its_time_training_ends_with_the_epoch(tiny_recipe, make_split, tmp_path):
     spec = dataclasses.replace(tiny_recipe.train, max_minutes=1e-6)
     progress = run_fit(spec, make_split, tmp_path).progress
-    assert progress.epochs_run == 1 and "minutes have passed" in progress.stopped_by
+    assert progress.epochs_run == 1 and "minutes have passed" in progress.stopped_by and progress.was_ended_by_clock
     again = run_fit(spec, make_split, tmp_path).progress
     assert again.epochs_run == 1  # finished: nothing is trained again
 

@@ -32,7 +32,13 @@ def shortened(name: str) -> Recipe:
     recipe = load_recipe(name)
     phases = tuple(dataclasses.replace(one, epochs=1) for one in recipe.train.phases)
     train = dataclasses.replace(
-        recipe.train, starting_weights="none", epochs=1, batch_size=16, precision="float32", phases=phases
+        recipe.train,
+        starting_weights="none",
+        allow_cpu=True,
+        epochs=1,
+        batch_size=16,
+        precision="float32",
+        phases=phases,
     )
     pixels = dataclasses.replace(recipe.pixels, size_px=64)
     return Recipe.from_dict(dataclasses.replace(recipe, train=train, pixels=pixels).to_dict())

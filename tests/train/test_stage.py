@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.contracts.train_specs import PhantomSpec
+from cxr_tasks.contracts.train_specs import PhantomSpec, PhaseSpec
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -78,7 +78,7 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
         assert [point.step for point in points] == [1, 2, 3, 4], metric
         assert [point.value for point in points] == pytest.approx([record[metric] for record in history])
     assert {file.path for file in client().list_artifacts(trained.mlflow_run_id)} >= {
-        "model.keras", "history.json", "recipe.yaml",
+        "model.keras", "history.json", "recipe.yaml", "trained_on.parquet",
     }  # fmt: skip
     provenance = json.loads((Path(prepared.folder) / "provenance.json").read_text())
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {prepared.dataset}
@@ -90,6 +90,28 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
 
     assert train_candidate(prepared, tiny_recipe, paths, run_name="again") == trained
     assert len(runs_of(tiny_recipe)) == 1
+
+
+def test_a_training_that_fails_for_good_leaves_no_pixels_and_no_features(
+    cxr_home, prepare_tiny, tiny_recipe, monkeypatch
+):
+    from cxr_tasks.train import inputs
+    from cxr_tasks.train.stage import train_candidate
+
+    head = PhaseSpec(name="head", epochs=2, learning_rate=0.02, unfrozen_blocks=0, augment=False)
+    train = dataclasses.replace(tiny_recipe.train, phases=(head,), epochs=2)
+    recipe = Recipe.from_dict(dataclasses.replace(tiny_recipe, train=train).to_dict())
+    paths, seen = RunPaths.for_run("cxr_train_binary", "manual__1"), []
+
+    def fails(progress):
+        seen.extend(one.name for one in paths.root.rglob("*.npy"))
+        raise DataDefect("the judge has seen enough")
+
+    monkeypatch.setattr(inputs, "MEMORY_SHARE", 0.0)
+    with pytest.raises(DataDefect, match="seen enough"):
+        train_candidate(prepare_tiny(recipe), recipe, paths, run_name="fails", judge=fails)
+    assert seen and all(one.startswith("features-") for one in seen)  # pixels have no name, features are kept to resume
+    assert list(paths.root.rglob("*.npy")) == []
 
 
 def test_a_training_that_starts_from_phantoms_tells_how_they_were_learnt(cxr_home, prepare_tiny, tiny_recipe):

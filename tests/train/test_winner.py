@@ -126,6 +126,13 @@ def test_a_model_of_another_plan_or_a_changed_file_is_refused(tmp_path, recipe, 
         compare(plan, {2: one}, paths)
 
 
+def test_a_candidate_that_a_clock_ended_is_called_so(tmp_path, recipe, trained):
+    clocked = trained(1, 1.0, stopped_by="20 minutes have passed", was_ended_by_clock=True)
+    found = compare(plan_of(recipe, 2), by_number(clocked, trained(2, 2.0)), RunPaths(tmp_path / "run"))
+    assert [one["outcome"] for one in found["candidates"]] == ["ended by a clock", "winner"]
+    assert "1 ended by a clock: 20 minutes have passed" in as_text(found)
+
+
 def test_the_table_has_a_line_for_each_and_reasons_below(tmp_path, recipe, trained):
     paths, plan = RunPaths(tmp_path / "run"), plan_of(recipe, 4)
     note = {"name": "seed=3", "settings": {"train.seed": 3}, "reason": "DataDefect: a|b <c>"}
