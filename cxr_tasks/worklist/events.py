@@ -17,7 +17,7 @@ _ASSETS: dict[str, Kind] = {
     "champion": "release",
     "served_model": "report",
 }
-_FORM = ("recipe", "epochs", "gate_floor")
+_FORM = ("recipe", "epochs", "gate_floor", "allow_cpu")
 #: Kind -> the fields of an event that its DAG is given.
 _FIELDS: dict[Kind, tuple[str, ...]] = {
     "dataset": (*_FORM, "data_folder"),

@@ -38,11 +38,11 @@ TASK = {"source_dag_id": "cxr_train_binary", "source_task_id": "propose", "sourc
         ),
         (
             "prepared_dataset_binary",
-            {"recipe": "a", "epochs": None, "gate_floor": 0.6, "prepared": {"dataset": "d"}},
+            {"recipe": "a", "epochs": None, "gate_floor": 0.6, "allow_cpu": True, "prepared": {"dataset": "d"}},
             "training",
             "cxr_binary",
             None,
-            {"recipe": "a", "gate_floor": 0.6, "prepared": {"dataset": "d"}},
+            {"recipe": "a", "gate_floor": 0.6, "allow_cpu": True, "prepared": {"dataset": "d"}},
         ),
         (
             "challenger",
