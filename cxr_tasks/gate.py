@@ -138,6 +138,7 @@ def gate_candidate(
         dataset_fingerprint=str(decision["dataset_fingerprint"]),
         policy="" if policy is None else f"{policy.name} {policy.version}",
         policy_sha256="" if policy is None else policy.sha256,
+        gate_floor=_override(recipe, asked),
     )
 
 

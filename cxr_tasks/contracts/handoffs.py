@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -9,6 +10,24 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.shapes import build, plain
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_HUMAN"]
+
+
+def is_lowered(gate_floor: Mapping[str, Any] | None) -> bool:
+    """Whether a run's floor lies below the policy's; one whose policy could not be read counts as lowered."""
+    if not gate_floor or gate_floor.get("run") is None:
+        return False
+    return gate_floor.get("policy") is None or gate_floor["run"] < gate_floor["policy"]
+
+
+def marked_verdict(verdict: str, gate_floor: Mapping[str, Any] | None) -> str:
+    """
+    >>> marked_verdict("PASS", {"policy": 0.9, "run": 0.6})
+    'PASS (with the floor lowered to 0.6 for the run; the policy asks 0.9)'
+    """
+    if gate_floor is None or not is_lowered(gate_floor):
+        return verdict
+    asked = "could not be read" if gate_floor.get("policy") is None else f"asks {gate_floor['policy']:g}"
+    return f"{verdict} (with the floor lowered to {gate_floor['run']:g} for the run; the policy {asked})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +219,13 @@ class GateDecision(Handoff):
     """Name and version of the policy that was asked, such as ``cxr_binary 1``; '' where it could not be read."""
     policy_sha256: str = ""
     """Of the policy's file."""
+    gate_floor: dict[str, Any] | None = None
+    """The floor of the mean AUROC that a person set for the run (``run``) in place of the policy's (``policy``)."""
+
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict for people: one that was reached with a lower floor than the policy's says so."""
+        return marked_verdict(self.verdict, self.gate_floor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +249,9 @@ class ApprovalRequest(Handoff):
     """Of the gate's ``decision.json`` that the person is shown."""
     champion_version: int | None
     """Who was champion when the question was asked."""
+    mlflow_run_id: str = ""
+    """The run that the version was registered from: a number may come again."""
+    champion_run_id: str = ""
     dataset_fingerprint: str
     limit_hours: float
     subject: str

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import logging
 import os
+import pwd
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -33,8 +33,9 @@ from cxr_tasks.registry.audit_chain import (
     torn_detail,
 )
 from cxr_tasks.registry.audit_check import check_log
+from cxr_tasks.registry.persons import CLAIMED, PROGRAM, SHELL_USER, Person
 
-__all__ = ["AuditEntry", "Kind", "entries", "problems", "record", "stated", "verify", "who"]
+__all__ = ["AuditEntry", "Kind", "Person", "entries", "problems", "record", "stated", "verify", "who"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def record(
     *,
     model: str,
     version: int | None,
-    who: str,
+    who: str | Person,
     why: str = "",
     fingerprint: str = "",
     detail: Mapping[str, Any] | None = None,
@@ -53,7 +54,7 @@ def record(
 
     Args:
         version: None where there is no version, such as the verdict on a candidate that was not registered.
-        who: The person or the program; of a shell, ``who()``.
+        who: The person or the program; of a shell, ``who()``. A bare name is one of ``PROGRAMS``, or a mere claim.
         detail: What else belongs to the event, as JSON.
 
     Raises:
@@ -63,7 +64,8 @@ def record(
     """
     if kind not in KINDS or kind in LOG_KINDS:
         raise ConfigurationError(f"audit log: expected a kind of event, found {kind!r}{nearest(kind, KINDS)}")
-    if not who.strip():
+    person = Person.of(who)
+    if not person.name.strip():
         raise ConfigurationError(f"audit log: expected who caused {kind!r} of {model} version {version}, found nobody")
     with _locked() as log:
         lines, rest = split_lines(_content(log))
@@ -80,7 +82,8 @@ def record(
             kind,
             model=model,
             version=None if version is None else int(version),
-            who=who.strip(),
+            who=person.name.strip(),
+            known_by=person.known_by,
             why=why,
             fingerprint=fingerprint,
             detail=detail or {},
@@ -134,14 +137,14 @@ def problems() -> list[Problem]:
     return found
 
 
-def who(by: str = "") -> str:
-    """The person at a shell: the name given, else the login name."""
-    if by.strip():
-        return by.strip()
+def who(by: str = "") -> Person:
+    """The person at a shell: the name given, which is a claim, else the user the shell runs as."""
+    # Not getpass.getuser: it believes LOGNAME and USER, which anyone can set.
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"user {os.getuid()}"
+    return Person(by.strip(), f"{CLAIMED} (shell user {user})") if by.strip() else Person(user, SHELL_USER)
 
 
 def _next(last: AuditEntry | None, kind: Kind, **values: Any) -> AuditEntry:
@@ -152,6 +155,7 @@ def _next(last: AuditEntry | None, kind: Kind, **values: Any) -> AuditEntry:
         "why": "",
         "fingerprint": "",
         "detail": {},
+        "known_by": PROGRAM,
     }
     return sealed(
         seq=last.seq + 1 if last else 1,

@@ -19,6 +19,8 @@ Kind = Literal[
     "test_read",
     "verdict",
     "registered",
+    "model_pinned",
+    "asked",
     "approved",
     "rejected",
     "not_approved",
@@ -60,12 +62,15 @@ class AuditEntry:
     detail: Mapping[str, Any]
     previous: str
     """Digest of the line before."""
+    known_by: str = field(default="", kw_only=True)
+    """How the name in ``who`` is known: a login, the user of a shell, a claim, a program; '' in lines written before
+    this was kept."""
     digest: str = field(default="")
     """sha256 (hex) of this line without its digest."""
 
     def content(self) -> dict[str, Any]:
-        """What the digest covers."""
-        return {key: value for key, value in asdict(self).items() if key != "digest"}
+        """What the digest covers; lines of former versions have no ``known_by``."""
+        return {key: value for key, value in asdict(self).items() if key != "digest" and (key != "known_by" or value)}
 
     def line(self) -> bytes:
         """The entry as it stands in the log, without the end of the line; any other spelling counts as changed."""
@@ -142,11 +147,12 @@ def _encoded(value: Any) -> bytes:
 
 def _read(line: bytes) -> AuditEntry:
     known = [one.name for one in fields(AuditEntry)]
+    former = [one for one in known if one != "known_by"]
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or list(found) != known:
+    if not isinstance(found, dict) or list(found) not in (known, former):
         raise ValueError(f"expected an entry with {', '.join(known)}, found {_shown(line)}")
     if type(found["seq"]) is not int or not isinstance(found["detail"], dict) or found["kind"] not in KINDS:
         raise ValueError(f"expected a known kind, a number as seq and an object as detail, found {_shown(line)}")

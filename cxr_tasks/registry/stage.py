@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.registry import audit, tracking, versions
+from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 TAG_LENGTH = 5000
 
 
-def record_decision(decision: GateDecision, run_id: str, who: str = "airflow") -> None:
+def record_decision(decision: GateDecision, run_id: str, who: str | audit.Person = "airflow") -> None:
     """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, and into the audit log."""
     log = tracking.RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
@@ -33,12 +35,14 @@ def _record_once(
     kind: Literal["verdict", "registered"],
     decision: GateDecision,
     version: int | None,
-    who: str,
+    who: str | audit.Person,
     detail: dict[str, str],
     why: str = "",
 ) -> None:
     """An entry in the audit log; none where a task that is tried again has written it before."""
-    told = {"verdict": decision.verdict, "decision_sha256": decision.decision.sha256, **detail}
+    told: dict[str, Any] = {"verdict": decision.verdict, "decision_sha256": decision.decision.sha256, **detail}
+    if decision.gate_floor is not None:
+        told["gate_floor"] = decision.gate_floor
     for one in audit.entries(decision.model_name):
         if (one.kind, one.version, dict(one.detail)) == (kind, version, told):
             return
@@ -57,6 +61,8 @@ def gate_tags(decision: GateDecision) -> dict[str, str]:
     """The decision as tags, the same on the MLflow run and on the version made of it."""
     return {
         "gate.verdict": decision.verdict,
+        # Written in every case, so that a verdict reached anew takes the mark of the one before away.
+        "gate.floor": "" if decision.gate_floor is None else json.dumps(decision.gate_floor),
         "gate.reasons": " | ".join(decision.reasons)[:TAG_LENGTH],
         "gate.policy": decision.policy,
         "gate.policy_sha256": decision.policy_sha256,
@@ -72,7 +78,7 @@ def register_candidate(
     prepared: PreparedDataset,
     recipe: Recipe,
     paths: RunPaths,
-    who: str = "airflow",
+    who: str | audit.Person = "airflow",
 ) -> RegisteredModel:
     """Make a version of the candidate, with alias ``challenger`` on PASS and with none on NEEDS_HUMAN.
 
@@ -86,7 +92,7 @@ def register_candidate(
         )
     metrics = read_json(evaluated.metrics.verified_path())
     _require_same_model(trained, evaluated, decision, metrics)
-    contract = serving_contract(metrics, prepared, recipe)
+    contract, work = serving_contract(metrics, prepared, recipe), paths.stage("register")
     number = versions.register(
         model_name=recipe.model_name,
         run_id=trained.mlflow_run_id,
@@ -103,11 +109,15 @@ def register_candidate(
             "test_auroc_lower": _shown(evaluated.test_auroc_lower),
             "test_auroc_upper": _shown(evaluated.test_auroc_upper),
         },
-        work=paths.stage("register"),
+        work=work,
     )
     # A gate that ran again has another decision, and the version is the one made before: the newest counts.
     versions.set_version_tags(recipe.model_name, number, gate_tags(decision))
-    _record_once("registered", decision, number, who, {"mlflow_run_id": trained.mlflow_run_id})
+    told = {"mlflow_run_id": trained.mlflow_run_id}
+    # One made before its files went into MLflow byte by byte, and judged again now, bears no such tag.
+    if MODEL_TAG in versions.version_tags(recipe.model_name, number):
+        told |= FileDigests.of(trained.model.verified_path(), contract.write(work)).as_detail()
+    _record_once("registered", decision, number, who, told)
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:
         versions.set_alias(recipe.model_name, alias, number)

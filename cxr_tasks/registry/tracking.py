@@ -198,11 +198,12 @@ def experiment_id(mlflow_client: MlflowClient, name: str) -> str:
 def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int) -> tuple[str, str]:
     """Log a ``.keras`` file as an MLflow model with the contract beside it; its URI and its model id.
 
-    The file goes into MLflow in Keras's own format, with fixed requirements: MLflow would otherwise import
-    the model in a process of its own to guess them.
+    The file goes into MLflow byte by byte, so that its digest stays the one that was measured, and with fixed
+    requirements: MLflow would otherwise import the model in a process of its own to guess them.
     """
     start_tensorflow()
     import importlib.metadata
+    import shutil
 
     import keras
     import numpy as np
@@ -215,6 +216,12 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
         Schema([TensorSpec(np.dtype("float32"), (-1, int(model.output_shape[-1])))]),
     )
     requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
+
+    def put_file(path: str, **options: Any) -> None:
+        """In place of ``model.save``, by which MLflow would write the model anew, with other bytes."""
+        shutil.copyfile(model_path, path)
+
+    model.save = put_file
     mlflow = fluent()
     with outside_failures("MLflow"), mlflow.start_run(run_id=run_id):
         info = mlflow.tensorflow.log_model(

@@ -11,6 +11,7 @@ from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.paths import inside
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
 from cxr_tasks.registry import tracking
+from cxr_tasks.registry.model_files import FileDigests, require_recorded
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +35,8 @@ class LoadedVersion:
     model_path: Path
     """The ``.keras`` file."""
     contract: ServingContract
+    digests: FileDigests
+    """Of its files, which are those that were registered."""
 
     def keras_model(self) -> keras.Model:
         """The model, loaded without running any code that came with it (Keras's safe mode)."""
@@ -47,14 +50,17 @@ def register(
 ) -> int:
     """Log the model with its contract to the run and make it a version; the version's number.
 
-    Asked again for the same run, it answers with the version already made.
+    What goes into MLflow is ``model_path`` byte by byte, and its digest stands on the version. Asked again for the same
+    run, it answers with the version already made.
     """
     client = tracking.client()
     with tracking.outside_failures("MLflow"):
         for found in client.search_model_versions(f"name='{model_name}'"):
             if found.run_id == run_id:
                 return int(found.version)
-        info_uri, model_id = tracking.log_keras_model(run_id, model_path, contract.write(work), contract.pixels.size_px)
+        contract_path = contract.write(work)
+        info_uri, model_id = tracking.log_keras_model(run_id, model_path, contract_path, contract.pixels.size_px)
+        tags = {**tags, **FileDigests.of(model_path, contract_path).as_tags()}
         _ensure_model(model_name)
         # It is there at once; to wait for it would only be told in the log, as an error.
         made = client.create_model_version(
@@ -132,7 +138,7 @@ def registered_model(model_name: str, version: int) -> RegisteredModel:
     found = find_version(model_name, version)
     alias = next((one for one in (CHAMPION, CHALLENGER) if one in found.aliases), "")
     return RegisteredModel(
-        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id), alias=alias
+        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id or ""), alias=alias
     )
 
 
@@ -167,10 +173,11 @@ def model_versions(model_name: str | None = None) -> list[ModelVersion]:
 
 
 def load_version(model_name: str, version: int, work: Path) -> LoadedVersion:
-    """Fetch a registered version into ``work``.
+    """Fetch a registered version into ``work``; its files are those that were registered.
 
     Raises:
         NoSuchVersion: The version's artifacts do not hold a Keras model and a serving contract.
+        DataDefect: They hold other ones than were registered.
     """
     work.mkdir(parents=True, exist_ok=True)
     with tracking.outside_failures("MLflow"):
@@ -186,8 +193,11 @@ def load_version(model_name: str, version: int, work: Path) -> LoadedVersion:
                 f"{model_name} version {version}: expected {path.relative_to(folder)} among its artifacts, found none; "
                 "it was not registered by this platform"
             )
+    digests = require_recorded(
+        model_name, int(version), str(registered.run_id or ""), dict(registered.tags), model_path, contract_path
+    )
     return LoadedVersion(
-        model_name, int(version), str(registered.run_id), model_path, ServingContract.read(contract_path)
+        model_name, int(version), str(registered.run_id or ""), model_path, ServingContract.read(contract_path), digests
     )
 
 

@@ -50,7 +50,7 @@ def recorded_version(model_name: str, version: int, work: Path) -> RecordedVersi
     Raises:
         NoSuchVersion: The registry has no such version; those there are, are named.
         DataDefect: The version was not made by this platform, its recipe is another than the registered one, or was
-            written by code that knew other settings.
+            written by code that knew other settings, or its model file is another than was registered.
         ServiceUnavailable: MLflow does not answer.
     """
     entry = versions.registered(model_name, version)
@@ -61,6 +61,8 @@ def recorded_version(model_name: str, version: int, work: Path) -> RecordedVersi
             f"{model_name} version {version}: expected the tags {', '.join(unknown)}, found none; it was not "
             "registered by this platform"
         )
+    # What is reproduced is the model that was judged: another one in its place is named before hours of training.
+    versions.load_version(model_name, version, work / "model")
     files = fetch_run_files(run_id, work)
     run = tracking.client().get_run(run_id).data
     return RecordedVersion(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit
+from cxr_tasks.registry import audit, audit_anchors, audit_chain
 from cxr_tasks.registry.audit_anchors import Head
+from cxr_tasks.registry.persons import Person
 
 
 def promote(version=1, **overrides):
@@ -206,7 +208,32 @@ def test_a_log_that_cannot_be_written_is_an_error(log, monkeypatch):
     assert [one.version for one in audit.entries()] == [1]
 
 
-def test_a_shell_is_the_name_given_or_the_login_name(monkeypatch):
-    monkeypatch.setenv("LOGNAME", "otto")
-    assert audit.who(" anna ") == "anna"
-    assert audit.who() == "otto"
+def test_a_shell_is_the_name_given_or_the_user_it_runs_as(log, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "otto")  # anyone can set it
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert audit.who(" anna ") == Person("anna", f"claimed (shell user {user})")
+    assert audit.who() == Person(user, "shell user")
+
+
+def test_every_name_says_how_it_is_known(log):
+    for who in ("airflow", "anna", Person("dr.weber", "Airflow login")):
+        audit.record("promoted", model="cxr_binary", version=1, who=who)
+    known = [("airflow", "program"), ("anna", "claimed"), ("dr.weber", "Airflow login")]
+    assert [(one.who, one.known_by) for one in audit.entries()] == known
+    assert audit.verify() == []
+
+
+def test_a_log_of_the_former_form_is_read_and_goes_on(log):
+    """Its lines have no ``known_by``; their digests were taken without it."""
+    path = audit_log()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    former = audit_chain.sealed(
+        seq=1, at="2026-11-26T10:00:00.000+00:00", kind="served", model="cxr_binary", version=3, who="airflow", why="",
+        fingerprint="", detail={"before": 2}, previous=audit_chain.GENESIS,
+    )  # fmt: skip
+    assert b"known_by" not in former.line()
+    path.write_bytes(former.line() + b"\n")
+    audit_anchors.write_local_head(audit_anchors.Head.of(former))
+    audit.record("promoted", model="cxr_binary", version=4, who="airflow")
+    assert audit.verify() == []
+    assert [(one.version, one.known_by) for one in audit.entries()] == [(3, ""), (4, "program")]

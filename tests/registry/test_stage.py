@@ -88,6 +88,7 @@ def test_a_decision_stands_on_its_run_and_once_in_the_audit_log(make_candidate):
     tags = client().get_run(trained.mlflow_run_id).data.tags
     assert {name: value for name, value in tags.items() if name.startswith("gate.")} == {
         "gate.verdict": "FAIL",
+        "gate.floor": "",
         "gate.reasons": "one. | two.",
         "gate.policy": "cxr_binary 1",
         "gate.policy_sha256": "ef" * 32,
