@@ -8,12 +8,13 @@ from functools import partial
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.registry import audit, quick
 from cxr_tasks.registry.versions import NoSuchVersion
 from cxr_tasks.stack.settings import StackSettings
 from serving.exports import prepared_export, unless_on_disk
 from serving.leftovers import settle
-from serving.release import prepare_release
+from serving.release import prepare_release, release_content
 from serving.smoke import smoke_test
 from serving.state import locked
 from serving.switch import Switch
@@ -21,7 +22,7 @@ from serving.switch import Switch
 logger = logging.getLogger(__name__)
 
 
-def start_canary(model_name: str, version: int, settings: StackSettings, *, who: str, why: str) -> None:
+def start_canary(model_name: str, version: int, settings: StackSettings, *, who: str | audit.Person, why: str) -> None:
     """Let ``version`` serve under label ``canary``; it must pass what a release must pass.
 
     Another canary goes. What serves as ``stable`` is not touched, but a request without label or version is answered
@@ -45,12 +46,16 @@ def start_canary(model_name: str, version: int, settings: StackSettings, *, who:
     with locked(model_name, f"a canary of version {version}"):
         state = settle(model_name)
         if state.stable is None or state.stable == version:
-            serves = f"version {version} itself" if state.stable else "none"
+            itself = "itself" if state.content_of(version).is_of_run(found.run_id) else "of another run"
+            serves = f"version {version} {itself}" if state.stable else "none"
             raise ReleaseRefused(f"{model_name}: expected another version to serve beside the canary, found {serves}")
-        exported = unless_on_disk(prepared_export(registered), state.loaded)
-        Switch(settings, model_name, partial(smoke_test, settings, model_name)).to_canary(
-            state, version, exported=exported
-        )
+        export = prepared_export(registered)
+        content = release_content(registered, export)
+        switch = Switch(settings, model_name, partial(smoke_test, settings, model_name))
+        if state.canary == version and state.content_of(version).export_sha256 != content.export_sha256:
+            state = switch.step_aside(state, version)
+        exported = unless_on_disk(export, state.loaded)
+        switch.to_canary(state.with_content(version, content), version, exported=exported)
         audit.record(
             "canary_started",
             model=model_name,
@@ -58,11 +63,11 @@ def start_canary(model_name: str, version: int, settings: StackSettings, *, who:
             who=who,
             why=why,
             fingerprint=found.tags.get("data.fingerprint", ""),
-            detail={"beside": state.stable},
+            detail={"beside": state.stable, **plain(content)},
         )
 
 
-def end_canary(model_name: str, settings: StackSettings, *, who: str, why: str) -> int:
+def end_canary(model_name: str, settings: StackSettings, *, who: str | audit.Person, why: str) -> int:
     """Take the canary away; its version.
 
     Raises:

@@ -39,6 +39,8 @@ class NewChampion:
 
     model: str
     version: int
+    run_id: str = ""
+    """The MLflow run it was registered from: numbers start anew in a new registry."""
 
 
 @dataclass(slots=True)
@@ -50,18 +52,21 @@ class Announcements:
     not dealt with.
     """
 
-    told: dict[str, tuple[int, float]] = field(default_factory=dict)
+    told: dict[str, tuple[NewChampion, float]] = field(default_factory=dict)
 
-    def due(self, model: str, champion: int | None, state: ServingState, now: float) -> NewChampion | None:
-        """What to tell of ``model`` after a poll that found ``champion`` in the registry at ``now``, in seconds."""
-        if champion is None or not state.is_due(champion):
+    def due(
+        self, model: str, champion: int | None, state: ServingState, now: float, run_id: str = ""
+    ) -> NewChampion | None:
+        """What to tell of ``model`` after a poll that found ``champion``, of run ``run_id``, at ``now`` (seconds)."""
+        if champion is None or not state.is_due(champion, run_id):
             self.told.pop(model, None)
             return None
-        version, told_at = self.told.get(model, (None, 0.0))
-        if version == champion and now - told_at < AGAIN_AFTER_S:
+        found = NewChampion(model, champion, run_id)
+        before, told_at = self.told.get(model, (None, 0.0))
+        if before == found and now - told_at < AGAIN_AFTER_S:
             return None
-        self.told[model] = (champion, now)
-        return NewChampion(model, champion)
+        self.told[model] = (found, now)
+        return found
 
     def forget(self) -> None:
         """Tell again what is still not dealt with: a release that ran while the registry was away has failed."""
@@ -88,15 +93,15 @@ async def new_champions(
             problems = []
             for model in models:
                 try:
-                    champion = await champion_version(client, model)
+                    champion, run_id = await champion_version(client, model)
                     state = await asyncio.to_thread(state_of, model)
-                    if champion is not None and state.is_due(champion) and is_being_changed(model):
+                    if champion is not None and state.is_due(champion, run_id) and is_being_changed(model):
                         # A rollback moves the alias before the server; it deals with that itself.
                         continue
                 except CxrError as error:
                     problems.append(str(error))
                     continue
-                if change := announcements.due(model, champion, state, time.monotonic()):
+                if change := announcements.due(model, champion, state, time.monotonic(), run_id):
                     yield change
                     await asyncio.sleep(every_s)
             for problem in problems:
@@ -118,9 +123,10 @@ def retry_release(model: str, version: int) -> bool:
     """
     with locked(model, f"another try at version {version}"):
         state = read_state(model)
-        if state.handled != version or state.stable == version:
+        serves = state.stable == version and state.content_of(version).is_of_run(state.handled_run)
+        if state.handled != version or serves:
             return False
-        write_state(model, replace(state, handled=None))
+        write_state(model, replace(state, handled=None, handled_run=""))
     return True
 
 
@@ -136,8 +142,8 @@ def registry_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=uri, auth=login, timeout=TIMEOUT_S)
 
 
-async def champion_version(client: httpx.AsyncClient, model: str) -> int | None:
-    """The version with alias ``champion``; None where the model or the alias is not there.
+async def champion_version(client: httpx.AsyncClient, model: str) -> tuple[int | None, str]:
+    """The version with alias ``champion`` and its run; None and '' where the model or the alias is not there.
 
     Raises:
         ServiceUnavailable: No answer, or none that speaks of an alias.
@@ -151,9 +157,9 @@ async def champion_version(client: httpx.AsyncClient, model: str) -> int | None:
     try:
         body = answer.json()
         if answer.is_success:
-            return int(body["model_version"]["version"])
+            return int(body["model_version"]["version"]), str(body["model_version"].get("run_id") or "")
         if body.get("error_code") in _NO_CHAMPION:
-            return None
+            return None, ""
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise ServiceUnavailable(

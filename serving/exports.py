@@ -12,12 +12,12 @@ import importlib.metadata
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cxr_tasks.prepare
 from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, read_json, sha256_file, write_json
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.contracts.shapes import build, plain
@@ -46,6 +46,9 @@ class ExportRecord:
     """sha256 of the code and the library versions that the served graph comes from."""
     sha256: str
     """sha256 over names and contents of the SavedModel's files."""
+    model_sha256: str = ""
+    """sha256 of the ``.keras`` file it was made from, which is the one that the gate judged; '' in records written
+    before it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +90,56 @@ def find_export(registered: RegisteredModel) -> Export | None:
     One made from another run, by other code or by other libraries is none.
     """
     folder = export_folder(registered.model_name, registered.version)
-    if not folder.is_dir():
-        return None
     try:
-        record = build(ExportRecord, read_json(folder / "export.json"), "export.json")
+        record = export_record(registered.model_name, registered.version)
     except (DataDefect, ConfigurationError) as error:
         log.warning("the export in %s cannot be used: %s", folder, error)
         return None
+    if record is None:
+        return None
     found = Export(record, folder)
-    expected = _record(registered, tree_sha256(found.saved_model) if found.saved_model.is_dir() else "none")
+    sha256 = tree_sha256(found.saved_model) if found.saved_model.is_dir() else "none"
+    expected = _record(registered, sha256, record.model_sha256)
     if record != expected:
         log.warning("the export in %s cannot be used: expected %s, found %s", folder, expected, record)
         return None
     return found
 
 
+def export_record(model_name: str, version: int) -> ExportRecord | None:
+    """What the kept export under a number was made from; None where there is none.
+
+    Raises:
+        DataDefect, ConfigurationError: ``export.json`` is missing or not such a record.
+    """
+    folder = export_folder(model_name, version)
+    if not folder.is_dir():
+        return None
+    return build(ExportRecord, read_json(folder / "export.json"), "export.json")
+
+
 @contextlib.contextmanager
-def kept_export(registered: RegisteredModel) -> Iterator[Path]:
+def kept_export(registered: RegisteredModel, model_sha256: str = "") -> Iterator[Path]:
     """A folder to write a version's SavedModel to; kept, with its record, when the block ends well.
 
     Whatever was kept of the version before is removed first.
+
+    Args:
+        model_sha256: Of the ``.keras`` file that it is made from.
     """
     folder = export_folder(registered.model_name, registered.version)
     remove_export(registered)
     with published_folder(folder) as aside:
         target = aside / str(registered.version)
         yield target
-        write_json(aside / "export.json", plain(_record(registered, tree_sha256(target))))
+        write_json(aside / "export.json", plain(_record(registered, tree_sha256(target), model_sha256)))
+
+
+def checked_against(export: Export, model_sha256: str) -> Export:
+    """The same export, recorded as made from that model: its answers were just compared with the model's own."""
+    record = replace(export.record, model_sha256=model_sha256)
+    write_json(export.folder / "export.json", plain(record))
+    return Export(record, export.folder)
 
 
 def remove_export(registered: RegisteredModel) -> None:
@@ -136,14 +162,22 @@ def prepared_export(registered: RegisteredModel) -> Export:
 def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
     """The SavedModel to publish; None where it lies in its place.
 
-    Another one under the same number, such as an older export, is taken away first, unless the server has it loaded:
-    versions are not replaced in place.
+    Another one under the same number, such as an older export, is taken away first.
+
+    Raises:
+        ReleaseRefused: The server has another one loaded under that number: versions are not replaced in place.
     """
     name, version = export.record.model_name, export.record.version
     if version not in on_disk.versions_on_disk(name):
         return export.saved_model
-    if version in loaded or tree_sha256(on_disk.version_folder(name, version)) == export.record.sha256:
+    found = tree_sha256(on_disk.version_folder(name, version))
+    if found == export.record.sha256:
         return None
+    if version in loaded:
+        raise ReleaseRefused(
+            f"{name}: another version {version} is loaded (export {found[:12]}..., to be published: "
+            f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
+        )
     on_disk.withdraw(name, version)
     return export.saved_model
 
@@ -166,13 +200,14 @@ def tree_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _record(registered: RegisteredModel, sha256: str) -> ExportRecord:
+def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> ExportRecord:
     return ExportRecord(
         model_name=registered.model_name,
         version=registered.version,
         mlflow_run_id=registered.mlflow_run_id,
         made_by=_made_by(),
         sha256=sha256,
+        model_sha256=model_sha256,
     )
 
 

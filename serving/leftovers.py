@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from serving import versions as on_disk
+from serving.contents import with_contents
 from serving.models_config import SERVED_MODELS, write_models_config
 from serving.state import ServingState, locked, read_state, write_state
 
@@ -19,9 +20,10 @@ def settle(model_name: str) -> ServingState:
     A version on its way in is dropped: it has not answered for itself yet. One on its way out is not loaded any more.
     """
     found = read_state(model_name)
-    state = replace(found, changing=None)
+    state = with_contents(model_name, replace(found, changing=None))
     if found.changing is not None:
         log.warning("%s: a change of what serves was killed; version %s serves", model_name, state.stable)
+    if state != found and state.kept:
         write_state(model_name, state)
     write_models_config()
     on_disk.prune(model_name, state.kept)

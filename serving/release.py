@@ -22,6 +22,8 @@ from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.notices import send
 from cxr_tasks.registry import audit, quick, tracking
 from cxr_tasks.registry import versions as registry
+from cxr_tasks.registry.model_files import FileDigests, recorded_digests
+from cxr_tasks.stack.approvers import approvers
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
 from serving import exports
@@ -29,7 +31,7 @@ from serving import versions as on_disk
 from serving.latency_limit import max_latency_ratio
 from serving.leftovers import settle
 from serving.smoke import smoke_test
-from serving.state import locked, read_state, write_state
+from serving.state import Content, ServingState, locked, read_state, write_state
 from serving.switch import Switch
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ def champion_of(model_name: str) -> RegisteredModel:
     )
 
 
-def take_up(champions: Iterable[RegisteredModel], who: str = AIRFLOW) -> list[RegisteredModel]:
+def take_up(champions: Iterable[RegisteredModel], who: str | audit.Person = AIRFLOW) -> list[RegisteredModel]:
     """The champions that may serve, each noted as being dealt with.
 
     Why another may not stands on its version and in the audit log, and what serves stays.
@@ -80,28 +82,63 @@ def take_up(champions: Iterable[RegisteredModel], who: str = AIRFLOW) -> list[Re
     return allowed
 
 
-def _why_not(champion: RegisteredModel, who: str) -> str:
+def _why_not(champion: RegisteredModel, who: str | audit.Person) -> str:
     """Why ``champion`` may not serve, on record; empty where it may."""
     from cxr_tasks.registry.permission import may_serve
 
     name, version = champion.model_name, champion.version
-    before = read_state(name).handled
-    _note_handled(name, version)
+    before = read_state(name)
+    _note_handled(name, version, champion.mlflow_run_id)
     try:
         permission = may_serve(name, version)
+        if permission.allowed and not permission.by_override and (because := _wrong_way(champion)):
+            permission = replace(permission, allowed=False, because=because)
         if permission.allowed:
             quick.clear_version_tags(name, version, [REFUSED_TAG])
         else:
             quick.set_version_tags(name, version, {REFUSED_TAG: permission.because})
     except ServiceUnavailable:
-        _note_handled(name, before)
+        _note_handled(name, before.handled, before.handled_run)
         raise
     kind: audit.Kind = "release_started" if permission.allowed else "release_refused"
-    audit.record(kind, model=name, version=version, who=who, why=permission.because)
+    detail = {"mlflow_run_id": champion.mlflow_run_id}
+    audit.record(kind, model=name, version=version, who=who, why=permission.because, detail=detail)
     return "" if permission.allowed else permission.because
 
 
 @room_for("exporting the version", 64 * MIB)
+def _wrong_way(champion: RegisteredModel) -> str:
+    """Why the way in which the version became champion is none that its policy takes; '' where it is.
+
+    Where the alias was moved in MLflow, nobody has asked yet whether the version was judged by today's policy; and the
+    log does not have yet who moved it.
+    """
+    from cxr_tasks.registry.promotion import require_permission
+    from cxr_tasks.registry.promotion_way import way_of, why_not_promoted
+
+    name, version, run_id = champion.model_name, champion.version, champion.mlflow_run_id
+    state = read_state(name)
+    if state.stable == version and state.content_of(version).mlflow_run_id == run_id:
+        return ""  # it serves already: released again, such as after an upgrade
+    promoted = way_of(name, version, run_id, approvers(os.environ))
+    if because := why_not_promoted(name, version, promoted):
+        return because
+    if not promoted.is_ours:
+        try:
+            require_permission(name, version)
+        except ReleaseRefused as error:
+            return str(error)
+        audit.record(
+            "promoted",
+            model=name,
+            version=version,
+            who=promoted.person or "mlflow",
+            why=f"alias {registry.CHAMPION} was moved in MLflow",
+            detail={"mlflow_run_id": run_id},
+        )
+    return ""
+
+
 def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef:
     """``parity.json`` of a version that is exported and checked; found done where that was done before.
 
@@ -111,7 +148,7 @@ def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef
         ReleaseRefused: The version fails the check (see ``serving.check``).
         ServiceUnavailable: The registry does not answer, or the server does not load the version in time.
     """
-    name, version = registered.model_name, registered.version
+    name, version, max_ratio = registered.model_name, registered.version, max_latency_ratio(os.environ)
     folder = exports.export_folder(name, version)
     with file_lock(
         folder.parent / f".{version}.lock",
@@ -120,16 +157,22 @@ def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef
         wait_s=EXPORT_WAIT_S,
     ):
         export = exports.find_export(registered)
-        if export is not None and (passed := export.passed()) is not None:
+        recorded = _recorded(registered)
+        if export is not None and recorded.model and export.record.model_sha256 not in ("", recorded.model):
+            logger.warning("%s: made from another model file than was registered; exported anew", folder)
+            export = None
+        is_of_it = export is not None and (export.record.model_sha256 or not recorded.model)
+        if export is not None and is_of_it and (passed := export.passed()) is not None:
             logger.info("%s version %d was exported and checked before: %s", name, version, folder)
             return passed
-        return _export_and_check(registered, export, paths)
+        return _export_and_check(registered, export, paths, max_ratio)
 
 
-def _export_and_check(registered: RegisteredModel, export: exports.Export | None, paths: RunPaths) -> ArtifactRef:
+def _export_and_check(
+    registered: RegisteredModel, export: exports.Export | None, paths: RunPaths, max_ratio: float
+) -> ArtifactRef:
     from serving.check_process import check_process
 
-    max_ratio = max_latency_ratio(os.environ)
     work = paths.stage(f"release/{registered.model_name}")
     if export is None:
         exports.remove_export(registered)
@@ -142,7 +185,7 @@ def _export_and_check(registered: RegisteredModel, export: exports.Export | None
         loaded = registry.load_version(registered.model_name, registered.version, work / "downloaded")
         model = loaded.keras_model()
         if export is None:
-            with exports.kept_export(registered) as target:
+            with exports.kept_export(registered, loaded.digests.model) as target:
                 export_saved_model(model, loaded.contract, target)
         parity = check_server(
             server,
@@ -151,11 +194,30 @@ def _export_and_check(registered: RegisteredModel, export: exports.Export | None
             max_ratio=max_ratio,
         )
     logger.info("%s version %d: %s", registered.model_name, registered.version, parity)
-    return exports.prepared_export(registered).write_parity(plain(parity))
+    checked = exports.checked_against(exports.prepared_export(registered), loaded.digests.model)
+    return checked.write_parity(plain(parity))
+
+
+def _recorded(registered: RegisteredModel) -> FileDigests:
+    """The digests of the files that the gate judged; ``NoSuchVersion`` where the registry has another version."""
+    found = quick.get_version(registered.model_name, registered.version)
+    if found is None or found.run_id != registered.mlflow_run_id:
+        raise registry.NoSuchVersion(_other(registered, found))
+    return recorded_digests(registered.model_name, registered.version, found.run_id, found.tags)
+
+
+def _other(expected: RegisteredModel, found: quick.FoundVersion | None) -> str:
+    now = "none" if found is None else f"one of run {found.run_id[:8]}: the number has come again"
+    return (
+        f"{expected.model_name}: expected version {expected.version} of run {expected.mlflow_run_id[:8]} in the "
+        f"registry, found {now}; what serves was left as it is"
+    )
 
 
 @room_for("publishing the version", 32 * MIB)
-def publish_version(champion: RegisteredModel, settings: StackSettings, who: str = AIRFLOW) -> ReleasedModel:
+def publish_version(
+    champion: RegisteredModel, settings: StackSettings, who: str | audit.Person = AIRFLOW
+) -> ReleasedModel:
     """Let a prepared version serve as ``stable``; the one before stays on disk to go back to.
 
     Any failure before the server has answered goes back to what served before.
@@ -173,19 +235,20 @@ def publish_version(champion: RegisteredModel, settings: StackSettings, who: str
         parity = export.passed()
         if parity is None:
             raise ReleaseRefused(f"{name} version {version}: expected an export that passed its check, found none")
+        content = release_content(champion, export)
         try:
-            seconds = Switch(settings, name, partial(smoke_test, settings, name)).to_stable(
-                replace(state, handled=version),
-                version,
-                previous=state.previous if state.stable == version else state.stable,
-                exported=exports.unless_on_disk(export, state.loaded),
-            )
+            seconds, before = _switch(settings, champion, state, export, content)
         except BaseException as error:
             _note_failure(champion, error, who)
             raise
-        if _last_served(name) != version:
+        if not _is_last_served(champion, content):
             audit.record(
-                "served", model=name, version=version, who=who, fingerprint=fingerprint, detail={"before": state.stable}
+                "served",
+                model=name,
+                version=version,
+                who=who,
+                fingerprint=fingerprint,
+                detail={"before": state.stable, "before_run": before.mlflow_run_id, **plain(content)},
             )
     logger.info("%s version %d serves, loaded in %.1f s", name, version, seconds)
     _tell_registry(champion, parity)
@@ -199,16 +262,55 @@ def publish_version(champion: RegisteredModel, settings: StackSettings, who: str
     )
 
 
-def _note_handled(model_name: str, version: int | None) -> None:
+def release_content(champion: RegisteredModel, export: exports.Export) -> Content:
+    """What is about to be published, once it is known to be made from the model that was registered."""
+    recorded = _recorded(champion)
+    made_from = export.record.model_sha256
+    if recorded.model and made_from != recorded.model:
+        raise ReleaseRefused(
+            f"{champion.model_name} version {champion.version}: expected an export of the registered model (sha256 "
+            f"{recorded.model[:12]}...), found one of {made_from[:12] or 'a model that was not recorded'}; trigger "
+            "cxr_release again, which exports and checks it anew"
+        )
+    return Content(mlflow_run_id=champion.mlflow_run_id, export_sha256=export.record.sha256, model_sha256=made_from)
+
+
+def _switch(
+    settings: StackSettings, champion: RegisteredModel, state: ServingState, export: exports.Export, content: Content
+) -> tuple[float, Content]:
+    """Let the export serve as ``stable``; the seconds it took to load, and what served before.
+
+    Where another content serves under the same number (the registry was made anew, or the version exported anew), that
+    one first serves on under a number of its own: a number that is loaded cannot be filled with something else.
+    """
+    name, version = champion.model_name, champion.version
+    switch = Switch(settings, name, partial(smoke_test, settings, name))
+    before = state.content_of(state.stable)
+    if version in state.loaded and state.content_of(version).export_sha256 != content.export_sha256:
+        logger.warning("%s: another version %d is loaded (%s)", name, version, state.content_of(version))
+        state = switch.step_aside(state, version)
+    was_other = state.stable is not None and not on_disk.is_aside(state.stable) and state.stable != version
+    seconds = switch.to_stable(
+        replace(state, handled=version, handled_run=champion.mlflow_run_id).with_content(version, content),
+        version,
+        previous=state.stable if was_other else state.previous,
+        exported=exports.unless_on_disk(export, state.loaded),
+    )
+    return seconds, before
+
+
+def _note_handled(model_name: str, version: int | None, run_id: str) -> None:
     with locked(model_name, "taking up a champion"):
-        write_state(model_name, replace(read_state(model_name), handled=version))
+        write_state(model_name, replace(read_state(model_name), handled=version, handled_run=run_id))
 
 
 def _require_champion(expected: RegisteredModel) -> str:
     """The data fingerprint of the champion, once it is known to be ``expected`` still."""
     found = quick.version_with_alias(expected.model_name, registry.CHAMPION)
-    if found is None or found.version != expected.version:
+    if found is None or (found.version, found.run_id) != (expected.version, expected.mlflow_run_id):
         now = "none" if found is None else f"version {found.version}"
+        if found is not None and found.version == expected.version:
+            now += f" of another run ({found.run_id[:8]}): the number has come again"
         raise ReleaseRefused(
             f"{expected.model_name}: expected version {expected.version} to be champion still, found {now}; "
             "what serves was left as it is"
@@ -216,13 +318,19 @@ def _require_champion(expected: RegisteredModel) -> str:
     return found.tags.get("data.fingerprint", "")
 
 
-def _last_served(model_name: str) -> int | None:
-    """The version that the audit log has serving now."""
-    served = [one for one in audit.entries(model_name) if one.kind in ("served", "rolled_back")]
-    return served[-1].version if served else None
+def _is_last_served(champion: RegisteredModel, content: Content) -> bool:
+    """Whether the audit log has this very version serving now; of entries without a digest, the number decides."""
+    served = [one for one in audit.entries(champion.model_name) if one.kind in ("served", "rolled_back")]
+    if not served or served[-1].version != champion.version:
+        return False
+    told = served[-1].detail
+    return all(
+        told.get(key) in (None, "", expected)
+        for key, expected in (("mlflow_run_id", content.mlflow_run_id), ("export_sha256", content.export_sha256))
+    )
 
 
-def _note_failure(champion: RegisteredModel, error: BaseException, who: str) -> None:
+def _note_failure(champion: RegisteredModel, error: BaseException, who: str | audit.Person) -> None:
     """On the version and in the audit log; what cannot be noted must not hide the failure itself."""
     why = str(error) or type(error).__name__
     name, version = champion.model_name, champion.version

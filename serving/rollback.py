@@ -12,9 +12,10 @@ from cxr_tasks.registry import audit, quick
 from cxr_tasks.registry.versions import CHAMPION
 from cxr_tasks.stack.settings import StackSettings
 from serving import versions as on_disk
+from serving.contents import require_unchanged
 from serving.leftovers import settle
 from serving.smoke import smoke_test
-from serving.state import locked, read_state, write_state
+from serving.state import Content, locked, read_state, write_state
 from serving.switch import Switch
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class RolledBack:
     seconds: float
 
 
-def roll_back(model_name: str, settings: StackSettings, *, who: str, why: str) -> RolledBack:
+def roll_back(model_name: str, settings: StackSettings, *, who: str | audit.Person, why: str) -> RolledBack:
     """Let the version before the present one serve again, as champion and as label ``stable``.
 
     The version taken back is not kept to go forward to: rolling back twice never brings it back.
@@ -40,7 +41,9 @@ def roll_back(model_name: str, settings: StackSettings, *, who: str, why: str) -
     that follows the alias ends what was begun.
 
     Raises:
-        ReleaseRefused: There is no former version on disk, or it does not serve; nothing has changed.
+        ReleaseRefused: There is no former version on disk, the registry has another one or none under its number, or
+            it does not serve; nothing has changed.
+        DataDefect: Its files are not those that were published; nothing has changed.
         ServiceUnavailable: MLflow or the model server does not answer; nothing has changed.
     """
     begin = time.monotonic()
@@ -52,6 +55,8 @@ def roll_back(model_name: str, settings: StackSettings, *, who: str, why: str) -
                 f"{model_name}: expected a former version on disk to go back to, found none beside version {bad}; "
                 f"to let another one serve, promote it: cxr promote {model_name} VERSION --reason TEXT"
             )
+        content = state.content_of(version)
+        _require_same(model_name, version, content)
         champion = quick.version_with_alias(model_name, CHAMPION)
         quick.set_alias(model_name, CHAMPION, version)
         try:
@@ -61,11 +66,33 @@ def roll_back(model_name: str, settings: StackSettings, *, who: str, why: str) -
             if champion is not None:
                 _alias_back(model_name, champion.version)
             raise
-        write_state(model_name, replace(read_state(model_name), handled=version))
+        write_state(model_name, replace(read_state(model_name), handled=version, handled_run=content.mlflow_run_id))
         seconds = time.monotonic() - begin
         logger.info("%s version %d serves again after %.1f s, not %d any more", model_name, version, seconds, bad)
-        audit.record("rolled_back", model=model_name, version=version, who=who, why=why, detail={"from": bad})
+        detail = {"from": bad, "from_run": state.content_of(bad).mlflow_run_id, **_told(content)}
+        audit.record("rolled_back", model=model_name, version=version, who=who, why=why, detail=detail)
     return RolledBack(model_name=model_name, version=version, taken_back=bad, seconds=round(seconds, 2))
+
+
+def _require_same(model_name: str, version: int, content: Content) -> None:
+    """That the registry's version is the one on disk, and the files on disk those that were published."""
+    found = quick.get_version(model_name, version)
+    how = f"to let another one serve, promote it: cxr promote {model_name} VERSION --reason TEXT"
+    if found is None:
+        raise ReleaseRefused(
+            f"{model_name}: expected version {version} ({content}), which served before, in the registry, found none: "
+            f"it was deleted there, or the registry made anew; {how}"
+        )
+    if not content.is_of_run(found.run_id):
+        raise ReleaseRefused(
+            f"{model_name}: version {version} that served before ({content}) is not version {version} of the registry "
+            f"(run {found.run_id[:8]}): the number has come again; {how}"
+        )
+    require_unchanged(model_name, version, content)
+
+
+def _told(content: Content) -> dict[str, str]:
+    return {"mlflow_run_id": content.mlflow_run_id, "export_sha256": content.export_sha256}
 
 
 def _alias_back(model_name: str, version: int) -> None:

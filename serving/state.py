@@ -1,15 +1,18 @@
 """Which versions of a model serve and in which part, on disk, and the lock under which that changes.
 
 ``var/served/<model>/state.json`` is the truth that ``models.config`` is generated from; the registry's alias
-``champion`` is the wish. Whoever changes what serves (a release, a rollback, a canary) holds the model's lock all the
-while; the kernel lets go of it when its process dies.
+``champion`` is the wish. Numbers alone do not say what serves: a registry that is made anew counts from 1 again. So
+the state also keeps, of each version on disk, the MLflow run it came from and the digest of its files.
+
+Whoever changes what serves (a release, a rollback, a canary) holds the model's lock all the while; the kernel lets go
+of it when its process dies.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
@@ -22,6 +25,32 @@ STATE_FILE = "state.json"
 LOCK_FILE = ".lock"
 #: A release that waits for a busy machine to load a version holds the lock for minutes.
 LOCK_WAIT_S = 600.0
+#: In place of a run that cannot be told: no run of the registry is that one.
+UNKNOWN_RUN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What lies under a version's number on disk; '' where it is not known."""
+
+    mlflow_run_id: str = ""
+    """The run that the version was registered from."""
+    export_sha256: str = ""
+    """Of names and contents of the SavedModel's files."""
+    model_sha256: str = ""
+    """Of the ``.keras`` file that it was exported from."""
+
+    def is_of_run(self, run_id: str) -> bool:
+        """Whether it came from that run, as far as is known."""
+        return not self.mlflow_run_id or not run_id or self.mlflow_run_id == run_id
+
+    def __str__(self) -> str:
+        """
+        >>> str(Content(mlflow_run_id="4be1a0c2d9", export_sha256="85e26e77aa01ff"))
+        'run 4be1a0c2, export 85e26e77aa01'
+        """
+        run = self.mlflow_run_id[:8] or UNKNOWN_RUN
+        return f"run {run}, export {self.export_sha256[:12] or 'not recorded'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +68,10 @@ class ServingState:
     Found while nobody holds the lock, it was left by a process that was killed."""
     handled: int | None = None
     """The champion that a release last dealt with, well or not. Another champion in the registry is due."""
+    handled_run: str = ""
+    """The run that ``handled`` was registered from; '' in states written before runs were kept."""
+    contents: dict[str, Content] = field(default_factory=dict)
+    """Version number (as text, which JSON wants) -> what lies under it on disk."""
 
     @property
     def loaded(self) -> tuple[int, ...]:
@@ -50,9 +83,19 @@ class ServingState:
         """Versions that stay on disk."""
         return frozenset({*self.loaded} | ({self.previous} if self.previous is not None else set()))
 
-    def is_due(self, champion: int) -> bool:
-        """Whether the registry's champion still has to be released."""
-        return champion != self.handled
+    def is_due(self, champion: int, run_id: str = "") -> bool:
+        """Whether the registry's champion still has to be released.
+
+        Another run under the same number is another champion; a champion without a run is not known to be the same.
+        """
+        return champion != self.handled or (bool(self.handled_run) and run_id != self.handled_run)
+
+    def content_of(self, version: int | None) -> Content:
+        """What lies on disk under that number, as far as it was kept."""
+        return self.contents.get(str(version), Content())
+
+    def with_content(self, version: int, content: Content) -> ServingState:
+        return replace(self, contents={**self.contents, str(version): content})
 
 
 def read_state(model_name: str) -> ServingState:
@@ -73,8 +116,13 @@ def read_state(model_name: str) -> ServingState:
 
 
 def write_state(model_name: str, state: ServingState) -> None:
-    """Put ``state`` in place of the one on disk, whole or not at all. To be called under ``locked``."""
-    write_json(_state_path(model_name), plain(state))
+    """Put ``state`` in place of the one on disk, whole or not at all. To be called under ``locked``.
+
+    What it says of versions that are not kept is left out: a number that comes again must not find it.
+    """
+    kept = {str(one) for one in state.kept}
+    contents = {number: one for number, one in state.contents.items() if number in kept}
+    write_json(_state_path(model_name), plain(replace(state, contents=contents)))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from cxr_tasks.stack.settings import StackSettings
 from serving import rest_client
 from serving import versions as on_disk
 from serving.models_config import CANARY, STABLE, write_models_config
-from serving.state import ServingState, write_state
+from serving.state import ServingState, read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,31 @@ class Switch:
         """Let ``version`` serve as ``canary`` beside ``stable``; as ``to_stable`` in all else."""
         former = state.canary if state.canary != version else None
         return self._change(state, replace(state, canary=version, changing=former), version, CANARY, exported)
+
+    def step_aside(self, state: ServingState, version: int) -> ServingState:
+        """Let what is loaded as ``version`` serve on under another number, and the number be free; the new state.
+
+        A canary simply ends. Every request finds an answer all the while, with the same model as before; only the
+        version in the answer is the other number until the change is over.
+
+        Raises:
+            ReleaseRefused, ServiceUnavailable: As ``to_stable``; what served before serves, under either number.
+        """
+        if state.canary == version:
+            state = self.without_canary(state)
+        if state.stable == version:
+            aside = on_disk.free_aside(self.model_name)
+            log.warning("%s: what serves as version %d serves on as %d for a moment", self.model_name, version, aside)
+            self.to_stable(
+                state.with_content(aside, state.content_of(version)),
+                aside,
+                previous=state.previous,
+                exported=on_disk.version_folder(self.model_name, version),
+            )
+            state = read_state(self.model_name)
+        # A server that still has the former content loaded would go on with it under this number.
+        rest_client.wait_unloaded(self.settings, self.model_name, version, LABEL_LIMIT_S)
+        return state
 
     def without_canary(self, state: ServingState) -> ServingState:
         """Take label ``canary`` away, then the version that bore it; the new state."""

@@ -14,6 +14,21 @@ from cxr_tasks.contracts.paths import served_root
 _PUBLISHING, _WITHDRAWN = ".publishing-", ".withdrawn-"
 
 
+#: From this number on versions are none of the registry: what served under a number that came again serves on under
+#: one of these, until what is to serve under that number has been loaded.
+ASIDE_FROM = 1_000_000_000
+
+
+def is_aside(version: int | None) -> bool:
+    """Whether a number is one under which something serves for the time of a change."""
+    return version is not None and version >= ASIDE_FROM
+
+
+def free_aside(model_name: str) -> int:
+    """A number that nothing lies under: higher than all, so that a request without label still finds what it names."""
+    return max([ASIDE_FROM, *(one + 1 for one in versions_on_disk(model_name))])
+
+
 def version_folder(model_name: str, version: int) -> Path:
     return served_root() / model_name / str(version)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from cxr_tasks.cli.doctor_findings import Finding, Level
-from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import served_root
 from cxr_tasks.registry import permission, versions
+from cxr_tasks.registry.model_files import recorded_digests
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.show import stack_status
+from serving.agreement import version_disagreements
+from serving.contents import changed_files
 from serving.models_config import SERVED_MODELS
 from serving.rest_client import labelled_version, served_versions
 from serving.state import ServingState, read_state
@@ -55,9 +59,13 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
     try:
         bearer = versions.version_with_alias(model, versions.CHAMPION)
         champion = int(bearer.version) if bearer else None
-        found = alias_findings(model, champion, state)
-        if state.stable is not None:
+        run_id = str(bearer.run_id or "") if bearer else ""
+        found = alias_findings(model, champion, state, run_id)
+        lost = version_disagreements(model, state)
+        found += [_serving("FAIL", f"{model}: {one.text}", one.todo) for one in lost]
+        if state.stable is not None and not lost:
             found += permission_findings(model, state.stable)
+            found += model_file_findings(model, state)
     except (CxrError, OSError) as error:
         text = f"{model}: the registry cannot be asked: {error}"
         found = [_serving("FAIL", text, "'make logs NAME=mlflow' shows why")]
@@ -65,22 +73,52 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
     return [*found, *server_findings(model, state, served_versions(settings, model), labels)]
 
 
-def alias_findings(model: str, champion: int | None, state: ServingState) -> list[Finding]:
-    """The registry's champion beside the version that serves."""
-    if champion == state.stable:
-        if champion is None:
-            return []
+def alias_findings(model: str, champion: int | None, state: ServingState, run_id: str = "") -> list[Finding]:
+    """The registry's champion, registered from ``run_id``, beside the version that serves."""
+    if champion is None and state.stable is None:
+        return []
+    if champion is not None and champion == state.stable and state.content_of(champion).is_of_run(run_id):
         return [_serving("OK", f"{model}: version {champion} is champion and serves")]
     serves = f"version {state.stable} serves" if state.stable is not None else "nothing serves"
     if champion is None:
         text = f"{model}: {serves}, and no version bears the alias champion"
         return [_serving("FAIL", text, f"'cxr promote {model} {state.stable}', or set the alias in MLflow")]
-    if state.is_due(champion):
+    if champion == state.stable:
+        serves += f", which is another one ({state.content_of(state.stable)}): the number has come again"
+    if state.is_due(champion, run_id or state.handled_run):
         todo = "a release starts within a minute; if none does, trigger cxr_release and see 'make logs NAME=triggerer'"
         return [_serving("WARN", f"{model}: version {champion} is champion, {serves}: its release is due", todo)]
     text = f"{model}: version {champion} is champion, {serves}: its release was refused or failed"
     todo = f"'cxr history {model}' says why; promote another version, or override, or trigger cxr_release again"
     return [_serving("FAIL", text, todo)]
+
+
+def model_file_findings(model: str, state: ServingState) -> list[Finding]:
+    """Whether the model file in the registry is the one that was judged, and what serves was made from it."""
+    version = state.stable
+    if version is None:
+        return []
+    found = versions.find_version(model, version)
+    recorded = recorded_digests(model, version, str(found.run_id or ""), dict(found.tags)).model
+    made_from = state.content_of(version).model_sha256
+    if recorded and made_from and recorded != made_from:
+        text = (
+            f"{model}: version {version} serves an export of model file {made_from[:12]}, the one registered is "
+            f"{recorded[:12]}"
+        )
+        return [
+            _serving("FAIL", text, f"trigger cxr_release for {model}: it exports and checks version {version} anew")
+        ]
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            digests = versions.load_version(model, version, Path(work)).digests
+    except ServiceUnavailable:
+        raise
+    except Exception as error:  # whatever MLflow's stores raise for artifacts that are gone
+        todo = "what serves is the export made before, and goes on; restore MLflow's artifacts from a backup"
+        return [_serving("FAIL", f"{model}: the files of version {version} in MLflow: {error}", todo)]
+    text = f"{model}: the model file of version {version} in MLflow is the one registered ({digests.model[:12]})"
+    return [_serving("OK", text)]
 
 
 def permission_findings(model: str, version: int) -> list[Finding]:
@@ -125,6 +163,7 @@ def file_findings(model: str, state: ServingState) -> list[Finding]:
     for version in sorted(state.kept):
         folder = version_folder(model, version)
         missing = [name for name in VERSION_FILES if not _is_filled(folder / name)]
+        changed = "" if missing else changed_files(model, version, state.content_of(version))
         if missing:
             level: Level = "WARN" if version == state.previous else "FAIL"
             todo = (
@@ -133,6 +172,12 @@ def file_findings(model: str, state: ServingState) -> list[Finding]:
                 else "a rollback to it is not possible; the next release brings another to go back to"
             )
             found.append(_files(level, f"{folder}: {', '.join(missing)} missing or empty", todo))
+        elif changed:
+            todo = (
+                "find out who writes there; a server that is started anew would answer with these files: "
+                "trigger cxr_release, which publishes what was exported"
+            )
+            found.append(_files("FAIL", changed, todo))
     if state.kept and not found:
         found.append(_files("OK", f"{served_root() / model}: version {_list(sorted(state.kept))} whole"))
     return found

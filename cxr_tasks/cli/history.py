@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,10 +15,14 @@ from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.contracts.handoffs import marked_verdict
 from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.registry import audit
 from cxr_tasks.registry.audit import AuditEntry
-from cxr_tasks.registry.history import Spell, parsed_time, served_at, spells
+from cxr_tasks.registry.history import Spell, numbers_come_again, parsed_time, served_at, spells
+from cxr_tasks.registry.persons import PROGRAM
+from cxr_tasks.stack.settings import StackSettings, client_environment
+from serving.agreement import Disagreement, disagreements
 
 
 def history_command(options: argparse.Namespace) -> int:
@@ -35,9 +40,22 @@ def history_command(options: argparse.Namespace) -> int:
     else:
         wide_console().print(_table(entries))
         print(sentence(options.model, served_at(entries, datetime.now(UTC)), None))
+    for again in numbers_come_again(entries):
+        print(f"cxr: {options.model}: {again}", file=sys.stderr)
+    for one in _registry_says(options.model):
+        print(f"cxr: {one}", file=sys.stderr)
     for problem in problems:
         print(f"cxr: the log is not whole: {problem}; see 'cxr doctor'", file=sys.stderr)
     return 0
+
+
+def _registry_says(model: str) -> list[Disagreement]:
+    """Where the registry no longer agrees with what serves; nothing while the stack is down, as it cannot be asked."""
+    settings = StackSettings.load()
+    if not settings.record.is_file():
+        return []
+    os.environ.update(client_environment(settings))
+    return disagreements((model,))
 
 
 def sentence(model: str, spell: Spell | None, at: datetime | None) -> str:
@@ -47,7 +65,9 @@ def sentence(model: str, spell: Spell | None, at: datetime | None) -> str:
         return f"{model}: no version {'served' if at else 'has served yet'}{when}"
     verb = "served" if at else "serves"
     until = f" until {_shown_time(spell.until)}" if spell.until else ""
-    return f"{model}: version {spell.version} {verb}{when}, since {_shown_time(spell.since)}{until} (seq {spell.seq})"
+    run = f", run {spell.mlflow_run_id[:8]}" if spell.mlflow_run_id else ""
+    since = f"since {_shown_time(spell.since)}{until} (seq {spell.seq}{run})"
+    return f"{model}: version {spell.version} {verb}{when}, {since}"
 
 
 def _unknown(model: str, known: set[str]) -> str:
@@ -64,10 +84,15 @@ def _table(entries: Sequence[AuditEntry]) -> Table:
         version = "" if one.version is None else str(one.version)
         kind = one.kind.replace("_", " ")
         if one.kind == "verdict" and "verdict" in one.detail:
-            kind = f"verdict {one.detail['verdict']}"
+            kind = f"verdict {marked_verdict(str(one.detail['verdict']), one.detail.get('gate_floor'))}"
         time = _shown_time(datetime.fromisoformat(one.at)).removesuffix(" UTC")
-        table.add_row(str(one.seq), time, kind, version, one.who, one.why, one.fingerprint[:12])
+        table.add_row(str(one.seq), time, kind, version, _who(one), one.why, one.fingerprint[:12])
     return table
+
+
+def _who(entry: AuditEntry) -> str:
+    """The name and how it is known; a program's name needs no proof."""
+    return entry.who if entry.known_by in ("", PROGRAM) else f"{entry.who} ({entry.known_by})"
 
 
 def _record(model: str, entries: Sequence[AuditEntry], at: datetime | None, problems: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +110,14 @@ def _record(model: str, entries: Sequence[AuditEntry], at: datetime | None, prob
 
 def _spell_record(spell: Spell) -> dict[str, Any]:
     until = spell.until.isoformat() if spell.until else None
-    return {"version": spell.version, "since": spell.since.isoformat(), "until": until, "seq": spell.seq}
+    return {
+        "version": spell.version,
+        "since": spell.since.isoformat(),
+        "until": until,
+        "seq": spell.seq,
+        "mlflow_run_id": spell.mlflow_run_id,
+        "export_sha256": spell.export_sha256,
+    }
 
 
 def _shown_time(time: datetime) -> str:

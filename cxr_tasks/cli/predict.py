@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from rich.table import Table
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.stack.settings import StackSettings, client_environment
+from serving.agreement import disagreements
 from serving.rest_client import RequestRefused, predict
 
 #: Larger files are not sent: the server's own limit for one message.
@@ -27,7 +30,16 @@ def predict_command(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
     else:
         _print_rows(rows)
+    _warn_of_registry(settings, options.model)
     return 1 if any(row["error"] for row in rows) else 0
+
+
+def _warn_of_registry(settings: StackSettings, model: str) -> None:
+    """On stderr, where the registry no longer agrees with what answered: the answers are of what serves."""
+    if settings.record.is_file():
+        os.environ.update(client_environment(settings))
+        for one in disagreements((model,)):
+            print(f"cxr: {one}", file=sys.stderr)
 
 
 def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> dict[str, Any]:

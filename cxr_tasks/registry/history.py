@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cxr_tasks.contracts.errors import ConfigurationError
@@ -23,27 +23,60 @@ class Spell:
     """None where it serves still."""
     seq: int
     """Of the entry that began it."""
+    mlflow_run_id: str = ""
+    """The run that the version was registered from: a number may come again; '' in old entries."""
+    export_sha256: str = ""
 
 
 def spells(entries: Iterable[AuditEntry]) -> list[Spell]:
-    """The versions of one model that served, in order; the same version served anew begins no new spell."""
+    """The versions of one model that served, in order; the same version served anew begins no new spell.
+
+    Another run under the same number is another version.
+    """
     found: list[Spell] = []
     for entry in entries:
         if entry.kind not in SERVES_AFTER or entry.version is None:
             continue
-        if found and found[-1].version == entry.version:
+        run, export = (str(entry.detail.get(key) or "") for key in ("mlflow_run_id", "export_sha256"))
+        if (
+            found
+            and found[-1].version == entry.version
+            and (run == found[-1].mlflow_run_id or "" in (run, found[-1].mlflow_run_id))
+        ):
             continue
         since = datetime.fromisoformat(entry.at)
         if found:
-            last = found[-1]
-            found[-1] = Spell(version=last.version, since=last.since, until=since, seq=last.seq)
-        found.append(Spell(version=entry.version, since=since, until=None, seq=entry.seq))
+            found[-1] = replace(found[-1], until=since)
+        found.append(
+            Spell(
+                version=entry.version, since=since, until=None, seq=entry.seq, mlflow_run_id=run, export_sha256=export
+            )
+        )
     return found
 
 
 def served_at(entries: Iterable[AuditEntry], time: datetime) -> Spell | None:
     """The spell that ``time`` (with a zone) lies in; None before the first."""
     return next((one for one in reversed(spells(entries)) if one.since <= time), None)
+
+
+def numbers_come_again(entries: Iterable[AuditEntry]) -> list[str]:
+    """A sentence for each version number that the log knows of more than one run: the registry was made anew."""
+    runs: dict[int, dict[str, AuditEntry]] = {}
+    for entry in entries:
+        run = str(entry.detail.get("mlflow_run_id") or "")
+        if entry.kind == "registered" and entry.version is not None and run:
+            runs.setdefault(entry.version, {}).setdefault(run, entry)
+    told = []
+    for version, of_it in sorted(runs.items()):
+        *before, (run, entry) = of_it.items()
+        if before:
+            named = " and ".join(one[:8] for one, _ in before)
+            told.append(
+                f"version {version} is another model since {entry.at[:19]} UTC (seq {entry.seq}, run {run[:8]}): the "
+                f"number had been given before, to run {named}"
+            )
+    return told
 
 
 def parsed_time(text: str) -> datetime:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.registry import audit, versions
+from cxr_tasks.registry.persons import Person
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,11 @@ class Override:
     by: str
     reason: str
     at: str
+    known_by: str = ""
+    """How the name is known (see ``registry.persons``); '' of those made before this was kept."""
 
 
-def record_override(model_name: str, version: int, who: str, reason: str) -> Override:
+def record_override(model_name: str, version: int, who: str | Person, reason: str) -> Override:
     """Let ``version`` serve whatever its gate said.
 
     Raises:
@@ -33,27 +36,33 @@ def record_override(model_name: str, version: int, who: str, reason: str) -> Ove
         NoSuchVersion: The registry has no such version; nothing was recorded.
         ServiceUnavailable: MLflow does not answer; nothing was recorded.
     """
-    who, reason = " ".join(who.split()), " ".join(reason.split())
-    for what, text in (("name of a person", who), ("reason", reason)):
+    person, reason = Person.of(who), " ".join(reason.split())
+    person = Person(" ".join(person.name.split()), person.known_by)
+    for what, text in (("name of a person", person.name), ("reason", reason)):
         if not text:
             raise ConfigurationError(f"override of {model_name} version {version}: expected the {what}, found none")
-    tags = versions.version_tags(model_name, version)
+    found = versions.find_version(model_name, version)
+    tags = dict(found.tags)
     # The log first: it is what counts, the tags show it.
     entry = audit.record(
         "override",
         model=model_name,
         version=version,
-        who=who,
+        who=person,
         why=reason,
         fingerprint=tags.get("data.fingerprint", ""),
-        detail={"verdict": tags.get("gate.verdict", ""), "decision_sha256": tags.get("gate.decision_sha256", "")},
+        detail={
+            "verdict": tags.get("gate.verdict", ""),
+            "decision_sha256": tags.get("gate.decision_sha256", ""),
+            "mlflow_run_id": str(found.run_id or ""),
+        },
     )
-    made = Override(by=who, reason=reason, at=entry.at)
+    made = Override(by=person.name, reason=reason, at=entry.at, known_by=person.known_by)
     number = len(overrides_of(tags)) + 1
     prefix = "override" if number == 1 else f"override.{number}"
-    shown = {f"{prefix}.by": made.by, f"{prefix}.reason": made.reason, f"{prefix}.at": made.at}
+    shown = {f"{prefix}.{name}": str(getattr(made, name)) for name in ("by", "reason", "at", "known_by")}
     versions.set_version_tags(model_name, version, shown)
-    logger.warning("%s version %d may serve by override of %s: %s", model_name, version, who, reason)
+    logger.warning("%s version %d may serve by override of %s: %s", model_name, version, person, reason)
     return made
 
 
@@ -64,5 +73,5 @@ def overrides_of(tags: Mapping[str, str]) -> list[Override]:
         prefix = "override" if not found else f"override.{len(found) + 1}"
         if f"{prefix}.by" not in tags:
             return found
-        by, reason, at = (tags.get(f"{prefix}.{name}", "") for name in ("by", "reason", "at"))
-        found.append(Override(by=by, reason=reason, at=at))
+        by, reason, at, known_by = (tags.get(f"{prefix}.{name}", "") for name in ("by", "reason", "at", "known_by"))
+        found.append(Override(by=by, reason=reason, at=at, known_by=known_by))

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
+from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.registry import audit, versions
 from cxr_tasks.registry.audit import AuditEntry
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +21,8 @@ class Permission:
 
     allowed: bool
     because: str
+    by_override: bool = False
+    """Whether somebody answers for it by name, whatever gate and policy say."""
 
 
 def may_serve(model_name: str, version: int) -> Permission:
@@ -21,31 +30,75 @@ def may_serve(model_name: str, version: int) -> Permission:
 
     Tags can be written by anyone who reaches the MLflow UI, so they alone permit nothing: the audit log must have the
     verdict PASS on the decision that the version's tag names, the last on its run, and the version must be the one made
-    of that decision.
+    of that decision. A number that comes again, in a registry made anew, takes over neither verdict nor override: both
+    are of a run.
 
     Raises:
         NoSuchVersion: The registry has no such version.
         ServiceUnavailable: MLflow does not answer.
     """
-    tags = versions.version_tags(model_name, version)
+    found = versions.find_version(model_name, version)
+    tags, run_id = dict(found.tags), str(found.run_id or "")
     logged = audit.entries(model_name)
     verdict, decision = tags.get("gate.verdict", ""), tags.get("gate.decision_sha256", "")
+    overrides = [one for one in logged if is_override_of(one, found, logged)]
     if verdict == "PASS":
-        problem = _unproven(logged, version, decision)
+        floor = logged_floor(logged, decision)
+        shown = marked_verdict(verdict, floor)
+        problem = _unproven(logged, version, decision, run_id)
+        if not problem and is_lowered(floor) and load_policy(model_name).promotion.lowered_floor == "override":
+            problem = f"its gate verdict is {shown}, which its policy takes for no PASS (promotion.lowered_floor)"
         if not problem:
-            return Permission(allowed=True, because=f"its gate verdict is PASS (decision {decision[:12]})")
+            because = f"its gate verdict is {shown} (decision {decision[:12]})"
+            return Permission(allowed=True, because=because, by_override=bool(overrides))
     else:
         reasons = tags.get("gate.reasons", "")
         problem = f"its gate verdict is {verdict or 'missing'}" + (f": {reasons}" if reasons else "")
-    overrides = [one for one in logged if one.kind == "override" and one.version == version]
     if overrides:
         last = overrides[-1]
-        return Permission(allowed=True, because=f"override of {last.who} at {last.at}: {last.why} ({problem})")
+        return Permission(
+            allowed=True,
+            because=f"override of {last.who}{_claim(last)} at {last.at}: {last.why} ({problem})",
+            by_override=True,
+        )
     how = f"cxr override {model_name} {version} --by NAME --reason TEXT"
     return Permission(allowed=False, because=f"{problem}; only an override lets it serve: {how}")
 
 
-def _unproven(logged: list[AuditEntry], version: int, decision: str) -> str:
+def logged_floor(logged: list[AuditEntry], decision: str) -> dict[str, Any] | None:
+    """The floor that was set for the run of a decision, as the audit log has it; None where it was the policy's."""
+    judged = [one for one in logged if one.kind == "verdict" and one.detail.get("decision_sha256") == decision]
+    return judged[-1].detail.get("gate_floor") if judged else None
+
+
+def _claim(entry: AuditEntry) -> str:
+    return f" ({entry.known_by})" if entry.known_by else ""
+
+
+def is_override_of(entry: AuditEntry, found: ModelVersion, logged: list[AuditEntry]) -> bool:
+    """Whether an entry overrides the gate for this very version.
+
+    Entries written before runs were kept name a decision, whose run the log knows; where there was none either, the
+    number must not have been given to another version since.
+    """
+    version, run_id = int(found.version), str(found.run_id or "")
+    decision = found.tags.get("gate.decision_sha256", "")
+    if entry.kind != "override" or entry.version != version:
+        return False
+    named = entry.detail.get("mlflow_run_id")
+    if named:
+        return named == run_id
+    if found.creation_timestamp / 1000 > datetime.fromisoformat(entry.at).timestamp():
+        return False  # it was made after the override
+    of_decision = str(entry.detail.get("decision_sha256") or "")
+    if of_decision:
+        runs = {one.detail.get("mlflow_run_id") for one in logged if one.detail.get("decision_sha256") == of_decision}
+        return of_decision == decision or run_id in runs - {None, ""}
+    later = (one for one in logged if one.kind == "registered" and one.version == version and one.seq > entry.seq)
+    return not decision and not any(later)
+
+
+def _unproven(logged: list[AuditEntry], version: int, decision: str, run_id: str) -> str:
     """Why the log does not bear out a tag that says PASS; empty where it does."""
     if not decision:
         return "its tags say PASS, and name no decision"
@@ -54,6 +107,8 @@ def _unproven(logged: list[AuditEntry], version: int, decision: str) -> str:
         found = ", ".join(sorted({str(one.detail.get("verdict")) for one in judged})) or "no verdict"
         return f"its tags say PASS, the audit log has {found} on decision {decision[:12]}"
     runs = {one.detail.get("mlflow_run_id") for one in judged} - {None}
+    if runs and run_id not in runs:
+        return f"its tags name decision {decision[:12]}, which is about another run than the version's"
     again = [one for one in logged if one.kind == "verdict" and one.detail.get("mlflow_run_id") in runs]
     if again and again[-1].detail.get("decision_sha256") != decision:
         return f"its run was judged again after decision {decision[:12]}: {again[-1].detail.get('verdict')}"

@@ -34,7 +34,7 @@ def version_with_alias(model_name: str, alias: str) -> FoundVersion | None:
     """The version that bears ``alias``, or None where the model or the alias is not there."""
     if not _is_server():
         found = versions.version_with_alias(model_name, alias)
-        return None if found is None else FoundVersion(int(found.version), str(found.run_id), dict(found.tags))
+        return None if found is None else FoundVersion(int(found.version), str(found.run_id or ""), dict(found.tags))
     return _found(_call("GET", "registered-models/alias", {"name": model_name, "alias": alias}))
 
 
@@ -43,10 +43,30 @@ def get_version(model_name: str, version: int) -> FoundVersion | None:
     if not _is_server():
         known = versions.model_versions(model_name)
         return next(
-            (FoundVersion(version, str(one.run_id), dict(one.tags)) for one in known if int(one.version) == version),
+            (
+                FoundVersion(version, str(one.run_id or ""), dict(one.tags))
+                for one in known
+                if int(one.version) == version
+            ),
             None,
         )
     return _found(_call("GET", "model-versions/get", {"name": model_name, "version": str(version)}))
+
+
+def run_is_there(run_id: str) -> bool:
+    """Whether MLflow has that run, and it was not deleted."""
+    if _is_server():
+        answer = _call("GET", "runs/get", {"run_id": run_id})
+        return answer is not None and answer["run"]["info"].get("lifecycle_stage", "active") == "active"
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking.outside_failures("MLflow"):
+            return tracking.client().get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+    return False
 
 
 def _found(answer: dict[str, Any] | None) -> FoundVersion | None:

@@ -37,8 +37,8 @@ def make_version(registry, tmp_path):
     """A version with these tags; its number. The model and its part of the audit log are the test's own."""
     registry.create_registered_model(MODEL)
 
-    def make(tags):
-        return int(registry.create_model_version(MODEL, source=str(tmp_path), tags=tags).version)
+    def make(tags, run="r1"):
+        return int(registry.create_model_version(MODEL, source=str(tmp_path), run_id=run, tags=tags).version)
 
     yield make
     registry.delete_registered_model(MODEL)
@@ -93,17 +93,61 @@ def test_an_override_lets_a_version_serve_and_stays_on_it(make_version):
     found = may_serve(MODEL, number)
     assert found.allowed
     assert found.because == (
-        f"override of A. Okafor at {made.at}: compared by hand (its gate verdict is NEEDS_HUMAN: its champion is gone.)"
+        f"override of A. Okafor (claimed) at {made.at}: compared by hand "
+        "(its gate verdict is NEEDS_HUMAN: its champion is gone.)"
     )
     (entry,) = audit.entries(MODEL)
     assert (entry.kind, entry.version, entry.who, entry.why) == ("override", number, "A. Okafor", "compared by hand")
-    assert dict(entry.detail) == {"verdict": "NEEDS_HUMAN", "decision_sha256": DECISION}
+    assert dict(entry.detail) == {"verdict": "NEEDS_HUMAN", "decision_sha256": DECISION, "mlflow_run_id": "r1"}
     assert entry.fingerprint == "ef" * 32
     second = record_override(MODEL, number, "B. Lind", "agreed")
     assert overrides_of(version_tags(MODEL, number)) == [
-        Override(by="A. Okafor", reason="compared by hand", at=made.at),
-        Override(by="B. Lind", reason="agreed", at=second.at),
+        Override(by="A. Okafor", reason="compared by hand", at=made.at, known_by="claimed"),
+        Override(by="B. Lind", reason="agreed", at=second.at, known_by="claimed"),
     ]
+
+
+def test_a_number_that_comes_again_takes_over_neither_verdict_nor_override(make_version, registry):
+    assert make_version(PASSED) == 1
+    log("verdict", None)
+    log("registered", 1)
+    record_override(MODEL, 1, "A. Okafor", "compared by hand")
+    assert may_serve(MODEL, 1).allowed
+    registry.delete_registered_model(MODEL)
+    registry.create_registered_model(MODEL)
+    # Its tags copied from the one before, as whoever writes the registry can.
+    assert make_version(PASSED, run="r2") == 1
+    found = may_serve(MODEL, 1)
+    assert not found.allowed
+    assert "which is about another run than the version's" in found.because
+
+
+def test_a_version_without_a_run_has_no_override_of_the_one_before(make_version, registry):
+    assert make_version({}, run="") == 1
+    record_override(MODEL, 1, "A. Okafor", "compared by hand")
+    assert may_serve(MODEL, 1).allowed
+    registry.delete_registered_model(MODEL)
+    registry.create_registered_model(MODEL)
+    assert make_version({}, run="") == 1
+    assert not may_serve(MODEL, 1).allowed
+
+
+@pytest.mark.parametrize(
+    ("detail", "is_of_it"),
+    [
+        ({"mlflow_run_id": "r1", "decision_sha256": DECISION}, True),
+        ({"mlflow_run_id": "r2", "decision_sha256": DECISION}, False),
+        # As written before runs were kept.
+        ({"verdict": "FAIL", "decision_sha256": DECISION}, True),
+        ({"verdict": "FAIL", "decision_sha256": OTHER}, False),
+        ({"verdict": "", "decision_sha256": ""}, False),  # the version it was about had no decision
+    ],
+)
+def test_overrides_of_the_former_form_count_for_their_own_version(make_version, detail, is_of_it):
+    number = make_version({**PASSED, "gate.verdict": "FAIL"})
+    log("verdict", None, verdict="FAIL")
+    audit.record("override", model=MODEL, version=number, who="A. Okafor", why="compared", detail=detail)
+    assert may_serve(MODEL, number).allowed is is_of_it
 
 
 def test_an_override_in_the_tags_alone_permits_nothing(make_version):

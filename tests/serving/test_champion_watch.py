@@ -238,7 +238,7 @@ def test_a_broken_state_of_one_model_does_not_hide_the_other(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     async def always_seven(client, model):
-        return 7
+        return 7, "r7"
 
     def state_of(model: str) -> ServingState:
         if model == "cxr_binary":
@@ -251,7 +251,7 @@ def test_a_broken_state_of_one_model_does_not_hide_the_other(monkeypatch):
         async with contextlib.aclosing(new_champions(MODELS, every_s=0.01, state_of=state_of)) as changes:
             return await anext(changes)
 
-    assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7)
+    assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7, "r7")
 
 
 def test_a_champion_that_a_rollback_is_at_is_not_told(cxr_home, monkeypatch):
@@ -259,7 +259,7 @@ def test_a_champion_that_a_rollback_is_at_is_not_told(cxr_home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     async def always_seven(client, model):
-        return 7
+        return 7, "r7"
 
     monkeypatch.setattr(champion_watch, "champion_version", always_seven)
 
@@ -268,5 +268,5 @@ def test_a_champion_that_a_rollback_is_at_is_not_told(cxr_home, monkeypatch):
             return await anext(changes)
 
     with locked("cxr_binary", "a rollback"):
-        assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7)
-    assert asyncio.run(first()) == NewChampion("cxr_binary", 7)
+        assert asyncio.run(first()) == NewChampion("cxr_multilabel", 7, "r7")
+    assert asyncio.run(first()) == NewChampion("cxr_binary", 7, "r7")

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from serving import exports
 from serving.versions import publish, version_folder, versions_on_disk
@@ -73,7 +73,8 @@ def test_a_version_on_disk_is_published_again_only_where_it_differs_and_is_not_l
     publish(export.saved_model, "cxr_binary", 3)
     assert exports.unless_on_disk(export, loaded=()) is None
     (version_folder("cxr_binary", 3) / "saved_model.pb").write_text("an older export")
-    assert exports.unless_on_disk(export, loaded=(3,)) is None
+    with pytest.raises(ReleaseRefused, match="another version 3 is loaded"):
+        exports.unless_on_disk(export, loaded=(3,))
     assert exports.unless_on_disk(export, loaded=()) == export.saved_model
     assert versions_on_disk("cxr_binary") == []
 

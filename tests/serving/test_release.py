@@ -135,7 +135,7 @@ def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platf
     assert told["title"] == f"Chest X-rays: cxr_binary version {version} is refused"
     assert f"version {before} serves on" in told["message"]
     # Dealt with: it is not due again by itself.
-    assert not read_state("cxr_binary").is_due(version)
+    assert not read_state("cxr_binary").is_due(version, registered.mlflow_run_id)
     assert platform.at("stable") == before
     record_override("cxr_binary", version, "Dr. A", "no other model until Monday")
     assert take_up([registered]) == [registered]
