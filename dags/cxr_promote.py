@@ -7,7 +7,12 @@ person's override. Moves alias `champion`; `cxr_release` follows that by itself.
 approved one serves within a minute. **evidence** puts together what the person needs: each rule of the gate with
 what it saw, the difference to the champion, links. **approve** waits under Required Actions, on no worker, for one of
 `CXR_APPROVERS` to choose and to say why; there is no default. **settle** makes the version champion, or leaves the
-reason on it. It refuses an approval of something else than was shown: another decision of the gate, another champion.
+reason on it. It takes the answer from Airflow's own record of who responded, asks whether that login may answer at this
+moment, and refuses what does not agree with it or with the question that the audit log has as asked. It refuses an
+approval of something else than was shown: another decision of the gate, another champion.
+
+A question ends by itself, with the reason, when its version was promoted, rejected, rolled back or deleted in another
+way, or when another version became champion meanwhile.
 
 Approved and rejected end green. No answer within `CXR_APPROVAL_HOURS` is not an approval: it is written down, and the
 run ends red, so that a model that nobody looked at is not overlooked. What serves stays in every case but approval.
@@ -73,13 +78,13 @@ def cxr_promote():
 
     @task(pool=REPORTS)
     def report(asked: dict) -> None:
-        from cxr_tasks.contracts.paths import report_path
         from cxr_tasks.registry.versions import registered_model
         from cxr_tasks.report.addresses import report_page
-        from cxr_tasks.report.champion import report_on
+        from cxr_tasks.report.champion import has_report, report_on
 
-        if not report_path(asked["model"], asked["version"]).is_file():
-            report_on(registered_model(asked["model"], asked["version"]), run_paths())
+        registered = registered_model(asked["model"], asked["version"])
+        if not has_report(registered):
+            report_on(registered, run_paths())
         get_current_context()["ti"].xcom_push("report_url", report_page(asked["model"], asked["version"]))
 
     @task(pool=REPORTS)
@@ -92,42 +97,58 @@ def cxr_promote():
     # Also after a report or a check that failed: the person is told, and decides knowing it.
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def evidence(asked: dict) -> dict:
-        from cxr_tasks.contracts.paths import report_path
         from cxr_tasks.registry.evidence import approval_request
         from cxr_tasks.registry.versions import registered_model
+        from cxr_tasks.report.champion import has_report
+        from serving.agreement import disagreements
         from serving.exports import find_export
 
         model, version = asked["model"], asked["version"]
-        export = find_export(registered_model(model, version))
+        registered = registered_model(model, version)
+        export = find_export(registered)
         request = approval_request(
             model,
             version,
             run_paths().stage(f"evidence/{model}"),
+            run=get_current_context()["run_id"],
             limit=LIMIT,
-            has_report=report_path(model, version).is_file(),
+            has_report=has_report(registered),
             is_checked=export is not None and export.passed() is not None,
+            notes=[str(one) for one in disagreements((model,))],
         )
         tell_of_question(request.subject, LIMIT)
         return request.to_payload()
 
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def settle(request: dict | None, answer: dict | None) -> dict | None:
+        from cxr_tasks.cli.airflow_api import AirflowApi, TaskRun
         from cxr_tasks.contracts.errors import DataDefect
         from cxr_tasks.contracts.handoffs import ApprovalRequest
-        from cxr_tasks.registry.approval import Answer
+        from cxr_tasks.registry.approval import Answer, Recorded
         from cxr_tasks.registry.approval import settle as do_as_answered
+        from cxr_tasks.stack.settings import StackSettings
         from cxr_tasks.worklist.champions import APPROVED
 
-        if request is None or answer is None:
-            raise DataDefect(
-                "expected a question and its answer, found none; see the tasks before. Nothing was changed"
-            )
-        run = get_current_context()["run_id"]
-        given = Answer.from_hitl(answer)
-        champion = do_as_answered(ApprovalRequest.from_payload(request), given, run=run)
-        tell_result(
-            f"{'rejected' if champion is None else APPROVED} by {given.who}: {given.reason or 'no reason given'}"
+        if request is None:
+            raise DataDefect("expected a question, found none; see the tasks before. Nothing was changed")
+        context = get_current_context()
+        ti, run = context["ti"], context["run_id"]
+        place = TaskRun(ti.dag_id, run, "approve", "", 1, None, ti.map_index)
+        # By the API, by login and place: another task's record cannot be slipped in.
+        recorded = Recorded.from_details(AirflowApi(StackSettings.load()).question(place))
+        champion = do_as_answered(
+            ApprovalRequest.from_payload(request),
+            recorded,
+            None if answer is None else Answer.from_hitl(answer),
+            run=run,
+            approvers=approvers(os.environ),
         )
+        given = recorded.answer
+        if not given.choice:
+            tell_result("ended by itself: something else has settled the question; the audit log says what")
+        else:
+            outcome = "rejected" if champion is None else APPROVED
+            tell_result(f"{outcome} by {given.who}: {given.reason or 'no reason given'}")
         return None if champion is None else champion.to_payload()
 
     @task_group(prefix_group_id=False)

@@ -217,10 +217,12 @@ def tell_result(result: str) -> None:
     worklist.tell(dag_run.dag_id, dag_run.run_id, result)
 
 
-def triggered_by() -> str:
+def triggered_by() -> Any:
     """Who started the calling task's run in the UI or by the API; ``airflow`` where an event or a schedule did."""
+    from cxr_tasks.registry.persons import AIRFLOW_LOGIN, Person
+
     user = get_current_context()["dag_run"].triggering_user_name
-    return "airflow" if user in (None, "", LIST_USER) else user
+    return Person.of("airflow") if user in (None, "", LIST_USER) else Person(user, AIRFLOW_LOGIN)
 
 
 def run_paths() -> RunPaths:

@@ -161,6 +161,31 @@ class AirflowApi:
         place = f"{_unmapped(question)}/{question.map_index}"
         self._call("PATCH", f"{place}/hitlDetails", json={"chosen_options": [choice], "params_input": inputs})
 
+    def question(self, question: TaskRun) -> dict[str, Any]:
+        """What Airflow itself keeps of a task that asks a person: the question, and who answered with which login."""
+        return self._call("GET", f"{_unmapped(question)}/{question.map_index}/hitlDetails")
+
+    def waiting(self, dag_id: str) -> list[TaskRun]:
+        """The tasks of ``dag_id``, of all its runs, that wait for a person now; at most 1000."""
+        answer = self._call("GET", f"/dags/{dag_id}/dagRuns/~/taskInstances?state=awaiting_input&limit=1000")
+        return [
+            TaskRun(
+                dag_id,
+                one["dag_run_id"],
+                one["task_id"],
+                one["state"],
+                one["try_number"] or 0,
+                one["duration"],
+                one["map_index"],
+            )
+            for one in answer["task_instances"]
+        ]
+
+    def end_question(self, question: TaskRun, because: str) -> None:
+        """End a task that waits for a person, without an answer; what follows it goes on. The reason is its note."""
+        body = {"new_state": "skipped", "note": because[:1000]}
+        self._call("PATCH", f"{_unmapped(question)}/{question.map_index}", json=body)
+
     def xcom(self, task: TaskRun, key: str = "return_value") -> Any:
         """What a task handed on; None where it handed on nothing."""
         path = f"{_unmapped(task)}/xcomEntries/{key}?deserialize=false&stringify=false&map_index={task.map_index}"

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import ApprovalRequest
+from cxr_tasks.contracts.handoffs import ApprovalRequest, is_lowered, marked_verdict
 from cxr_tasks.contracts.plain_text import plain_markdown as plain
 from cxr_tasks.contracts.remarks import remarks_in
 from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import versions
 from cxr_tasks.registry.overrides import overrides_of
-from cxr_tasks.registry.promotion import require_permission
+from cxr_tasks.registry.promotion import decision_of, require_permission
+from cxr_tasks.registry.questions import record_question
 from cxr_tasks.report.addresses import mlflow_run_page, mlflow_version_page, report_page
 
 _CHECKED = (
@@ -30,11 +30,23 @@ _OUTCOME = {"PASS": "passed", "FAIL": "**failed**", "NOT_APPLICABLE": "does not 
 
 @room_for("putting the evidence together", 2 * MIB)
 def approval_request(
-    model_name: str, version: int, work: Path, *, limit: timedelta, has_report: bool, is_checked: bool
+    model_name: str,
+    version: int,
+    work: Path,
+    *,
+    run: str,
+    limit: timedelta,
+    has_report: bool,
+    is_checked: bool,
+    notes: Sequence[str] = (),
 ) -> ApprovalRequest:
     """The question about one version, with all that is needed to answer it; ``decision.json`` is fetched to ``work``.
 
+    That it was asked, and what was shown, goes into the audit log: an answer counts for that very question.
+
     Args:
+        run: The DAG run in which it is asked.
+        notes: What else the person should know, such as that what serves is not what the registry says.
         limit: How long the answer is waited for.
         has_report: Whether the version's report has been written.
         is_checked: Whether the version was exported and passed the check that stands before a release.
@@ -49,11 +61,14 @@ def approval_request(
     champion_version = None if champion is None else int(champion.version)
     if champion_version == version:
         raise DataDefect(f"{model_name} version {version} is champion already: there is nothing to approve")
-    require_permission(model_name, version)
-    decision, sha256 = _decision(found, work)
+    policy_note = require_permission(model_name, version)
+    decision, sha256 = decision_of(found, work)
+    verdict = marked_verdict(decision["verdict"], decision.get("gate_floor"))
     parts = [
+        *(f"**Note:** {plain(one)}" for one in (*notes, policy_note) if one),
         _headline(model_name, version, champion_version, found.tags),
         _overrides(found.tags),
+        _lowered_floor(decision),
         "#### Against the champion",
         against_champion(decision, champion_version),
         "#### Release check",
@@ -63,34 +78,24 @@ def approval_request(
         "#### Your answer",
         _what_follows(version, champion_version, limit),
         # Last, as it is long: a page for fourteen findings.
-        f"#### Gate: {decision['verdict']}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
+        f"#### Gate: {verdict}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
         verdict_table(decision["rules"]),
         "\n".join(f"- {plain(one['sentence'])}" for one in remarks_in(decision)),
     ]
-    return ApprovalRequest(
+    request = ApprovalRequest(
         model_name=model_name,
         version=version,
         decision_sha256=sha256,
         champion_version=champion_version,
+        mlflow_run_id=str(found.run_id or ""),
+        champion_run_id="" if champion is None else str(champion.run_id or ""),
         dataset_fingerprint=found.tags.get("data.fingerprint", ""),
         limit_hours=limit.total_seconds() / 3600,
         subject=f"Shall {model_name} version {version} serve?",
         body="\n\n".join(one for one in parts if one),
     )
-
-
-def _decision(found: Any, work: Path) -> tuple[dict[str, Any], str]:
-    """``decision.json`` of a version's run, and its sha256, which is the one the version was registered with."""
-    work.mkdir(parents=True, exist_ok=True)
-    with tracking.outside_failures("MLflow"):
-        path = Path(tracking.client().download_artifacts(found.run_id, "gate/decision.json", str(work)))
-    sha256, registered = sha256_file(path), found.tags.get("gate.decision_sha256", "")
-    if sha256 != registered:
-        raise DataDefect(
-            f"{found.name} version {found.version}: expected the decision with sha256 {registered[:12]}... on MLflow "
-            f"run {found.run_id}, found {sha256[:12]}...; it was changed after the version was registered"
-        )
-    return read_json(path), sha256
+    record_question(request, run)
+    return request
 
 
 def _headline(model_name: str, version: int, champion_version: int | None, tags: Mapping[str, str]) -> str:
@@ -103,6 +108,13 @@ def _headline(model_name: str, version: int, champion_version: int | None, tags:
         f"**{model_name} version {version}**, {trained}, asks to become champion: the version that answers requests. "
         f"{now}\n\nTest AUROC **{plain(tags.get('test_auroc', 'unknown'))}** (95 % interval {interval or 'unknown'})."
     )
+
+
+def _lowered_floor(decision: Mapping[str, Any]) -> str:
+    """A verdict that a person made easier to reach is the second thing to know."""
+    if not is_lowered(decision.get("gate_floor")):
+        return ""
+    return f"**Not as the policy asks:** {marked_verdict(decision['verdict'], decision['gate_floor'])}."
 
 
 def _dataset(tags: Mapping[str, str]) -> str:

@@ -24,6 +24,22 @@ from cxr_tasks.report.addresses import mlflow_run_page
 ARTIFACT_FOLDER = "report"
 
 
+#: Beside a report: which run it is about. A version number may come again.
+ABOUT_FILE = "about.json"
+
+
+def has_report(registered: RegisteredModel) -> bool:
+    """Whether this very version has a report; one of another run under the same number is none."""
+    page = report_path(registered.model_name, registered.version)
+    about = page.parent / ABOUT_FILE
+    if not page.is_file():
+        return False
+    if about.is_file():
+        return read_json(about).get("mlflow_run_id") == registered.mlflow_run_id
+    # Written before that was kept: the page names its run.
+    return registered.mlflow_run_id in page.read_text(encoding="utf-8", errors="replace")
+
+
 @room_for("writing the report", 64 * MIB)
 def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     """Explain and describe a version on one page; the page under ``reports_root()`` and on its MLflow run.
@@ -75,6 +91,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     )
     folder = report_path(registered.model_name, registered.version).parent
     page = write_report(inputs, folder)
+    write_json(folder / ABOUT_FILE, {"mlflow_run_id": registered.mlflow_run_id})
     write_index(reports_root())
     with tracking.outside_failures("MLflow"):
         tracking.RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder / "index.html", ARTIFACT_FOLDER)

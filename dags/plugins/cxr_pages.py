@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 
 from cxr_tasks.contracts.paths import datasets_root, home, inside, reports_root
 from cxr_tasks.report.addresses import PAGES_PREFIX
+from serving.agreement import disagreements
+from serving.models_config import SERVED_MODELS
 
 #: Pages hold other people's text (labels, file names, reasons) and are opened with the viewer's Airflow login, on the
 #: address of Airflow's own API. So nothing in them runs, whatever is in them: they need no script, a sandbox without
@@ -56,8 +59,8 @@ LoggedIn = Annotated[object, Depends(get_user)]
 
 @app.get("/reports/{model}/{version}/{name}")
 def report(user: LoggedIn, model: str, version: str, name: str) -> Response:
-    """One report page."""
-    return _file(reports_root(), Path(model) / version / name)
+    """One report page; above it, where the registry no longer agrees with what serves of its model."""
+    return _noted(_file(reports_root(), Path(model) / version / name), (model,))
 
 
 @app.get("/reports", response_class=HTMLResponse)
@@ -67,7 +70,7 @@ def index(user: LoggedIn) -> Response:
     if not page.is_file():
         text = "<p>No report yet. The first one is written after the first release.</p>"
         return HTMLResponse(text, headers=_HEADERS)
-    return _file(reports_root(), Path("index.html"))
+    return _noted(_file(reports_root(), Path("index.html")), SERVED_MODELS)
 
 
 @app.get("/datasets/{name}/{fingerprint}/overview.html")
@@ -90,7 +93,21 @@ def run_page(user: LoggedIn, run: str, path: str) -> Response:
     raise HTTPException(404, "no such page")
 
 
-def _file(root: Path, relative: Path) -> Response:
+def _noted(response: FileResponse, models: tuple[str, ...]) -> Response:
+    """The page, with what there is to say of registry and serving state above it; other files as they are."""
+    if Path(response.path).suffix != ".html":
+        return response
+    notes = disagreements(tuple(one for one in models if one in SERVED_MODELS))
+    if not notes:
+        return response
+    shown = "".join(f'<p role="alert"><strong>Note:</strong> {html.escape(str(one))}</p>' for one in notes)
+    page = Path(response.path).read_text(encoding="utf-8")
+    place = re.search(r"<body[^>]*>", page)
+    at = place.end() if place else 0
+    return HTMLResponse(page[:at] + shown + page[at:], headers=_HEADERS)
+
+
+def _file(root: Path, relative: Path) -> FileResponse:
     """A file below ``root``; everything else, links that lead out included, is 404."""
     path = root / relative
     if not inside(root, path) or not path.is_file() or path.suffix not in _SUFFIXES:

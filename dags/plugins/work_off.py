@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 PASS_EVERY_S = 2.0
 THOROUGH_EVERY_S = 60.0
+#: A question that nobody needs to answer any more may stand for so long.
+QUESTIONS_EVERY_S = 20.0
 
 
 class WorkOff(BaseEventTrigger):
@@ -40,7 +42,7 @@ class WorkOff(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """For as long as ``cxr_requests`` is there and not paused."""
-        await asyncio.gather(self._watch_champions(), self._work_off())
+        await asyncio.gather(self._watch_champions(), self._work_off(), _end_settled_questions())
         yield TriggerEvent({})  # not reached: both go on for ever
 
     async def _watch_champions(self) -> None:
@@ -48,7 +50,9 @@ class WorkOff(BaseEventTrigger):
         from cxr_tasks.worklist.store import Worklist
 
         async for change in new_champions(self.models, every_s=self.every_s):
-            await asyncio.to_thread(ask_for_release, Worklist(), change.model, change.version)
+            # Of which run, too: the number alone may have been given before.
+            identity = {"mlflow_run_id": change.run_id} if change.run_id else {}
+            await asyncio.to_thread(ask_for_release, Worklist(), change.model, change.version, identity)
 
     async def _work_off(self) -> None:
         """A failed pass is said once, and the next one goes on: nothing but a stop ends it."""
@@ -76,6 +80,27 @@ class WorkOff(BaseEventTrigger):
                 # Whatever one request stumbles over must not end the work on all others.
                 api, said = None, _say(said, f"{type(error).__name__}: {error}", is_unforeseen=True)
             await asyncio.sleep(PASS_EVERY_S)
+
+
+async def _end_settled_questions() -> None:
+    """End, for as long as the trigger runs, the questions that something else has settled (see ``cxr_promote``)."""
+    from cxr_tasks.cli.airflow_api import AirflowApi
+    from cxr_tasks.cli.settled_questions import end_settled_questions
+    from cxr_tasks.stack.settings import StackSettings
+
+    api, said = None, ""
+    while True:
+        await asyncio.sleep(QUESTIONS_EVERY_S)
+        try:
+            if api is None:
+                api = await asyncio.to_thread(AirflowApi, StackSettings.load())
+            await asyncio.to_thread(end_settled_questions, api)
+            said = ""
+        except Exception as error:
+            # Whatever one question stumbles over must not end the work on the list.
+            if str(error) != said:
+                logger.warning("waiting questions are not looked at: %s", error)
+            api, said = None, str(error)
 
 
 def _say(said: str, problem: str, *, is_unforeseen: bool = False) -> str:

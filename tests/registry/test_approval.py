@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from datetime import timedelta
 
 import pytest
 
-from cxr_tasks.contracts.errors import NotApproved, ReleaseRefused
+from cxr_tasks.contracts.errors import DataDefect, NotApproved, ReleaseRefused
 from cxr_tasks.registry import audit, versions
-from cxr_tasks.registry.approval import Answer, settle
+from cxr_tasks.registry.approval import Answer, Recorded
+from cxr_tasks.registry.approval import settle as settle_recorded
 from cxr_tasks.registry.evidence import approval_request
 from cxr_tasks.registry.promotion import promote
+from cxr_tasks.registry.questions import ended_because
 from tests.registry.proposed import MODEL, champion
 
 pytestmark = pytest.mark.mlflow
@@ -29,13 +33,25 @@ def silence() -> Answer:
     return Answer.from_hitl({"chosen_options": [], "params_input": {}, "responded_by_user": None})
 
 
+def settle(request, answer, *, run=RUN, recorded=None, approvers=("dr.weber", "dr.okafor")):
+    """``settle`` with an answer that Airflow has recorded as the task handed it on."""
+    kept = Recorded(subject=request.subject, body=request.body, answer=answer) if recorded is None else recorded
+    return settle_recorded(request, kept, answer, run=run, approvers=approvers)
+
+
 @pytest.fixture
 def asked(propose_version, tmp_path):
     """A question about a new version."""
 
     def ask(**changed):
         return approval_request(
-            MODEL, propose_version(**changed), tmp_path, limit=timedelta(hours=36), has_report=False, is_checked=False
+            MODEL,
+            propose_version(**changed),
+            tmp_path,
+            run=RUN,
+            limit=timedelta(hours=36),
+            has_report=False,
+            is_checked=False,
         )
 
     return ask
@@ -56,7 +72,13 @@ def test_an_approved_version_is_champion(asked):
     ]
     tags = versions.version_tags(MODEL, request.version)
     assert (tags["approval.outcome"], tags["approval.approved_by"]) == ("approved", "dr.weber")
-    assert audit.entries(MODEL)[-2].detail == {"run": RUN, "decision_sha256": request.decision_sha256}
+    entry = audit.entries(MODEL)[-2]
+    assert entry.detail == {
+        "run": RUN,
+        "decision_sha256": request.decision_sha256,
+        "mlflow_run_id": request.mlflow_run_id,
+    }
+    assert entry.known_by == "Airflow login"
 
 
 def test_a_retried_approval_is_written_once(asked):
@@ -116,3 +138,133 @@ def test_an_approval_of_something_else_than_was_shown_is_refused(asked, propose_
 def test_an_answer_without_a_reason_is_kept_as_such(asked):
     settle(asked(), answered("Reject", "  "), run=RUN)
     assert logged() == [("rejected", "dr.weber", "no reason given")]
+
+
+def test_an_answer_that_only_the_task_hands_on_is_refused(asked):
+    """As when somebody who may edit tasks writes the XCom of the answer."""
+    request = asked()
+    nobody = Recorded(subject=request.subject, body=request.body, answer=silence())
+    with pytest.raises(ReleaseRefused, match="Airflow recorded no answer by nobody, the task handed on Approve by dr"):
+        settle(request, answered("Approve"), recorded=nobody)
+    rejected = Recorded(subject=request.subject, body=request.body, answer=answered("Reject"))
+    with pytest.raises(ReleaseRefused, match=r"Airflow recorded Reject by dr\.weber"):
+        settle(request, answered("Approve"), recorded=rejected)
+    assert champion() is None
+    entry = audit.entries(MODEL)[-1]
+    assert (entry.kind, entry.who) == ("not_approved", "airflow")
+    assert "approval.approved_by" not in versions.version_tags(MODEL, request.version)
+
+
+def test_a_login_that_may_not_answer_at_that_moment_is_refused(asked):
+    request = asked()
+    with pytest.raises(ReleaseRefused, match=r"dr\.weber is not among those who may answer now .*dr\.okafor"):
+        settle(request, answered("Approve"), approvers=("dr.okafor",))
+    assert champion() is None
+
+
+@pytest.mark.parametrize("change", ["version", "decision_sha256", "body", "champion_version"])
+def test_a_question_that_was_not_asked_is_not_answered(asked, change):
+    """As when somebody writes the XCom of the question: another version, other numbers."""
+    other, request = asked(), asked()
+    forged = dataclasses.replace(
+        request, **{change: {"version": other.version, "body": "all is well", "champion_version": 7}.get(change, "12")}
+    )
+    with pytest.raises(ReleaseRefused, match="is not the one that the audit log has as asked in this run"):
+        settle(forged, answered("Approve"))
+    assert champion() is None
+
+
+def test_a_person_who_was_shown_something_else_has_not_answered(asked):
+    request = asked()
+    shown = Recorded(subject=request.subject, body="AUROC 0.999", answer=answered("Approve"))
+    with pytest.raises(ReleaseRefused, match="was shown another question"):
+        settle(request, answered("Approve"), recorded=shown)
+
+
+def test_a_question_asked_in_another_run_is_another(asked):
+    with pytest.raises(ReleaseRefused, match="as asked in this run"):
+        settle(asked(), answered("Approve"), run="manual__another")
+
+
+def lost(request) -> None:
+    from cxr_tasks.registry import tracking
+
+    tracking.client().delete_model_version(MODEL, str(request.version))
+
+
+def given_to_another(request) -> None:
+    from cxr_tasks.registry import tracking
+
+    tracking.client().delete_registered_model(MODEL)
+    tracking.client().create_registered_model(MODEL)
+    for _ in range(request.version):
+        run = tracking.client().create_run("0")
+        tracking.client().create_model_version(MODEL, source="runs:/none", run_id=run.info.run_id)
+
+
+def promoted(request) -> None:
+    promote(MODEL, request.version, who="dr.okafor", why="was quicker")
+
+
+def promoted_and_rolled_back(request) -> None:
+    """The champion is again the one that was shown."""
+    before = champion()
+    promoted(request)
+    versions.set_alias(MODEL, versions.CHAMPION, before)
+    audit.record(
+        "rolled_back", model=MODEL, version=before, who="dr.okafor", why="missed two", detail={"from": request.version}
+    )
+
+
+def rejected_elsewhere(request) -> None:
+    audit.record("rejected", model=MODEL, version=request.version, who="dr.okafor", why="no", detail={"run": "another"})
+
+
+@pytest.mark.parametrize(
+    ("happens", "because"),
+    [
+        (lost, "the version was deleted from the registry"),
+        (given_to_another, "its number given to another model"),
+        (promoted, "the version was promoted by dr.okafor at .*: was quicker"),
+        (promoted_and_rolled_back, "the version was (promoted|rolled back) by dr.okafor at "),
+        (rejected_elsewhere, "the version was rejected by dr.okafor at .* in another question: no"),
+    ],
+)
+@pytest.mark.parametrize("choice", ["Approve", ""])
+def test_a_question_that_something_else_has_settled_ends_with_the_reason(
+    asked, propose_version, happens, because, choice
+):
+    promote(MODEL, propose_version(), who="dr.weber", why="first model")
+    request = asked()
+    assert ended_because(request, RUN) == ""
+    happens(request)
+    assert re.search(because, ended_because(request, RUN))
+    before = champion()
+    if choice:
+        with pytest.raises(ReleaseRefused, match=because):
+            settle(request, answered(choice))
+    else:
+        recorded = Recorded(subject=request.subject, body=request.body, answer=silence())
+        assert settle_recorded(request, recorded, None, run=RUN, approvers=("dr.weber",)) is None
+    assert champion() == before
+    entry = audit.entries(MODEL)[-1]
+    assert entry.kind == "not_approved" and re.search(because, entry.why)
+
+
+def test_a_question_without_an_answer_and_without_need_of_one_is_an_error(asked):
+    request = asked()
+    recorded = Recorded(subject=request.subject, body=request.body, answer=silence())
+    with pytest.raises(DataDefect, match="expected an answer, or that it is not needed any more"):
+        settle_recorded(request, recorded, None, run=RUN, approvers=("dr.weber",))
+
+
+def test_the_record_of_airflow_is_read_as_its_api_gives_it():
+    details = {
+        "subject": "Shall it?", "body": "text", "chosen_options": ["Approve"], "params_input": {"reason": " seen "},
+        "responded_by_user": {"id": "dr.weber", "name": "Dr. Weber"}, "responded_at": "2026-11-29T07:00:00Z",
+        "response_received": True,
+    }  # fmt: skip
+    answer = Recorded.from_details(details).answer
+    assert answer == Answer(choice="Approve", who="dr.weber", reason="seen")
+    waiting = {**details, "responded_at": None, "response_received": False}
+    assert Recorded.from_details(waiting).answer == Answer(choice="", who="", reason="")

@@ -12,7 +12,7 @@ from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.evidence import against_champion, approval_request, verdict_table
 from cxr_tasks.registry.overrides import record_override
 from cxr_tasks.registry.promotion import promote
-from tests.registry.proposed import MODEL, RULES
+from tests.registry.proposed import MODEL, RULES, todays_policy
 
 WEEK = timedelta(days=7)
 
@@ -67,7 +67,7 @@ def test_the_question_holds_what_is_needed_to_answer_it(propose_version, tmp_pat
     first = propose_version()
     promote(MODEL, first, who="dr.weber", why="first model")
     second = propose_version(champion_version=first)
-    request = approval_request(MODEL, second, tmp_path, limit=WEEK, has_report=True, is_checked=True)
+    request = approval_request(MODEL, second, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True)
     assert (request.champion_version, request.limit_hours) == (first, 168.0)
     assert request.decision_sha256 == versions.version_tags(MODEL, second)["gate.decision_sha256"]
     assert request.subject == f"Shall cxr_binary version {second} serve?"
@@ -75,7 +75,7 @@ def test_the_question_holds_what_is_needed_to_answer_it(propose_version, tmp_pat
         f"Champion today: version {first}.",
         "Test AUROC **0.9700** (95 % interval 0.9500 to 0.9800)",
         "trained by recipe synthetic_binary on dataset made efefefef",
-        "#### Gate: PASS, policy cxr_binary 1",
+        f"#### Gate: PASS, policy cxr_binary {todays_policy()['policy_version']}",
         "Passed: exported and loaded in a model server of its own",
         f"(/cxr/reports/cxr_binary/{second}/index.html)",
         f"**Reject**: version {first} goes on serving",
@@ -94,7 +94,9 @@ def test_what_stands_beside_the_rules_is_shown_to_who_decides(propose_version, t
 
 @pytest.mark.mlflow
 def test_a_missing_report_and_a_failed_check_are_said(propose_version, tmp_path):
-    body = approval_request(MODEL, propose_version(), tmp_path, limit=WEEK, has_report=False, is_checked=False).body
+    body = approval_request(
+        MODEL, propose_version(), tmp_path, run="run", limit=WEEK, has_report=False, is_checked=False
+    ).body
     assert "The report could not be written" in body
     assert "**Not passed**; the log of task `prepare` says why" in body
     assert "/cxr/reports/" not in body
@@ -104,9 +106,9 @@ def test_a_missing_report_and_a_failed_check_are_said(propose_version, tmp_path)
 def test_an_override_is_said_first(propose_version, tmp_path):
     version = propose_version(verdict="NEEDS_HUMAN")
     with pytest.raises(ReleaseRefused, match="may not serve: its gate verdict is NEEDS_HUMAN"):
-        approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True)
+        approval_request(MODEL, version, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True)
     record_override(MODEL, version, "A. Okafor", "champion lost with the old disk")
-    body = approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True).body
+    body = approval_request(MODEL, version, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True).body
     assert "**The gate was overridden** by A. Okafor" in body.split("#### Gate")[0]
     assert "champion lost with the old disk" in body
 
@@ -116,7 +118,7 @@ def test_nothing_is_asked_about_the_champion(propose_version, tmp_path):
     version = propose_version()
     promote(MODEL, version, who="dr.weber", why="first model")
     with pytest.raises(DataDefect, match="is champion already"):
-        approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True)
+        approval_request(MODEL, version, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True)
 
 
 @pytest.mark.mlflow
@@ -126,7 +128,7 @@ def test_a_decision_that_was_changed_on_the_run_is_not_shown(propose_version, tm
     run_id = versions.find_version(MODEL, version).run_id
     tracking.client().log_artifact(run_id, str(tmp_path / "decision.json"), "gate")
     with pytest.raises(DataDefect, match="it was changed after the version was registered"):
-        approval_request(MODEL, version, tmp_path / "work", limit=WEEK, has_report=True, is_checked=True)
+        approval_request(MODEL, version, tmp_path / "work", run="run", limit=WEEK, has_report=True, is_checked=True)
 
 
 @pytest.mark.mlflow
@@ -135,6 +137,6 @@ def test_names_and_tags_are_shown_as_they_are(propose_version, tmp_path):
     evil = "x](http://a.example)`![y](http://b.example/p.png)<img src=z>"
     names = ("recipe.name", "data.name", "gate.policy", "test_auroc", "test_auroc_lower")
     versions.set_version_tags(MODEL, version, dict.fromkeys(names, evil))
-    body = approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True).body
+    body = approval_request(MODEL, version, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True).body
     assert body.count(plain(evil)) == len(names)
     assert evil not in body and "<img" not in body
