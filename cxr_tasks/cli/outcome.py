@@ -18,6 +18,7 @@ from cxr_tasks.contracts.handoffs import (
     PreparedDataset,
     RegisteredModel,
     ValidatedStudies,
+    marked_verdict,
 )
 from cxr_tasks.contracts.paths import report_path
 from cxr_tasks.stack.settings import StackSettings
@@ -77,6 +78,7 @@ def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: St
         "test_auroc_lower": evaluated.test_auroc_lower,
         "test_auroc_upper": evaluated.test_auroc_upper,
         "gate_verdict": decision.verdict,
+        "gate_floor": decision.gate_floor,
         "gate_reasons": list(decision.reasons),
         "served_version": labelled_version(settings, evaluated.model_name, STABLE),
         "report": None,
@@ -125,7 +127,9 @@ _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "version": lambda facts: str(facts["version"] or "none registered"),
     "test AUROC (95 % interval)": _test_auroc,
     "": lambda facts: facts["test_auroc_method"],
-    "gate": lambda facts: " ".join([facts["gate_verdict"], *facts["gate_reasons"]]),
+    "gate": lambda facts: " ".join(
+        [marked_verdict(facts["gate_verdict"], facts.get("gate_floor")), *facts["gate_reasons"]]
+    ),
     "approved": lambda facts: "yes" if facts["is_approved"] else "no",
     "served version": lambda facts: str(facts["served_version"] or "none"),
     "dataset": lambda facts: f"{facts['dataset']['name']} {facts['dataset']['fingerprint'][:16]}",

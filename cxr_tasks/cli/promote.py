@@ -20,6 +20,8 @@ from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, neare
 from cxr_tasks.registry import audit
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
 from cxr_tasks.worklist.store import Worklist
+from serving.champion_watch import retry_release
+from serving.state import read_state
 
 
 def promote_command(options: argparse.Namespace) -> int:
@@ -35,10 +37,13 @@ def promote_command(options: argparse.Namespace) -> int:
     os.environ.update(client_environment(settings))
     from cxr_tasks.registry.promotion import promote
 
-    _require_change(options.model, options.version)
+    is_champion = _require_change(options.model, options.version)
     who, began, started_at = audit.who(options.by or ""), datetime.now(UTC), time.monotonic()
     champion = promote(options.model, options.version, who=who, why=options.reason)
-    facts: dict[str, str | int | float] = {"model": champion.model_name, "version": champion.version, "by": who}
+    if is_champion:
+        # Moved in MLflow, and refused or not released yet: by this decision its release is tried again.
+        retry_release(options.model, options.version)
+    facts: dict[str, str | int | float] = {"model": champion.model_name, "version": champion.version, "by": who.name}
     console = PlainConsole(stderr=options.json)
     named = f"{champion.model_name} version {champion.version}"
     console.print(f"{named} is champion, by {who}; its release starts within seconds", soft_wrap=True)
@@ -65,13 +70,20 @@ def _follow_release(console: Console, api: AirflowApi, model: str, version: int,
     return release.run_id
 
 
-def _require_change(model: str, version: int) -> None:
-    """No release follows where no alias moves: better said than waited for."""
+def _require_change(model: str, version: int) -> bool:
+    """Whether the version is champion already, and does not serve; ``ConfigurationError`` where it serves too: no
+    release would follow, which is better said than waited for.
+    """
     from cxr_tasks.registry.versions import CHAMPION, version_with_alias
 
     champion = version_with_alias(model, CHAMPION)
-    if champion is not None and int(champion.version) == version:
+    if champion is None or int(champion.version) != version:
+        return False
+    state = read_state(model)
+    run_id = str(champion.run_id or "")
+    if state.stable == version and state.content_of(version).is_of_run(run_id):
         raise ConfigurationError(
-            f"{model} version {version} is champion already; where it does not serve, the last run of cxr_release says "
-            "why, and a run of it by hand tries again"
+            f"{model} version {version} is champion already and serves; where it does not answer as it should, see "
+            "'cxr doctor'"
         )
+    return True

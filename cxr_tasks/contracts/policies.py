@@ -2,7 +2,8 @@
 
 ``default`` holds what is asked on any data; a section under ``datasets``, named as the recipe's dataset, says what is
 asked differently there. A section is laid over the default key by key; ``null`` drops a metric. A file's ``version``
-is raised with every change of what it asks; its sha256 stands in every decision.
+is raised with every change of what it asks; its sha256 stands in every decision. ``promotion`` says by whom a version
+may be brought to serve (see ``contracts.promotion_specs``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
+from cxr_tasks.contracts.promotion_specs import PromotionSpec
 from cxr_tasks.contracts.shapes import build, plain
 
 POLICIES_FOLDER = Path(__file__).resolve().parents[1] / "policies"
@@ -33,6 +35,7 @@ class Policy:
     """Of the file."""
     default: GateSpec
     datasets: dict[str, GateSpec]
+    promotion: PromotionSpec = field(default_factory=PromotionSpec)
 
     def section_for(self, dataset: str) -> tuple[str, GateSpec]:
         """The name of the section that counts for ``dataset``, and what it asks."""
@@ -46,6 +49,7 @@ class _PolicyFile:
     version: int
     default: dict[str, Any]
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    promotion: PromotionSpec = field(default_factory=PromotionSpec)
 
 
 def load_policy(model_name: str, folder: Path = POLICIES_FOLDER) -> Policy:
@@ -77,6 +81,7 @@ def load_policy(model_name: str, folder: Path = POLICIES_FOLDER) -> Policy:
         sha256=hashlib.sha256(content).hexdigest(),
         default=built.pop("default"),
         datasets={name.removeprefix("datasets."): section for name, section in built.items()},
+        promotion=read.promotion,
     )
 
 

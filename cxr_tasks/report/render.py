@@ -9,6 +9,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.software import installed_packages
 from cxr_tasks.evaluate.assess import record_of, served_point
@@ -106,7 +107,12 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
         number += f" All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
     reasons += [f"Override of {one.by}, {one.at[:16]} UTC: {one.reason}" for one in inputs.overrides]
-    return {"outcome": outcome, "title": VERDICTS[outcome], "sentence": number, "reasons": reasons}
+    title, floor = VERDICTS[outcome], inputs.decision.get("gate_floor")
+    if is_lowered(floor):
+        title = marked_verdict(title, floor)
+        # Not the green of a verdict that the policy's own floor was asked for.
+        outcome = "NEEDS_HUMAN" if outcome == "PASS" else outcome
+    return {"outcome": outcome, "title": title, "sentence": number, "reasons": reasons}
 
 
 def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:

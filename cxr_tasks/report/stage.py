@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json, write_text
+from cxr_tasks.contracts.handoffs import is_lowered
 
 if TYPE_CHECKING:
     from cxr_tasks.report.inputs import ReportInputs
@@ -42,6 +43,7 @@ def _facts(inputs: ReportInputs) -> dict[str, Any]:
         "upper": auroc["upper"],
         "n": auroc["n"],
         "verdict": inputs.decision["verdict"] if inputs.decision else "UNKNOWN",
+        "is_floor_lowered": is_lowered(inputs.decision.get("gate_floor")) if inputs.decision else False,
         "recipe": inputs.recipe["name"],
         "generated_at": inputs.generated_at.strftime("%Y-%m-%d %H:%M"),
     }

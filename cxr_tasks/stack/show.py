@@ -86,6 +86,10 @@ def print_logins(console: Console, settings: StackSettings) -> None:
         table.add_row(f"Airflow ({duty})", settings.airflow_url, login.username, login.password)
     login = settings.mlflow_login()
     table.add_row("MLflow", settings.mlflow_url, login.username, login.password)
+    for user in settings.approvers:
+        if user != login.username:
+            password = airflow_login(settings.home / "secrets", user).password
+            table.add_row("MLflow (approver)", settings.mlflow_url, user, password)
     console.print(table, soft_wrap=False)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_file, write_json
+from cxr_tasks.contracts.policies import load_policy, without_none
+from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.registry import audit, tracking, versions
 
 MODEL = "cxr_binary"
@@ -24,18 +26,33 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
+def todays_policy(dataset: str = "made") -> dict[str, Any]:
+    """What a decision says of the policy, as the gate would write it today."""
+    policy = load_policy(MODEL)
+    section, asked = policy.section_for(dataset)
+    return {
+        "policy": policy.name, "policy_version": policy.version, "policy_sha256": policy.sha256,
+        "policy_section": section, "asked": without_none(plain(asked)), "dataset": dataset,
+    }  # fmt: skip
+
+
 def propose(client: Any, work: Path, *, verdict: str = "PASS", **changed: Any) -> int:
     """The number of a new version; ``changed`` are entries of its ``decision.json``."""
     run = client.create_run(tracking.experiment_id(client, MODEL))
-    decision = {"model_name": MODEL, "verdict": verdict, "rules": RULES, "champion_version": None, **changed}
+    decision = {
+        "model_name": MODEL, "verdict": verdict, "rules": RULES, "champion_version": None, **todays_policy(), **changed,
+    }  # fmt: skip
     path = work / "decision.json"
     write_json(path, {**decision, "mlflow_run_id": run.info.run_id})
     client.log_artifact(run.info.run_id, str(path), "gate")
-    told = {"verdict": verdict, "decision_sha256": sha256_file(path)}
+    told = {"verdict": verdict, "decision_sha256": sha256_file(path), "mlflow_run_id": run.info.run_id}
+    if decision.get("gate_floor"):
+        told["gate_floor"] = decision["gate_floor"]
     audit.record("verdict", model=MODEL, version=None, who="airflow", detail=told)
     tags = {
         "gate.verdict": verdict,
-        "gate.policy": "cxr_binary 1",
+        "gate.policy": f"{MODEL} {decision['policy_version']}",
+        "gate.policy_sha256": decision["policy_sha256"],
         "gate.decision_sha256": told["decision_sha256"],
         "data.name": "made",
         "data.fingerprint": "ef" * 32,
