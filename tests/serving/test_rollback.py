@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused, ServiceUnavailable
 from cxr_tasks.registry import audit
-from serving.state import read_state
+from serving.state import locked, read_state, write_state
 from serving.versions import version_folder, versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
@@ -63,11 +65,25 @@ def test_without_the_registry_nothing_changes(platform, two, monkeypatch):
     assert (champion(), platform.at("stable"), read_state("cxr_binary")) == (two[1], two[1], before)
 
 
-def test_a_former_version_that_does_not_load_leaves_all_as_it_was(platform, two):
+def test_a_former_version_whose_files_were_changed_is_not_gone_back_to(platform, two):
     former, present = two
     before = read_state("cxr_binary")
     (version_folder("cxr_binary", former) / "saved_model.pb").write_bytes(b"junk")
-    with pytest.raises(ReleaseRefused, match=f"version {former}: the model server cannot load it"):
+    with pytest.raises(DataDefect, match="expected the files that were published"):
         roll_back(platform)
     assert (champion(), platform.at("stable"), platform.served()) == (present, present, [present])
     assert read_state("cxr_binary") == before
+
+
+def test_a_former_version_that_does_not_load_leaves_all_as_it_was(platform, two):
+    """One that was published before the digests of files were kept."""
+    former, present = two
+    before = read_state("cxr_binary")
+    (version_folder("cxr_binary", former) / "saved_model.pb").write_bytes(b"junk")
+    with locked("cxr_binary"):
+        write_state("cxr_binary", dataclasses.replace(before, contents={}))
+    with pytest.raises(ReleaseRefused, match=f"version {former}: the model server cannot load it"):
+        roll_back(platform)
+    assert (champion(), platform.at("stable"), platform.served()) == (present, present, [present])
+    after = read_state("cxr_binary")
+    assert (after.stable, after.previous, after.handled) == (before.stable, before.previous, before.handled)
