@@ -19,6 +19,7 @@ from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.leaks import Overlap, overlap_of
 from cxr_tasks.evaluate.reuse import record_test_read, reuse_remark
 from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.registry.persons import Person
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def evaluate_elsewhere(
     own: dict[str, Any] | None = None,
     model_sha256: str = "",
     version: int | None = None,
-    who: str = "airflow",
+    who: str | Person = "airflow",
 ) -> dict[str, Any]:
     """Metrics (the shape of ``assess.assess``) of a model on validation and test of a dataset it was not trained on.
 

@@ -17,6 +17,7 @@ from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.registry import audit
+from cxr_tasks.registry.persons import Person
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def record_test_read(
     model_sha256: str,
     dataset: str,
     fingerprint: str,
-    who: str,
+    who: str | Person,
 ) -> TestRead:
     """Note in the audit log that a model is measured on ``rows``; the how-manyth model that is.
 

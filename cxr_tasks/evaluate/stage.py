@@ -16,6 +16,7 @@ from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
 from cxr_tasks.evaluate.shown import flat_metrics, readable
 from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.registry.persons import Person
 from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def evaluate_model(
     paths: RunPaths,
     *,
     purpose: Purpose = "evaluate",
-    who: str = "airflow",
+    who: str | Person = "airflow",
 ) -> EvaluatedModel:
     """Numbers of ``trained`` on validation and test; the test split is read once per winner.
 
@@ -76,7 +77,12 @@ def evaluate_model(
 
 
 def _measure(
-    trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, folder: Path, purpose: Purpose, who: str
+    trained: TrainedModel,
+    prepared: PreparedDataset,
+    recipe: Recipe,
+    folder: Path,
+    purpose: Purpose,
+    who: str | Person,
 ) -> tuple[Path, dict[str, Any]]:
     start_tensorflow()
     import pandas as pd

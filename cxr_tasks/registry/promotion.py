@@ -98,7 +98,7 @@ def decision_of(found: ModelVersion, work: Path) -> tuple[dict[str, Any], str]:
     """``decision.json`` of a version's run, and its sha256, which is the one the version was registered with."""
     work.mkdir(parents=True, exist_ok=True)
     with tracking.outside_failures("MLflow"):
-        path = Path(tracking.client().download_artifacts(found.run_id, "gate/decision.json", str(work)))
+        path = Path(tracking.client().download_artifacts(str(found.run_id), "gate/decision.json", str(work)))
     sha256, registered = sha256_file(path), found.tags.get("gate.decision_sha256", "")
     if sha256 != registered:
         raise DataDefect(
