@@ -30,13 +30,13 @@ def follow_command(options: argparse.Namespace) -> int:
     if options.approve is not None:
         require_may_answer(settings.approvers)
     worklist, api = Worklist(), AirflowApi(settings)
-    path = path_to(worklist, request_named(worklist, options.run))
+    path = path_to(worklist, request_named(worklist, options.named))
     progress = progress_of(path, options.approve)
     console = PlainConsole(stderr=options.json)
     with says_what_goes_on([progress], settings.airflow_url):
         (facts,) = follow_to_the_end(console, settings, api, [progress])
     if facts is None:
-        told = [_told(one) for one in path_to(worklist, request_named(worklist, options.run))]
+        told = [_told(one) for one in path_to(worklist, request_named(worklist, options.named))]
         print(json.dumps(told, indent=2) if options.json else without_controls("\n".join(map(_line, told))))
     elif options.json:
         print(json.dumps(facts, indent=2))

@@ -114,7 +114,8 @@ def _add_runs(commands) -> None:
         "take up again a run that goes on, to its report; exit code 1 if a task fails",
         "cxr follow cxr__20261129T061835_9f2c41d0",
     )
-    follow.add_argument("run", metavar="RUN", help="number in 'cxr runs', run id, or address of the run in the UI")
+    # Not "run": under that name stands the command itself.
+    follow.add_argument("named", metavar="RUN", help="number in 'cxr runs', run id, or address of the run in the UI")
     follow.add_argument("--approve", metavar="REASON", help="approve the version when asked, as 'cxr trigger' does")
 
     runs = add_command(

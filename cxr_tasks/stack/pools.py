@@ -20,7 +20,7 @@ def pools() -> dict[str, tuple[int, str]]:
     """Pool -> slots, and what they are for."""
     return {
         TRAINING: (training_slots(), "datasets and trainings: minutes to days"),
-        REPORTS: (1, "reports, and what is prepared for a question: a minute or two"),
+        REPORTS: (2, "reports, and what is prepared for a question: a minute or two"),
         SERVING: (3, "releases, rollbacks, questions and answers: at once, beside all others"),
     }
 
