@@ -17,6 +17,7 @@ from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContrac
 from cxr_tasks.contracts.specs import EvaluateSpec, PixelSpec
 from cxr_tasks.evaluate.cross import evaluate_elsewhere
 from cxr_tasks.evaluate.table import read_predictions
+from cxr_tasks.prepare.content import content_of_splits
 from cxr_tasks.sources.phantoms.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.options import SyntheticOptions
 from cxr_tasks.sources.synthetic import write_phantoms
@@ -85,7 +86,8 @@ def test_each_shared_finding_gets_its_own_output_and_its_own_labels(cxr_home, tm
         recipe_sha256="0" * 64,
     )
     path = model_of(tmp_path, len(known))
-    metrics = evaluate_elsewhere(path, contract, recipe, prepared, tmp_path / "cross")
+    nothing = content_of_splits(prepared, [])
+    metrics = evaluate_elsewhere(path, contract, recipe, prepared, tmp_path / "cross", seen=nothing)
     shared = shared_findings(recipe.dataset.vocabulary, prepared.vocabulary)
     assert tuple(metrics["findings"]) == shared
     assert len(shared) == 7

@@ -63,6 +63,10 @@ def test_images_that_were_not_seen_are_not():
     assert overlap_of(content("a", "b"), far).n_seen == 0
 
 
+def test_of_a_model_that_has_seen_nothing_nothing_was_seen():
+    assert overlap_of(content("a", "b"), NOTHING.iloc[:0]).n_seen == 0
+
+
 def test_patient_one_of_two_sources_is_two_patients():
     assert overlap_of(content("a"), content("z", source="chexpert", patient_key="patient a")).n_seen == 0
 
