@@ -8,7 +8,8 @@ from typing import Any
 
 from cxr_tasks.contracts.gate_specs import GateSpec, SlicesSpec
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.evaluate.intervals import Interval, newcombe
+from cxr_tasks.evaluate.intervals import Interval
+from cxr_tasks.evaluate.shares import Comparison, Share
 from cxr_tasks.gate_evidence import Evidence, Rule, lacking, outcome_of
 
 
@@ -19,20 +20,15 @@ class _Group:
     finding: str
     gap: str
     name: str
-    hits: int
-    n: int
-    other_hits: int
-    other_n: int
-
-    def difference(self, confidence: float) -> Interval:
-        return newcombe(self.hits, self.n, self.other_hits, self.other_n, confidence)
+    compared: Comparison
 
 
 def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     """Per finding and gap the group that is worst, of those with enough images in it and outside it.
 
     Broken where a group is worse by more than the bound and its interval lies below zero. Intervals are made from the
-    counts in ``metrics.json`` as ``evaluate.subgroups`` makes them, but hold together (``SlicesSpec.correction``).
+    shares in ``metrics.json`` as ``evaluate.subgroups`` makes them, by patient, but hold together
+    (``SlicesSpec.correction``). A ``metrics.json`` of before patients were counted holds counts of images alone.
     """
     without = lacking(evidence, gate)
     groups = [
@@ -57,11 +53,19 @@ def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
 def _groups(rows: list[dict[str, Any]], finding: str, gap: str, spec: SlicesSpec) -> Iterator[_Group]:
     measure = gap.removesuffix("_gap")
     for by in spec.by:
-        counts = {row["value"]: _counts(row, measure) for row in rows if row["by"] == by}
-        hits, n = (sum(one[part] for one in counts.values()) for part in (0, 1))
-        for value, (mine, of) in counts.items():
-            if min(of, n - of) >= spec.least_images:
-                yield _Group(finding, gap, f"{by} {value}", mine, of, hits - mine, n - of)
+        of_property = [row for row in rows if row["by"] == by]
+        for row in of_property:
+            compared = _compared(row, of_property, measure)
+            if min(compared.one.n, compared.other.n) >= spec.least_images:
+                yield _Group(finding, gap, f"{by} {row['value']}", compared)
+
+
+def _compared(row: dict[str, Any], of_property: list[dict[str, Any]], measure: str) -> Comparison:
+    if "compared" in row:
+        return Comparison.of_facts(row["compared"][measure])
+    (mine, of), counts = _counts(row, measure), [_counts(one, measure) for one in of_property]
+    hits, n = (sum(one[part] for one in counts) for part in (0, 1))
+    return Comparison(Share.independent(mine, of), Share.independent(hits - mine, n - of))
 
 
 def _counts(row: dict[str, Any], measure: str) -> tuple[int, int]:
@@ -75,16 +79,16 @@ def _rule(groups: list[_Group], spec: SlicesSpec, alone: float, together: float,
     finding, gap = groups[0].finding, groups[0].gap
     bound = spec.gaps[gap]
     measure = f"{gap.removesuffix('_gap').capitalize()} of the served decision for {display_name(finding).lower()}"
-    found = [(one, one.difference(together)) for one in groups]
+    found = [(one, one.compared.difference(together)) for one in groups]
     broken = [(one, gap) for one, gap in found if gap.value < -bound and gap.upper < 0.0]
     worst, numbers = min(broken or found, key=lambda pair: pair[1].value)
-    told = "; ".join(_told(one, one.difference(together)) for one, _ in broken or [(worst, numbers)])
+    told = "; ".join(_told(one, one.compared.difference(together)) for one, _ in broken or [(worst, numbers)])
     sentence = (
         f"{measure} against all other images, worst of {len(groups)} groups: {told}. At most {bound:g} worse is taken "
         f"as alike, or an interval that holds zero ({together * 100:.4g} %: {n_compared} comparisons)."
     )
     # What one interval by itself would show is no refusal, and worth a look.
-    hints = [one.name for one, gap in found if gap.value < -bound and one.difference(alone).upper < 0.0]
+    hints = [one.name for one, gap in found if gap.value < -bound and one.compared.difference(alone).upper < 0.0]
     if hints and not broken:
         sentence += f" By itself, the interval of {', '.join(hints)} lies below zero."
     return Rule(
@@ -94,4 +98,7 @@ def _rule(groups: list[_Group], spec: SlicesSpec, alone: float, together: float,
 
 
 def _told(group: _Group, gap: Interval) -> str:
-    return f"{group.name} {gap.value:+.3f} ({gap.lower:+.3f} to {gap.upper:+.3f}, n = {group.n} and {group.other_n})"
+    one, other = group.compared.one, group.compared.other
+    patients = f" of {one.n_patients} and {other.n_patients} patients" if one.is_clustered or other.is_clustered else ""
+    interval = f"{gap.lower:+.3f} to {gap.upper:+.3f}, n = {one.n} and {other.n}{patients}"
+    return f"{group.name} {gap.value:+.3f} ({interval})"

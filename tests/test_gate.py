@@ -162,13 +162,16 @@ def test_a_floor_set_for_this_run_stands_in_the_decision(recipe, paths, tmp_path
 
 
 def test_the_smaller_of_delong_and_patient_bootstrap_counts(recipe, paths, tmp_path):
-    """Ten images of each patient that are nearly alike: DeLong is too sure, the patient bootstrap is not."""
+    """Ten images of each patient that are alike: the lower of two intervals counts, and both count patients."""
     table = make_scores(n=40, seed=4)
     many = pd.concat([table.assign(image_id=table["image_id"] + f".{i}") for i in range(10)], ignore_index=True)
     decision = gate_candidate(evaluated(tmp_path, many), recipe, None, paths)
     records = assess(many, FINDINGS, SPEC)["mean"]["test"]
     floor = next(rule for rule in written(decision)["rules"] if rule["name"] == "mean_auroc")
-    assert floor["lower"] == records[1]["lower"] < records[0]["lower"]
+    assert floor["lower"] == min(one["lower"] for one in records[:2])
+    alone = many.assign(patient_key=[f"{i:016x}" for i in range(len(many))])
+    by_image = assess(alone, FINDINGS, SPEC)["mean"]["test"]
+    assert records[0]["lower"] < by_image[0]["lower"]
 
 
 def test_the_log_shows_every_rule_as_a_line_of_a_table(recipe, paths, tmp_path, caplog):

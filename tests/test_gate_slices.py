@@ -102,6 +102,22 @@ def test_specificity_is_compared_among_those_without_the_finding():
     assert rule.value == pytest.approx(-0.3)
 
 
+def test_images_of_one_patient_are_counted_together():
+    """79 of 100 against 90 of 100 is below zero as long as each image is another patient's; of 20 patients with five
+    images whose calls go together it may be chance."""
+    rows = [group("sex", "female", 79, 100), group("sex", "male", 90, 100)]
+    for row, hits in zip(rows, ((79, 90), (90, 79)), strict=True):
+        one, rest = (
+            {"hits": found, "n": 100, "n_patients": 20, "n_effective": 20.0, "freedom": 23.0} for found in hits
+        )
+        row["compared"] = {"sensitivity": {"one": one, "other": rest, "correlation": 0.0}}
+    rule = rule_of(rows, asked())
+    assert rule.outcome == "PASS"
+    assert rule.value == pytest.approx(-0.11)
+    assert rule.lower < newcombe(79, 100, 90, 100, 0.95).lower
+    assert "n = 100 and 100 of 20 and 20 patients" in rule.sentence
+
+
 def test_findings_without_images_are_left_out():
     rows = [group("sex", "female", 50, 100), group("sex", "male", 90, 100)]
     few = make_finding(subgroups=rows, counts={"test": {"n": 100, "n_positive": 3}})

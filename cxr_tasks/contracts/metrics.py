@@ -77,6 +77,12 @@ class MetricRecord:
     upper: float | None = None
     n: int
     n_positive: int | None = None
+    n_patients: int | None = None
+    """Whose the ``n`` images are; the interval counts them, not the images."""
+    n_effective: float | None = None
+    """Of a proportion: how many independent images the ``n`` are worth (evaluate.shares)."""
+    freedom: float | None = None
+    """Of a proportion: degrees of freedom left to its interval; None where they have no limit."""
     method: str = ""
     """How value and interval were made, for example ``DeLong 95 %``."""
     reason: str = ""

@@ -16,7 +16,7 @@
     by_finding.<finding>
       assessable, reason            false where validation or test has too few positives or negatives, or no threshold
                                     finds half of validation's positives (decision.choose_decision)
-      counts.<split>                n, n_positive, n_unknown
+      counts.<split>                n, n_positive, n_patients, n_unknown
       metrics.<split>               records: measures.measure_split
       raw_half.<split>              sensitivity and specificity at an uncalibrated probability of 0.5; decides nothing
       calibration                   method, a, b, note, reliability.<split> (bins for the diagram)
@@ -29,8 +29,9 @@
     serving.<finding>   a, b, threshold (probability = sigmoid(a * logit + b); positive from the threshold on),
                         operating_point, reason (why there is no chosen threshold; empty where there is)
 
-A record is a ``contracts.metrics.MetricRecord``. ``evaluate_model`` adds ``model`` (which model, trained on what) and
-``baselines`` (baselines.assess_baselines).
+A record is a ``contracts.metrics.MetricRecord``; its interval counts its ``n_patients``. A record without them, and
+``subgroups`` without ``compared``, are of before patients were counted. ``evaluate_model`` adds ``model`` (which model,
+trained on what) and ``baselines`` (baselines.assess_baselines).
 """
 
 from __future__ import annotations

@@ -187,12 +187,13 @@ def _patients(rows: Scored) -> np.ndarray:
 def _record(name: str, rows: Scored, value: float, lower: float, upper: float, method: str) -> MetricRecord:
     return MetricRecord(
         name=name, finding=rows.finding, split=rows.split, value=value, lower=lower, upper=upper, n=rows.n,
-        n_positive=rows.n_positive, method=method,
+        n_positive=rows.n_positive, n_patients=rows.n_patients, method=method,
     )  # fmt: skip
 
 
 def _undefined(name: str, rows: Scored, reason: str) -> MetricRecord:
     return MetricRecord(
         name=name, finding=rows.finding, split=rows.split, value=None, n=rows.n, n_positive=rows.n_positive,
+        n_patients=rows.n_patients,
         reason=f"not assessable: {reason}",
     )  # fmt: skip

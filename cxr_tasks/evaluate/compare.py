@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,9 @@ from cxr_tasks.contracts.errors import DataDefect, UndefinedMetric
 from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.delong import influences
-from cxr_tasks.evaluate.intervals import Interval, auroc_difference, z_of
-from cxr_tasks.evaluate.means import clustered_variance
+from cxr_tasks.evaluate.intervals import Interval, paired_difference
+from cxr_tasks.evaluate.means import clustered_variance, freedom_of
+from cxr_tasks.evaluate.patients import quantile_of
 from cxr_tasks.evaluate.resampling import Draws, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of
 from cxr_tasks.evaluate.table import Scored, scored
@@ -62,12 +62,15 @@ def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
     value, contributions = 0.0, []
     for one in pairs:
         (mine, of_mine), (theirs, of_theirs) = (
-            influences(one.rows.is_positive, score) for score in (one.rows.logit, one.other)
+            influences(one.rows.is_positive, score, one.rows.patient_key) for score in (one.rows.logit, one.other)
         )
         value += (mine - theirs) / len(pairs)
         contributions.append((of_mine - of_theirs) / len(pairs))
     patients = np.concatenate([one.rows.patient_key for one in pairs])
-    reach = z_of(spec.confidence) * math.sqrt(clustered_variance(np.concatenate(contributions), patients))
+    freedom = freedom_of([one.rows for one in pairs])
+    reach = quantile_of(spec.confidence, freedom) * math.sqrt(
+        clustered_variance(np.concatenate(contributions), patients)
+    )
     return Interval(value, value - reach, value + reach, f"paired DeLong {spec.confidence * 100:g} %, by patient")
 
 
@@ -95,23 +98,21 @@ class Regression:
 
     finding: str
     difference: Interval
-    """AUROC of the candidate less that of the champion, paired DeLong."""
+    """AUROC of the candidate less that of the champion, paired DeLong by patient."""
     p_value: float
     """One-sided, of the hypothesis that the candidate is worse by no more than the margin."""
 
 
 def regressions(pairs: Sequence[Pair], margin: float, spec: EvaluateSpec) -> list[Regression]:
     """Per finding the difference, and how well chance explains a loss beyond ``margin``; not adjusted for their number.
+    Images of one patient are counted together: the p-values hold their level where patients have many.
 
     Two models that rank all images of a finding alike have no variance; then the p-value is 1, or 0 beyond the margin.
     """
     found = []
     for one in pairs:
-        difference = auroc_difference(one.rows.is_positive, one.rows.logit, one.other, spec.confidence)
-        error = (difference.upper - difference.lower) / (2.0 * z_of(spec.confidence))
-        beyond = difference.value + margin
-        p_value = NormalDist().cdf(beyond / error) if error > 0.0 else float(beyond >= 0.0)
-        found.append(Regression(one.rows.finding, difference, p_value))
+        difference = paired_difference(one.rows.is_positive, one.rows.logit, one.other, one.rows.patient_key)
+        found.append(Regression(one.rows.finding, difference.interval(spec.confidence), difference.p_below(-margin)))
     return found
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.intervals import Interval, independent_difference
+from cxr_tasks.evaluate.shares import Comparison, Share
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES, bounds, gap, share, turned
-
-CALLS = ("true_positives", "false_negatives", "true_negatives", "false_positives")
 
 
 def dataset_rows(
@@ -19,7 +18,8 @@ def dataset_rows(
     """Per finding of ``other`` two rows of one ``split``, the other dataset's and the model's own.
 
     Rows are those of ``subgroups.subgroup_rows`` with ``by`` dataset: a gap is the row's value less that of the other
-    row, with Newcombe's interval, as the images are others. ``auroc_gap`` is told too, made from both intervals.
+    row, with Newcombe's interval by patient, as the patients are others. ``auroc_gap`` is told too, made from both
+    intervals.
 
     Args:
         own: Metrics (the shape of ``assess.assess``) of the model on the dataset it was trained on.
@@ -44,41 +44,47 @@ class _Side:
     n_positive: int
     auroc: Interval | None
     """None where there is none."""
-    found: tuple[int, int]
-    """Right calls among the positive images, and how many those are."""
-    cleared: tuple[int, int]
+    found: Share
+    """Right calls among the positive images."""
+    cleared: Share
     """The same among the negative ones."""
 
 
 def _side(metrics: Mapping[str, Any], finding: str, split: str) -> _Side:
     measured = metrics["by_finding"][finding]
     record, point = record_of(measured["metrics"][split], "auroc"), served_point(metrics, finding)
-    tp, fn, tn, fp = (point[split][one] for one in CALLS) if point else (0, 0, 0, 0)
+    found, cleared = (_called(point, split, one) for one in ("sensitivity", "specificity"))
     ranked = Interval(record["value"], record["lower"], record["upper"], record["method"])
     return _Side(
         n=measured["counts"][split]["n"],
         n_positive=measured["counts"][split]["n_positive"],
         auroc=None if record["value"] is None else ranked,
-        found=(tp, tp + fn),
-        cleared=(tn, tn + fp),
+        found=found,
+        cleared=cleared,
     )
+
+
+def _called(point: Mapping[str, Any] | None, split: str, measure: str) -> Share:
+    """The share of right calls behind ``measure``; of nothing where there is no decision or no such image."""
+    record = record_of(point[split]["metrics"], measure) if point else None
+    return (Share.of_record(record) if record else None) or Share.independent(0, 0)
 
 
 def _row(mine: _Side, other: _Side, confidence: float) -> dict[str, Any]:
     ranked = None
     if mine.auroc is not None and other.auroc is not None:
         ranked = independent_difference(mine.auroc, other.auroc, "from both intervals")
-    found = gap(mine.found, other.found, confidence)
+    found = gap(Comparison(mine.found, other.found), confidence)
     return {
         "n": mine.n,
         "n_positive": mine.n_positive,
         "auroc": bounds(mine.auroc),
-        "sensitivity": share(*mine.found, confidence),
-        "specificity": share(*mine.cleared, confidence),
+        "sensitivity": share(mine.found, confidence),
+        "specificity": share(mine.cleared, confidence),
         "auroc_gap": bounds(ranked),
         "sensitivity_gap": found,
         "false_negative_rate_gap": turned(found),
-        "specificity_gap": gap(mine.cleared, other.cleared, confidence),
+        "specificity_gap": gap(Comparison(mine.cleared, other.cleared), confidence),
         "is_weak": mine.n_positive < FEW_POSITIVES,
         "is_gap_weak": min(mine.n_positive, other.n_positive) < FEW_POSITIVES,
     }

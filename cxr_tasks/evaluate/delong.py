@@ -1,13 +1,18 @@
-"""DeLong's variance of the AUROC, and of the difference of two AUROCs on the same images.
+"""DeLong's variance of the AUROC, and of the difference of two AUROCs on the same images, counted by patient.
 
 Sources: DeLong, DeLong & Clarke-Pearson, Biometrics 44:837-845 (1988); computed by midranks in O(n log n) as in
-Sun & Xu, IEEE Signal Processing Letters 21:1389-1393 (2014).
+Sun & Xu, IEEE Signal Processing Letters 21:1389-1393 (2014); with several images a patient Obuchowski, Biometrics
+53:567-578 (1997). Her variance follows where each patient has as many images as the others; where some have many more,
+their weight makes the placements' mean follow them, and each patient's error is made larger by that weight (as Bell &
+McCaffrey, Survey Methodology 28:169-181, 2002, do in a regression). With one image a patient both are DeLong's.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.evaluate.patients import images_each, patient_numbers
 from cxr_tasks.evaluate.scores import checked
 
 
@@ -37,45 +42,59 @@ def placements(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, 
     return of_positives, of_negatives
 
 
-def delong(is_positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def delong(
+    is_positive: np.ndarray, scores: np.ndarray, patient_key: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """AUROCs of ``k`` models on the same ``n`` images, shape ``(k,)``, and their covariance, shape ``(k, k)``.
 
     Args:
-        is_positive: bool, shape ``(n,)``; at least two of each class.
+        is_positive: bool, shape ``(n,)``; images of at least two patients in each class.
         scores: float, shape ``(k, n)``.
+        patient_key: whose each image is, shape ``(n,)``; None where no two are of one patient.
 
     Raises:
-        ValueError: Fewer than two positives or negatives, so a variance has no meaning; or as in ``scores.checked``.
+        ValueError: As in ``scores.checked``; without ``patient_key`` fewer than two positives or negatives.
+        UndefinedMetric: All images of a class are of one patient.
     """
-    pairs = [placements(is_positive, score) for score in np.atleast_2d(scores)]
-    of_positives = np.stack([one for one, _ in pairs])
-    of_negatives = np.stack([one for _, one in pairs])
-    m, n = of_positives.shape[1], of_negatives.shape[1]
-    if min(m, n) < 2:
-        raise ValueError(f"expected at least two images of each class, found {m} positives and {n} negatives")
-    covariance = np.atleast_2d(np.cov(of_positives)) / m + np.atleast_2d(np.cov(of_negatives)) / n
-    return of_positives.mean(axis=1), covariance
+    patient = None if patient_key is None else patient_numbers(patient_key)
+    found = [influences(is_positive, score, patient) for score in np.atleast_2d(scores)]
+    errors = np.stack([each if patient is None else np.bincount(patient, weights=each) for _, each in found])
+    return np.array([value for value, _ in found]), errors @ errors.T
 
 
-def influences(is_positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """The AUROC and what each image contributes to its error, shape ``(n,)``; the squares sum to DeLong's variance.
+def influences(
+    is_positive: np.ndarray, score: np.ndarray, patient_key: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """The AUROC and what each image contributes to its error, shape ``(n,)``.
 
-    Contributions of several findings on the same images can be added up image by image before they are squared, which
-    is how the variance of a mean over findings comes out right although the findings share their images.
+    Summed by patient, then squared and summed, they are the variance. Contributions of several findings on the same
+    images can be added up before that, which is how the variance of a mean over findings comes out right although the
+    findings share their images. ``patient_key`` as in :func:`delong`.
 
-    Source: the structural components of DeLong et al. (1988), section 2; summed by cluster in Obuchowski, Biometrics
-    53:567-578 (1997).
+    Source: the structural components of DeLong et al. (1988), section 2, and what the module's first lines say.
 
     Raises:
-        ValueError: As in :func:`delong`.
+        ValueError, UndefinedMetric: As in :func:`delong`.
     """
     is_positive = np.asarray(is_positive).astype(bool)
     of_positives, of_negatives = placements(is_positive, score)
-    m, n = len(of_positives), len(of_negatives)
-    if min(m, n) < 2:
-        raise ValueError(f"expected at least two images of each class, found {m} positives and {n} negatives")
     value = float(of_positives.mean())
-    each = np.empty(m + n)
-    each[is_positive] = (of_positives - value) / np.sqrt(m * (m - 1.0))
-    each[~is_positive] = (of_negatives - value) / np.sqrt(n * (n - 1.0))
+    patient = None if patient_key is None else patient_numbers(patient_key)
+    each = np.empty(len(is_positive))
+    m, n = len(of_positives), len(of_negatives)
+    if patient is None and min(m, n) < 2:
+        raise ValueError(f"expected at least two images of each class, found {m} positives and {n} negatives")
+    for member, placed in ((is_positive, of_positives), (~is_positive, of_negatives)):
+        weight = 1.0 / len(placed) if patient is None else _weight(patient, member)
+        each[member] = (placed - value) / len(placed) / np.sqrt(1.0 - weight)
     return value, each
+
+
+def _weight(patient: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """The share of its class that each member's patient holds; below 1."""
+    each = images_each(patient, member)
+    if np.count_nonzero(each) < 2:
+        raise UndefinedMetric(
+            f"expected images of each class of at least two patients, found all {int(member.sum())} of a class in one"
+        )
+    return (each / each.sum())[patient[member]]

@@ -16,11 +16,12 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import N_BINS, bins_of, sigmoid
 from cxr_tasks.evaluate.decision import Decision, choose_decision
-from cxr_tasks.evaluate.intervals import wilson
 from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.measures import SplitMeasures, measure_split
 from cxr_tasks.evaluate.operating_points import at_raw_half, measure
+from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.resampling import Draws
+from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
 
@@ -67,7 +68,8 @@ def assess_finding(
         "assessable": not reason,
         "reason": reason,
         "counts": {
-            name: {"n": s.n, "n_positive": s.n_positive, "n_unknown": s.n_unknown} for name, s in splits.items()
+            name: {"n": s.n, "n_positive": s.n_positive, "n_patients": s.n_patients, "n_unknown": s.n_unknown}
+            for name, s in splits.items()
         },
         "metrics": {split: plain(one.records) for split, one in measures.items()},
         "raw_half": {split: plain(at_raw_half(rows, spec)) for split, rows in splits.items()},
@@ -123,13 +125,13 @@ def _calibration(choice: Decision, splits: Mapping[str, Scored], spec: EvaluateS
 
 
 def _reliability(rows: Scored, probability: np.ndarray, spec: EvaluateSpec) -> list[dict[str, Any]]:
-    """Per bin that holds an image: mean probability, share of positives with its Wilson interval, n."""
-    bins = []
+    """Per bin that holds an image: mean probability, share of positives with its Wilson interval by patient, n."""
+    bins, patient = [], patient_numbers(rows.patient_key)
     number = bins_of(probability)
     for i in range(N_BINS):
         held = number == i
         if held.any():
-            share = wilson(int(rows.is_positive[held].sum()), int(held.sum()), spec.confidence)
+            share = Share.of(rows.is_positive[held], patient[held]).interval(spec.confidence)
             bins.append(
                 {
                     "mean_probability": float(probability[held].mean()),

@@ -5,19 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.delong import delong
+from cxr_tasks.evaluate.delong import delong, influences
+from cxr_tasks.evaluate.patients import (
+    effective_number,
+    images_each,
+    left_by_clusters,
+    patient_numbers,
+    quantile_of,
+    tail_of,
+)
 from cxr_tasks.evaluate.resampling import Draws, percentile_bounds
 
-#: With a product of images of the rarer class and distance of the AUROC from 0 or 1 below this, DeLong's interval is
-#: too narrow: a few images make all of the error, and how they spread is not known.
+#: With a product of independent images of the rarer class and distance of the AUROC from 0 or 1 below this, DeLong's
+#: variance is made by a few images, and how they spread is not known.
 FEW_ERRORS = 2.5
-#: What 95 % intervals then covered in simulations: 5 to 30 positives of 180 to 400 images, true AUROC 0.60 to 0.97.
-TOO_SURE = "84 to 93 %"
+#: Of the largest possible variance of an AUROC: what it comes to at high AUROCs under exponential scores (Hanley &
+#: McNeil, Radiology 143:29-36, 1982), which are the widest of the usual shapes.
+WIDE_SHAPE = 0.5
+#: How the method of an interval says so.
+FEW_ERRORS_SAID = "few errors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,89 +42,167 @@ class Interval:
 
 def z_of(confidence: float) -> float:
     """Half-width of a two-sided interval in standard deviations; 1.96 for 0.95."""
-    return NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    return quantile_of(confidence)
 
 
-def is_too_sure(value: float, n_positive: int, n_negative: int) -> bool:
-    """Whether DeLong's interval of an AUROC covers less than it says; at 0 and 1 it is not DeLong's.
+def rests_on_few_errors(value: float, n_positive: float, n_negative: float) -> bool:
+    """Whether few errors make DeLong's interval of an AUROC, so that it covers less than it says; at 0 and 1 it is not
+    DeLong's.
 
-    So at AUROC 0.90 with fewer than 25 positives, at 0.76 with fewer than 11.
+    So at AUROC 0.90 with fewer than 25 independent positives, at 0.76 with fewer than 11.
     """
     return 0.0 < min(n_positive, n_negative) * min(value, 1.0 - value) < FEW_ERRORS
 
 
-def auroc_interval(is_positive: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
-    """The AUROC with its DeLong interval, made on the logit scale so that it stays in (0, 1) and covers near 1.
+def auroc_interval(
+    is_positive: np.ndarray, score: np.ndarray, confidence: float, patient_key: np.ndarray | None = None
+) -> Interval:
+    """The AUROC with its DeLong interval by patient, made on the logit scale so that it stays in (0, 1) and covers near
+    1; ``patient_key``, shape ``(n,)``, is None where no two images are of one patient.
 
     Where DeLong's variance is 0 it says nothing of the uncertainty, and a bound that needs no variance stands in:
 
-    - AUROC 1 (or 0): the images hold ``k = min(positives, negatives)`` disjoint pairs, all in the right order, which
+    - AUROC 1 (or 0): there are ``k`` disjoint pairs of images of different patients, all in the right order, which
       has a probability of at most AUROC^k. The lower bound solves AUROC^k = (1 - confidence) / 2.
     - between (all scores tied): variance AUROC (1 - AUROC) / k, the largest possible (Birnbaum & Klose 1957).
 
-    Where the interval is too narrow (:func:`is_too_sure`) the method says so.
+    Where few errors make DeLong's interval (:func:`rests_on_few_errors`) it is the wider of DeLong's and Wilson's score
+    interval with ``WIDE_SHAPE`` of that largest variance. Of 95 % intervals in 3000 simulated splits each, 5 to 100
+    positives of 50 to 1100 images, true AUROC 0.60 to 0.98, scores normal with equal, half and double spread,
+    exponential to either side, and normal with 10 or 20 % of the positives scored as negatives are, there covered:
+
+    ============================================= ======================== ========================
+    independent positives x (1 - true AUROC)      DeLong, logit scale      this function
+    ============================================= ======================== ========================
+    below 2.5                                     0.69 to 0.98, mean 0.89  0.95 to 1.00, mean 0.98
+    2.5 to 6                                      0.91 to 0.96, mean 0.94  0.93 to 0.98, mean 0.96
+    above 6                                       0.93 to 0.96, mean 0.95  0.93 to 0.96, mean 0.95
+    ============================================= ======================== ========================
+
+    Its lower end was above the truth in at most 2.7 % where there are few errors, DeLong's in up to 29 %.
 
     Source for the logit scale: Pepe, The Statistical Evaluation of Medical Tests (2003), section 5.2.
 
     Raises:
-        ValueError, UndefinedMetric: As in ``scores.checked``; fewer than two images of a class.
+        ValueError, UndefinedMetric: As in ``scores.checked``; fewer than two images or patients of a class.
     """
     is_positive = np.asarray(is_positive).astype(bool)
-    values, covariance = delong(is_positive, score)
-    value, variance = float(values[0]), float(covariance[0, 0])
-    pairs = int(min(is_positive.sum(), (~is_positive).sum()))
+    patient = np.arange(len(is_positive)) if patient_key is None else patient_numbers(patient_key)
+    value, each = influences(is_positive, score, None if patient_key is None else patient)
+    variance = float((np.bincount(patient, weights=each) ** 2).sum())
+    counts = [images_each(patient, member) for member in (is_positive, ~is_positive)]
+    by = "" if len(counts[0]) == len(is_positive) else " by patient"
     percent = f"{confidence * 100:g} %"
     if value in (0.0, 1.0):
+        pairs = _disjoint_pairs(*counts)
         reach = 1.0 - ((1.0 - confidence) / 2.0) ** (1.0 / pairs)
         method = f"exact bound from {pairs} disjoint pairs, {percent} (DeLong has no variance at {value:g})"
         return Interval(value, max(0.0, value - reach), min(1.0, value + reach), method)
-    method = f"DeLong {percent}, logit scale"
+    rarer, images = min((effective_number(one), int(one.sum())) for one in counts)
+    method = f"DeLong {percent}{by}, logit scale"
     if variance <= 0.0:
-        variance, method = value * (1.0 - value) / pairs, f"largest possible variance, {percent} (DeLong's is 0)"
-    elif is_too_sure(value, int(is_positive.sum()), int((~is_positive).sum())):
-        rarer = "positives" if is_positive.sum() <= len(is_positive) / 2 else "negatives"
-        method = f"{method}; too narrow with {pairs} {rarer} (simulated 95 % intervals covered {TOO_SURE})"
-    return logit_scale_interval(value, variance, confidence, method)
+        variance, method = value * (1.0 - value) / rarer, f"largest possible variance, {percent} (DeLong's is 0)"
+    found = logit_scale_interval(value, variance, confidence, method, left_by_clusters(rarer, images))
+    if not rests_on_few_errors(value, *map(effective_number, counts)):
+        return found
+    wide = score_interval(value, rarer / WIDE_SHAPE, quantile_of(confidence), "")
+    method = f"wider of DeLong {percent}{by} and Wilson with half of the largest variance ({FEW_ERRORS_SAID})"
+    return Interval(value, min(found.lower, wide.lower), max(found.upper, wide.upper), method)
 
 
-def logit_scale_interval(value: float, variance: float, confidence: float, method: str) -> Interval:
-    """``value`` in (0, 1) with the normal interval of its logit, which stays in (0, 1)."""
+def _disjoint_pairs(positives: np.ndarray, negatives: np.ndarray) -> int:
+    """How many pairs of a positive and a negative image there are, each of two patients of its own; 1 or more.
+
+    ``positives`` and ``negatives`` count the images of each patient.
+    """
+    of_class = (int(np.count_nonzero(one)) for one in (positives, negatives))
+    return max(1, min(*of_class, int(np.count_nonzero(positives + negatives)) // 2))
+
+
+def logit_scale_interval(
+    value: float, variance: float, confidence: float, method: str, freedom: float = math.inf
+) -> Interval:
+    """``value`` in (0, 1) with the normal interval of its logit (Student's with ``freedom``), which stays in (0, 1)."""
     centre, spread = math.log(value / (1.0 - value)), math.sqrt(variance) / (value * (1.0 - value))
-    z = z_of(confidence)
+    z = quantile_of(confidence, freedom)
     return Interval(value, _expit(centre - z * spread), _expit(centre + z * spread), method)
 
 
-def auroc_difference(
-    is_positive: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confidence: float
-) -> Interval:
-    """AUROC of ``candidate`` less that of ``champion`` on the same images, with the paired DeLong interval.
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference measured on the same images, its standard error by patient, and how well that is known."""
 
-    Two models that rank all images alike differ by 0 with an interval of no width, and rightly so.
+    value: float
+    error: float
+    freedom: float
+    """Degrees of freedom; infinite where each patient has one image (``patients.left_by_clusters``)."""
+    by: str = ""
+
+    def interval(self, confidence: float) -> Interval:
+        reach = quantile_of(confidence, self.freedom) * self.error
+        method = f"paired DeLong {confidence * 100:g} %{self.by}"
+        return Interval(self.value, self.value - reach, self.value + reach, method)
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value of the hypothesis that the true difference is at ``bound`` or above: small where the
+        difference is shown to be lower. Without an error it is 1, or 0 below the bound."""
+        beyond = self.value - bound
+        return tail_of(beyond / self.error, self.freedom) if self.error > 0.0 else float(beyond >= 0.0)
+
+
+def paired_difference(
+    is_positive: np.ndarray, candidate: np.ndarray, champion: np.ndarray, patient_key: np.ndarray | None = None
+) -> Difference:
+    """AUROC of ``candidate`` less that of ``champion`` on the same images; ``patient_key`` as in ``delong.delong``.
+
+    Two models that rank all images alike differ by 0 without an error, and rightly so.
     """
-    values, covariance = delong(is_positive, np.stack([candidate, champion]))
-    difference = float(values[0] - values[1])
+    values, covariance = delong(is_positive, np.stack([candidate, champion]), patient_key)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-    reach = z_of(confidence) * math.sqrt(max(variance, 0.0))
-    method = f"paired DeLong {confidence * 100:g} %"
-    return Interval(difference, difference - reach, difference + reach, method)
+    difference, error = float(values[0] - values[1]), math.sqrt(max(variance, 0.0))
+    if patient_key is None:
+        return Difference(difference, error, math.inf)
+    patient, is_positive = patient_numbers(patient_key), np.asarray(is_positive).astype(bool)
+    counts = (images_each(patient, member) for member in (is_positive, ~is_positive))
+    rarer, images = min((effective_number(one), int(one.sum())) for one in counts)
+    by = "" if patient.max() + 1 == len(patient) else " by patient"
+    return Difference(difference, error, left_by_clusters(rarer, images), by)
+
+
+def auroc_difference(
+    is_positive: np.ndarray,
+    candidate: np.ndarray,
+    champion: np.ndarray,
+    confidence: float,
+    patient_key: np.ndarray | None = None,
+) -> Interval:
+    """:func:`paired_difference` with its interval."""
+    return paired_difference(is_positive, candidate, champion, patient_key).interval(confidence)
 
 
 def wilson(n_hits: int, n: int, confidence: float) -> Interval:
-    """A proportion with Wilson's score interval (JASA 22:209-212, 1927); right at 0 and 1 too.
+    """A proportion of independent images with Wilson's score interval (JASA 22:209-212, 1927); right at 0 and 1 too.
+
+    Of images of which several are of one patient: ``shares.Share``.
 
     Raises:
         UndefinedMetric: ``n`` is 0.
     """
     if n == 0:
         raise UndefinedMetric("a proportion of 0 images has no value")
-    share, z = n_hits / n, z_of(confidence)
+    return score_interval(n_hits / n, n, z_of(confidence), f"Wilson {confidence * 100:g} %")
+
+
+def score_interval(share: float, n: float, quantile: float, method: str) -> Interval:
+    """Wilson's interval of ``share`` in [0, 1] that was seen in ``n`` independent images, or in as much as those."""
+    z = quantile
     scale = 1.0 + z * z / n
     centre = (share + z * z / (2.0 * n)) / scale
     reach = z / scale * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
     # At 0 and 1 the bound equals the share; rounding must not put it beside it.
-    lower = 0.0 if n_hits == 0 else max(0.0, centre - reach)
-    upper = 1.0 if n_hits == n else min(1.0, centre + reach)
-    return Interval(share, lower, upper, f"Wilson {confidence * 100:g} %")
+    lower = 0.0 if share == 0.0 else max(0.0, centre - reach)
+    upper = 1.0 if share == 1.0 else min(1.0, centre + reach)
+    return Interval(share, lower, upper, method)
 
 
 def newcombe(hits: int, n: int, other_hits: int, other_n: int, confidence: float) -> Interval:
@@ -136,9 +224,18 @@ def independent_difference(one: Interval, other: Interval, method: str) -> Inter
     Each side's interval may be lopsided; at values near 0 or 1 it should be. Source: Zou & Donner, Statistics in
     Medicine 27:1693-1702 (2008), of which Newcombe's method 10 is the case of two Wilson intervals.
     """
+    return correlated_difference(one, other, 0.0, method)
+
+
+def correlated_difference(one: Interval, other: Interval, correlation: float, method: str) -> Interval:
+    """:func:`independent_difference` where the errors of both have ``correlation``, as with patients on both sides."""
     difference = one.value - other.value
-    down = math.hypot(one.value - one.lower, other.upper - other.value)
-    up = math.hypot(one.upper - one.value, other.value - other.lower)
+    sides = (one.value - one.lower, other.upper - other.value), (one.upper - one.value, other.value - other.lower)
+    # hypot where there is no correlation, so that the known formula's bounds come out to the last bit.
+    down, up = (
+        math.hypot(a, b) if correlation == 0.0 else math.sqrt(max(0.0, a * a + b * b - 2.0 * correlation * a * b))
+        for a, b in sides
+    )
     return Interval(difference, difference - down, difference + up, method)
 
 

@@ -15,6 +15,7 @@ from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_col
 from cxr_tasks.evaluate.delong import influences
 from cxr_tasks.evaluate.intervals import Interval, auroc_interval, logit_scale_interval
 from cxr_tasks.evaluate.measures import CALIBRATION, RELATIVE, SplitMeasures
+from cxr_tasks.evaluate.patients import effective_number, images_each, left_by_clusters, patient_numbers
 from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of
 from cxr_tasks.evaluate.table import Scored
@@ -37,7 +38,7 @@ class Summary:
     def record(self, name: str, one: Interval, n_positive: int | None = None) -> MetricRecord:
         return MetricRecord(
             name=name, finding=self.finding, split=self.split, value=one.value, lower=one.lower, upper=one.upper,
-            n=self.n, n_positive=n_positive, method=f"{self.about}{one.method}",
+            n=self.n, n_positive=n_positive, n_patients=len(self.draws.keys), method=f"{self.about}{one.method}",
         )  # fmt: skip
 
     def resampled(self, name: str, value: float, values: np.ndarray, n_positive: int | None = None) -> MetricRecord:
@@ -53,8 +54,9 @@ class Summary:
 
     def undefined(self, name: str, reason: str) -> MetricRecord:
         return MetricRecord(
-            name=name, finding=self.finding, split=self.split, value=None, n=self.n, reason=f"not assessable: {reason}"
-        )
+            name=name, finding=self.finding, split=self.split, value=None, n=self.n,
+            n_patients=len(self.draws.keys), reason=f"not assessable: {reason}",
+        )  # fmt: skip
 
 
 def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, spec: EvaluateSpec) -> list[MetricRecord]:
@@ -72,7 +74,7 @@ def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, sp
         return [summary.undefined(name, reason) for name in ("auroc", "auroc_patient_bootstrap")]
     if not several:
         (one,) = assessable
-        interval = auroc_interval(one.rows.is_positive, one.rows.logit, spec.confidence)
+        interval = auroc_interval(one.rows.is_positive, one.rows.logit, spec.confidence, one.rows.patient_key)
         first, values, n_positive = one.whole["auroc_patient_bootstrap"], one.values, one.rows.n_positive
         resampled = summary.resampled("auroc_patient_bootstrap", first, values["auroc_patient_bootstrap"], n_positive)
         return [summary.record("auroc", interval, n_positive), resampled]
@@ -111,12 +113,19 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
     Where every finding is ranked without an error DeLong has no variance; then the mean of the findings' own bounds
     stands in, which is wider than needed.
     """
-    value, variance = _summed([influences(one.is_positive, one.logit) for one in findings], findings)
+    value, variance = _summed([influences(one.is_positive, one.logit, one.patient_key) for one in findings], findings)
     if variance <= 0.0 or not 0.0 < value < 1.0:
-        each = [auroc_interval(one.is_positive, one.logit, confidence) for one in findings]
+        each = [auroc_interval(one.is_positive, one.logit, confidence, one.patient_key) for one in findings]
         lower, upper = (float(np.mean([getattr(one, key) for one in each])) for key in ("lower", "upper"))
         return Interval(value, lower, upper, "mean of the findings' own bounds (DeLong's variance is 0)")
-    return logit_scale_interval(value, variance, confidence, f"DeLong {confidence * 100:g} % by patient, logit scale")
+    method = f"DeLong {confidence * 100:g} % by patient, logit scale"
+    return logit_scale_interval(value, variance, confidence, method, freedom_of(findings))
+
+
+def freedom_of(findings: Sequence[Scored]) -> float:
+    """Degrees of freedom of a mean over ``findings``, by the images of each patient of the one with most images."""
+    key = max(findings, key=lambda one: one.n).patient_key
+    return left_by_clusters(effective_number(images_each(patient_numbers(key))), len(key))
 
 
 def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
@@ -128,8 +137,7 @@ def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored
 
 def clustered_variance(contributions: np.ndarray, patient_key: np.ndarray) -> float:
     """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
-    _, place = np.unique(patient_key, return_inverse=True)
-    return float((np.bincount(place, weights=contributions) ** 2).sum())
+    return float((np.bincount(patient_numbers(patient_key), weights=contributions) ** 2).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,7 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     logit = np.concatenate([one.logit for one in decided])
     key = np.concatenate([one.rows.patient_key for one in decided])
     summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
-    value, each = influences(positive, logit)
+    value, each = influences(positive, logit, key)
     variance = clustered_variance(each, key)
     places = draws.places(key)
     ranking = Ranking(positive, logit, places)
@@ -176,9 +184,10 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     n_positive = int(positive.sum())
     if 0.0 < value < 1.0 and variance > 0.0:
         method = f"DeLong {spec.confidence * 100:g} % by patient, logit scale"
-        interval = logit_scale_interval(value, variance, spec.confidence, method)
+        freedom = freedom_of([one.rows for one in decided])
+        interval = logit_scale_interval(value, variance, spec.confidence, method, freedom)
     else:
-        interval = auroc_interval(positive, logit, spec.confidence)
+        interval = auroc_interval(positive, logit, spec.confidence, key)
     names = ("auroc_patient_bootstrap", "average_precision", "prevalence", *CALIBRATION)
     return [
         summary.record("auroc", interval, n_positive),

@@ -11,9 +11,11 @@ from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
 from cxr_tasks.evaluate.calibration_measures import calibration_records
-from cxr_tasks.evaluate.intervals import auroc_interval, wilson
+from cxr_tasks.evaluate.intervals import auroc_interval
+from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of, specificity_of
+from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.table import Scored
 
 RANKING = ("auroc", "auroc_patient_bootstrap", "average_precision", "specificity_at_sensitivity")
@@ -113,10 +115,10 @@ class Resampled:
 
 def delong_record(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     """The exact AUROC of ``rows`` with its DeLong interval."""
-    one = auroc_interval(rows.is_positive, rows.logit, spec.confidence)
+    one = auroc_interval(rows.is_positive, rows.logit, spec.confidence, rows.patient_key)
     return MetricRecord(
         name="auroc", finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
-        n=rows.n, n_positive=rows.n_positive, method=one.method,
+        n=rows.n, n_positive=rows.n_positive, n_patients=rows.n_patients, method=one.method,
     )  # fmt: skip
 
 
@@ -134,17 +136,25 @@ def resampled_record(
     lower, upper = min(lower, value), max(upper, value)
     return MetricRecord(
         name=name, finding=rows.finding, split=rows.split, value=value, lower=lower, upper=upper,
-        n=rows.n, n_positive=rows.n_positive, method=f"{detail}; {method}" if detail else method,
+        n=rows.n, n_positive=rows.n_positive, n_patients=rows.n_patients,
+        method=f"{detail}; {method}" if detail else method,
     )  # fmt: skip
 
 
 def _prevalence(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     if rows.n == 0:
         return undefined_record("prevalence", rows, f"{rows.split} holds no image with a known {rows.finding}")
-    one = wilson(rows.n_positive, rows.n, spec.confidence)
+    share = Share.of(rows.is_positive, patient_numbers(rows.patient_key))
+    return share_record("prevalence", rows, share, share.interval(spec.confidence).method, spec)
+
+
+def share_record(name: str, rows: Scored, share: Share, method: str, spec: EvaluateSpec) -> MetricRecord:
+    """``share`` of images of ``rows`` with its interval, and what is needed to make it again (``Share.of_record``)."""
+    one, facts = share.interval(spec.confidence), share.facts()
     return MetricRecord(
-        name="prevalence", finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
-        n=rows.n, n_positive=rows.n_positive, method=one.method,
+        name=name, finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
+        n=share.n, n_positive=share.hits, n_patients=share.n_patients, n_effective=share.n_effective,
+        freedom=facts["freedom"], method=method,
     )  # fmt: skip
 
 
@@ -152,5 +162,5 @@ def undefined_record(name: str, rows: Scored, reason: str) -> MetricRecord:
     """A record without a value, and why."""
     return MetricRecord(
         name=name, finding=rows.finding, split=rows.split, value=None, n=rows.n, n_positive=rows.n_positive,
-        reason=f"not assessable: {reason}",
+        n_patients=rows.n_patients, reason=f"not assessable: {reason}",
     )  # fmt: skip

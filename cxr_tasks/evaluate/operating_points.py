@@ -10,10 +10,11 @@ from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import sigmoid
-from cxr_tasks.evaluate.intervals import wilson
-from cxr_tasks.evaluate.measures import draws_of, resampled_record
+from cxr_tasks.evaluate.measures import draws_of, resampled_record, share_record
+from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums
 from cxr_tasks.evaluate.scores import checked, f1_of
+from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.table import Scored
 
 #: Thresholds stay where a float32 can hold them; next to 1 its steps are far coarser than next to 0.
@@ -105,22 +106,24 @@ def confusion(is_positive: np.ndarray, is_called: np.ndarray) -> dict[str, int]:
 def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws | None = None) -> dict[str, Any]:
     """Counts and metrics of fixed calls on one split, JSON-ready.
 
-    Proportions have Wilson intervals; F1 is no proportion and has a patient bootstrap over ``draws``, which default to
-    those of the patients of ``rows``. A proportion of nothing (PPV when nothing was called) is a record without a
-    value, with the reason.
+    Proportions have Wilson intervals that count patients (``shares.Share``); F1 is no proportion and has a patient
+    bootstrap over ``draws``, which default to those of the patients of ``rows``. A proportion of nothing (PPV when
+    nothing was called) is a record without a value, with the reason.
     """
-    counts = confusion(rows.is_positive, is_called)
-    tp, fp, fn, tn = counts.values()
+    positive, is_right = rows.is_positive, rows.is_positive == is_called
+    everything = np.ones(rows.n, bool)
     proportions = {
-        "sensitivity": (tp, tp + fn, "positive images"),
-        "specificity": (tn, tn + fp, "negative images"),
-        "ppv": (tp, tp + fp, "images called positive"),
-        "npv": (tn, tn + fn, "images called negative"),
-        "accuracy": (tp + tn, tp + fp + fn + tn, "images"),
-        "alarm_rate": (tp + fp, tp + fp + fn + tn, "images"),
+        "sensitivity": (is_right, positive, "positive images"),
+        "specificity": (is_right, ~positive, "negative images"),
+        "ppv": (is_right, is_called, "images called positive"),
+        "npv": (is_right, ~is_called, "images called negative"),
+        "accuracy": (is_right, everything, "images"),
+        "alarm_rate": (is_called, everything, "images"),
     }
-    records = [proportion_record(name, rows, parts, spec) for name, parts in proportions.items()]
+    patient = patient_numbers(rows.patient_key)
+    records = [proportion_record(name, rows, patient, parts, spec) for name, parts in proportions.items()]
     records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))
+    counts = confusion(positive, is_called)
     return {"n": rows.n, "n_positive": rows.n_positive, **counts, "metrics": plain(records)}
 
 
@@ -137,22 +140,35 @@ def at_raw_half(rows: Scored, spec: EvaluateSpec) -> list[MetricRecord]:
 
     Nothing is decided so; beside the served decision it shows what a threshold chosen per finding is worth.
     """
-    is_called = rows.logit >= 0.0
-    tp, fp, fn, tn = confusion(rows.is_positive, is_called).values()
+    is_right = rows.is_positive == (rows.logit >= 0.0)
+    patient = patient_numbers(rows.patient_key)
     return [
-        proportion_record("sensitivity_at_raw_half", rows, (tp, tp + fn, "positive images"), spec),
-        proportion_record("specificity_at_raw_half", rows, (tn, tn + fp, "negative images"), spec),
+        proportion_record(
+            "sensitivity_at_raw_half", rows, patient, (is_right, rows.is_positive, "positive images"), spec
+        ),
+        proportion_record(
+            "specificity_at_raw_half", rows, patient, (is_right, ~rows.is_positive, "negative images"), spec
+        ),
     ]
 
 
-def proportion_record(name: str, rows: Scored, parts: tuple[int, int, str], spec: EvaluateSpec) -> MetricRecord:
-    """``hits`` of ``n`` of what ``parts`` names, with its Wilson interval; no value where ``n`` is 0."""
-    hits, n, of = parts
-    if n == 0:
+def proportion_record(
+    name: str, rows: Scored, patient: np.ndarray, parts: tuple[np.ndarray, np.ndarray, str], spec: EvaluateSpec
+) -> MetricRecord:
+    """The share of hits among the images that ``parts`` (hits, members, what they are called) counts; no value of none.
+
+    Args:
+        patient: Of each image of ``rows``, as ``patients.patient_numbers`` gives it.
+        parts: two bool ``(n,)``, and words.
+    """
+    is_hit, member, of = parts
+    if not member.any():
         reason = f"there are no {of}"
-        return MetricRecord(name=name, finding=rows.finding, split=rows.split, value=None, n=0, reason=reason)
-    one = wilson(hits, n, spec.confidence)
-    return MetricRecord(
-        name=name, finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper, n=n,
-        n_positive=hits, method=f"{one.method}, {hits} of {n} {of}",
-    )  # fmt: skip
+        return MetricRecord(
+            name=name, finding=rows.finding, split=rows.split, value=None, n=0, n_patients=0, reason=reason
+        )
+    share = Share.of(is_hit[member], patient[member])
+    method = f"{share.interval(spec.confidence).method}, {share.hits} of {share.n} {of}"
+    if share.is_clustered:
+        method += f" of {share.n_patients} patients"
+    return share_record(name, rows, share, method, spec)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import Interval, auroc_interval, newcombe, wilson
-from cxr_tasks.evaluate.operating_points import confusion
+from cxr_tasks.evaluate.intervals import Interval, auroc_interval
+from cxr_tasks.evaluate.patients import images_each, patient_numbers
+from cxr_tasks.evaluate.shares import Comparison, Share
 from cxr_tasks.evaluate.table import Scored
 
 AGE_BANDS = (0, 20, 40, 60, 80, 200)
@@ -23,17 +24,21 @@ def subgroup_rows(
 ) -> list[dict[str, Any]]:
     """One row per value of source, view, sex, age band and (from ``index``) finer label of the source.
 
-    A property with one value only is left out: it splits nothing. Each row has n, n_positive, ``is_weak`` (fewer than
-    ``FEW_POSITIVES`` in the group) and ``is_gap_weak`` (in the group or among all others), and as ``[value, lower,
-    upper]``, or null where there is nothing to measure:
+    A property with one value only is left out: it splits nothing. Each row has n, n_positive, n_patients, ``is_weak``
+    (fewer than ``FEW_POSITIVES`` in the group) and ``is_gap_weak`` (in the group or among all others), and as ``[value,
+    lower, upper]``, or null where there is nothing to measure:
 
-    - ``auroc`` (DeLong), where both classes have ``min_positives`` images in the group;
+    - ``auroc`` (DeLong), where both classes have ``min_positives`` images in the group, and two patients;
     - ``sensitivity`` and ``specificity`` of the served decision (Wilson);
     - ``sensitivity_gap``, ``false_negative_rate_gap`` and ``specificity_gap``: the group's less that of all other
       images with a known value of the property (Newcombe); the second is the first with the other sign.
+
+    All of them count patients, also those with images in the group and outside it. ``compared.<measure>`` holds what
+    the gap is made from (``shares.Comparison.facts``), so that it can be made again at another confidence.
     """
     described = predictions.set_index("image_id").loc[rows.image_id]
     groups = {name: described[name].astype(str).to_numpy() for name in ("source", "view", "sex")}
+    patient = patient_numbers(rows.patient_key)
     groups["age_years"] = _age_bands(described["age_years"].to_numpy(float))
     if index is not None and "sub_label" in index.columns:
         finer = index.set_index("image_id")["sub_label"].reindex(rows.image_id).fillna("")
@@ -44,7 +49,8 @@ def subgroup_rows(
         names = sorted(set(values[is_known]))
         if len(set(values)) > 1:
             found += [
-                {"by": by, "value": name, **_row(rows, values == name, is_known, is_called, spec)} for name in names
+                {"by": by, "value": name, **_row(rows, patient, values == name, is_known, is_called, spec)}
+                for name in names
             ]
     return found
 
@@ -56,26 +62,42 @@ def _age_bands(age_years: np.ndarray) -> np.ndarray:
 
 
 def _row(
-    rows: Scored, member: np.ndarray, is_known: np.ndarray, is_called: np.ndarray, spec: EvaluateSpec
+    rows: Scored,
+    patient: np.ndarray,
+    member: np.ndarray,
+    is_known: np.ndarray,
+    is_called: np.ndarray,
+    spec: EvaluateSpec,
 ) -> dict[str, Any]:
-    rest = is_known & ~member
-    tp, fp, fn, tn = confusion(rows.is_positive[member], is_called[member]).values()
-    other_tp, other_fp, other_fn, other_tn = confusion(rows.is_positive[rest], is_called[rest]).values()
-    enough = min(tp + fn, fp + tn) >= spec.min_positives
-    missed = gap((tp, tp + fn), (other_tp, other_tp + other_fn), spec.confidence)
-    ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence) if enough else None
+    rest, is_right = is_known & ~member, rows.is_positive == is_called
+    found, cleared = (
+        Comparison.of(is_right, patient, member & of_class, rest & of_class)
+        for of_class in (rows.is_positive, ~rows.is_positive)
+    )
+    ranked = None
+    if min(found.one.n, cleared.one.n) >= spec.min_positives and _has_two_patients(rows, patient, member):
+        ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence, patient[member])
+    missed = gap(found, spec.confidence)
     return {
         "n": int(member.sum()),
-        "n_positive": tp + fn,
+        "n_positive": found.one.n,
+        "n_patients": int(np.unique(patient[member]).size),
         "auroc": bounds(ranked),
-        "sensitivity": share(tp, tp + fn, spec.confidence),
-        "specificity": share(tn, tn + fp, spec.confidence),
+        "sensitivity": share(found.one, spec.confidence),
+        "specificity": share(cleared.one, spec.confidence),
         "sensitivity_gap": missed,
         "false_negative_rate_gap": turned(missed),
-        "specificity_gap": gap((tn, tn + fp), (other_tn, other_tn + other_fp), spec.confidence),
-        "is_weak": tp + fn < FEW_POSITIVES,
-        "is_gap_weak": min(tp + fn, other_tp + other_fn) < FEW_POSITIVES,
+        "specificity_gap": gap(cleared, spec.confidence),
+        "is_weak": found.one.n < FEW_POSITIVES,
+        "is_gap_weak": min(found.one.n, found.other.n) < FEW_POSITIVES,
+        "compared": {"sensitivity": found.facts(), "specificity": cleared.facts()},
     }
+
+
+def _has_two_patients(rows: Scored, patient: np.ndarray, member: np.ndarray) -> bool:
+    """Whether images of each class among the members are of two patients or more."""
+    each = (images_each(patient, member & of_class) for of_class in (rows.is_positive, ~rows.is_positive))
+    return all(np.count_nonzero(one) > 1 for one in each)
 
 
 def bounds(one: Interval | None) -> list[float] | None:
@@ -83,14 +105,14 @@ def bounds(one: Interval | None) -> list[float] | None:
     return None if one is None else [one.value, one.lower, one.upper]
 
 
-def share(hits: int, n: int, confidence: float) -> list[float] | None:
-    """``hits`` of ``n`` with its Wilson interval; None of nothing."""
-    return bounds(wilson(hits, n, confidence)) if n else None
+def share(one: Share, confidence: float) -> list[float] | None:
+    """A share with its interval; None of nothing."""
+    return bounds(one.interval(confidence)) if one.n else None
 
 
-def gap(one: tuple[int, int], rest: tuple[int, int], confidence: float) -> list[float] | None:
-    """The share ``one`` (hits, n) less the share ``rest``, with Newcombe's interval; None where one is of nothing."""
-    return bounds(newcombe(*one, *rest, confidence)) if one[1] and rest[1] else None
+def gap(compared: Comparison, confidence: float) -> list[float] | None:
+    """A share less the other, with the interval of the difference; None where one is of nothing."""
+    return bounds(compared.difference(confidence)) if compared.one.n and compared.other.n else None
 
 
 def turned(gap: list[float] | None) -> list[float] | None:

@@ -35,15 +35,25 @@ class Scored:
     def n_positive(self) -> int:
         return int(self.is_positive.sum())
 
+    @property
+    def n_patients(self) -> int:
+        return int(pd.unique(self.patient_key).size)
+
     def too_few(self, min_positives: int) -> str:
         """Why the split is not assessable for this finding; empty where it is."""
         n_negative = self.n - self.n_positive
-        if min(self.n_positive, n_negative) >= min_positives:
-            return ""
-        return (
-            f"{self.split} holds {self.n_positive} positive and {n_negative} negative images of {self.finding}; "
-            f"at least {min_positives} of each are needed"
-        )
+        if min(self.n_positive, n_negative) < min_positives:
+            return (
+                f"{self.split} holds {self.n_positive} positive and {n_negative} negative images of {self.finding}; "
+                f"at least {min_positives} of each are needed"
+            )
+        for name, member in (("positive", self.is_positive), ("negative", ~self.is_positive)):
+            if pd.unique(self.patient_key[member]).size < 2:
+                return (
+                    f"all {int(member.sum())} {name} images of {self.finding} in {self.split} are of one patient; at "
+                    "least two are needed, as how patients differ cannot be told from one"
+                )
+        return ""
 
 
 def read_predictions(path: Path, findings: Sequence[str]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of, served_point
-from cxr_tasks.evaluate.intervals import TOO_SURE, is_too_sure
+from cxr_tasks.evaluate.intervals import FEW_ERRORS_SAID, rests_on_few_errors
 from cxr_tasks.report.calibration_words import calibration_sentences
 
 #: What a reader must know of each source before any number; source name -> sentences.
@@ -29,10 +29,15 @@ SOURCE_LIMITS = {
         "uncertain ones treated as the recipe says.",
     ),
 }
-#: What it means that an AUROC's interval rests on few errors (evaluate.intervals.is_too_sure).
-TOO_SURE_MEANS = (
-    "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered "
-    f"{TOO_SURE} in simulations, and their lower ends lie too high"
+#: What it means that an AUROC's interval rests on few errors (evaluate.intervals.auroc_interval).
+FEW_ERRORS_MEAN = (
+    "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered 69 to 98 % in simulations, "
+    "so a wider one stands here that covered 95 % and more"
+)
+#: The same of a metrics.json of before that.
+FEW_ERRORS_MEANT = (
+    "with so few positives, or so few of them out of order, DeLong's 95 % intervals, as here, covered 69 to 98 % in "
+    "simulations, and their lower ends lie too high; evaluate the model again for one that covers"
 )
 #: What ends every list of limits.
 ALWAYS = (
@@ -54,7 +59,7 @@ def can_do(metrics: dict[str, Any]) -> list[str]:
             sentences.append(f"{display_name(finding)} could not be assessed: {found['reason']}.")
             continue
         auroc = record_of(found["metrics"]["test"], "auroc")
-        n_patients = metrics["splits"]["test"]["n_patients"]
+        n_patients = auroc.get("n_patients") or metrics["splits"]["test"]["n_patients"]
         sentences.append(
             f"On {auroc['n']} test X-rays of {n_patients} patients, none of whom was in training, the model ranks an "
             f"image with {name} above one without it in {_percent(auroc['value'])} of pairs (AUROC {_interval(auroc)})."
@@ -112,16 +117,31 @@ def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
             sentences += _shift_sentences(finding, found)
             if rests_on_few(record_of(found["metrics"]["test"], "auroc")):
                 name = display_name(finding).lower()
-                sentences.append(f"The AUROC interval of {name} rests on few errors: {TOO_SURE_MEANS}.")
+                sentences.append(f"The AUROC interval of {name} rests on few errors: {few_errors_mean(metrics)}.")
             by_split = ({one["name"]: one for one in found["metrics"][split]} for split in ("validation", "test"))
             sentences += calibration_sentences(finding, *by_split)
     return [*sentences, *ALWAYS]
 
 
 def rests_on_few(auroc: dict[str, Any]) -> bool:
-    """Whether the DeLong interval of this record covers less than it says."""
+    """Whether few errors make the interval of this record."""
+    if auroc.get("n_patients") is not None:
+        return FEW_ERRORS_SAID in auroc["method"]
     positive, n = auroc["n_positive"], auroc["n"]
-    return auroc["value"] is not None and positive is not None and is_too_sure(auroc["value"], positive, n - positive)
+    if auroc["value"] is None or positive is None:
+        return False
+    return rests_on_few_errors(auroc["value"], positive, n - positive)
+
+
+def counts_patients(metrics: dict[str, Any]) -> bool:
+    """Whether intervals of single findings count patients; those of a ``metrics.json`` of before that count images."""
+    records = (one["metrics"]["test"] for one in metrics["by_finding"].values())
+    return all(record_of(some, "auroc").get("n_patients") is not None for some in records)
+
+
+def few_errors_mean(metrics: dict[str, Any]) -> str:
+    """What it means that an AUROC's interval of ``metrics`` rests on few errors."""
+    return FEW_ERRORS_MEAN if counts_patients(metrics) else FEW_ERRORS_MEANT
 
 
 def _shift_sentences(finding: str, found: dict[str, Any]) -> list[str]:

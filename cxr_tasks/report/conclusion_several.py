@@ -8,9 +8,9 @@ import numpy as np
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
-from cxr_tasks.evaluate.intervals import newcombe
+from cxr_tasks.evaluate.shares import Comparison, Share
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
-from cxr_tasks.report.conclusion import ALWAYS, SOURCE_LIMITS, TOO_SURE_MEANS, rests_on_few
+from cxr_tasks.report.conclusion import ALWAYS, SOURCE_LIMITS, few_errors_mean, rests_on_few
 from cxr_tasks.report.several import Records, by_name, gap_rows, gaps_sentence, ranked_findings, test_records
 
 #: How many findings are named at either end.
@@ -116,7 +116,9 @@ def several_cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
             )
         too_sure = [one for one, records in found.items() if rests_on_few(records["auroc"])]
         if too_sure:
-            sentences.append(f"The AUROC intervals of {_list(too_sure)} rest on few errors: {TOO_SURE_MEANS}.")
+            sentences.append(
+                f"The AUROC intervals of {_list(too_sure)} rest on few errors: {few_errors_mean(metrics)}."
+            )
         sentences.append(_gap_sentence(metrics))
     return [*sentences, *ALWAYS]
 
@@ -169,9 +171,11 @@ def what_to_do(metrics: dict[str, Any]) -> list[str]:
 def _falls_short(metrics: dict[str, Any], finding: str) -> bool:
     (point,) = (one for one in metrics["by_finding"][finding]["operating_points"].values() if one["served"])
     validation, test = (
-        (point[split]["true_positives"], point[split]["n_positive"]) for split in ("validation", "test")
+        Share.of_record(record_of(point[split]["metrics"], "sensitivity")) for split in ("validation", "test")
     )
-    return newcombe(*test, *validation, metrics["confidence"]).upper < 0.0
+    if validation is None or test is None:
+        return False
+    return Comparison(test, validation).difference(metrics["confidence"]).upper < 0.0
 
 
 def _is_easier(metrics: dict[str, Any], finding: str) -> bool:

@@ -17,7 +17,7 @@ from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.stage import localisation_sentence
 from cxr_tasks.prepare.split_facts import split_sentences
 from cxr_tasks.report import plots
-from cxr_tasks.report.conclusion import can_do, cannot_do
+from cxr_tasks.report.conclusion import can_do, cannot_do, counts_patients
 from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
 from cxr_tasks.report.curves import precision_recall_curve, roc_curve
 from cxr_tasks.report.gate import gate_section
@@ -64,6 +64,7 @@ def render_report(inputs: ReportInputs) -> str:
     several = several_sections(inputs)
     context: dict[str, Any] = {
         "inputs": inputs,
+        "counts_patients": counts_patients(inputs.metrics),
         "css": stylesheet(),
         "verdict": verdict(inputs),
         "confidence": f"{inputs.metrics['confidence'] * 100:g} %",

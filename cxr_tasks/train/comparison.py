@@ -88,16 +88,19 @@ def mean_auroc_of(found: ValidationLogits, spec: EvaluateSpec) -> MeanAuroc:
         for view in range(n_views):
             share = shares[view] / len(columns)
             scores = found.logits[view, known, column].astype(np.float64)
-            if min(is_positive.sum(), (~is_positive).sum()) < 2:
+            patients = found.patients[known]
+            if min(len(np.unique(patients[one])) for one in (is_positive, ~is_positive)) < 2:
                 value, has_interval = value + share * _auroc(is_positive, scores), False
                 continue
-            one, each = influences(is_positive, scores)
+            one, each = influences(is_positive, scores, patients)
             value += share * one
-            by_patient += share * np.bincount(found.patients[known], weights=each, minlength=len(by_patient))
-            interval = auroc_interval(is_positive, scores, spec.confidence)
+            by_patient += share * np.bincount(patients, weights=each, minlength=len(by_patient))
+            interval = auroc_interval(is_positive, scores, spec.confidence, patients)
             bounds += share * np.array([interval.lower, interval.upper])
     if not has_interval:
-        return MeanAuroc(value, None, None, len(columns), "no interval: one image of a class only", by_patient)
+        return MeanAuroc(
+            value, None, None, len(columns), "no interval: images of one patient of a class only", by_patient
+        )
     interval = _interval(value, float((by_patient**2).sum()), bounds, spec.confidence)
     return MeanAuroc(value, interval.lower, interval.upper, len(columns), interval.method, by_patient)
 

@@ -8,7 +8,7 @@ from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess, record_of, served_point
 from cxr_tasks.evaluate.datasets import dataset_rows
-from cxr_tasks.evaluate.intervals import newcombe
+from cxr_tasks.evaluate.shares import Comparison, Share
 from tests.evaluate.conftest import build_predictions
 
 FINDINGS = ("edema", "mass")
@@ -33,9 +33,10 @@ def test_a_row_of_each_dataset_with_the_gaps_between(measured, split):
     own, other = measured
     elsewhere, home = dataset_rows(own, "nih", other, "chexpert", split)["edema"]
     assert [(one["by"], one["value"]) for one in (elsewhere, home)] == [("dataset", "chexpert"), ("dataset", "nih")]
-    mine, theirs = (served_point(one, "edema")[split] for one in (other, own))
-    hits = (mine["true_positives"], mine["n_positive"], theirs["true_positives"], theirs["n_positive"])
-    expected = newcombe(*hits, 0.95)
+    points = (served_point(one, "edema")[split] for one in (other, own))
+    mine, theirs = (Share.of_record(record_of(one["metrics"], "sensitivity")) for one in points)
+    assert mine.n_patients < mine.n == other["by_finding"]["edema"]["counts"][split]["n_positive"]
+    expected = Comparison(mine, theirs).difference(0.95)
     assert elsewhere["sensitivity_gap"] == [expected.value, expected.lower, expected.upper]
     assert home["sensitivity_gap"] == pytest.approx([-expected.value, -expected.upper, -expected.lower])
     assert elsewhere["false_negative_rate_gap"] == pytest.approx(home["sensitivity_gap"])

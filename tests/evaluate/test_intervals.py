@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.evaluate.delong import influences
 from cxr_tasks.evaluate.intervals import (
     auroc_difference,
     auroc_interval,
     independent_difference,
-    is_too_sure,
+    logit_scale_interval,
     newcombe,
     patient_bootstrap,
+    rests_on_few_errors,
+    score_interval,
     wilson,
     z_of,
 )
@@ -29,44 +32,77 @@ def test_z_is_the_normal_quantile():
     assert z_of(0.95) == pytest.approx(1.959964, abs=1e-6)
 
 
-@pytest.mark.parametrize("separation", [1.0, 1.8, 2.6])  # true AUROC 0.76, 0.90, 0.967
-def test_delong_intervals_cover_the_true_auroc(separation):
+@pytest.mark.parametrize(
+    ("separation", "most"),
+    [
+        (1.0, 0.97),  # true AUROC 0.76
+        (1.8, 0.97),  # 0.90
+        (2.6, 0.98),  # 0.967: about half of the splits have few errors, and the wider interval
+    ],
+)
+def test_delong_intervals_cover_the_true_auroc(separation, most):
     """1500 simulated test splits of the size of ours: 95 % intervals must hold the truth in 93 to 97 % of them."""
     truth, rng = norm.cdf(separation / np.sqrt(2)), np.random.default_rng(20261123)
     intervals = [auroc_interval(*two_normals(rng, 120, 80, separation), 0.95) for _ in range(1500)]
     covered = np.mean([one.lower <= truth <= one.upper for one in intervals])
-    assert 0.93 <= covered <= 0.97
+    assert 0.93 <= covered <= most
 
 
+@pytest.mark.parametrize("shape", ["normal", "wide", "mislabelled"])
 @pytest.mark.parametrize(
-    ("n_positive", "n", "separation", "low", "high"),
+    ("n_positive", "n", "truth", "by_delong"),
     [
-        (8, 180, 1.0, 0.88, 0.93),  # true AUROC 0.76: 1.9
-        (8, 180, 1.8, 0.84, 0.93),  # 0.90: 0.8
-        (20, 400, 2.6, 0.84, 0.93),  # 0.967: 0.7
-        (20, 400, 0.36, 0.93, 0.97),  # 0.60: 8
-        (20, 400, 1.0, 0.93, 0.97),  # 0.76: 4.8
+        (8, 180, 0.76, 0.93),  # images of the rarer class x (1 - AUROC): 1.9
+        (8, 180, 0.90, 0.93),  # 0.8
+        (20, 400, 0.90, 0.94),  # 2.0
+        (20, 400, 0.76, 0.97),  # 4.8: DeLong's is what is given
     ],
 )
-def test_with_few_errors_the_interval_is_known_to_cover_less(n_positive, n, separation, low, high):
-    """3000 simulated splits with a rare finding; beside the AUROC the product that ``is_too_sure`` goes by."""
-    truth, rng = norm.cdf(separation / np.sqrt(2)), np.random.default_rng(20261123)
-    intervals = [auroc_interval(*two_normals(rng, n_positive, n - n_positive, separation), 0.95) for _ in range(3000)]
-    covered = np.mean([one.lower <= truth <= one.upper for one in intervals])
-    assert low <= covered < high
-    assert is_too_sure(truth, n_positive, n - n_positive) == (high == 0.93)
+def test_with_few_errors_the_interval_covers_where_delongs_does_not(n_positive, n, truth, by_delong, shape):
+    """1500 simulated splits with a rare finding; the lower end, which the gate reads, is too high in 3.5 % at most."""
+    rng, covered, too_high, delongs = np.random.default_rng(20261129), 0, 0, 0
+    for _ in range(1500):
+        positive = np.repeat([True, False], [n_positive, n - n_positive])
+        score = np.r_[scores_of(rng, shape, n_positive, truth), rng.normal(size=n - n_positive)]
+        one = auroc_interval(positive, score, 0.95)
+        covered += one.lower <= truth <= one.upper
+        too_high += one.lower > truth
+        value, each = influences(positive, score)
+        plain = logit_scale_interval(value, float(each @ each), 0.95, "") if value < 1.0 else one
+        delongs += plain.lower <= truth <= plain.upper
+    assert covered / 1500 >= 0.93
+    assert too_high / 1500 <= 0.035 or n_positive * (1 - truth) > 2.5
+    assert delongs / 1500 < by_delong
 
 
-def test_an_interval_that_is_too_narrow_says_so():
+def scores_of(rng: np.random.Generator, shape: str, n: int, truth: float) -> np.ndarray:
+    """Positives above standard normal negatives with the probability ``truth``; of ``mislabelled`` a tenth is drawn as
+    negatives are."""
+    if shape == "mislabelled":
+        centre = np.sqrt(2) * norm.ppf((truth - 0.05) / 0.9)
+        return rng.normal(size=n) + centre * (rng.random(n) > 0.1)
+    spread = {"normal": 1.0, "wide": 2.0}[shape]
+    return spread * rng.normal(size=n) + np.sqrt(1 + spread**2) * norm.ppf(truth)
+
+
+def test_an_interval_that_rests_on_few_errors_says_so_and_holds_delongs():
     positive, score = two_normals(np.random.default_rng(4), 8, 172, 1.8)
     few, swapped = (auroc_interval(one, score, 0.95) for one in (positive, ~positive))
-    assert few.method == (
-        "DeLong 95 %, logit scale; too narrow with 8 positives (simulated 95 % intervals covered 84 to 93 %)"
-    )
-    assert "8 negatives" in swapped.method
+    assert few.method == "wider of DeLong 95 % and Wilson with half of the largest variance (few errors)"
+    assert swapped.method == few.method
+    value, each = influences(positive, score)
+    delongs, wide = logit_scale_interval(value, float(each @ each), 0.95, ""), score_interval(value, 16, z_of(0.95), "")
+    assert few.lower == min(delongs.lower, wide.lower)
+    assert few.upper == max(delongs.upper, wide.upper)
     assert auroc_interval(*two_normals(np.random.default_rng(4), 80, 120, 1.8), 0.95).method == (
         "DeLong 95 %, logit scale"
     )
+
+
+@pytest.mark.parametrize(("n_positive", "value", "is_few"), [(24, 0.9, True), (26, 0.9, False), (8, 1.0, False)])
+def test_few_errors_are_a_product_of_images_and_distance(n_positive, value, is_few):
+    assert rests_on_few_errors(value, n_positive, 1000) == is_few
+    assert rests_on_few_errors(1.0 - value, 1000, n_positive) == is_few
 
 
 def test_paired_intervals_cover_the_true_difference():
@@ -213,7 +249,7 @@ def test_patient_bootstrap_agrees_with_delong_where_images_are_independent():
     assert upper == pytest.approx(one.upper, abs=0.012)
 
 
-def test_repeated_images_of_a_patient_narrow_delong_but_not_the_patient_bootstrap():
+def test_repeated_images_of_a_patient_narrow_nothing_that_counts_patients():
     positive, score = two_normals(np.random.default_rng(5), 60, 40, 1.5)
     patient = np.arange(100)
     once = bootstrap(patient, positive, score)
@@ -221,6 +257,8 @@ def test_repeated_images_of_a_patient_narrow_delong_but_not_the_patient_bootstra
     assert four == pytest.approx(once, abs=1e-9)
     wide, narrow = (auroc_interval(np.tile(positive, k), np.tile(score, k), 0.95) for k in (1, 4))
     assert narrow.upper - narrow.lower < 0.6 * (wide.upper - wide.lower)
+    counted = auroc_interval(np.tile(positive, 4), np.tile(score, 4), 0.95, np.tile(patient, 4))
+    assert counted.upper - counted.lower >= wide.upper - wide.lower
 
 
 def test_the_same_seed_gives_the_same_bounds_whatever_the_block_size(monkeypatch):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.intervals import newcombe
 from cxr_tasks.evaluate.scores import auroc
+from cxr_tasks.evaluate.shares import Comparison
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
 
@@ -53,6 +56,28 @@ def test_shares_and_gaps_by_hand(case):
     value = auroc(rows.is_positive[is_female], rows.logit[is_female])
     assert female["auroc"][0] == pytest.approx(value)
     assert female["auroc"][1] < value < female["auroc"][2]
+
+
+def test_groups_count_patients(case):
+    """Each image ten times over, of the same patient, tells no more; the gap can be made again from what is kept."""
+    rows, table, once = case
+    tens = {name: np.repeat(getattr(rows, name), 10) for name in ("is_positive", "logit", "patient_key")}
+    often = dataclasses.replace(rows, **tens, image_id=np.arange(rows.n * 10).astype(str))
+    described = table.loc[np.repeat(np.arange(len(table)), 10)].assign(image_id=often.image_id)
+    called = np.concatenate(
+        [
+            np.repeat([True, False, False, True], [found, n_positive - found, cleared, n_negative - cleared])
+            for _, n_positive, found, n_negative, cleared in GROUPS
+        ]
+    )
+    again = subgroup_rows(often, np.repeat(called, 10), described, None, EvaluateSpec())
+    (female,) = (one for one in again if one["value"] == "female")
+    first = once["sex", "female"]
+    assert (female["n"], female["n_patients"], first["n_patients"]) == (1000, 100, 100)
+    for name in ("auroc", "sensitivity", "specificity", "sensitivity_gap", "specificity_gap"):
+        assert female[name] == pytest.approx(first[name], abs=0.02), name
+    kept = Comparison.of_facts(female["compared"]["sensitivity"]).difference(0.95)
+    assert [kept.value, kept.lower, kept.upper] == female["sensitivity_gap"]
 
 
 def test_unknown_is_no_group_and_one_value_splits_nothing(case):

@@ -19,6 +19,13 @@ def test_rows_of_a_split_leave_out_unknown_targets_and_count_them(make_predictio
     assert rows.is_positive.dtype == bool
 
 
+def test_a_class_of_one_patient_is_not_assessable(make_predictions):
+    table = make_predictions()
+    table.loc[table["target_pneumonia"] == 1.0, "patient_key"] = "p" * 16
+    said = scored(table, "test", "pneumonia").too_few(5)
+    assert "positive images of pneumonia in test are of one patient; at least two are needed" in said
+
+
 @pytest.mark.parametrize(
     ("n_positive", "n_negative", "said"),
     [

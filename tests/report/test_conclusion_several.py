@@ -71,10 +71,11 @@ def test_clear_gaps_are_named_with_what_chance_would_make(metrics):
 
 def test_a_sensitivity_below_what_validation_promised_asks_for_new_thresholds(metrics):
     point = metrics["by_finding"]["mass"]["operating_points"]["target_sensitivity"]
-    point["validation"].update(true_positives=95, n_positive=100)
-    point["test"].update(true_positives=70, n_positive=100)
+    for split, found in (("validation", 95), ("test", 70)):
+        counted = {"n": 100, "n_positive": found, "n_patients": 100, "n_effective": 100.0, "freedom": None}
+        record_of(point[split]["metrics"], "sensitivity").update(value=found / 100, **counted)
     assert any("thresholds of mass" in one for one in what_to_do(metrics))
-    point["test"].update(true_positives=92)
+    record_of(point["test"]["metrics"], "sensitivity").update(value=0.92, n_positive=92)
     assert not any("thresholds of mass" in one for one in what_to_do(metrics))
 
 
@@ -91,12 +92,27 @@ def test_bad_calibration_is_told(metrics, slope, is_said):
 
 
 @pytest.mark.parametrize(("n_positive", "is_said"), [(20, True), (40, False)])
-def test_an_interval_that_rests_on_few_positives_is_told(metrics, n_positive, is_said):
+def test_an_interval_of_before_that_rests_on_few_positives_is_told(metrics, n_positive, is_said):
+    """A metrics.json of before patients were counted is still read; its intervals are DeLong's and too narrow."""
     for finding in FINDINGS:
-        set_record(metrics, finding, "auroc", value=0.9, lower=0.85, upper=0.93, n=400, n_positive=100)
+        changed = {"value": 0.9, "lower": 0.85, "upper": 0.93, "n": 400, "n_positive": 100, "n_patients": None}
+        set_record(metrics, finding, "auroc", **changed)
     set_record(metrics, "mass", "auroc", n_positive=n_positive)
     told = [one for one in several_cannot_do(metrics, "nih") if "rest on few errors" in one]
     assert [one.split(" rest on")[0] for one in told] == (["The AUROC intervals of mass"] if is_said else [])
+    assert not is_said or "evaluate the model again" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "is_said"), [("wider of both (few errors)", True), ("DeLong 95 % by patient", False)]
+)
+def test_an_interval_that_was_widened_for_few_errors_is_told(metrics, method, is_said):
+    for finding in FINDINGS:
+        set_record(metrics, finding, "auroc", method="DeLong 95 % by patient, logit scale")
+    set_record(metrics, "mass", "auroc", method=method)
+    told = [one for one in several_cannot_do(metrics, "nih") if "rest on few errors" in one]
+    assert [one.split(" rest on")[0] for one in told] == (["The AUROC intervals of mass"] if is_said else [])
+    assert not is_said or "a wider one stands here" in told[0]
 
 
 def test_every_reader_hears_that_this_is_no_medical_device(metrics):
