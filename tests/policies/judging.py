@@ -1,0 +1,152 @@
+"""What the shipped policy says to a model drawn for a cohort: through evaluation's own functions and the gate's rules.
+
+Left out of ``evaluate.assess`` is what no rule reads (average precision, micro, curves, texts), and the mean AUROC's
+bootstrap, for which the interval by patient stands in twice: it takes minutes on 25,596 images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxr_tasks.contracts.gate_specs import GateSpec
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.calibration import Platt, sigmoid
+from cxr_tasks.evaluate.calibration_measures import calibration_records
+from cxr_tasks.evaluate.decision import Decision, choose_decision
+from cxr_tasks.evaluate.intervals import Interval
+from cxr_tasks.evaluate.means import mean_auroc_interval
+from cxr_tasks.evaluate.measures import delong_record, draws_of
+from cxr_tasks.evaluate.operating_points import at_raw_half, measure
+from cxr_tasks.evaluate.subgroups import subgroup_rows
+from cxr_tasks.evaluate.table import Scored, rows_sha256, scored
+from cxr_tasks.gate import Rule, verdict_of
+from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.gate_evidence import Evidence, assessable_rules, evidence_rule
+from cxr_tasks.gate_slices import slice_rules
+from tests.policies.cohorts import Cohort, draw
+
+#: Beyond this many test images the check that metrics and predictions agree is left out: it takes seconds.
+FEW = 2_000
+#: The decision on one finding, from validation, as a broken model would have it.
+Change = Callable[[Decision, Scored], Decision]
+
+
+def calls_all(decision: Decision, validation: Scored) -> Decision:
+    """A threshold that clears one in twenty of the healthy."""
+    return _served_at(decision, float(np.quantile(_logits(decision, validation, ill=False), 0.05)))
+
+
+def calls_none(decision: Decision, validation: Scored) -> Decision:
+    """A threshold that finds one in ten of the ill."""
+    return _served_at(decision, float(np.quantile(_logits(decision, validation, ill=True), 0.90)))
+
+
+def odds_times_5(decision: Decision, validation: Scored) -> Decision:
+    """Every probability at five times its odds; the threshold goes along, so all calls stay as they are."""
+    return _shifted(decision, math.log(5.0))
+
+
+def odds_by_5(decision: Decision, validation: Scored) -> Decision:
+    return _shifted(decision, -math.log(5.0))
+
+
+def too_extreme(decision: Decision, validation: Scored) -> Decision:
+    """Every logit four times as far from the prevalence's: probabilities of nearly 0 and 1. No call changes."""
+    centre = float(decision.platt.logits(validation.logit).mean())
+    a, b = 4.0 * decision.platt.a, 4.0 * decision.platt.b - 3.0 * centre
+    cut = _logit(decision.thresholds[decision.served])
+    return _served_at(dataclasses.replace(decision, platt=Platt(a, b)), 4.0 * cut - 3.0 * centre)
+
+
+def _shifted(decision: Decision, by: float) -> Decision:
+    cut = _logit(decision.thresholds[decision.served])
+    platt = dataclasses.replace(decision.platt, b=decision.platt.b + by)
+    return _served_at(dataclasses.replace(decision, platt=platt), cut + by)
+
+
+def _served_at(decision: Decision, logit: float) -> Decision:
+    threshold = float(np.clip(sigmoid(np.array(logit)), 1e-30, 1.0 - 1e-6))
+    return dataclasses.replace(decision, thresholds={decision.served: threshold})
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
+
+
+def _logits(decision: Decision, validation: Scored, *, ill: bool) -> np.ndarray:
+    return decision.platt.logits(validation.logit[validation.is_positive == ill])
+
+
+def judged(
+    cohort: Cohort, asked: GateSpec, seed: int, *, change: Change | None = None, changed: tuple[str, ...] = (),
+    **drawn: Any,
+) -> tuple[Rule, ...]:  # fmt: skip
+    """The rules on one drawn model; ``change`` is done to the decisions of the findings in ``changed``."""
+    table = draw(cohort, seed, **drawn)
+    spec = EvaluateSpec(target_sensitivity=cohort.target_sensitivity, bootstrap_samples=100)
+    changes = dict.fromkeys(changed, change)
+    found = {one: _finding(table, one, spec, changes.get(one)) for one in cohort.findings}
+    ranked = [rows for rows, shown, _ in found.values() if shown["assessable"]]
+    mean = mean_auroc_interval(ranked, spec.confidence)
+    metrics = {
+        "confidence": spec.confidence,
+        "findings": list(cohort.findings),
+        "rows_sha256": rows_sha256(table, cohort.findings) if cohort.test[0] <= FEW else "",
+        "mean": {"test": [_mean_record(name, mean, len(table)) for name in ("auroc", "auroc_patient_bootstrap")]},
+        "by_finding": {one: shown for one, (_, shown, _) in found.items()},
+        "serving": {one: serving for one, (_, _, serving) in found.items()},
+    }
+    evidence = Evidence(metrics=metrics, predictions=table, findings=cohort.findings)
+    first = [evidence_rule(evidence, asked, spec)] if cohort.test[0] <= FEW and len(ranked) == len(found) else []
+    return (
+        *first,
+        *assessable_rules(evidence, asked),
+        *mean_rules(evidence, asked),
+        *finding_rules(evidence, asked),
+        *served_rules(evidence, asked),
+        *slice_rules(evidence, asked),
+    )
+
+
+def passes(rules: tuple[Rule, ...]) -> bool:
+    return verdict_of(rules) == "PASS"
+
+
+def _finding(
+    table: pd.DataFrame, finding: str, spec: EvaluateSpec, change: Change | None
+) -> tuple[Scored, dict[str, Any], dict[str, Any]]:
+    validation, test = (scored(table, split, finding) for split in ("validation", "test"))
+    few = validation.too_few(spec.min_positives)
+    reason = few or test.too_few(spec.min_positives)
+    counts = {"test": {"n": test.n, "n_positive": test.n_positive}}
+    shown: dict[str, Any] = {
+        "assessable": not reason, "reason": reason, "counts": counts, "operating_points": {}, "subgroups": [],
+        "metrics": {"test": []}, "raw_half": {"test": plain(at_raw_half(test, spec))},
+    }  # fmt: skip
+    if few:
+        return test, shown, {"threshold": 0.5}
+    decision = choose_decision(validation, spec)
+    if change is not None:
+        decision = change(decision, validation)
+    threshold = decision.thresholds[decision.served]
+    is_called = decision.platt.probabilities(test.logit) >= threshold
+    point = {"threshold": threshold, "served": True, "test": measure(test, is_called, spec, draws_of(test, spec))}
+    shown["operating_points"] = {decision.served: point}
+    if not reason:
+        auroc = delong_record(test, spec)
+        records = [auroc, dataclasses.replace(auroc, name="auroc_patient_bootstrap")]
+        shown["metrics"]["test"] = plain([*records, *calibration_records(test, decision.platt, spec, validation)])
+        shown["subgroups"] = subgroup_rows(test, is_called, table, None, spec)
+    return test, shown, {"threshold": threshold}
+
+
+def _mean_record(name: str, one: Interval, n: int) -> dict[str, Any]:
+    bounds = {"value": one.value, "lower": one.lower, "upper": one.upper}
+    return {"name": name, **bounds, "n": n, "method": one.method, "reason": ""}
