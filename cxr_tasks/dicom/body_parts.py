@@ -1,35 +1,28 @@
-"""Whether a header says that the picture shows a chest."""
+"""Whether a header says that the picture shows a chest: a word for it, and none for another part."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from cxr_tasks.dicom.elements import text
+from cxr_tasks.dicom.elements import raw_text, text
+from cxr_tasks.dicom.part_words import (
+    CHARSETS,
+    CHEST_SIGNS,
+    CHEST_WORDS,
+    NOT_TOLD,
+    OTHER_SIGNS,
+    OTHER_WORDS,
+    QUALIFIERS,
+)
 from cxr_tasks.dicom.refused import DicomRefused
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-#: Words for the chest in (0018,0015) and in descriptions: the terms of PS3.16 Annex L and what other languages write.
-CHEST_WORDS = frozenset(
-    {"CHEST", "THORAX", "LUNG", "LUNGS", "RIB", "RIBS", "TORAX", "TÓRAX", "TORACE", "POITRINE", "CXR"}
-)
-_OTHER_PARTS = """
-ABDOMEN ANKLE ARM BLADDER BREAST CALCANEUS CERVICAL CSPINE CLAVICLE COCCYX COLON DENTAL ELBOW EXTREMITY FACE FEMUR
-FIBULA FINGER FOOT FOREARM GALLBLADDER HAND HEAD HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE LUMBAR MANDIBLE
-MAXILLA NECK ORBIT PATELLA PELVIS RADIUS SACRUM SCAPULA SHOULDER SINUS SKULL SPINE STERNUM STOMACH TEETH THIGH
-THUMB TIBIA TOE TSPINE ULNA WHOLEBODY WRIST
-"""
-#: Words for any other part. A refusal may name them, and a description that holds one is believed.
-OTHER_WORDS = frozenset(_OTHER_PARTS.split())
-_HOW_TAKEN = """
-PA AP LAT LATERAL LATERALS LL RL FRONTAL VIEW VIEWS PORT PORTABLE BED BEDSIDE MOBILE ERECT UPRIGHT SUPINE STANDING
-SITTING ADULT CHILD PEDIATRIC PAEDIATRIC INFANT NEONATE LEFT RIGHT UPPER LOWER AND XR CR DX DR
-"""
-#: Words beside a body part that say how it was taken, not what.
-_QUALIFIERS = frozenset(_HOW_TAKEN.split())
-_NOT_TOLD = frozenset({"UNKNOWN", "NONE", "UNSPECIFIED", "DEFAULT"})
 #: Codes of chest, thorax, lung and rib (CID 4031, PS3.16), as SNOMED CT and in its older form.
 _CHEST_CODES = frozenset(
     {"816094009", "51185008", "T-D3000", "39607008", "T-28000", "113197003", "T-11300", "302551006", "43799004"}
@@ -44,37 +37,115 @@ _DESCRIPTIONS = (
 )
 
 
+@dataclass(slots=True)
+class _Told:
+    """What a text names, in words known beforehand: a text may hold a patient's name, and no other word leaves it."""
+
+    chest: set[str] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
+    n_unknown: int = 0
+
+    @property
+    def is_chest(self) -> bool:
+        return bool(self.chest) and not self.others
+
+    @property
+    def named(self) -> str:
+        return " ".join(sorted(self.chest | self.others))
+
+
 def check_body_part(dataset: Dataset) -> str:
     """The body part as the header words it, where it is a chest; '' where the header does not tell.
 
     Asked in this order, and the first that tells decides: the body part, the code of the anatomic region, and whether
-    a description names a part. A body part that is not known here is refused: the words for others are endless.
+    a description names a part. A word for the chest and none for another part is a chest, whatever stands beside it;
+    a body part of unknown words only is refused, unless a description names the chest: those for others are endless.
 
     Raises:
         DicomRefused: Another part than the chest.
     """
-    words = _words(text(dataset, "BodyPartExamined")) - _NOT_TOLD - _QUALIFIERS
-    if words:
-        return _decided(words, words <= CHEST_WORDS, "the body part")
+    part = _told(dataset, "BodyPartExamined")
+    if part.chest or part.others:
+        return _decided(part, "the body part")
     codes = {text(item, "CodeValue") for item in dataset.get("AnatomicRegionSequence") or ()} - {""}
-    if codes:
-        return _decided(set(), codes <= _CHEST_CODES, "the code of the anatomic region")
+    if codes and not part.n_unknown:
+        return _decided(_Told() if codes <= _CHEST_CODES else None, "the code of the anatomic region")
     for keyword in _DESCRIPTIONS:
-        words = _words(text(dataset, keyword))
-        if words & CHEST_WORDS:
-            return _decided(words, True, "")
-        if words & OTHER_WORDS:
-            return _decided(words, False, "a description")
-    return ""
+        told = _told(dataset, keyword)
+        if told.chest:
+            # Of a description the chest is believed beside other parts: it tells of the study, not of one picture.
+            return " ".join(sorted(told.chest))
+        if told.others:
+            return _decided(told, "a description")
+    return _decided(None, "the body part") if part.n_unknown else ""
 
 
-def _decided(words: set[str], is_chest: bool, origin: str) -> str:
-    if is_chest:
-        return " ".join(sorted(words & CHEST_WORDS))
-    named = " ".join(sorted(words & (CHEST_WORDS | OTHER_WORDS))) or "one not known here"
+def _decided(told: _Told | None, origin: str) -> str:
+    if told is not None and not told.others:
+        return " ".join(sorted(told.chest))
+    named = told.named if told else "one not known here"
     raise DicomRefused("wrong_body_part", f"expected a chest; {origin} says: {named}", "leave this file out")
 
 
-def _words(value: str) -> set[str]:
-    """Words of two letters or more; ``P.A.`` and numbers fall away."""
-    return {word for word in re.split(r"[^A-ZÀ-Þ]+", value.upper()) if len(word) > 1}
+def _told(dataset: Dataset, keyword: str) -> _Told:
+    written = raw_text(dataset, keyword)
+    return _told_by(written) if written else _Told()
+
+
+@lru_cache(maxsize=4096)
+def _told_by(written: str | bytes) -> _Told:
+    """What a text names in the first charset in which it names anything."""
+    first = None
+    for reading in _readings(written):
+        told = _words_of(reading)
+        if told.chest or told.others:
+            return told
+        first = first or told
+    return first or _Told()
+
+
+def _readings(written: str | bytes) -> list[str]:
+    if isinstance(written, str):
+        return [written]
+    if written.isascii() and b"\x1b" not in written:
+        return [written.decode("ascii")]
+    readings = []
+    for charset in CHARSETS:
+        try:
+            readings.append(written.decode(charset))
+        except UnicodeDecodeError:
+            continue
+    # What no charset makes a word of, letter by letter: each run of other bytes is one letter that got lost.
+    return [*readings, re.sub(rb"[^\x00-\x7f]+", b"?", written).decode("ascii")]
+
+
+def _words_of(reading: str) -> _Told:
+    plain = unicodedata.normalize("NFC", _without_accents(reading.upper()))
+    told = _Told()
+    told.others |= {sign for sign in OTHER_SIGNS if sign in reading}
+    told.chest |= {sign for sign in CHEST_SIGNS if sign in reading}
+    for one in re.findall(r"[^\W\d_?\ufffd]+(?:[?\ufffd]+[^\W\d_?\ufffd]+)*", plain):
+        parts = _known_parts(one) if len(one) > 1 else []
+        told.chest |= CHEST_WORDS.intersection(parts)
+        told.others |= OTHER_WORDS.intersection(parts)
+        told.n_unknown += len(one) > 1 and not parts
+    return told
+
+
+def _without_accents(reading: str) -> str:
+    special = reading.translate(str.maketrans({"Ł": "L", "Ø": "O", "Æ": "AE", "ß": "SS", "İ": "I", "Đ": "D"}))
+    return "".join(one for one in unicodedata.normalize("NFD", special) if not unicodedata.combining(one))
+
+
+def _known_parts(one: str) -> list[str]:
+    """The known words that make up ``one``: itself, or several written together (CHESTPA); a ``?`` is any letter."""
+    known = CHEST_WORDS | OTHER_WORDS | QUALIFIERS | NOT_TOLD
+    if one in known:
+        return [one]
+    if re.search(r"[?\ufffd]", one):
+        pattern = re.compile(re.sub(r"[?\ufffd]+", ".", one))
+        return sorted(word for word in CHEST_WORDS | OTHER_WORDS if len(word) > 3 and pattern.fullmatch(word))
+    for end in range(len(one) - 2, 1, -1):
+        if one[:end] in known and (rest := _known_parts(one[end:])):
+            return [one[:end], *rest]
+    return []

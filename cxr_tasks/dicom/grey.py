@@ -2,21 +2,29 @@
 
 Modality LUT or rescale, then VOI LUT or window, then the inversion of MONOCHROME1 (PS3.4 N.2; formulas in PS3.3 C.11.1
 and C.11.2). Stored values have at most 16 bits, so the table is exact and small, and a picture is one look-up.
+
+What a header says of the range holds as long as it is about these values; see ``cxr_tasks.dicom.ranges``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_tasks.dicom.elements import number, word
+from cxr_tasks.contracts.grey_range import white_of
+from cxr_tasks.dicom.elements import is_written, named, number, numbers, word
+from cxr_tasks.dicom.padding import is_padding
+from cxr_tasks.dicom.ranges import LEAST_OF_USED, Shown, is_far
 from cxr_tasks.dicom.refused import damaged
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+__all__ = ["Stored", "grey_table", "is_padding", "window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class Stored:
     low: int
     """Lowest value of the range that is shown where the header names no window."""
     high: int
+    counts: np.ndarray | None = field(default=None, compare=False)
+    """int ``(2 ** bits,)``: pixels of each pattern that are not padding, where that is known."""
 
     def values(self) -> np.ndarray:
         """int64 ``(2 ** bits,)``: the value that each pattern of bits stands for."""
@@ -36,60 +46,87 @@ class Stored:
         return np.where(patterns >= half, patterns - 2 * half, patterns) if self.is_signed else patterns
 
 
-def grey_table(dataset: Dataset, stored: Stored) -> np.ndarray:
-    """Grey in [0, 1], 1 is white, of every pattern of stored bits: float64 ``(2 ** stored.bits,)``; padding is black.
+def grey_table(dataset: Dataset, stored: Stored, *, padding_is_black: bool = True) -> np.ndarray:
+    """Grey in [0, 1], 1 is white, of every pattern of stored bits: float64 ``(2 ** stored.bits,)``.
 
-    Without VOI LUT and usable window the range ``stored.low`` to ``stored.high`` is shown.
+    The first VOI LUT, or else window, that is about these values shows them; without one the range ``stored.low`` to
+    ``stored.high`` is shown.
+
+    Args:
+        padding_is_black: Values that are padding are black, whatever the pipeline makes of them.
 
     Raises:
         DicomRefused: A table or number in the header makes no sense.
     """
     values = stored.values()
     output, low, high = _after_modality(dataset, values, stored)
-    grey = _after_voi(dataset, output, low, high)
-    if (
+    is_inverted = (
         word(dataset, "PhotometricInterpretation") == "MONOCHROME1"
         or word(dataset, "PresentationLUTShape") == "INVERSE"
-    ):
+    )
+    grey = _after_voi(dataset, output, low, high, stored, is_inverted=is_inverted)
+    if is_inverted:
         grey = 1.0 - grey
-    # Around the picture, as collimation is: not part of what was seen.
-    grey[is_padding(dataset, values)] = 0.0
+    if padding_is_black:
+        # Around the picture, as collimation is: not part of what was seen.
+        grey[is_padding(dataset, values)] = 0.0
     return grey
-
-
-def is_padding(dataset: Dataset, values: np.ndarray) -> np.ndarray:
-    """Which stored values only fill the picture up to a rectangle (PS3.3 C.7.5.1.1.2); bool, as ``values``."""
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(values.shape, bool)
-    last = dataset.get("PixelPaddingRangeLimit")
-    bounds = sorted((int(first), int(first if last is None else last)))
-    return (values >= bounds[0]) & (values <= bounds[1])
 
 
 def _after_modality(dataset: Dataset, values: np.ndarray, stored: Stored) -> tuple[np.ndarray, float, float]:
     """Values after the modality LUT or rescale, and the ends of their range."""
     if dataset.get("ModalityLUTSequence"):
-        entries, first, bits = _lookup_table(dataset, "ModalityLUTSequence", is_signed=stored.is_signed)
-        return _looked_up(values, entries, first), 0.0, float((1 << bits) - 1)
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    if math.isnan(slope) or math.isnan(intercept):
-        return values.astype(np.float64), float(stored.low), float(stored.high)
+        entries, first = _lookup_table(dataset["ModalityLUTSequence"].value[0], dataset, is_signed=stored.is_signed)
+        output = _looked_up(values, entries, first)
+        # Of the entries that these values can lead to; a table may have others, and claim more bits than they need.
+        reached = output[(values >= stored.low) & (values <= stored.high)]
+        return output, 0.0, float(white_of(reached.max(initial=0)))
+    slope, intercept = _rescale(dataset)
     if slope == 0:
-        raise damaged("its rescale slope is 0")
+        raise damaged(f"{named('RescaleSlope')}: the rescale slope is 0, which gives all pixels one value")
     ends = sorted((stored.low * slope + intercept, stored.high * slope + intercept))
     return values * slope + intercept, ends[0], ends[1]
 
 
-def _after_voi(dataset: Dataset, output: np.ndarray, low: float, high: float) -> np.ndarray:
-    if dataset.get("VOILUTSequence"):
-        entries, first, bits = _lookup_table(dataset, "VOILUTSequence", is_signed=low < 0)
-        return np.minimum(_looked_up(output, entries, first) / ((1 << bits) - 1), 1.0)
-    center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
-    function = word(dataset, "VOILUTFunction") or "LINEAR"
-    if not math.isnan(center) and width >= (1.0 if function == "LINEAR" else np.finfo(float).tiny):
-        return window(output, center, width, function)
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    """Slope and intercept; 1 and 0 where the header does not tell."""
+    found = []
+    for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        value = number(dataset, keyword)
+        if math.isnan(value) and is_written(dataset, keyword):
+            raise damaged(f"{named(keyword)} holds no number that can be read")
+        found.append(default if math.isnan(value) else value)
+    return found[0], found[1]
+
+
+def _after_voi(
+    dataset: Dataset, output: np.ndarray, low: float, high: float, stored: Stored, *, is_inverted: bool
+) -> np.ndarray:
+    for grey, first, last in _voi_greys(dataset, output, low, high):
+        shown = Shown(grey=grey, output=output, first=first, last=last, low=low, high=high, counts=stored.counts)
+        if not is_far(shown, is_inverted=is_inverted):
+            return grey
     return np.clip((output - low) / (high - low), 0.0, 1.0)
+
+
+def _voi_greys(
+    dataset: Dataset, output: np.ndarray, low: float, high: float
+) -> Iterator[tuple[np.ndarray, float, float]]:
+    """What each VOI LUT, then each window, makes of ``output``, and the values it reaches from and to."""
+    for item in dataset.get("VOILUTSequence") or ():
+        entries, first = _lookup_table(item, dataset, is_signed=low < 0)
+        shown = _looked_up(output, entries, first)
+        # The bits that the descriptor names are at times those of the storage, and not of the entries.
+        white = white_of(entries.max())
+        reached = shown[(output >= low) & (output <= high)]
+        if len(reached) and np.ptp(reached) < LEAST_OF_USED * white:
+            white = white_of(reached.max())
+        yield np.minimum(shown / white, 1.0), first, first + len(entries) - 1
+    function = word(dataset, "VOILUTFunction") or "LINEAR"
+    centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
+    for center, width in zip(centers, widths, strict=False):
+        if not math.isnan(center) and width >= (1.0 if function == "LINEAR" else np.finfo(float).tiny):
+            yield window(output, center, width, function), center - width / 2, center + width / 2
 
 
 def window(values: np.ndarray, center: float, width: float, function: str = "LINEAR") -> np.ndarray:
@@ -111,13 +148,17 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
     return np.clip((values - (center - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
 
 
-def _lookup_table(dataset: Dataset, sequence: str, *, is_signed: bool) -> tuple[np.ndarray, int, int]:
-    """Entries, first value mapped, and bits of an entry, of the first table of a sequence.
+def _lookup_table(item: Dataset, dataset: Dataset, *, is_signed: bool) -> tuple[np.ndarray, int]:
+    """Entries and first value mapped of one table of a sequence; the bits that it claims are not looked at.
 
     Not pydicom's ``apply_voi_lut``: that wraps values over 255 around where entries have 8 bits.
     """
-    item = dataset[sequence].value[0]
-    n_entries, first, bits = (int(value) for value in item.LUTDescriptor)
+    try:
+        n_entries, first, bits = (int(value) for value in item.LUTDescriptor)
+    except (AttributeError, TypeError, ValueError):
+        raise damaged(f"{named('LUTDescriptor')} of a look-up table does not hold three numbers") from None
+    if item.get("LUTData") is None:
+        raise damaged(f"{named('LUTData')} of a look-up table is absent or empty")
     # Unsigned whatever pydicom took them for, and 0 where the number does not fit; but the first value mapped is
     # signed where the table's input is.
     n_entries = n_entries % (1 << 16) or 1 << 16
@@ -126,8 +167,11 @@ def _lookup_table(dataset: Dataset, sequence: str, *, is_signed: bool) -> tuple[
         first -= 1 << 16
     entries = _entries(item.LUTData, n_entries, is_little_endian=bool(dataset.original_encoding[1]))
     if not 1 <= bits <= 16 or len(entries) != n_entries:
-        raise damaged(f"a look-up table should have {n_entries} entries, found {len(entries)}, of {bits} bits")
-    return entries, first, bits
+        raise damaged(
+            f"a look-up table should have {n_entries} entries of 1 to 16 bits ({named('LUTDescriptor')}), found "
+            f"{len(entries)}, of {bits} bits"
+        )
+    return entries, first
 
 
 def _entries(data, n_entries: int, *, is_little_endian: bool) -> np.ndarray:

@@ -64,6 +64,7 @@ def dicom_as_png(content: bytes) -> bytes:
         DicomRefused: As ``read_dicom``, apart from the patient, who is not asked for.
     """
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from cxr_tasks.dicom.pixels import grey_pixels
 
@@ -72,7 +73,11 @@ def dicom_as_png(content: bytes) -> bytes:
         check_use(dataset)
         pixels, _ = grey_pixels(dataset)
         stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "PNG", **PNG_COMPRESSION)
+        says = PngInfo()
+        if pixels.dtype.itemsize > 1:
+            # All 16 bits count: the range was chosen here, and is not to be looked for in the values once more.
+            says.add(b"sBIT", b"\x10")
+        Image.fromarray(pixels).save(stream, "PNG", pnginfo=says, **PNG_COMPRESSION)
         return stream.getvalue()
 
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_tasks.dicom.grey import Stored, grey_table, is_padding
+from cxr_tasks.contracts.grey_range import FEWEST_BITS
+from cxr_tasks.dicom.elements import whole_number
+from cxr_tasks.dicom.grey import Stored, grey_table
+from cxr_tasks.dicom.padding import around_the_picture, padding_bounds
 from cxr_tasks.dicom.refused import DicomRefused
 from cxr_tasks.dicom.samples import decoded_samples
 
@@ -15,8 +18,6 @@ if TYPE_CHECKING:
 
 #: A grey picture stored in colour has equal channels; lossy compression moves them apart by a few levels.
 COLOUR_TOLERANCE = 16
-#: Below this many bits a picture is shown over its whole stored range, see ``_stored``.
-FEWEST_BITS = 8
 
 
 def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
@@ -29,47 +30,76 @@ def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
         DicomRefused: Not one grey picture of bounded size, or not in a form that can be decoded.
     """
     decoded, is_compressed = decoded_samples(dataset)
-    bits = int(dataset.BitsStored)
+    bits = whole_number(dataset, "BitsStored")
     if decoded.ndim == 3:
         return _grey_of_colour(decoded), bits
-    patterns = _bit_patterns(dataset, decoded, is_compressed=is_compressed)
-    white = 255 if bits <= 8 else 65535
-    table = grey_table(dataset, _stored(dataset, patterns))
-    return np.rint(table * white).astype(np.uint8 if bits <= 8 else np.uint16)[patterns], bits
+    raw = _unsigned(decoded)
+    pattern_of = _pattern_of(dataset, raw, is_compressed=is_compressed)
+    is_padding = _padding_of(dataset, raw, pattern_of)
+    counts = np.bincount(raw.ravel(), minlength=len(pattern_of))
+    kept = np.where(is_padding, 0, counts)
+    stored = _stored(dataset, np.bincount(pattern_of, weights=kept, minlength=1 << bits).astype(np.int64))
+    white, kind = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
+    shown = np.rint(grey_table(dataset, stored, padding_is_black=False) * white).astype(kind)[pattern_of]
+    pixels = np.where(is_padding, kind(0), shown)[raw]
+    padded = is_padding & (counts > 0)
+    # A value outside the range of all others is no anatomy, wherever it stands.
+    values = stored.values()[pattern_of[padded]]
+    if padded.any() and ((values >= stored.low) & (values <= stored.high)).any():
+        at_padding = is_padding[raw]
+        amid = at_padding & ~around_the_picture(at_padding)
+        pixels[amid] = shown[raw[amid]]
+    return pixels, bits
 
 
-def _bit_patterns(dataset: FileDataset, decoded: np.ndarray, *, is_compressed: bool) -> np.ndarray:
-    """Stored values as the unsigned number that their bits make: uint8 or uint16, below ``2 ** bits stored``."""
-    mask = (1 << int(dataset.BitsStored)) - 1
-    if is_compressed and not dataset.PixelRepresentation:
-        # Beyond the range by the noise of compression; cutting bits off would turn white into black.
-        decoded = np.minimum(decoded, mask)
+def _unsigned(decoded: np.ndarray) -> np.ndarray:
+    """The bits of each value as a number: uint8 or uint16, shape as ``decoded``."""
     unsigned = np.dtype("u1" if decoded.dtype.itemsize == 1 else "u2")
-    patterns = decoded.astype(decoded.dtype.newbyteorder("="), copy=False).view(unsigned)
+    return decoded.astype(decoded.dtype.newbyteorder("="), copy=False).view(unsigned)
+
+
+def _pattern_of(dataset: FileDataset, raw: np.ndarray, *, is_compressed: bool) -> np.ndarray:
+    """Of every number that ``raw`` can hold the pattern of stored bits, below ``2 ** bits stored``."""
+    mask = (1 << whole_number(dataset, "BitsStored")) - 1
+    every = np.arange(1 << (8 * raw.dtype.itemsize), dtype=np.int64)
+    if is_compressed and not whole_number(dataset, "PixelRepresentation", 0):
+        # Beyond the range by the noise of compression; cutting bits off would turn white into black.
+        return np.minimum(every, mask)
     # Of uncompressed values, the bits above may hold an overlay (retired, and still found).
-    return np.bitwise_and(patterns, mask & np.iinfo(unsigned).max, dtype=unsigned)
+    return every & mask
 
 
-def _stored(dataset: FileDataset, patterns: np.ndarray) -> Stored:
-    """The range of values that is shown where the header names no window.
+def _padding_of(dataset: FileDataset, raw: np.ndarray, pattern_of: np.ndarray) -> np.ndarray:
+    """Of every number that ``raw`` can hold whether it is padding: bool."""
+    bounds = padding_bounds(dataset)
+    if bounds is None:
+        return np.zeros(len(pattern_of), bool)
+    is_signed = bool(whole_number(dataset, "PixelRepresentation", 0))
+    bits = whole_number(dataset, "BitsStored")
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if is_signed else (0, (1 << bits) - 1)
+    if low <= bounds[0] and bounds[1] <= high:
+        values = Stored(bits, is_signed, 0, 0).values()[pattern_of]
+    else:
+        # A padding value that the stored bits cannot hold stands in the pixels with the bits above them.
+        values = Stored(8 * raw.dtype.itemsize, is_signed, 0, 0).values()
+    return (values >= bounds[0]) & (values <= bounds[1])
+
+
+def _stored(dataset: FileDataset, counts: np.ndarray) -> Stored:
+    """The range of values that is shown where the header names no window that is about them.
 
     All that the stored bits can hold; yet where the highest value in the picture needs fewer bits, what those can
-    hold. Many files keep 12-bit values and claim 16 bits: shown over all 16 they would be nearly black. It depends on
-    whole bits only, and not on the single brightest pixel, and 8-bit pictures are always taken as they are.
+    hold; see ``ranges``. ``counts`` are the pixels of each pattern, without padding.
     """
-    bits, is_signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
-    everything = Stored(bits, is_signed, 0, 0)
-    values = everything.values()
-    occurring = np.zeros(values.shape, bool)
-    occurring[patterns.ravel()] = True
-    occurring &= ~is_padding(dataset, values)
-    if not occurring.any():
+    bits, is_signed = whole_number(dataset, "BitsStored"), bool(whole_number(dataset, "PixelRepresentation", 0))
+    occurring = Stored(bits, is_signed, 0, 0).values()[counts > 0]
+    if not len(occurring):
         raise DicomRefused("blank", "every pixel is padding", "look at the image; fetch it again or remove it")
-    least, most = int(values[occurring].min()), int(values[occurring].max())
+    least, most = int(occurring.min()), int(occurring.max())
     negative = least < 0
     needed = max(most.bit_length(), (-least - 1).bit_length() if negative else 0)
     needed = min(max(needed, FEWEST_BITS - is_signed), bits - is_signed)
-    return Stored(bits, is_signed, -(1 << needed) if negative else 0, (1 << needed) - 1)
+    return Stored(bits, is_signed, -(1 << needed) if negative else 0, (1 << needed) - 1, counts)
 
 
 def _grey_of_colour(decoded: np.ndarray) -> np.ndarray:

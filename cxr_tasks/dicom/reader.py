@@ -64,8 +64,30 @@ PIXEL_KEYWORDS = (
 
 
 def is_dicom(content: bytes) -> bool:
-    """Whether ``content`` begins as a DICOM file does (PS3.10, 7.1): 128 bytes of anything, then ``DICM``."""
-    return content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
+    """Whether ``content`` begins as a DICOM file does (PS3.10, 7.1): 128 bytes of anything, then ``DICM``.
+
+    A data set without these counts too, so that ``read_elements`` can say what is missing.
+    """
+    return content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM" or lacks_preamble(content)
+
+
+def lacks_preamble(content: bytes) -> bool:
+    """Whether ``content`` is a DICOM file or data set from which the 128 bytes and ``DICM`` were left out.
+
+    It begins with ``DICM``, or with an element of group 0002 or 0008, of either byte order: with its VR, or with a
+    length that fits.
+    """
+    if len(content) < 16 or content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM":
+        return False
+    if content[:4] == b"DICM":
+        return True
+    if content[:2] not in {b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08"}:
+        return False
+    has_vr = content[4:6].isalpha() and content[4:6].isupper()
+    little = content[1] == 0
+    length = int.from_bytes(content[4:8], "little" if little else "big")
+    # An element of group 8 has at most some hundred bytes at the beginning of a data set.
+    return has_vr or (little and content[3] == 0 and length < 256 and length % 2 == 0)
 
 
 def read_elements(content: bytes, keywords: tuple[str, ...], *, with_pixels: bool) -> FileDataset:
@@ -76,6 +98,12 @@ def read_elements(content: bytes, keywords: tuple[str, ...], *, with_pixels: boo
     """
     import pydicom
 
+    if lacks_preamble(content):
+        raise DicomRefused(
+            "no_preamble",
+            "a DICOM data set without the beginning of a file: expected a preamble of 128 bytes and DICM (PS3.10, 7.1)",
+            "export it as a DICOM file, or have a tool such as dcmconv write it anew",
+        )
     if not is_dicom(content):
         raise DicomRefused("not_dicom", "expected a DICOM file, found something else", "fetch the file again")
     if _transfer_syntax(content) == DEFLATED:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_tasks.dicom.codestream import codestream_form
-from cxr_tasks.dicom.elements import word
+from cxr_tasks.dicom.elements import named, refused_element, whole_number, word
 from cxr_tasks.dicom.gdcm_process import decode_with_gdcm
 from cxr_tasks.dicom.refused import DicomRefused, damaged
 
@@ -64,27 +64,39 @@ def _decoder(dataset: FileDataset) -> str:
 
 def _check_form(dataset: FileDataset) -> None:
     if "PixelData" not in dataset:
-        raise _unsupported("floating-point pixels")
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+        raise refused_element("PixelData", "pixels of up to 16 bits", "floating-point pixels")
+    rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise damaged(f"{columns} x {rows} pixels")
+        raise damaged(f"{columns} x {rows} pixels ({named('Columns')}, {named('Rows')})")
     if rows * columns > MOST_PIXELS:
         detail = f"{columns} x {rows} pixels, at most {MOST_PIXELS:,} in all"
         raise DicomRefused("too_many_pixels", detail, "check where the file comes from")
-    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    n_frames = whole_number(dataset, "NumberOfFrames", 1) or 1
     if n_frames != 1:
         raise DicomRefused("many_frames", f"expected one picture, found {n_frames}", "export each as a file")
-    allocated, stored, samples = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.SamplesPerPixel)
-    if (
-        allocated not in {8, 16}
-        or not 1 <= stored <= allocated
-        or int(dataset.get("HighBit", stored - 1)) != stored - 1
-    ):
-        raise _unsupported(f"{stored} bits stored in {allocated}")
-    kind = word(dataset, "PhotometricInterpretation")
+    if not dataset.PixelData:
+        detail = f"{named('PixelData')} is empty; expected {columns} x {rows} pixels"
+        raise DicomRefused("no_pixels", detail, "fetch the file again")
+    _check_bits(dataset)
+
+
+def _check_bits(dataset: FileDataset) -> None:
+    allocated, stored = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
+    if allocated not in {8, 16}:
+        raise refused_element("BitsAllocated", "8 or 16", str(allocated))
+    if not 1 <= stored <= allocated:
+        raise refused_element("BitsStored", f"1 to the {allocated} allocated", str(stored))
+    high_bit = whole_number(dataset, "HighBit", stored - 1)
+    if high_bit != stored - 1:
+        raise refused_element("HighBit", f"{stored - 1}, the highest of {stored} bits stored", str(high_bit))
+    samples, kind = whole_number(dataset, "SamplesPerPixel", 1), word(dataset, "PhotometricInterpretation")
+    if not kind:
+        raise refused_element("PhotometricInterpretation", f"{' or '.join(GREY_KINDS)}", "none: is black 0 or white?")
     if not ((samples == 1 and kind in GREY_KINDS) or (samples == 3 and kind in COLOUR_KINDS and stored == 8)):
-        known = kind if kind in {*GREY_KINDS, *COLOUR_KINDS, "PALETTE COLOR"} else "another colour space"
-        raise _unsupported(f"{known} with {samples} samples of {stored} bits")
+        known = kind if kind in {*GREY_KINDS, *COLOUR_KINDS, "PALETTE COLOR"} else "another word"
+        expected = f"{' or '.join(GREY_KINDS)} with 1 sample, or grey in RGB or YBR with 3 of 8 bits"
+        found = f"{known} with {samples} samples of {stored} bits"
+        raise refused_element("PhotometricInterpretation", expected, found)
 
 
 def _uncompressed(dataset: FileDataset) -> np.ndarray:

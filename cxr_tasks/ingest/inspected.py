@@ -22,12 +22,12 @@ _FROM_HEADER = ("patient_id", "study_id", "view", "sex", "age_years")
 
 
 def inspected_table(
-    listed: pa.RecordBatch, entries: Sequence[Entry], schema: pa.Schema, *, source: str
+    listed: pa.RecordBatch, entries: Sequence[Entry], schema: pa.Schema, *, source: str, frontal_only: bool = True
 ) -> tuple[pa.Table, list[Refusal]]:
     """The usable images of ``listed`` as rows of ``schema``, and the others with the reason; both in its order.
 
     Where the source leaves patient, study, view, sex or age open, the header of a DICOM file says them. An image of
-    which neither tells the patient is refused.
+    which neither tells the patient is refused; so is one from the side, unless ``frontal_only`` is false.
 
     Args:
         listed: Rows of a listing (``manifest.listing_schema``), sorted by ``image_id``.
@@ -50,6 +50,11 @@ def inspected_table(
         of_nobody = images.filter(pc.invert(is_known)).select(["image_id", "file_format"]).to_pylist()
         refusals = sorted([*refusals, *map(_unknown_patient, of_nobody)], key=attrgetter("image_id"))
         images = images.filter(is_known)
+    is_lateral = pc.equal(images["view"], "lateral")
+    if frontal_only and pc.any(is_lateral).as_py():
+        from_the_side = images.filter(is_lateral)["image_id"].to_pylist()
+        refusals = sorted([*refusals, *map(_lateral, from_the_side)], key=attrgetter("image_id"))
+        images = images.filter(pc.invert(is_lateral))
     studies = pc.if_else(pc.equal(images["study_id"], ""), images["image_id"], images["study_id"])
     images = _replaced(images, "study_id", studies)
     return _with_scaled_boxes(images).select(schema.names).cast(schema), refusals
@@ -60,12 +65,10 @@ def _replaced(images: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -
 
 
 def _with_headers(images: pa.Table, headers: Mapping[int, HeaderFacts], schema: pa.Schema) -> dict[str, pa.Array]:
-    """The columns ``_FROM_HEADER``, filled by the headers of those rows whose patient the source does not name."""
+    """The columns ``_FROM_HEADER``, each filled by the header where the source leaves it open."""
     patients, studies, views, sexes, ages = (images[name].to_pylist() for name in _FROM_HEADER)
     for row, header in headers.items():
-        if patients[row]:
-            continue
-        patients[row] = header.patient_id
+        patients[row] = patients[row] or header.patient_id
         studies[row] = studies[row] or header.study_id
         views[row] = header.view if views[row] == "unknown" else views[row]
         sexes[row] = header.sex if sexes[row] == "unknown" else sexes[row]
@@ -80,6 +83,15 @@ def _unknown_patient(image: Mapping[str, str]) -> Refusal:
         reason="unknown_patient",
         detail=f"expected a patient id from the source or a DICOM header, found none ({image['file_format']} file)",
         action="name the patient in the source's table, or fetch the DICOM file with its header",
+    )
+
+
+def _lateral(image_id: str) -> Refusal:
+    return Refusal(
+        image_id=image_id,
+        reason="lateral_view",
+        detail="expected a frontal view, found one from the side",
+        action="nothing, or set dataset.options.frontal_only: false where the source has that option",
     )
 
 

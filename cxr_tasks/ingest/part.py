@@ -15,6 +15,7 @@ from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.inspected import inspected_table
 from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version
 from cxr_tasks.ingest.ledger import Entry, Ledger, open_ledger
@@ -49,7 +50,7 @@ def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -
         table_writer(images, schema) as write,
         row_writer(refused, REFUSAL_SCHEMA) as refusals,
     ):
-        table = _Table(schema, recipe.dataset.source, write, refusals)
+        table = _Table(schema, recipe.dataset, write, refusals)
         n_reused = _inspect(ledger, plan, part, listing, table)
     return InspectedPart(
         part=part,
@@ -76,13 +77,18 @@ def _inspect(ledger: Ledger, plan: IngestPlan, part: int, listing: Path, table: 
 class _Table:
     """Writes images and refusals, a batch of the listing at a time."""
 
-    def __init__(self, schema: pa.Schema, source: str, write: Callable[[pa.Table], None], refusals: RowWriter):
-        self._schema, self._source, self._write, self._refusals = schema, source, write, refusals
+    def __init__(self, schema: pa.Schema, spec: DatasetSpec, write: Callable[[pa.Table], None], refusals: RowWriter):
+        self._schema, self._source, self._write, self._refusals = schema, spec.source, write, refusals
+        # As each source says that has the option; a layout of phantoms hands it on to the source that reads it.
+        options = {**spec.options.get("layout_options", {}), **spec.options}
+        self._frontal_only = options.get("frontal_only", True) is not False
         self.n_usable = 0
 
     def add(self, batch: pa.RecordBatch, entries: list[Entry]) -> None:
         """Write ``batch`` with what ``entries`` say of each of its images."""
-        images, unusable = inspected_table(batch, entries, self._schema, source=self._source)
+        images, unusable = inspected_table(
+            batch, entries, self._schema, source=self._source, frontal_only=self._frontal_only
+        )
         if len(images):
             self._write(images)
             self.n_usable += len(images)

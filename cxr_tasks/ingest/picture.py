@@ -17,6 +17,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from cxr_tasks.contracts.grey_range import white_of
 from cxr_tasks.ingest.opening import Unusable
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ MOST_PIXELS = 100_000_000
 REDUCED_SIDE_PX = 1024
 #: By how much red, green and blue of a palette's greys may differ, of 255.
 MOST_TINT = 24
+#: What Pillow calls the samples of a 16-bit PNG -> how it reads the lower byte of each; of grey with alpha all four
+#: bytes of a pixel apart.
+_OTHER_ORDER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
 _JPEG_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}
 
 
@@ -73,6 +77,8 @@ def decode(content: bytes) -> Picture:
         return _plain_jpeg(content) or _by_pillow(content)
     if content[128:132] == b"DICM":
         return _dicom(content)
+    if content[:1] in b"\x00\x02\x08D":
+        return _dicom_without_preamble(content) or _by_pillow(content)
     return _by_pillow(content)
 
 
@@ -124,10 +130,10 @@ def _by_pillow(content: bytes) -> Picture:
         width, height = picture.size
         _check_form(picture)
         form = Form(str(picture.format), picture.mode, width, height, _bit_depth(picture))
+        if form.file_format == "PNG" and form.bit_depth == 16:
+            return _deep(picture, form, content)
         _load(picture)
         grey, white = _grey(picture)
-    if white > 255:
-        return Picture(np.asarray(grey).astype("<u2", copy=False), white, form)
     return Picture(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width), white, form)
 
 
@@ -196,8 +202,6 @@ def _bit_depth(picture: Image.Image) -> int:
 
 def _grey(picture: Image.Image) -> tuple[Image.Image, int]:
     """The picture in grey, and the value that stands for white."""
-    if picture.mode.startswith("I;16"):
-        return picture, 65535
     if picture.mode == "L":
         return picture, 255
     if picture.mode in {"P", "PA"}:
@@ -205,6 +209,36 @@ def _grey(picture: Image.Image) -> tuple[Image.Image, int]:
         # Straight to L would read a palette's alpha as grey.
         picture = picture.convert("RGB")
     return picture.convert("L"), 255
+
+
+def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
+    """A PNG of 16 bits over the range that its values can have; colour as luma of all 16 bits, as later stages do.
+
+    Pillow keeps the higher byte of 16-bit colour only; asked to read the samples in the other byte order it gives the
+    lower one.
+    """
+    order = str(picture.tile[0].args)  # type: ignore[attr-defined]
+    if order in _OTHER_ORDER:
+        other = _open(content)
+        other.tile = [other.tile[0]._replace(args=_OTHER_ORDER[order])]  # type: ignore[attr-defined]
+        _load(other)
+        lower = np.asarray(other).astype(np.int64)
+        if order == "LA;16B":
+            levels = lower[..., 0] * 256 + lower[..., 1]
+        else:
+            _load(picture)
+            levels = _luma(np.asarray(picture).astype(np.int64) * 256 + lower)
+    else:
+        _load(picture)
+        levels = np.asarray(picture)
+    levels = levels.astype("<u2", copy=False)
+    white = 65535 if content[37:42] == b"sBIT\x10" else white_of(int(levels.max()))
+    return Picture(levels.astype(np.uint8) if white == 255 else levels, white, form)
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    """The weights of ``prepare.pixels``, whose rounding this is."""
+    return (rgb[..., :3] @ np.array([19595, 38470, 7471]) + (1 << 15)) >> 16
 
 
 def _check_palette(picture: Image.Image) -> None:
@@ -216,6 +250,12 @@ def _check_palette(picture: Image.Image) -> None:
     if tint > MOST_TINT:
         detail = f"expected a palette of greys, found colours whose red, green and blue differ by {tint} of 255"
         raise Unusable("colour_palette", detail, "store the image as greyscale, from its original")
+
+
+def _dicom_without_preamble(content: bytes) -> Picture | None:
+    from cxr_tasks.dicom import is_dicom
+
+    return _dicom(content) if is_dicom(content) else None
 
 
 def _dicom(content: bytes) -> Picture:

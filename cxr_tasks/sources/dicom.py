@@ -41,6 +41,8 @@ class DicomOptions:
     """The table of labels, a path below the data folder."""
     absent_bound: float = 0.05
     """Share of the listed files that may be absent from disk."""
+    frontal_only: bool = True
+    """Lateral views are left out and counted; a file tells which it is only when it is opened, so ingest does it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.absent_bound <= 1:

@@ -54,13 +54,13 @@ def make_refusal(image_id=IMAGE_ID):
     return Refusal(image_id=image_id, reason="blank", detail="white", action="look")
 
 
-def table_of(*pairs):
+def table_of(*pairs, **options):
     """The table and the refusals of (record, what was found in its file)."""
     listed = pa.RecordBatch.from_pylist(
         [listed_row(record, FINDINGS) for record, _ in pairs], schema=listing_schema(FINDINGS)
     )
     entries = [entry_of(Opened(record.image_id, FileState(1, 2), "1" * 64, found)) for record, found in pairs]
-    return inspected_table(listed, entries, SCHEMA, source="kermany")
+    return inspected_table(listed, entries, SCHEMA, source="kermany", **options)
 
 
 def row_of(record, found):
@@ -135,9 +135,26 @@ def test_what_the_source_says_stands():
     )
 
 
-def test_a_source_that_knows_the_patient_is_not_asked_about():
-    row = row_of(make_record(view="unknown"), make_inspection(header=HEADER))
-    assert (row["patient_id"], row["view"]) == ("IM1", "unknown")
+def test_a_source_that_knows_the_patient_leaves_the_rest_to_the_header():
+    """A column ``patient`` in labels.csv threw view, sex, age and study of the headers away."""
+    row = row_of(make_record(study_id=""), make_inspection(header=HEADER))
+    assert (row["patient_id"], row["study_id"], row["view"], row["sex"], row["age_years"]) == (
+        *("IM1", "h2", "pa", "female"),
+        41.0,
+    )
+
+
+def test_lateral_views_are_left_out_and_counted_unless_they_are_asked_for():
+    lateral = HeaderFacts(patient_id="h1", study_id="h2", view="lateral", sex="female", age_years=41.0)
+    pairs = [
+        (make_record(image_id="a", patient_id=""), make_inspection(header=lateral)),
+        (make_record(image_id="b", view="lateral"), make_inspection()),  # of any source with views
+        (make_record(image_id="c", view="pa"), make_inspection(header=lateral)),  # the source is believed
+    ]
+    table, refusals = table_of(*pairs)
+    assert table["image_id"].to_pylist() == ["c"]
+    assert [(one.image_id, one.reason) for one in refusals] == [("a", "lateral_view"), ("b", "lateral_view")]
+    assert len(table_of(*pairs, frontal_only=False)[0]) == 3
 
 
 @pytest.mark.parametrize("header", [None, HeaderFacts(patient_id="", study_id="", view="pa", sex="male", age_years=1)])
