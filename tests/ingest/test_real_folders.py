@@ -10,7 +10,7 @@ import shutil
 import pydicom
 import pytest
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.dicom import patient_hash
@@ -124,3 +124,63 @@ def test_the_dicom_folder_gives_two_chests_and_a_leg_in_quarantine(shared_data, 
     assert table.set_index("image_id")["patient_id"].to_dict() == {
         name: patient_hash(theirs[name]) for name in files if name.startswith("chest/")
     }
+
+
+def case_recipe(shared_data, case, tmp_path, **options):
+    path = tmp_path / f"{case}.yaml"
+    path.write_text((shared_data / "cases" / case / "recipe.yaml.txt").read_text())
+    recipe = load_recipe(path)
+    return dataclasses.replace(recipe, dataset=dataclasses.replace(recipe.dataset, **options))
+
+
+@pytest.mark.parametrize(
+    ("case", "n_images", "n_patients"), [("kermany_mendeley_names", 36, 33), ("kermany_two_class_folders", 40, 40)]
+)
+def test_cases_in_kermanys_layout_are_ingested_whole(shared_data, recipe, cxr_home, case, n_images, n_patients):
+    ingested, table = ingest(recipe, shared_data / "cases" / case, cxr_home)
+    assert (ingested.n_images, ingested.n_quarantined, ingested.n_patients) == (n_images, 0, n_patients)
+    assert set(table["split"]) == {"train", "validation", "test"}
+
+
+def test_tables_that_claim_another_range_leave_pictures_as_grey_as_they_are(shared_data, cxr_home, tmp_path):
+    case = "dicom_voi_lut_16_says_12_has"
+    ingested, table = ingest(case_recipe(shared_data, case, tmp_path), shared_data / "cases" / case, cxr_home)
+    assert (ingested.n_images, ingested.n_quarantined) == (24, 0)
+    assert table["mean"].between(0.65, 0.75).all()  # 0.04 and 1.0 before
+    assert set(table["view"]) == {"pa"}
+
+
+def test_chests_by_other_words_are_taken_and_the_knee_is_named(shared_data, cxr_home, tmp_path):
+    case = "dicom_body_parts"
+    recipe = case_recipe(shared_data, case, tmp_path, quarantine_bound=0.1)
+    ingested, _ = ingest(recipe, shared_data / "cases" / case, cxr_home)
+    assert ingested.n_images == 11
+    assert quarantined(ingested) == {"b11.dcm": "wrong_body_part"}
+    assert "the body part says: KNEE" in ingested.quarantine.verified_path().read_text()
+
+
+def test_that_all_images_are_of_one_patient_is_told(shared_data, cxr_home, tmp_path):
+    case = "dicom_one_anonymous_patient"
+    with pytest.raises(DataDefect, match=r"all 40 images are of one patient.*name the patients in a column 'patient'"):
+        ingest(case_recipe(shared_data, case, tmp_path), shared_data / "cases" / case, cxr_home)
+
+
+def test_messages_name_what_is_odd(shared_data, cxr_home, lenient_recipe, tmp_path):
+    root = tmp_path / "scans"
+    shutil.copytree(shared_data / "cases" / "dicom_messages", root, copy_function=shutil.copyfile)
+    root.chmod(0o755)
+    names = sorted(path.name for path in root.glob("*.dcm"))
+    (root / "labels.csv").write_text("\n".join(["path,pneumonia", *(f"{name},0" for name in names)]))
+    spec = DatasetSpec(name="scans", source="dicom", vocabulary="pneumonia", quarantine_bound=1.0)
+    split = dataclasses.replace(lenient_recipe.split, test=0.2)
+    ingested, table = ingest(dataclasses.replace(lenient_recipe, dataset=spec, split=split), root, cxr_home)
+    assert table["image_id"].tolist() == ["decimal_comma.dcm"]
+    assert quarantined(ingested) == {
+        "empty_pixels.dcm": "no_pixels",
+        "from_DICM.dcm": "no_preamble",
+        "high_bit_15.dcm": "unsupported_pixels",
+        "no_photometric.dcm": "unsupported_pixels",
+    }
+    told = ingested.quarantine.verified_path().read_text()
+    for word in ("PixelData", "preamble", "HighBit", "PhotometricInterpretation"):
+        assert word in told
