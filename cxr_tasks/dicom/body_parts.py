@@ -119,6 +119,10 @@ def _readings(written: str | bytes) -> list[str]:
     return [*readings, re.sub(rb"[^\x00-\x7f]+", b"?", written).decode("ascii")]
 
 
+#: Letters that Unicode does not take for a base letter with a mark.
+_PLAIN_LETTERS = {ord(one): plain for one, plain in zip("ŁØÆßİĐ", ("L", "O", "AE", "SS", "I", "D"), strict=True)}
+
+
 def _words_of(reading: str) -> _Told:
     plain = unicodedata.normalize("NFC", _without_accents(reading.upper()))
     told = _Told()
@@ -133,7 +137,7 @@ def _words_of(reading: str) -> _Told:
 
 
 def _without_accents(reading: str) -> str:
-    special = reading.translate(str.maketrans({"Ł": "L", "Ø": "O", "Æ": "AE", "ß": "SS", "İ": "I", "Đ": "D"}))
+    special = reading.translate(_PLAIN_LETTERS)
     return "".join(one for one in unicodedata.normalize("NFD", special) if not unicodedata.combining(one))
 
 

@@ -64,7 +64,9 @@ def number(dataset: Dataset, keyword: str) -> float:
 def is_written(dataset: Dataset, keyword: str) -> bool:
     """Whether the element holds anything."""
     written = raw_text(dataset, keyword)
-    return bool(written and written.strip(b" \0" if isinstance(written, bytes) else " \0"))
+    if isinstance(written, bytes):
+        return bool(written.strip(b" \0"))
+    return bool(written and written.strip(" \0"))
 
 
 def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> int:
