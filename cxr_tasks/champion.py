@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import PreparedDataset
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.paths import RunPaths, relocated
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.evaluate.leaks import overlap_of
@@ -125,7 +125,7 @@ def _with_pixels(spec: PixelSpec, stored: StoredSplit, prepared: PreparedDataset
 
     from cxr_tasks.prepare.decode import decode_files
 
-    root = Path(read_json(Path(prepared.folder) / "provenance.json")["root"])
+    root = relocated(Path(read_json(prepared.place / "provenance.json")["root"]))
     pixels = np.empty((len(stored.rows), spec.size_px, spec.size_px, 1), np.uint8)
     left_out = decode_files(root, stored.rows, spec, into=pixels)
     if left_out:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.paths import relocated
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,10 @@ class ArtifactRef:
         return cls(uri=str(path), sha256=sha256_file(path))
 
     def verified_path(self) -> Path:
-        """The file's path, once its content is known to be what it was; otherwise ``DataDefect``."""
-        path = Path(self.uri)
+        """The file's path today, once its content is known to be what it was; otherwise ``DataDefect``."""
+        path = relocated(Path(self.uri))
+        if path != Path(self.uri) and Path(self.uri).is_file() and sha256_file(path) != self.sha256:
+            path = Path(self.uri)  # another file that happens to be called so here
         if not path.is_file():
             raise DataDefect(f"{path}: expected a file written by an earlier task, found none; run that task again")
         found = sha256_file(path)

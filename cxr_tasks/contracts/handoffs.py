@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.paths import relocated
 from cxr_tasks.contracts.shapes import build, plain
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_HUMAN"]
@@ -119,6 +121,11 @@ class PreparedDataset(Handoff):
     n_train: int
     n_validation: int
     n_test: int
+
+    @property
+    def place(self) -> Path:
+        """``folder`` as it is called today, also where the run-time folder was moved since."""
+        return relocated(Path(self.folder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

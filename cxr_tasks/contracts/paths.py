@@ -56,6 +56,24 @@ def audit_log() -> Path:
     return home() / "audit" / "log.jsonl"
 
 
+#: Folders of the run-time folder whose files are referred to by path from tables, runs and databases.
+REFERRED = ("runs", "datasets", "exports", "served", "reports", "evaluations", "synthetic", "chexpert_tfds", "weights")
+
+
+def relocated(path: Path) -> Path:
+    """``path``, or what it is called now where it lay below the run-time folder of a former place.
+
+    A checkout that was moved, another disk, a restored backup: what was written down then begins with another folder,
+    and goes on as it does here. A path below today's run-time folder, or to which there is nothing here, stays.
+    """
+    if path.is_relative_to(home()):
+        return path
+    for place in range(len(path.parts) - 1, 0, -1):
+        if path.parts[place] in REFERRED and (here := home().joinpath(*path.parts[place:])).exists():
+            return here
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class RunPaths:
     """The folder of one run; stages write under it and nowhere else before they publish."""

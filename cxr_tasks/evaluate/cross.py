@@ -151,7 +151,7 @@ def shared_by(contract: ServingContract, recipe: Recipe, prepared: PreparedDatas
             f"expected another dataset than {contract.dataset} {prepared.fingerprint[:16]}, the very one that the "
             "model was trained on: its numbers there stand on its MLflow run, where the splits were kept apart"
         )
-    pixels = read_json(Path(prepared.folder) / "provenance.json")["pixels"]
+    pixels = read_json(prepared.place / "provenance.json")["pixels"]
     if pixels != plain(contract.pixels):
         raise DataDefect(
             f"{prepared.folder}: expected pixels as the model was trained on, {plain(contract.pixels)}, found "

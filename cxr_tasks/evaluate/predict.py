@@ -80,7 +80,7 @@ def stored_split(
     """
     counts = {"train": prepared.n_train, "validation": prepared.n_validation, "test": prepared.n_test}
     loaded = load_split(
-        Path(prepared.folder), split, size_px=prepared.size_px, n_findings=len(findings), n_images=counts[split],
+        prepared.place, split, size_px=prepared.size_px, n_findings=len(findings), n_images=counts[split],
         spill_folder=spill_folder,
     )  # fmt: skip
     index, where = pd.read_parquet(prepared.index.verified_path()), f"{prepared.index.uri}, {split}"

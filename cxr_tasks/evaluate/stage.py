@@ -45,7 +45,8 @@ def evaluate_model(
     numbers has to know (``contracts.remarks``).
 
     Leaves ``predictions.parquet`` and ``metrics.json`` in the run's ``evaluate`` folder, logs metrics
-    (``test_auroc``, ``test_auroc_lower``, ...) and ``metrics.json`` to the MLflow run, and a table to the task's log.
+    (``test_auroc``, ``test_auroc_lower``, ...), ``metrics.json`` and the predictions without image ids to the MLflow
+    run, and a table to the task's log.
     The handoff itself goes there too (``evaluation/evaluated.json``), so that a later report finds the files again.
 
     Raises:
@@ -135,14 +136,20 @@ def training_remarks(trained: TrainedModel) -> list[Remark]:
 
 
 def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: Path) -> None:
+    import pandas as pd
+
+    from cxr_tasks.evaluate import recorded
     from cxr_tasks.registry.tracking import open_run
 
     with open_run(evaluated.model_name, "evaluate", run_id=evaluated.mlflow_run_id) as run:
         run.metrics(flat_metrics(metrics))
         run.tags({"cxr.rows_sha256": metrics["rows_sha256"], "cxr.predictions_sha256": evaluated.predictions.sha256})
-        # The predictions table stays out: its image ids can hold a source's patient numbers.
         for name in ("metrics.json", "evaluated.json"):
             run.artifact(folder / name, ARTIFACT_FOLDER)
+        kept = folder / "kept" / recorded.FILE
+        kept.parent.mkdir(exist_ok=True)
+        recorded.without_image_ids(pd.read_parquet(evaluated.predictions.verified_path())).to_parquet(kept, index=False)
+        run.artifact(kept, ARTIFACT_FOLDER)
         for finding, found in metrics["by_finding"].items():
             if found["classification_report"]:
                 _log_text(run, folder / f"classification_report_{finding}.txt", found["classification_report"])

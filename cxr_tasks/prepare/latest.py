@@ -83,6 +83,12 @@ def previous_splits(recipe: Recipe, patient_ids: Iterable[str]) -> pd.Series | N
 def dataset_of(name: str, fingerprint: str) -> PreparedDataset:
     """The dataset ``name`` with that fingerprint; ``DataDefect`` where it is not on disk or is not what it was."""
     folder = datasets_root() / name / fingerprint[:16]
+    if not folder.is_dir():
+        raise DataDefect(
+            f"{folder}: expected dataset {name!r} with fingerprint {fingerprint[:16]}..., found no such folder: "
+            "pruned, or left out of a backup. Restore the folder, or prepare it again from the same images "
+            "('cxr trigger'); the fingerprint must come out the same"
+        )
     provenance, statistics = (read_json(folder / file) for file in ("provenance.json", "statistics.json"))
     if provenance["fingerprint"] != fingerprint:
         raise DataDefect(

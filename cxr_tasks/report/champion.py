@@ -49,6 +49,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     Raises:
         DataDefect: A file of the training run, or its prepared dataset, is missing or not what it was.
     """
+    from cxr_tasks.evaluate.recorded import predictions_of_run
     from cxr_tasks.explain.stage import explain_model
     from cxr_tasks.report.inputs import ReportInputs
     from cxr_tasks.report.stage import write_index, write_report
@@ -61,7 +62,9 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
     metrics = read_json(files / "evaluation" / "metrics.json")
     prepared = dataset_of(version.contract.dataset, version.contract.dataset_fingerprint)
-    predictions = evaluated.predictions.verified_path()
+    predictions = predictions_of_run(
+        files / "evaluation", evaluated, prepared, metrics, recipe.findings, work / "predictions.parquet"
+    )
     explanations = explain_model(
         version.model_path, predictions, metrics, prepared, recipe.findings, folder=work / "examples"
     )
@@ -75,7 +78,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         predictions=predictions,
         recipe=recipe_dict,
         recipe_sha256=recipe.sha256,
-        statistics=read_json(Path(prepared.folder) / "statistics.json"),
+        statistics=read_json(prepared.place / "statistics.json"),
         fingerprint=prepared.fingerprint,
         history=read_json(files / "history.json"),
         best_epoch=int(trained["best_epoch"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import read_json, sha256_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -189,7 +188,7 @@ def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) 
     """The dataset of the same images as ``prepared`` with ``pixels``."""
     if pixels == recipe.pixels:
         return prepared
-    wanted = read_json(Path(prepared.folder) / "provenance.json")
+    wanted = read_json(prepared.place / "provenance.json")
     for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
         found = read_json(file)
         same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))

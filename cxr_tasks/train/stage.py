@@ -157,7 +157,7 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
         }
     )
     run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
-    validation = validation_tags(Path(prepared.folder))
+    validation = validation_tags(prepared.place)
     for name in splits:
         run.dataset(
             name=prepared.dataset,
@@ -203,7 +203,7 @@ def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -
     from cxr_tasks.train.inputs import load_split
 
     return load_split(
-        Path(prepared.folder),
+        prepared.place,
         split,
         size_px=prepared.size_px,
         n_findings=len(recipe.findings),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pandas as pd
 
@@ -44,7 +43,7 @@ def validate_prepared(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
 
     index = pd.read_parquet(prepared.index.verified_path())
     findings = findings_of(prepared.vocabulary)
-    builder = open_stored(Path(prepared.folder))
+    builder = open_stored(prepared.place)
     stored = {split: stored_facts(builder, split, findings) for split in SPLITS}
     declared = {"train": prepared.n_train, "validation": prepared.n_validation, "test": prepared.n_test}
     metadata = {name: int(info.num_examples) for name, info in builder.info.splits.items()}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from cxr_tasks.contracts.paths import RunPaths, home, inside
+from pathlib import Path
+
+from cxr_tasks.contracts.paths import RunPaths, home, inside, relocated
 
 
 def test_run_ids_become_folder_names_that_differ(cxr_home):
@@ -23,3 +25,13 @@ def test_inside_follows_links(tmp_path):
     assert inside(tmp_path, tmp_path / "in" / "link")
     assert not inside(tmp_path / "in", tmp_path / "in" / "link")
     assert not inside(tmp_path / "in", tmp_path / "in" / ".." / "out")
+
+
+def test_path_of_a_former_place_is_found_here(cxr_home: Path):
+    here = cxr_home / "runs" / "x" / "evaluate"
+    here.mkdir(parents=True)
+    assert relocated(Path("/old disk/project/var/runs/x/evaluate")) == here
+    assert relocated(Path("/data/runs/var/runs/x/evaluate")) == here  # a word of ours further up
+    assert relocated(here) == here
+    assert relocated(Path("/data/images/runs/none")) == Path("/data/images/runs/none")  # nothing of it here
+    assert relocated(Path("/data/chest_xray")) == Path("/data/chest_xray")

@@ -1,0 +1,78 @@
+"""The predictions as the MLflow run keeps them: without image ids, which can hold a source's patient numbers.
+
+An image is called by its split and its place in the dataset's stored order instead; with the dataset at hand the table
+is the one it was made from, which ``rows_sha256`` of the metrics bears out. A report then needs no file of the run that
+made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxr_tasks.contracts.artifacts import replaced_file
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.evaluate.table import read_predictions, rows_sha256
+
+#: Its name among the artifacts in the folder of the evaluation.
+FILE = "predictions.parquet"
+
+
+def without_image_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` with each image called by its split and its place there from 0, such as ``test/17``."""
+    place = table.groupby("split").cumcount()
+    return table.assign(image_id=table["split"] + "/" + place.astype(str))
+
+
+def with_image_ids(table: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """The table that ``without_image_ids`` was given; ``index`` is the dataset's.
+
+    Raises:
+        DataDefect: The dataset holds another number of images.
+    """
+    names = without_image_ids(index).assign(before=index["image_id"]).set_index("image_id")["before"]
+    found = table["image_id"].map(names)
+    n_unknown = int(found.isna().sum())
+    if n_unknown:
+        raise DataDefect(
+            f"{n_unknown} of {len(table)} predictions are of places that the dataset's index does not have; it is not "
+            "the dataset they were made on"
+        )
+    return table.assign(image_id=found)
+
+
+def predictions_of_run(
+    fetched: Path,
+    evaluated: EvaluatedModel,
+    prepared: PreparedDataset,
+    metrics: dict[str, Any],
+    findings: Sequence[str],
+    out: Path,
+) -> Path:
+    """The table of predictions with image ids, written to ``out``, from what the MLflow run keeps.
+
+    Args:
+        fetched: Folder with the run's artifacts of the evaluation. Runs made before the table was kept there have
+            none; then it is the file that the run left in its own folder.
+
+    Raises:
+        DataDefect: There is neither, or its rows are not those that the metrics were measured on.
+    """
+    kept = fetched / FILE
+    if not kept.is_file():
+        return evaluated.predictions.verified_path()
+    index = pd.read_parquet(prepared.index.verified_path(), columns=["image_id", "split"])
+    table = with_image_ids(read_predictions(kept, findings), index)
+    found = rows_sha256(table, findings)
+    if found != metrics["rows_sha256"]:
+        raise DataDefect(
+            f"{kept}: expected the test rows with sha256 {str(metrics['rows_sha256'])[:12]}..., found {found[:12]}...; "
+            "predictions, metrics and dataset do not belong together"
+        )
+    with replaced_file(out) as aside:
+        table.to_parquet(aside, index=False)
+    return out
