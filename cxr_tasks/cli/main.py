@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from cxr_tasks.cli.backup_commands import add_backup_commands
 from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
@@ -103,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(commands)
     _add_audit(commands)
     add_serving_commands(commands)
+    add_backup_commands(commands)
     return parser
 
 

@@ -67,10 +67,15 @@ def test_mlflow_has_the_numbers_and_no_image_id(tiny, evaluated):
     assert artifacts == {
         "evaluation/metrics.json",
         "evaluation/evaluated.json",
+        "evaluation/predictions.parquet",
         "evaluation/classification_report_pneumonia.txt",
     }
     folder = Path(client().download_artifacts(tiny.trained.mlflow_run_id, "evaluation"))
-    assert "person0" not in "".join(one.read_text() for one in folder.iterdir())
+    kept = pd.read_parquet(folder / "predictions.parquet")
+    assert len(kept) == len(pd.read_parquet(evaluated.predictions.verified_path()))
+    assert "person0" not in kept.to_csv() + "".join(
+        one.read_text() for one in folder.iterdir() if one.suffix != ".parquet"
+    )
 
 
 def test_the_log_has_a_table_and_no_image_id(tiny, caplog, tmp_path):

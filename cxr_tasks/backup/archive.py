@@ -1,0 +1,246 @@
+"""Write a backup: databases copied consistently while they are used, files with their digests, secrets sealed.
+
+The file is a gzip tar: the units of ``units.py`` under their names, ``secrets.sealed``, and last ``manifest.json`` with
+size and sha256 of every file, which a restore holds each against.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from cxr_tasks.backup.encryption import sealed
+from cxr_tasks.backup.units import SECRETS, Choice, Unit, present_units
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.locks import file_lock
+from cxr_tasks.contracts.paths import audit_log, home, served_root
+from cxr_tasks.contracts.software import git_commit
+from cxr_tasks.contracts.space import require_space
+
+FORMAT = 1
+MANIFEST, SEALED = "manifest.json", "secrets.sealed"
+#: Distributions whose databases are in a backup: an older one cannot read what a newer one wrote.
+VERSIONED = ("apache-airflow-core", "mlflow")
+#: A release that waits for a busy machine to load a version holds its lock for minutes.
+LOCK_WAIT_S = 600.0
+
+
+@dataclass(slots=True)
+class Manifest:
+    """What a backup holds; ``files`` is name -> [size in bytes, sha256 (hex)]."""
+
+    made_at: str
+    home: str
+    commit: str | None
+    versions: dict[str, str]
+    units: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    datasets: dict[str, str] = field(default_factory=dict)
+    """``<name>/<folder>`` -> fingerprint, also of datasets that were left out."""
+    files: dict[str, list[Any]] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    """Files that a running task removed while they were to be copied."""
+    links: list[str] = field(default_factory=list)
+    """Symbolic links, which are not followed."""
+    format: int = FORMAT
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(int(size) for size, _ in self.files.values())
+
+
+def write_backup(
+    target: Path, *, passphrase: str | None, without: frozenset[Choice] = frozenset(), only_databases: bool = False
+) -> Manifest:
+    """Write everything of the run-time folder into the new file ``target``, for its owner only; the stack may run.
+
+    Args:
+        passphrase: Seals the secrets; None leaves them out.
+        without: Choices of ``units.py`` to leave out. Of datasets left out the fingerprints are kept.
+
+    Raises:
+        ConfigurationError: ``target`` exists, or there is nothing to back up.
+        DataDefect: A database is broken.
+        DiskFull: There is no room for it.
+    """
+    if target.exists():
+        raise ConfigurationError(f"{target}: expected the name of a new file, found one; choose another name")
+    present = present_units(home())
+    chosen = [
+        one
+        for one in present
+        if one.in_backup and one.choice not in (without - {""}) and (one.is_database or not only_databases)
+    ]
+    if not chosen:
+        raise ConfigurationError(f"{home()}: nothing to back up; CXR_HOME says whose run-time folder")
+    require_space(target.parent, sum(_size(home() / one.path) for one in chosen), "a backup without compression")
+    manifest = Manifest(
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        home=str(home()),
+        commit=git_commit(),
+        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        left_out=[one.path for one in present if one not in chosen],
+        datasets=_fingerprints(),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    aside = Path(name)
+    try:
+        with (
+            os.fdopen(descriptor, "wb") as stream,
+            tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for one in chosen:
+                _add_unit(archive, one, manifest, target.parent)
+            if passphrase is not None and (home() / SECRETS).is_dir():
+                _add_bytes(archive, SEALED, sealed(_packed(home() / SECRETS), passphrase), manifest)
+                manifest.left_out.remove(SECRETS)
+            _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
+        with open(aside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return manifest
+
+
+def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: Path) -> None:
+    path = home() / unit.path
+    manifest.units.append(unit.path)
+    if unit.is_database:
+        with _database_copy(path, beside) as copy:
+            _add_file(archive, copy, unit.path, manifest, {})
+        return
+    with _held_still(unit.path):
+        if path.is_file():
+            _add_file(archive, path, unit.path, manifest, {})
+            return
+        seen: dict[tuple[int, int], str] = {}
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            linked = [Path(folder, one) for one in folders if Path(folder, one).is_symlink()]
+            manifest.links += [str(one.relative_to(home())) for one in linked]
+            for name in sorted(files):
+                file = Path(folder) / name
+                if file.is_symlink() or not file.is_file():
+                    manifest.links += [str(file.relative_to(home()))] if file.is_symlink() else []
+                    continue
+                _add_file(archive, file, file.relative_to(home()).as_posix(), manifest, seen)
+
+
+def _add_file(
+    archive: tarfile.TarFile, path: Path, name: str, manifest: Manifest, seen: dict[tuple[int, int], str]
+) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        manifest.gone.append(name)
+        return
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        info = tarfile.TarInfo(name)
+        info.mtime, info.mode = int(found.st_mtime), 0o600
+        same = seen.get((found.st_dev, found.st_ino))
+        if same is not None:
+            info.type, info.linkname = tarfile.LNKTYPE, same
+            archive.addfile(info)
+            manifest.files[name] = manifest.files[same]
+            return
+        info.size = found.st_size
+        hashing = _Hashing(stream)
+        archive.addfile(info, hashing)  # type: ignore[arg-type]
+        manifest.files[name] = [info.size, hashing.digest.hexdigest()]
+        if found.st_nlink > 1:
+            seen[found.st_dev, found.st_ino] = name
+
+
+class _Hashing:
+    """A stream that hashes what is read of it."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        content = self._stream.read(n_bytes)
+        self.digest.update(content)
+        return content
+
+
+def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes, manifest: Manifest | None) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(content), 0o600
+    archive.addfile(info, io.BytesIO(content))
+    if manifest is not None:
+        manifest.files[name] = [len(content), hashlib.sha256(content).hexdigest()]
+
+
+@contextlib.contextmanager
+def _database_copy(path: Path, beside: Path) -> Iterator[Path]:
+    """A consistent copy of an SQLite database that others write to, checked; removed after the block."""
+    with tempfile.TemporaryDirectory(prefix=".cxr-backup-", dir=beside) as folder:
+        copy = Path(folder) / path.name
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=60)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            try:
+                source.backup(target)
+                # One file, complete in itself: no write-ahead log beside it.
+                target.execute("PRAGMA journal_mode=DELETE")
+                found = target.execute("PRAGMA integrity_check").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                found = str(error)
+        if found != "ok":
+            raise DataDefect(f"{path}: expected a whole SQLite database, found {found}; no backup was written")
+        yield copy
+
+
+@contextlib.contextmanager
+def _held_still(unit: str) -> Iterator[None]:
+    """Nobody changes the unit meanwhile, where several of its files belong together."""
+    with contextlib.ExitStack() as held:
+        if unit == "audit" and audit_log().is_file():
+            stream = held.enter_context(open(audit_log(), "rb"))
+            fcntl.flock(stream, fcntl.LOCK_SH)
+        if unit == "served":
+            for lock in sorted(served_root().glob("*/.lock")):
+                what = f"what serves of {lock.parent.name}"
+                held.enter_context(file_lock(lock, what=what, purpose="a backup", wait_s=LOCK_WAIT_S))
+        yield
+
+
+def _packed(folder: Path) -> bytes:
+    """The files of ``folder`` as JSON of name -> content in base64."""
+    files = [one for one in sorted(folder.rglob("*")) if one.is_file() and not one.is_symlink()]
+    packed = {one.relative_to(folder).as_posix(): base64.b64encode(one.read_bytes()).decode() for one in files}
+    return json.dumps(packed).encode()
+
+
+def _fingerprints() -> dict[str, str]:
+    found = {}
+    for path in sorted((home() / "datasets").glob("*/*/provenance.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a broken one is for 'cxr datasets' to name
+            fingerprint = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+            found[path.parent.relative_to(home() / "datasets").as_posix()] = str(fingerprint)
+    return found
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())

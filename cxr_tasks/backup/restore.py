@@ -1,0 +1,232 @@
+"""Put a backup back: read it whole, hold every file against its digest, and only then move anything into place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, Manifest
+from cxr_tasks.backup.encryption import opened
+from cxr_tasks.backup.units import ASIDE, SECRETS
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.paths import home
+from cxr_tasks.contracts.space import require_space
+
+_BLOCK = 2**20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+#: MLflow's logins are of no use without the secrets they were made with; the next start makes new ones.
+_OF_SECRETS = "mlflow/basic_auth.db"
+_DATABASE_SIDES = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did: the units put in place, and where those that lay there before are now."""
+
+    manifest: Manifest
+    units: tuple[str, ...]
+    with_secrets: bool
+    moved_aside: Path | None
+
+
+def read_manifest(file: Path) -> Manifest:
+    """The manifest of a backup, nothing of it written anywhere.
+
+    Raises:
+        DataDefect: The file is no backup, or is cut.
+    """
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            stream = archive.extractfile(MANIFEST)
+            told = json.load(stream) if stream is not None else None
+    except FileNotFoundError:
+        raise ConfigurationError(f"{file}: expected a backup, found no file") from None
+    except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error) as error:
+        raise DataDefect(f"{file}: expected a whole backup made by 'cxr backup', found {error}") from None
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise DataDefect(f"{file}: expected a backup of format {FORMAT}, found another; use the code that wrote it")
+    try:
+        return Manifest(**told)
+    except TypeError as error:
+        raise DataDefect(f"{file}: its manifest is not one of format {FORMAT}: {error}") from None
+
+
+def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False) -> Restored:
+    """Put everything in ``file`` below the run-time folder; that may be another than the one it was made from.
+
+    Args:
+        passphrase: Of the secrets; None leaves those out, and those that are there stay.
+        replace: Move what is in the way to ``replaced-<time>`` first. Nothing is ever removed.
+
+    Raises:
+        ConfigurationError: The stack runs, something is in the way, or the passphrase is wrong.
+        DataDefect: The file is not whole, or not what was written; nothing was changed then.
+        DiskFull: There is no room.
+    """
+    if (home() / "stack" / "settings.json").exists():
+        raise ConfigurationError(f"the stack of {home()} is up; 'make down' first, then restore")
+    manifest = read_manifest(file)
+    _require_versions(file, manifest)
+    if passphrase is not None and SEALED not in manifest.files:
+        raise ConfigurationError(f"{file}: holds no secrets; restore it with --without-secrets")
+    require_space(home(), manifest.n_bytes, "restoring")
+    home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = Path(tempfile.mkdtemp(prefix=".restore-", dir=home()))
+    try:
+        _unpack(file, manifest, aside)
+        if passphrase is not None:
+            _open_secrets(aside, passphrase)
+        (aside / SEALED).unlink(missing_ok=True)
+        if passphrase is None and not (home() / SECRETS).is_dir():
+            (aside / _OF_SECRETS).unlink(missing_ok=True)
+        for folder in (one for one in aside.rglob("*") if one.is_dir()):
+            folder.chmod(0o700)
+        units = [one for one in (*manifest.units, SECRETS) if (aside / one).exists()]
+        moved_aside = _make_room(units, replace)
+        for unit in units:
+            (home() / unit).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.rename(aside / unit, home() / unit)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Restored(manifest, tuple(units), passphrase is not None, moved_aside)
+
+
+def check_backup(file: Path) -> Manifest:
+    """Read all of a backup and hold it against its digests; ``DataDefect`` names the first file that differs."""
+    manifest = read_manifest(file)
+    for name, n_bytes, digest in _contents(file, manifest, None):
+        _require_same(file, manifest, name, n_bytes, digest)
+    return manifest
+
+
+def _unpack(file: Path, manifest: Manifest, into: Path) -> None:
+    found = set()
+    for name, n_bytes, digest in _contents(file, manifest, into):
+        _require_same(file, manifest, name, n_bytes, digest)
+        found.add(name)
+    missing = sorted(set(manifest.files) - found)
+    if missing:
+        raise DataDefect(f"{file}: {len(missing)} files of its manifest are not in it, among them {missing[0]}")
+
+
+def _contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tuple[str, int, str]]:
+    """Name, size and sha256 of each file in the archive, written below ``into`` on the way where that is given."""
+    try:
+        with tarfile.open(file, "r|gz") as archive:
+            for member in archive:
+                name = _plain_name(file, manifest, member.name)
+                if name == MANIFEST:
+                    continue
+                if member.islnk():
+                    same = _plain_name(file, manifest, member.linkname)
+                    if into is not None:
+                        target = _target(into, name)
+                        os.link(into / same, target)
+                    n_bytes, digest = manifest.files.get(same, [0, ""])
+                    yield name, n_bytes, digest
+                    continue
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None:
+                    raise DataDefect(f"{file}: {name} is neither a file nor a further name of one; it was not written")
+                hashing, n_bytes = hashlib.sha256(), 0
+                out = None if into is None else os.open(_target(into, name), _NEW, 0o600)
+                try:
+                    while block := stream.read(_BLOCK):
+                        hashing.update(block)
+                        n_bytes += len(block)
+                        if out is not None:
+                            _write(out, block)
+                finally:
+                    if out is not None:
+                        os.close(out)
+                yield name, n_bytes, hashing.hexdigest()
+    except (EOFError, tarfile.TarError, ValueError, zlib.error) as error:
+        raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
+    except OSError as error:
+        if error.errno is None:  # of gzip: the content is broken, not the disk
+            raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
+        raise
+
+
+def _write(descriptor: int, block: bytes) -> None:
+    left = block
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _target(into: Path, name: str) -> Path:
+    target = into / name
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return target
+
+
+def _plain_name(file: Path, manifest: Manifest, name: str) -> str:
+    """The name, once it is known to lie in one of the backup's units and nowhere else."""
+    path = PurePosixPath(name)
+    is_inside = name in (MANIFEST, SEALED) or any(name == one or name.startswith(f"{one}/") for one in manifest.units)
+    if path.is_absolute() or ".." in path.parts or not is_inside:
+        raise DataDefect(f"{file}: {name!r} is no file of a run-time folder; it was not written by 'cxr backup'")
+    return name
+
+
+def _require_same(file: Path, manifest: Manifest, name: str, n_bytes: int, digest: str) -> None:
+    if manifest.files.get(name) != [n_bytes, digest]:
+        raise DataDefect(
+            f"{file}: {name} is not what was written (expected size and sha256 {manifest.files.get(name)}, found "
+            f"{[n_bytes, digest]}); nothing was changed"
+        )
+
+
+def _require_versions(file: Path, manifest: Manifest) -> None:
+    for name, made_by in manifest.versions.items():
+        here = importlib.metadata.version(name)
+        if _numbers(here) < _numbers(made_by):
+            raise ConfigurationError(
+                f"{file}: made by {name} {made_by}, installed is {here}, which cannot read a newer one's database; "
+                f"check out commit {manifest.commit or 'that made it'} and restore with that"
+            )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+def _open_secrets(aside: Path, passphrase: str) -> None:
+    packed = json.loads(opened((aside / SEALED).read_bytes(), passphrase))
+    for name, content in packed.items():
+        descriptor = os.open(_target(aside / SECRETS, name), _NEW, 0o600)
+        with open(descriptor, "wb") as stream:
+            stream.write(base64.b64decode(content))
+
+
+def _make_room(units: list[str], replace: bool) -> Path | None:
+    """Move what lies where a unit is to go, its database's log files included, to a folder of its own."""
+    taken = [
+        unit + side
+        for unit in units
+        for side in ("", *_DATABASE_SIDES)
+        if (home() / (unit + side)).exists() or (home() / (unit + side)).is_symlink()
+    ]
+    if not taken:
+        return None
+    if not replace:
+        raise ConfigurationError(
+            f"{home()}: expected a run-time folder without {', '.join(taken[:4])}{' and more' if taken[4:] else ''}; "
+            "restore into another one (CXR_HOME), or with --replace, which moves what is there aside"
+        )
+    folder = home() / f"{ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for one in taken:
+        (folder / one).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.rename(home() / one, folder / one)
+    return folder
