@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock up down status logs login bench golden clean
+.PHONY: help demo test check lock up down upgrade status logs login bench golden clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,6 +53,13 @@ up: $(READY) ## start Airflow, MLflow and the model server on 127.0.0.1
 
 down: ## stop every process of the stack
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m cxr_tasks.stack down; else echo 'nothing is installed in $(VENV), so nothing of it runs'; fi
+
+upgrade: ## after a git pull: stack down, databases backed up, install, migrate, check, up
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m cxr_tasks.stack before-upgrade; fi
+	@$(MAKE) --no-print-directory $(READY)
+	@$(BIN)/python -m cxr_tasks.stack migrate
+	@$(BIN)/python -m cxr_tasks.stack up
+	@$(BIN)/cxr doctor
 
 status: ## what runs, where, how healthy
 	@$(INSTALLED)

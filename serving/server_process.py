@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_tasks.contracts.children import end_with_parent
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.stack.model_server import server_executable
@@ -76,7 +77,13 @@ def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[Runn
         command.append(f"--rest_api_port={rest_port}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=PROJECT_ROOT)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECT_ROOT,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  one call into the kernel, no lock
+        )
         try:
             yield RunningServer(f"{HOST}:{port}", process, log)
         finally:

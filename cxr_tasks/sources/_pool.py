@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from cxr_tasks.contracts.children import end_with_parent
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
 Item = TypeVar("Item")
@@ -136,6 +137,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _prepare(_function: Callable[..., object]) -> None:
+    end_with_parent()
     # With the function came all it needs. That is never garbage: frozen, it is not looked through again and again.
     gc.freeze()
     _keep_freed_memory()

@@ -1,4 +1,4 @@
-"""``python -m cxr_tasks.stack up|down|status|logs|login``: the stack from the command line."""
+"""``python -m cxr_tasks.stack up|down|status|logs|login|before-upgrade|migrate``: the stack from the command line."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cxr_tasks.stack.settings import StackSettings, require_up
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
 from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
 from cxr_tasks.stack.stop import down
+from cxr_tasks.stack.upgrade import before, migrate
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="?", metavar="NAME")
     logs.add_argument("-n", "--lines", type=int, default=20)
     logs.add_argument("-f", "--follow", action="store_true")
+    commands.add_parser("before-upgrade", help="stop every process and back up the databases")
+    commands.add_parser("migrate", help="bring the databases to the schema of what is installed; the stack is down")
     commands.add_parser("login", help="addresses, names and passwords of the web pages")
     return main_parser
 
@@ -72,6 +75,10 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if options.command == "down":
         with one_at_a_time(console):
             down(console)
+        return 0
+    if options.command in ("before-upgrade", "migrate"):
+        with one_at_a_time(console):
+            before(console) if options.command == "before-upgrade" else migrate(console)
         return 0
     settings = StackSettings.load()
     if options.command == "status":

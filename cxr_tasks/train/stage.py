@@ -64,7 +64,7 @@ def train_candidate(
         DataDefect: The dataset is not what it was, holds one class only, or the loss is no longer finite.
         ServiceUnavailable: Another process is at this training, or MLflow does not answer.
     """
-    from cxr_tasks.train.resume import only_one_trainer
+    from cxr_tasks.train.resume import STATE_FILE, only_one_trainer
 
     check_fit(prepared, recipe)
     training = sha256_json({"recipe": recipe.sha256, "dataset": prepared.fingerprint})
@@ -94,6 +94,8 @@ def train_candidate(
                 settings=dict(candidate.settings or {}),
             )
             write_json(finished, trained.to_payload())
+        # What a run that was killed goes on from: three times the model, and of no use once that is there.
+        (folder / STATE_FILE).unlink(missing_ok=True)
         return trained
 
 

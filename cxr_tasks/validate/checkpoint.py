@@ -17,7 +17,7 @@ import great_expectations as gx  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from cxr_tasks.validate.escaped import escape_results  # noqa: E402
-from cxr_tasks.validate.offline_docs import make_self_contained  # noqa: E402
+from cxr_tasks.validate.offline_docs import drop_unused, make_self_contained  # noqa: E402
 from cxr_tasks.validate.outcomes import KEPT_ROWS, Outcome, outcome_of  # noqa: E402
 
 _DOCS_SITE = "data_docs"
@@ -86,4 +86,5 @@ def _build_docs(context: gx.data_context.EphemeralDataContext, folder: Path) -> 
     context.add_data_docs_site(_DOCS_SITE, site)  # type: ignore[arg-type]
     context.build_data_docs(site_names=[_DOCS_SITE])
     make_self_contained(folder)
+    drop_unused(folder)
     return folder / "index.html"

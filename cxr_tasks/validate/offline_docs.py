@@ -50,6 +50,23 @@ def make_self_contained(folder: Path) -> None:
         write_text(folder / name, text)
 
 
+def drop_unused(folder: Path) -> int:
+    """Remove the files of ``static`` that no page names, and say how many bytes that freed.
+
+    Great Expectations copies 4 MB of pictures and fonts into each folder, three to a run; without its scripts and
+    its invitations the pages use next to none of them.
+    """
+    text = "".join(page.read_text(encoding="utf-8") for page in folder.rglob("*.html"))
+    freed = 0
+    for path in sorted((folder / "static").rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(folder).as_posix() not in text:
+            freed += path.stat().st_size
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return freed
+
+
 def _links(pages: list[str]) -> str:
     """Results first, then the suites they were held against."""
     ordered = sorted(pages, key=lambda one: (not one.startswith("validations/"), one))

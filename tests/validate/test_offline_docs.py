@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.validate.offline_docs import make_self_contained
+from cxr_tasks.validate.offline_docs import drop_unused, make_self_contained
 
 PAGE = """<html><head>
 <link rel="stylesheet" href="https://cdn.example/bootstrap.css"/>
@@ -49,3 +49,23 @@ def test_each_page_links_the_icon_from_where_it_lies(tmp_path, name, icon):
     page.write_text(PAGE)
     make_self_contained(tmp_path)
     assert f'rel="shortcut icon" href="{icon}"' in page.read_text()
+
+
+def test_files_that_no_page_names_are_dropped(tmp_path):
+    for name in (
+        "static/images/favicon.ico",
+        "static/images/large.gif",
+        "static/fonts/x.woff",
+        "static/styles/own.css",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"0" * 100)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "page.html").write_text(
+        '<link href="../static/images/favicon.ico"><link href="../static/styles/own.css">'
+    )
+    assert drop_unused(tmp_path) == 200
+    left = sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file())
+    assert left == ["deep/page.html", "static/images/favicon.ico", "static/styles/own.css"]
+    assert not (tmp_path / "static" / "fonts").exists()
+    assert drop_unused(tmp_path / "deep") == 0  # no such folder

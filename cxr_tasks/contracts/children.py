@@ -1,0 +1,24 @@
+"""Processes that end with the one that started them, however that ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; called in the child, before it works.
+
+    A task that is killed outright cannot stop its own workers: they would compute on, hold memory and ports, and write
+    beside the retry of the same task. Linux only; elsewhere the child lives on as it did.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # it ended before the kernel was told
