@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import relocated
+from cxr_tasks.contracts.paths import home, relocated
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A path to write to beside ``path``; renamed over it when the block ends well, removed when it does not."""
+    """A path to write to beside ``path``; renamed over it when the block ends well, removed when it does not.
+
+    Below the run-time folder it is for its owner only: tables and pages there are of patients.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
@@ -88,7 +91,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         yield aside
         with open(aside, "rb") as stream:
             os.fsync(stream.fileno())
-        aside.chmod(0o644)
+        aside.chmod(0o600 if path.absolute().is_relative_to(home()) else 0o644)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
@@ -105,7 +108,7 @@ def published_folder(folder: Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield aside
-        aside.chmod(0o755)
+        aside.chmod(0o700 if folder.absolute().is_relative_to(home()) else 0o755)
         if not folder.exists():
             os.rename(aside, folder)
     finally:

@@ -55,6 +55,8 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "base_log_folder": (str(settings.airflow_home / "logs"), "also read by the API server: no log server"),
             "logging_level": ("INFO", ""),
             "namespace_levels": ("airflow.dag_processing.manager=WARNING", "it logs three lines at every refresh"),
+            "file_task_handler_new_folder_permissions": ("0o700", "logs name data of patients' images"),
+            "file_task_handler_new_file_permissions": ("0o600", ""),
             "colored_console_log": (False, "the programs write to files"),
         },
         "api": {

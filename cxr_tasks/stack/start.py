@@ -20,6 +20,7 @@ from cxr_tasks.stack.logins import ensure_logins
 from cxr_tasks.stack.mlflow_server import write_auth_config
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.stack.ports import require_free
+from cxr_tasks.stack.private import make_private
 from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
@@ -80,6 +81,8 @@ def prepare_files(settings: StackSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
     (settings.home / "served").mkdir(exist_ok=True)
+    # Also what an earlier start left under another umask: X-rays, tables of patients, databases.
+    make_private(settings.home)
     ensure_logins(settings.home / "secrets", settings.approvers)
     write_airflow_config(settings)
     write_auth_config(settings)
