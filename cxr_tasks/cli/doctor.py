@@ -16,6 +16,7 @@ from cxr_tasks.cli.doctor_findings import (
     anchor_findings,
     audit_findings,
     disk_findings,
+    kept_findings,
     private_findings,
     worst,
 )
@@ -46,7 +47,7 @@ def findings() -> list[Finding]:
     found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
     if audit_anchors.registry_is_there():
         found += anchor_findings(audit.stated())
-    return [*found, *private_findings(), *disk_findings()]
+    return [*found, *private_findings(), *disk_findings(), *kept_findings()]
 
 
 def show(found: list[Finding]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from cxr_tasks.backup.units import present_units
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.paths import audit_log, home, secrets_root
+from cxr_tasks.contracts.space import MIB, shown
 from cxr_tasks.registry import audit, audit_anchors
 from cxr_tasks.registry.audit import AuditEntry
 from cxr_tasks.registry.audit_anchors import Head
@@ -20,6 +24,10 @@ Level = Literal["OK", "WARN", "FAIL"]
 GIB = 2**30
 #: Free space below which nothing should be started, and below which a person should know.
 LEAST_FREE, LITTLE_FREE = 1 * GIB, 5 * GIB
+#: Of what may go, less than this is not worth a word.
+LEAST_SHOWN = MIB
+#: Clocks are corrected by fractions of a second all the time.
+CLOCK_MARGIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +53,24 @@ def audit_findings() -> list[Finding]:
     torn = sum(one.kind == "log_torn" for one in audit.entries())
     if torn:
         found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
+    found += clock_findings(audit.entries())
     if not problems:
         found.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))
+    return found
+
+
+def clock_findings(entries: list[AuditEntry]) -> list[Finding]:
+    """Entries dated before the one they follow: the order of the log is sure, its times are not."""
+    found = []
+    for before, after in itertools.pairwise(entries):
+        back = datetime.fromisoformat(before.at) - datetime.fromisoformat(after.at)
+        if back >= CLOCK_MARGIN:
+            text = (
+                f"seq {after.seq} is dated {after.at}, {back} before seq {before.seq} which it follows: the clock of "
+                "this machine was set back between them, or forward before"
+            )
+            todo = "let the clock follow a time server; 'cxr history --at' may name another version between these times"
+            found.append(Finding(check="clock", level="WARN", text=text, todo=todo))
     return found
 
 
@@ -111,8 +135,28 @@ def disk_findings(free_bytes: int | None = None) -> list[Finding]:
     place = next(one for one in (home(), *home().parents) if one.is_dir())
     free = shutil.disk_usage(place).free if free_bytes is None else free_bytes
     level: Level = "FAIL" if free < LEAST_FREE else "WARN" if free < LITTLE_FREE else "OK"
-    todo = "" if level == "OK" else "'cxr datasets prune NAME' removes old datasets; var/runs holds the runs' files"
+    todo = "" if level == "OK" else "what may go stands under 'kept'; 'cxr datasets prune NAME' removes old datasets"
     return [Finding(check="disk", level=level, text=f"{free / GIB:.1f} GiB free at {place}", todo=todo)]
+
+
+def kept_findings() -> list[Finding]:
+    """What of the run-time folder must stay, what is made again, and what may go, with sizes."""
+    by_kind: dict[str, list[str]] = {}
+    for unit in present_units(home()):
+        size = _size(home() / unit.path)
+        if size >= LEAST_SHOWN or unit.stays == "must stay":
+            by_kind.setdefault(unit.stays, []).append(f"{unit.path} ({shown(size)})")
+    return [
+        Finding(check="kept", level="OK", text=f"{stays}: {', '.join(by_kind[stays])}")
+        for stays in ("must stay", "is made again", "may go")
+        if stays in by_kind
+    ]
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_symlink() and one.is_file())
 
 
 def worst(found: Iterable[Finding]) -> Level:

@@ -20,6 +20,7 @@ from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.registry import audit
 from cxr_tasks.registry.audit import AuditEntry
 from cxr_tasks.registry.history import Spell, numbers_come_again, parsed_time, served_at, spells
+from cxr_tasks.registry.outages import Outage, outage_at, outages
 from cxr_tasks.registry.persons import PROGRAM
 from cxr_tasks.stack.settings import StackSettings, client_environment
 from serving.agreement import Disagreement, disagreements
@@ -37,9 +38,13 @@ def history_command(options: argparse.Namespace) -> int:
         print(json.dumps(_record(options.model, entries, at, problems), indent=2, ensure_ascii=False))
     elif at:
         print(sentence(options.model, served_at(entries, at), at))
+        if outage := outage_at(entries, at):
+            print(f"{options.model}: {outage.shown()}")
     else:
         wide_console().print(_table(entries))
         print(sentence(options.model, served_at(entries, datetime.now(UTC)), None))
+        for outage in outages(entries):
+            print(f"{options.model}: {outage.shown()}")
     for again in numbers_come_again(entries):
         print(f"cxr: {options.model}: {again}", file=sys.stderr)
     for one in _registry_says(options.model):
@@ -100,12 +105,18 @@ def _record(model: str, entries: Sequence[AuditEntry], at: datetime | None, prob
         "model": model,
         "entries": [asdict(one) for one in entries],
         "served": [_spell_record(one) for one in spells(entries)],
+        "outages": [_outage_record(one) for one in outages(entries)],
         "problems": list(problems),
     }
     if at:
         spell = served_at(entries, at)
         record["at"] = {"time": at.isoformat(), "served": _spell_record(spell) if spell else None}
     return record
+
+
+def _outage_record(outage: Outage) -> dict[str, Any]:
+    until = outage.until.isoformat() if outage.until else None
+    return {"version": outage.version, "since": outage.since.isoformat(), "until": until, "why": outage.why}
 
 
 def _spell_record(spell: Spell) -> dict[str, Any]:

@@ -33,6 +33,8 @@ Kind = Literal[
     "rolled_back",
     "canary_started",
     "canary_ended",
+    "outage_began",
+    "outage_ended",
     "log_torn",
     "log_cut",
 ]

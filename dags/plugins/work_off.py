@@ -42,7 +42,7 @@ class WorkOff(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """For as long as ``cxr_requests`` is there and not paused."""
-        await asyncio.gather(self._watch_champions(), self._work_off(), _end_settled_questions())
+        await asyncio.gather(self._watch_champions(), self._work_off(), _end_settled_questions(), self._watch_outages())
         yield TriggerEvent({})  # not reached: both go on for ever
 
     async def _watch_champions(self) -> None:
@@ -53,6 +53,26 @@ class WorkOff(BaseEventTrigger):
             # Of which run, too: the number alone may have been given before.
             identity = {"mlflow_run_id": change.run_id} if change.run_id else {}
             await asyncio.to_thread(ask_for_release, Worklist(), change.model, change.version, identity)
+
+    async def _watch_outages(self) -> None:
+        """A failed look is said once, and the next one goes on."""
+        from cxr_tasks.stack.settings import StackSettings
+        from serving.outage_watch import LOOK_EVERY_S, OutageWatch
+        from serving.rest_client import served_versions
+
+        settings, said = StackSettings.load(), ""
+        watch = OutageWatch(self.models, lambda model: served_versions(settings, model))
+        while True:
+            try:
+                await asyncio.to_thread(watch.look)
+                said = ""
+            except Exception as error:
+                # Nothing that goes wrong here may end the work on the list.
+                problem = f"{type(error).__name__}: {error}"
+                if problem != said:
+                    logger.warning("outages are not watched: %s", problem, exc_info=True)
+                said = problem
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _work_off(self) -> None:
         """A failed pass is said once, and the next one goes on: nothing but a stop ends it."""
