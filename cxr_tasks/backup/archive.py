@@ -37,6 +37,9 @@ MANIFEST, SEALED = "manifest.json", "secrets.sealed"
 VERSIONED = ("apache-airflow-core", "mlflow")
 #: A release that waits for a busy machine to load a version holds its lock for minutes.
 LOCK_WAIT_S = 600.0
+_SQLITE = b"SQLite format 3\0"
+#: What SQLite keeps beside a database while it is used.
+SIDES = ("-wal", "-shm", "-journal")
 
 
 @dataclass(slots=True)
@@ -139,7 +142,14 @@ def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: 
                 if file.is_symlink() or not file.is_file():
                     manifest.links += [str(file.relative_to(home()))] if file.is_symlink() else []
                     continue
-                _add_file(archive, file, file.relative_to(home()).as_posix(), manifest, seen)
+                name_inside = file.relative_to(home()).as_posix()
+                if name.endswith(SIDES) and _is_database(file.with_name(name.rpartition("-")[0])):
+                    continue  # it is in the copy
+                if _is_database(file):
+                    with _database_copy(file, beside) as copy:
+                        _add_file(archive, copy, name_inside, manifest, {})
+                else:
+                    _add_file(archive, file, name_inside, manifest, seen)
 
 
 def _add_file(
@@ -187,6 +197,15 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes, manifest: Ma
     archive.addfile(info, io.BytesIO(content))
     if manifest is not None:
         manifest.files[name] = [len(content), hashlib.sha256(content).hexdigest()]
+
+
+def _is_database(path: Path) -> bool:
+    """Whether the file is an SQLite database, which others may write to at this moment."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(_SQLITE)) == _SQLITE
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

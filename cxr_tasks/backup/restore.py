@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, Manifest
+from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, SIDES, Manifest
 from cxr_tasks.backup.encryption import opened
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -27,7 +27,6 @@ _BLOCK = 2**20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 #: MLflow's logins are of no use without the secrets they were made with; the next start makes new ones.
 _OF_SECRETS = "mlflow/basic_auth.db"
-_DATABASE_SIDES = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +214,7 @@ def _make_room(units: list[str], replace: bool) -> Path | None:
     taken = [
         unit + side
         for unit in units
-        for side in ("", *_DATABASE_SIDES)
+        for side in ("", *SIDES)
         if (home() / (unit + side)).exists() or (home() / (unit + side)).is_symlink()
     ]
     if not taken:

@@ -30,6 +30,7 @@ UNITS = (
     Unit("mlflow/mlflow.db", "runs, metrics and the registry", "must stay", is_database=True),
     Unit("mlflow/basic_auth.db", "MLflow's logins", "must stay", is_database=True),
     Unit("airflow/airflow.db", "Airflow's runs, approvals and schedules", "must stay", is_database=True),
+    Unit("worklist/requests.db", "what was asked for, and what became of it", "must stay", is_database=True),
     Unit("airflow/migrated-by.txt", "the version of Airflow that its database fits", "is made again"),
     Unit("mlflow/artifacts", "models, metrics, predictions and cards", "must stay"),
     Unit("audit", "the audit log", "must stay"),

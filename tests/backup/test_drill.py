@@ -26,7 +26,13 @@ PASSPHRASE = "correct horse battery"
 
 def fill(home: Path) -> None:
     """A run-time folder as a stack leaves it, small."""
-    for name in ("airflow/airflow.db", "mlflow/mlflow.db", "mlflow/basic_auth.db"):
+    for name in (
+        "airflow/airflow.db",
+        "mlflow/mlflow.db",
+        "mlflow/basic_auth.db",
+        "worklist/requests.db",
+        "ingest/x.db",
+    ):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(home / name)) as database, database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -131,6 +137,19 @@ def test_databases_are_copied_consistently_while_they_are_written(cxr_home: Path
         assert n_rows % 2 == 0
 
 
+def test_log_of_an_open_database_is_in_its_copy_and_not_beside_it(cxr_home: Path, tmp_path: Path):
+    """Also of a database that no list names: what was asked of its writer is there, in one file."""
+    fill(cxr_home)
+    with contextlib.closing(sqlite3.connect(cxr_home / "ingest" / "x.db")) as database:
+        with database:
+            database.execute("INSERT INTO rows VALUES (-7)")
+        assert (cxr_home / "ingest" / "x.db-wal").is_file()
+        manifest = write_backup(tmp_path / "b.tar.gz", passphrase=None)
+    assert not [name for name in manifest.files if name.endswith(("-wal", "-shm"))]
+    restore_elsewhere(tmp_path / "b.tar.gz", None)
+    assert b"(-7,)" in contents(tmp_path / "elsewhere")["ingest/x.db"]
+
+
 def test_secrets_are_sealed_or_left_out_and_never_in_clear(cxr_home: Path, tmp_path: Path):
     fill(cxr_home)
     password = read_key(cxr_home / "secrets", "mlflow_admin_password").encode()
@@ -193,7 +212,12 @@ def test_only_databases_go_back_without_touching_the_rest(cxr_home: Path, tmp_pa
     with contextlib.closing(sqlite3.connect(cxr_home / "mlflow" / "mlflow.db")) as database, database:
         database.execute("DELETE FROM rows")
     restored = restore_backup(tmp_path / "b.tar.gz", passphrase=None, replace=True)
-    assert set(restored.units) == {"mlflow/mlflow.db", "mlflow/basic_auth.db", "airflow/airflow.db"}
+    assert set(restored.units) == {
+        "mlflow/mlflow.db",
+        "mlflow/basic_auth.db",
+        "airflow/airflow.db",
+        "worklist/requests.db",
+    }
     assert contents(cxr_home)["mlflow/mlflow.db"] == repr([(number,) for number in range(100)]).encode()
     assert (cxr_home / "mlflow" / "artifacts" / "1" / "r" / "artifacts" / "model.keras").is_file()
 
