@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cxr_tasks.registry.audit_chain import AuditEntry
+from cxr_tasks.registry.audit_chain import AuditEntry, Kind
 
-BEGAN, ENDED = "outage_began", "outage_ended"
+BEGAN: Kind = "outage_began"
+ENDED: Kind = "outage_ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

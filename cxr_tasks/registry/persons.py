@@ -8,7 +8,7 @@ from dataclasses import dataclass
 #: typed (``--by``), which proves nothing; or as one of our own programs.
 AIRFLOW_LOGIN, MLFLOW_LOGIN = "Airflow login", "MLflow login"
 SHELL_USER, CLAIMED, PROGRAM = "shell user", "claimed", "program"
-PROGRAMS = ("airflow", "audit log", "cxr", "mlflow")
+PROGRAMS = ("airflow", "audit log", "cxr", "mlflow", "watcher")
 
 
 @dataclass(frozen=True, slots=True)
