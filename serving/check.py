@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import ServingContract
-from cxr_tasks.prepare.pixels import batch_pixels
+from cxr_tasks.prepare.batches import batch_pixels
 from serving import signature
 from serving.check_process import CheckServer
 from serving.export import WARMUP_FILE
@@ -28,6 +28,7 @@ LOAD_LIMIT_S = 240.0
 #: Signature -> output -> dtype that clients rely on.
 PROMISED_OUTPUTS = {
     "serving_default": {"probabilities": tf.float32, "decisions": tf.bool, "labels": tf.string},
+    "lenient": {"probabilities": tf.float32, "decisions": tf.bool, "labels": tf.string, "status": tf.string},
     "explain": {
         "probabilities": tf.float32,
         "decisions": tf.bool,

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.image_rules import RequestLimits, requested_limits
 from cxr_tasks.contracts.serving_contract import ServingContract
 from serving import signature
 from serving.golden import golden_images
 
 logger = logging.getLogger(__name__)
 
+ENDPOINTS = {
+    "serving_default": signature.serving_default,
+    "lenient": signature.lenient,
+    "explain": signature.explain,
+}
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def export_saved_model(model: keras.Model, contract: ServingContract, folder: Path) -> Path:
-    """Write the SavedModel of ``model`` into ``folder``: both signatures, warm-up requests and ``serving.json``.
+def export_saved_model(
+    model: keras.Model, contract: ServingContract, folder: Path, limits: RequestLimits | None = None
+) -> Path:
+    """Write the SavedModel of ``model`` into ``folder``: its signatures, warm-up requests and ``serving.json``.
+
+    ``limits`` are those of the environment where none are given.
 
     Raises:
         ReleaseRefused: The model does not have one output per finding of the contract.
@@ -32,8 +43,9 @@ def export_saved_model(model: keras.Model, contract: ServingContract, folder: Pa
         )
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", signature.serving_default(model, contract), signature.input_signature())
-    archive.add_endpoint("explain", signature.explain(model, contract), signature.input_signature())
+    limits = limits or requested_limits(os.environ)
+    for name, endpoint in ENDPOINTS.items():
+        archive.add_endpoint(name, endpoint(model, contract, limits), signature.input_signature())
     archive.write_out(str(folder), verbose=False)
     extra = folder / WARMUP_FILE.parent
     extra.mkdir(exist_ok=True)
@@ -43,7 +55,7 @@ def export_saved_model(model: keras.Model, contract: ServingContract, folder: Pa
 
 
 def write_warmup(path: Path, model_name: str) -> None:
-    """Warm-up requests as the server reads them: a TFRecord of PredictionLog, both signatures, batches of 1 and 8.
+    """Warm-up requests as the server reads them: a TFRecord of PredictionLog, all signatures, batches of 1 and 8.
 
     Without them the first caller after a release waits while TensorFlow traces and tunes the graph.
     """
@@ -51,7 +63,7 @@ def write_warmup(path: Path, model_name: str) -> None:
 
     images = list(golden_images().values())
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for name in ("serving_default", "explain"):
+        for name in ENDPOINTS:
             for size in (1, 8):
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request

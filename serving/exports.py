@@ -10,12 +10,14 @@ import contextlib
 import hashlib
 import importlib.metadata
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cxr_tasks.prepare
+from cxr_tasks.contracts import image_rules
 from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, read_json, sha256_file, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
@@ -30,7 +32,11 @@ KEPT_EXPORTS = 4
 
 _CODE = (
     *(Path(__file__).with_name(name) for name in ("export.py", "golden.py", "signature.py")),
-    Path(cxr_tasks.prepare.__file__).with_name("pixels.py"),
+    *(
+        Path(cxr_tasks.prepare.__file__).with_name(name)
+        for name in ("batches.py", "exif.py", "headers.py", "jpeg.py", "pixels.py", "problems.py", "segments.py")
+    ),
+    Path(image_rules.__file__),
 )
 
 
@@ -43,7 +49,7 @@ class ExportRecord:
     mlflow_run_id: str
     """The run that the version was registered from: numbers start anew in a new registry."""
     made_by: str
-    """sha256 of the code and the library versions that the served graph comes from."""
+    """sha256 of the code, the library versions and the limits that the served graph comes from."""
     sha256: str
     """sha256 over names and contents of the SavedModel's files."""
     model_sha256: str = ""
@@ -213,4 +219,5 @@ def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> Expo
 
 def _made_by() -> str:
     libraries = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
-    return hashlib.sha256("\n".join([*(sha256_file(one) for one in _CODE), *libraries]).encode()).hexdigest()
+    limits = str(plain(image_rules.requested_limits(os.environ)))
+    return hashlib.sha256("\n".join([*(sha256_file(one) for one in _CODE), *libraries, limits]).encode()).hexdigest()

@@ -17,6 +17,7 @@ from cxr_tasks.contracts.errors import CxrError, ReleaseRefused, ServiceUnavaila
 from cxr_tasks.stack.settings import StackSettings
 
 TIMEOUT_S = 60
+LENIENT = "lenient"
 #: The server reads its configuration every second and looks into folders every second.
 OLD_REASON_S = 4.0
 
@@ -32,10 +33,12 @@ class Answer:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     decisions: tuple[bool, ...]
+    note: str = ""
+    """What is to be known of the image, in the server's words."""
 
 
 def predict(settings: StackSettings, model: str, image: bytes, at: int | str | None = None) -> Answer:
-    """Ask for one image.
+    """Ask for one image, by the signature ``lenient``: its refusals are plain words, and it tells what is to be known.
 
     Args:
         at: A version, a label, or None for the newest version that is loaded.
@@ -45,8 +48,19 @@ def predict(settings: StackSettings, model: str, image: bytes, at: int | str | N
         ServiceUnavailable: No server answers.
     """
     body = {"instances": [{"image_bytes": {"b64": base64.b64encode(image).decode()}}]}
-    row = _call(settings, "POST", f"{_path(model, at)}:predict", body)["predictions"][0]
+    path = f"{_path(model, at)}:predict"
+    try:
+        row = _call(settings, "POST", path, {"signature_name": LENIENT, **body})["predictions"][0]
+    except RequestRefused as error:
+        # A version that was exported before there was this signature goes on serving until the next release.
+        if f'"{LENIENT}" not found' not in str(error):
+            raise
+        row = {**_call(settings, "POST", path, body)["predictions"][0], "status": "ok"}
+    verdict, _, words = row["status"].partition(": ")
+    if verdict != "ok":
+        raise RequestRefused(words)
     return Answer(
+        note=words,
         labels=tuple(row["labels"]),
         probabilities=tuple(float(one) for one in row["probabilities"]),
         decisions=tuple(bool(one) for one in row["decisions"]),

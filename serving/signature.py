@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cxr_tasks.contracts.image_rules import RequestLimits, too_many_images_words
 from cxr_tasks.contracts.serving_contract import ServingContract
-from cxr_tasks.prepare.pixels import batch_pixels
+from cxr_tasks.prepare.batches import assert_all_taken, judged_pixels
+from cxr_tasks.prepare.pixels import unit_scale
 
 INPUT_NAME = "image_bytes"
 Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -21,19 +23,44 @@ def input_signature() -> list[Any]:
     return [tf.TensorSpec([None], tf.string, name=INPUT_NAME)]
 
 
-def serving_default(model: keras.Model, contract: ServingContract) -> Endpoint:
-    """Image bytes (n,) -> ``probabilities`` float, ``decisions`` bool and ``labels`` string, each (n, k)."""
+def serving_default(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
+    """Image bytes (n,) -> ``probabilities`` float, ``decisions`` bool and ``labels`` string, each (n, k).
+
+    An image that is refused fails the whole request with INVALID_ARGUMENT, which names its index and the reason.
+    """
     decide = _decider(contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        n_images = tf.shape(image_bytes)[0]
-        outputs = decide(model(_at_least_one(batch_pixels(image_bytes, contract.pixels)), training=False))
-        return {name: tensor[:n_images] for name, tensor in outputs.items()}
+        pixels = _all_pixels(image_bytes, contract, limits)
+        return _less_padding(decide(model(_at_least_one(pixels), training=False)), image_bytes)
 
     return serve
 
 
-def explain(model: keras.Model, contract: ServingContract) -> Endpoint:
+def lenient(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
+    """As ``serving_default``, and ``status`` string (n,): one image that is refused costs no other its answer.
+
+    ``status`` is "ok", or "ok: " and what is to be known, or "refused: " and the reason. The probabilities of a
+    refused image are NaN and its decisions False: of use to nobody, and seen by everybody.
+    """
+    decide = _decider(contract)
+
+    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        judged = judged_pixels(_within(image_bytes, limits), contract.pixels, limits)
+        outputs = _less_padding(decide(model(_at_least_one(unit_scale(judged.pixels)), training=False)), image_bytes)
+        is_refused = judged.refusal != ""
+        taken = tf.where(judged.note == "", "ok", tf.strings.join(["ok: ", judged.note]))
+        return {
+            **outputs,
+            "probabilities": tf.where(is_refused[:, None], np.float32("nan"), outputs["probabilities"]),
+            "decisions": outputs["decisions"] & ~is_refused[:, None],
+            "status": tf.where(is_refused, tf.strings.join(["refused: ", judged.refusal]), taken),
+        }
+
+    return serve
+
+
+def explain(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
     """As ``serving_default``, and ``heat_maps`` float (n, k, h, w) in [0, 1] at the resolution of the last features.
 
     A heat map is the class activation map max(0, sum_c w_ck * A_c), divided by its own maximum; a map
@@ -45,13 +72,12 @@ def explain(model: keras.Model, contract: ServingContract) -> Endpoint:
     decide = _decider(contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        n_images = tf.shape(image_bytes)[0]
-        features, logits = with_features(_at_least_one(batch_pixels(image_bytes, contract.pixels)), training=False)
+        pixels = _all_pixels(image_bytes, contract, limits)
+        features, logits = with_features(_at_least_one(pixels), training=False)
         weights = tf.cast(kernel, tf.float32)
         maps = tf.nn.relu(tf.einsum("nhwc,ck->nkhw", tf.cast(features, tf.float32), weights))
         maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, axis=[2, 3], keepdims=True))
-        outputs = {**decide(logits), "heat_maps": maps}
-        return {name: tensor[:n_images] for name, tensor in outputs.items()}
+        return _less_padding({**decide(logits), "heat_maps": maps}, image_bytes)
 
     return serve
 
@@ -61,6 +87,27 @@ def probabilities_of(logits: np.ndarray, contract: ServingContract) -> np.ndarra
     a = np.array([one.a for one in contract.decisions])
     b = np.array([one.b for one in contract.decisions])
     return 1.0 / (1.0 + np.exp(-(a * np.asarray(logits, dtype=np.float64) + b)))
+
+
+def _all_pixels(image_bytes: tf.Tensor, contract: ServingContract, limits: RequestLimits) -> tf.Tensor:
+    """Input of the model, float32 (n, size, size, 1), once every image is known to be taken."""
+    judged = judged_pixels(_within(image_bytes, limits), contract.pixels, limits)
+    with tf.control_dependencies([assert_all_taken(judged.refusal)]):
+        return unit_scale(judged.pixels)
+
+
+def _within(image_bytes: tf.Tensor, limits: RequestLimits) -> tf.Tensor:
+    """``image_bytes``, once there are known to be no more than are taken in one request."""
+    n_images = tf.shape(image_bytes)[0]
+    words = tf.strings.join([tf.strings.as_string(n_images), too_many_images_words(limits.images)])
+    with tf.control_dependencies([tf.debugging.Assert(n_images <= limits.images, [words], summarize=1)]):
+        return tf.identity(image_bytes)
+
+
+def _less_padding(outputs: dict[str, tf.Tensor], image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    """``outputs`` without the row of ``_at_least_one``."""
+    n_images = tf.shape(image_bytes)[0]
+    return {name: tensor[:n_images] for name, tensor in outputs.items()}
 
 
 def _at_least_one(pixels: tf.Tensor) -> tf.Tensor:

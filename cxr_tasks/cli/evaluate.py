@@ -64,7 +64,6 @@ def evaluate_command(options: argparse.Namespace) -> int:
         "dataset": prepared.dataset,
         "fingerprint": prepared.fingerprint,
         **shown_of(metrics, options.split, loaded.contract.findings, findings_of(prepared.vocabulary)),
-        "remarks": metrics["remarks"],
         "seen_in_training": metrics["seen_in_training"],
         "metrics": str(folder / "metrics.json"),
         "mlflow_run_id": loaded.run_id,
@@ -96,6 +95,7 @@ def shown_of(
         "mean_auroc": next(one for one in metrics["mean"][split] if one["name"] == "auroc"),
         "datasets": metrics["datasets"].get(split, {}),
         "left_out": left_out,
+        "remarks": metrics.get("remarks", []),
     }
 
 

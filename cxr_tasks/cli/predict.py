@@ -47,12 +47,12 @@ def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> di
         image = _read(path)
         answer = predict(settings, options.model, image, options.version or options.label)
     except (OSError, RequestRefused, DicomRefused) as error:
-        return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error)}
+        return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error), "note": ""}
     findings = [
         {"finding": finding, "probability": probability, "decision": decision}
         for finding, probability, decision in zip(answer.labels, answer.probabilities, answer.decisions, strict=True)
     ]
-    return {"file": str(path), "findings": findings, "error": None}
+    return {"file": str(path), "findings": findings, "error": None, "note": answer.note}
 
 
 def _read(path: Path) -> bytes:
@@ -86,6 +86,8 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         for one in row["findings"]:
             decision = "positive" if one["decision"] else "negative"
             table.add_row(Path(row["file"]).name, display_name(one["finding"]), f"{one['probability']:.3f}", decision)
+        if row["note"]:
+            errors.print(f"{row['file']}: {row['note']}", style="yellow", markup=False, soft_wrap=True)
         if row["error"]:
             errors.print(f"{row['file']}: {row['error']}", style="red", soft_wrap=True)
     if table.row_count:

@@ -42,7 +42,7 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "entropy": "float, bits, Shannon entropy of the 256-bin grey histogram, 0 to 8",
     "sharpness": "float, variance of the Laplacian on the [0, 1] grey scale, where ingest.statistics takes it",
     "border_fraction": "float in [0, 1], share of the picture in uniform (black or white) bands along its edges",
-    "flags": "str, '' or words joined by commas that a person may look into: 'inverted_suspected', ...",
+    "flags": "str, '' or words joined by commas for a person to look into: 'inverted_suspected', 'coloured_mark', ...",
 }
 
 QUARANTINE_COLUMNS: dict[str, str] = {

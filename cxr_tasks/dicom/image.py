@@ -33,6 +33,8 @@ class DicomImage:
     bit_depth: int
     """Bits stored of a value; see ``cxr_tasks.dicom.pixels`` for what becomes of them."""
     header: DicomHeader
+    coloured: float = 0.0
+    """The share of pixels that are coloured, where it was stored in colour; small enough for a mark."""
 
 
 def read_dicom(content: bytes, *, patient_required: bool = True) -> DicomImage:
@@ -46,15 +48,15 @@ def read_dicom(content: bytes, *, patient_required: bool = True) -> DicomImage:
         DicomRefused: Not a single, readable grey picture of a chest; nothing else is raised, whatever the bytes.
         DataDefect: The secret of ``prepare.keys`` is damaged; no file is at fault.
     """
-    from cxr_tasks.dicom.pixels import grey_pixels
+    from cxr_tasks.dicom.pixels import grey_and_colour
 
     # Before ``quiet``: a fault of this installation is not one of the file.
     secret = patient_secret()
     with quiet():
         dataset = read_elements(content, HEADER_KEYWORDS + PIXEL_KEYWORDS, with_pixels=True)
         header = read_header(dataset, patient_required=patient_required, secret=secret)
-        pixels, bit_depth = grey_pixels(dataset)
-        return DicomImage(pixels=pixels, bit_depth=bit_depth, header=header)
+        pixels, bit_depth, coloured = grey_and_colour(dataset)
+        return DicomImage(pixels=pixels, bit_depth=bit_depth, header=header, coloured=coloured)
 
 
 def dicom_as_png(content: bytes) -> bytes:

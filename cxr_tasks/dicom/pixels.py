@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_tasks.contracts.grey_range import FEWEST_BITS
+from cxr_tasks.contracts.image_rules import MOST_COLOURED
 from cxr_tasks.dicom.elements import whole_number
 from cxr_tasks.dicom.grey import Stored, grey_table
 from cxr_tasks.dicom.padding import around_the_picture, padding_bounds
 from cxr_tasks.dicom.refused import DicomRefused
 from cxr_tasks.dicom.samples import decoded_samples
+from cxr_tasks.prepare.colour import coloured_share, coloured_words
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-#: A grey picture stored in colour has equal channels; lossy compression moves them apart by a few levels.
-COLOUR_TOLERANCE = 16
-
 
 def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
-    """The picture as it is read, and the bits stored of each value: uint8 (up to 8 bits) or uint16 ``(rows, columns)``.
+    """The first two of ``grey_and_colour``."""
+    return grey_and_colour(dataset)[:2]
 
+
+def grey_and_colour(dataset: FileDataset) -> tuple[np.ndarray, int, float]:
+    """The picture as it is read, the bits stored of each value, and the share of pixels that are coloured.
+
+    The picture is uint8 (up to 8 bits) or uint16 ``(rows, columns)``.
     0 is black and the highest value of the type white, whatever the range of the stored values. Call it inside
     ``quiet.quiet``.
 
@@ -32,7 +37,8 @@ def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
     decoded, is_compressed = decoded_samples(dataset)
     bits = whole_number(dataset, "BitsStored")
     if decoded.ndim == 3:
-        return _grey_of_colour(decoded), bits
+        grey, coloured = _grey_of_colour(decoded)
+        return grey, bits, coloured
     raw = _unsigned(decoded)
     pattern_of = _pattern_of(dataset, raw, is_compressed=is_compressed)
     is_padding = _padding_of(dataset, raw, pattern_of)
@@ -49,7 +55,7 @@ def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
         at_padding = is_padding[raw]
         amid = at_padding & ~around_the_picture(at_padding)
         pixels[amid] = shown[raw[amid]]
-    return pixels, bits
+    return pixels, bits, 0.0
 
 
 def _unsigned(decoded: np.ndarray) -> np.ndarray:
@@ -102,15 +108,11 @@ def _stored(dataset: FileDataset, counts: np.ndarray) -> Stored:
     return Stored(bits, is_signed, -(1 << needed) if negative else 0, (1 << needed) - 1, counts)
 
 
-def _grey_of_colour(decoded: np.ndarray) -> np.ndarray:
-    """Luma of a grey picture that was stored in colour, with the weights of ``prepare.pixels``."""
+def _grey_of_colour(decoded: np.ndarray) -> tuple[np.ndarray, float]:
+    """Luma (the weights of ``prepare.pixels``) of a grey picture stored in colour, and the share that is coloured."""
     from PIL import Image
 
-    spread = decoded.max(axis=-1).astype(np.int16) - decoded.min(axis=-1)
-    if spread.max() > COLOUR_TOLERANCE:
-        raise DicomRefused(
-            "colour",
-            f"expected a grey picture, found colours up to {spread.max()} levels apart",
-            "export the picture itself, in grey and without coloured marks",
-        )
-    return np.asarray(Image.fromarray(decoded).convert("L"))
+    share = coloured_share(decoded)
+    if share > MOST_COLOURED:
+        raise DicomRefused("colour", coloured_words(share), "export the picture itself, in grey")
+    return np.asarray(Image.fromarray(decoded).convert("L")), share

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxr_tasks.contracts.image_rules import MOST_MEGAPIXELS
 from cxr_tasks.dicom.codestream import codestream_form
 from cxr_tasks.dicom.elements import named, refused_element, whole_number, word
 from cxr_tasks.dicom.gdcm_process import decode_with_gdcm
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 #: The largest X-ray detectors give about 20 million pixels.
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = MOST_MEGAPIXELS * 1_000_000
 RLE = "1.2.840.10008.1.2.5"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 #: Transfer syntax (PS3.5 A.4) -> what decodes it: one library for each, so that the same file gives the same pixels

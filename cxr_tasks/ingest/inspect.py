@@ -156,7 +156,7 @@ def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:
             entropy=statistics.entropy,
             sharpness=statistics.sharpness,
             border_fraction=statistics.border_fraction,
-            flags=statistics.flags,
+            flags=",".join(filter(None, (statistics.flags, "coloured_mark" if form.coloured else ""))),
             header=_facts(form),
         )
     return Opened(decoded.image_id, decoded.state, decoded.file_sha256, found)

@@ -1,7 +1,8 @@
 """Decode the bytes of an image file to grey values, once, or say why they cannot be used.
 
-Grey JPEG pixels come from simplejpeg, which gives the same values as Pillow in four fifths of the time; whatever it
-does not take, Pillow judges. DICOM files go to ``cxr_tasks.dicom``.
+Which files are taken is told by their header before any decoder sees them, see ``file_header``. Grey JPEG pixels come
+from simplejpeg, which gives the same values as Pillow in four fifths of the time; whatever it does not take, Pillow
+judges. DICOM files go to ``cxr_tasks.dicom``.
 """
 
 from __future__ import annotations
@@ -15,28 +16,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cxr_tasks.contracts.grey_range import white_of
+from cxr_tasks.contracts.image_rules import MOST_COLOURED, MOST_MEGAPIXELS, Problem, too_many_pixels_words
+from cxr_tasks.ingest.file_header import check_png_end, read_header, refusal
 from cxr_tasks.ingest.opening import Unusable
+from cxr_tasks.prepare.colour import coloured_share, coloured_words
 
 if TYPE_CHECKING:
     from cxr_tasks.dicom import DicomHeader
 
-#: What every later stage can decode, the served graph among them.
-USABLE_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
-#: What is recognised, so that the refusal can name it. No other decoder of Pillow is ever given a file.
-_RECOGNISED = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 USABLE_MODES = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B"})
 
 SMALLEST_SIDE_PX = 64
-#: The largest X-ray detectors give about 20 million pixels.
-MOST_PIXELS = 100_000_000
 #: A JPEG is decoded at a half, quarter or eighth of its size as long as both sides stay this long: the largest
 #: ``PixelSpec.size_px``, so that no stored picture shows more than was looked at here.
 REDUCED_SIDE_PX = 1024
-#: By how much red, green and blue of a palette's greys may differ, of 255.
-MOST_TINT = 24
 #: What Pillow calls the samples of a 16-bit PNG -> how it reads the lower byte of each; of grey with alpha all four
 #: bytes of a pixel apart.
 _OTHER_ORDER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
@@ -45,7 +41,7 @@ _JPEG_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}
 
 @dataclass(slots=True)
 class Form:
-    """What a file says of its picture; fields as the manifest columns of the same names."""
+    """What a file says of its picture, upright; fields as the manifest columns of the same names."""
 
     file_format: str
     mode: str
@@ -53,6 +49,8 @@ class Form:
     height_px: int
     bit_depth: int
     header: DicomHeader | None = None
+    coloured: float = 0.0
+    """The share of coloured pixels in [0, 1], at most ``MOST_COLOURED``."""
 
 
 @dataclass(slots=True)
@@ -67,19 +65,37 @@ class Picture:
 
 
 def decode(content: bytes) -> Picture:
-    """The picture in ``content``; the same bytes always give the same.
+    """The picture in ``content``, turned as its EXIF orientation says; the same bytes always give the same.
 
     Raises:
-        Unusable: Not an image, damaged, truncated, animated, of a form that cannot be read as grey, too small or too
-            large; of a DICOM file whatever ``cxr_tasks.dicom`` refuses.
+        Unusable: Not an image, damaged, truncated, animated, in colours, of a form that cannot be read as grey, too
+            small or too large; of a DICOM file whatever ``cxr_tasks.dicom`` refuses.
     """
-    if content[:3] == b"\xff\xd8\xff":
-        return _plain_jpeg(content) or _by_pillow(content)
     if content[128:132] == b"DICM":
         return _dicom(content)
-    if content[:1] in b"\x00\x02\x08D":
-        return _dicom_without_preamble(content) or _by_pillow(content)
-    return _by_pillow(content)
+    if content[:1] in b"\x00\x02\x08D" and (without_preamble := _dicom_without_preamble(content)):
+        return without_preamble
+    header = read_header(content)
+    _check_smallest(header.width, header.height)
+    if header.file_format == "PNG":
+        check_png_end(content)
+    picture = _plain_jpeg(content) if header.file_format == "JPEG" else None
+    return _upright(picture or _by_pillow(content, header.file_format), header.orientation)
+
+
+def _upright(picture: Picture, orientation: int) -> Picture:
+    """The picture turned (Exif 2.32, 4.6.4 A), as ``prepare.pixels`` turns it."""
+    if orientation == 1:
+        return picture
+    grey, form = picture.grey, picture.form
+    if orientation >= 5:
+        grey = grey.T
+        form.width_px, form.height_px = form.height_px, form.width_px
+    if orientation in {3, 4, 7, 8}:
+        grey = grey[::-1]
+    if orientation in {2, 3, 6, 7}:
+        grey = grey[:, ::-1]
+    return Picture(np.ascontiguousarray(grey), picture.white, form)
 
 
 @contextlib.contextmanager
@@ -92,28 +108,19 @@ def own_size_bound() -> Iterator[None]:
 
 def _plain_jpeg(content: bytes) -> Picture | None:
     """A JPEG without anything odd about it; None where Pillow is to say what it is."""
-    if _has_several(content):
-        return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
         mode = _JPEG_MODES.get(colours)
         if mode is None:
             return None
-        _check_size(width, height)
         grey = simplejpeg.decode_jpeg(content, "GRAY", **_reduction(height, width))
-    # Also of damage that can be passed over, which Pillow does where it can.
-    except ValueError:
+        coloured = 0.0 if mode == "L" else _checked_colour(simplejpeg.decode_jpeg(content, "RGB"))
+    # Also of damage that can be passed over, which Pillow does where it can; but not where pixels are missing.
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise refusal(Problem.ENDS_EARLY) from None
         return None
-    return Picture(grey[:, :, 0], 255, Form("JPEG", mode, width, height, 8))
-
-
-def _has_several(content: bytes) -> bool:
-    """Whether a JPEG may announce further pictures behind the first, which simplejpeg would not tell.
-
-    The announcement follows what a camera says of itself, if it does; searching all of the file takes as long as its
-    sha256.
-    """
-    return content.find(b"MPF\0", 0, 2 * 2**16 if b"Exif" in content[:64] else 512) >= 0
+    return Picture(grey[:, :, 0], 255, Form("JPEG", mode, width, height, 8, coloured=coloured))
 
 
 def _reduction(height: int, width: int) -> dict[str, int]:
@@ -125,27 +132,22 @@ def _reduction(height: int, width: int) -> dict[str, int]:
     return {"min_height": -(-height // factor), "min_width": -(-width // factor), "min_factor": factor}
 
 
-def _by_pillow(content: bytes) -> Picture:
-    with _open(content) as picture:
+def _by_pillow(content: bytes, file_format: str) -> Picture:
+    with _open(content, file_format) as picture:
         width, height = picture.size
         _check_form(picture)
         form = Form(str(picture.format), picture.mode, width, height, _bit_depth(picture))
         if form.file_format == "PNG" and form.bit_depth == 16:
             return _deep(picture, form, content)
         _load(picture)
-        grey, white = _grey(picture)
+        grey, white, form.coloured = _grey(picture)
     return Picture(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width), white, form)
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes, file_format: str) -> Image.Image:
     try:
-        formats = ("PNG",) if content[:4] == b"\x89PNG" else _RECOGNISED
-        return Image.open(io.BytesIO(content), formats=formats)
-    except UnidentifiedImageError:
-        detail = f"expected a JPEG, PNG or DICOM file, found one that begins with {content[:8]!r}"
-        raise Unusable("not_an_image", detail, "fetch the file again or remove it") from None
-    except Image.DecompressionBombError as error:
-        raise Unusable("too_many_pixels", str(error), "check where the file comes from") from None
+        # No decoder but that of the format that the first bytes tell is given the file.
+        return Image.open(io.BytesIO(content), formats=(file_format,))
     # Decoders raise whatever their parsing runs into; one file must not end the run, and its row tells what it was.
     except Exception as error:
         raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None
@@ -153,20 +155,13 @@ def _open(content: bytes) -> Image.Image:
 
 def _check_form(picture: Image.Image) -> None:
     if getattr(picture, "n_frames", 1) > 1:
-        raise Unusable("animated", f"expected one picture, found {picture.n_frames}", "store each as a file")  # type: ignore[attr-defined]
-    if picture.format not in USABLE_FORMATS:
-        detail = f"expected {', '.join(sorted(USABLE_FORMATS))}, found {picture.format}"
-        raise Unusable("unsupported_format", detail, "store the image as PNG")
+        raise refusal(Problem.SEVERAL)
     if picture.mode not in USABLE_MODES:
         detail = f"expected grey or RGB, found {picture.mode}"
         raise Unusable("unsupported_mode", detail, "store the image as greyscale")
-    _check_size(*picture.size)
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        detail = f"{width} x {height} pixels, at most {MOST_PIXELS:,} in all"
-        raise Unusable("too_many_pixels", detail, "check where the file comes from")
+def _check_smallest(width: int, height: int) -> None:
     if min(width, height) < SMALLEST_SIDE_PX:
         detail = f"{width} x {height} pixels, expected at least {SMALLEST_SIDE_PX} on each side"
         raise Unusable("too_small", detail, "find the original; this may be a thumbnail")
@@ -200,15 +195,15 @@ def _bit_depth(picture: Image.Image) -> int:
     return int(bits) if bits.isdigit() else 8
 
 
-def _grey(picture: Image.Image) -> tuple[Image.Image, int]:
-    """The picture in grey, and the value that stands for white."""
+def _grey(picture: Image.Image) -> tuple[Image.Image, int, float]:
+    """The picture in grey, the value that stands for white, and the share of coloured pixels."""
     if picture.mode == "L":
-        return picture, 255
-    if picture.mode in {"P", "PA"}:
-        _check_palette(picture)
-        # Straight to L would read a palette's alpha as grey.
-        picture = picture.convert("RGB")
-    return picture.convert("L"), 255
+        return picture, 255, 0.0
+    if picture.mode == "LA":
+        return picture.convert("L"), 255, 0.0
+    # Straight to L would read a palette's alpha as grey.
+    picture = picture.convert("RGB")
+    return picture.convert("L"), 255, _checked_colour(np.asarray(picture))
 
 
 def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
@@ -219,7 +214,7 @@ def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
     """
     order = str(picture.tile[0].args)  # type: ignore[attr-defined]
     if order in _OTHER_ORDER:
-        other = _open(content)
+        other = _open(content, form.file_format)
         other.tile = [other.tile[0]._replace(args=_OTHER_ORDER[order])]  # type: ignore[attr-defined]
         _load(other)
         lower = np.asarray(other).astype(np.int64)
@@ -227,6 +222,7 @@ def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
             levels = lower[..., 0] * 256 + lower[..., 1]
         else:
             _load(picture)
+            form.coloured = _checked_colour(np.asarray(picture)[..., :3])
             levels = _luma(np.asarray(picture).astype(np.int64) * 256 + lower)
     else:
         _load(picture)
@@ -241,15 +237,12 @@ def _luma(rgb: np.ndarray) -> np.ndarray:
     return (rgb[..., :3] @ np.array([19595, 38470, 7471]) + (1 << 15)) >> 16
 
 
-def _check_palette(picture: Image.Image) -> None:
-    """A palette whose colours, as far as they are used, are grey; others stand for values nobody here knows."""
-    used = picture.getchannel(0).histogram() if picture.mode == "PA" else picture.histogram()
-    palette = np.array(picture.getpalette("RGB"), dtype=np.int16).reshape(-1, 3)
-    shown = palette[[value for value in np.flatnonzero(used) if value < len(palette)]]
-    tint = int(np.ptp(shown, axis=1).max(initial=0))
-    if tint > MOST_TINT:
-        detail = f"expected a palette of greys, found colours whose red, green and blue differ by {tint} of 255"
-        raise Unusable("colour_palette", detail, "store the image as greyscale, from its original")
+def _checked_colour(rgb: np.ndarray) -> float:
+    """The share of coloured pixels, where it is small enough for a coloured mark on a grey picture."""
+    share = coloured_share(rgb)
+    if share > MOST_COLOURED:
+        raise Unusable("colour", coloured_words(share), "store the image as greyscale, from its original")
+    return share
 
 
 def _dicom_without_preamble(content: bytes) -> Picture | None:
@@ -267,8 +260,10 @@ def _dicom(content: bytes) -> Picture:
     except DicomRefused as why:
         raise Unusable(why.reason, why.detail, why.action) from None
     height, width = image.pixels.shape
-    _check_size(width, height)
+    if width * height > MOST_MEGAPIXELS * 1_000_000:
+        raise refusal(Problem.TOO_MANY_PIXELS, too_many_pixels_words(width, height, MOST_MEGAPIXELS))
+    _check_smallest(width, height)
     is_wide = image.pixels.dtype.itemsize > 1
-    form = Form("DICOM", "I;16" if is_wide else "L", width, height, image.bit_depth, image.header)
+    form = Form("DICOM", "I;16" if is_wide else "L", width, height, image.bit_depth, image.header, image.coloured)
     pixels = image.pixels.astype("<u2", copy=False) if is_wide else image.pixels
     return Picture(pixels, 65535 if is_wide else 255, form)

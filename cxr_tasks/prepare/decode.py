@@ -19,7 +19,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.paths import inside
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
-from cxr_tasks.prepare.pixels import batch_standard_pixels
+from cxr_tasks.prepare.batches import judged_pixels
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +91,13 @@ def decode_files(root: Path, index: pd.DataFrame, spec: PixelSpec, *, into: np.n
 
 
 @functools.lru_cache(maxsize=4)
-def _decoder(spec: PixelSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-    """``batch_standard_pixels`` compiled, once for all splits."""
+def _decoder(spec: PixelSpec) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """``judged_pixels`` compiled, once for all splits: pixels and refusals."""
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def decode(contents: tf.Tensor) -> tf.Tensor:
-        return batch_standard_pixels(contents, spec)
+    def decode(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        judged = judged_pixels(contents, spec)
+        return judged.pixels, judged.refusal
 
     return decode
 
@@ -144,17 +145,9 @@ def read_verified(root: Path, image_id: str, file_sha256: str) -> bytes:
 
 
 def _decoded(
-    decode: Callable[[tf.Tensor], tf.Tensor], contents: dict[int, bytes]
+    decode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], contents: dict[int, bytes]
 ) -> tuple[list[tuple[int, np.ndarray]], dict[int, str]]:
     """Pixels of each place in order, and the reason of each place that has none."""
-    try:
-        pixels = decode(tf.constant(list(contents.values()), tf.string)).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        if len(contents) == 1:
-            return [], dict.fromkeys(contents, str(error.message).splitlines()[0])
-        # One bad image fails its whole batch: find it, keep the others.
-        singly = [_decoded(decode, {place: content}) for place, content in contents.items()]
-        return [one for kept, _ in singly for one in kept], {
-            place: why for _, bad in singly for place, why in bad.items()
-        }
-    return list(zip(contents, pixels, strict=True)), {}
+    pixels, refusals = (one.numpy() for one in decode(tf.constant(list(contents.values()), tf.string)))
+    judged = list(zip(contents, pixels, (one.decode() for one in refusals), strict=True))
+    return [(place, one) for place, one, why in judged if not why], {place: why for place, _, why in judged if why}

@@ -177,7 +177,7 @@ def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Loaded
 def _images(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import batch_standard_pixels
+    from cxr_tasks.prepare.batches import batch_standard_pixels
 
     decode = tf.function(
         lambda contents: batch_standard_pixels(contents, pixels), input_signature=[tf.TensorSpec((None,), tf.string)]

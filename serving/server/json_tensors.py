@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from serving.server.json_text import pretty, to_bytes, type_name
 from serving.server.status import StatusError
 
 B64 = "b64"
+_WHITE_SPACE, _PADDING = b" \t\n\v\f\r", b"=."
 _FLOATS = {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE}
 _INTS: dict[int, Any] = {
     types_pb2.DT_INT8: np.int8,
@@ -216,13 +216,24 @@ def leaf(value: Any, dtype: int) -> Any:
 
 
 def string_bytes(value: str | dict[str, str]) -> bytes:
-    """The bytes of a JSON string or of a ``{"b64": ...}`` object (standard alphabet, padding optional)."""
+    """The bytes of a JSON string or of a ``{"b64": ...}`` object.
+
+    As TensorFlow Serving takes it: the standard alphabet, white space anywhere, padded with ``=`` or ``.`` or not at
+    all, but not by half.
+
+    Raises:
+        StatusError: ``INVALID_ARGUMENT``, it is no base64.
+    """
     if isinstance(value, str):
         return to_bytes(value)
-    text = value[B64]
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
+        packed = value[B64].encode("ascii").translate(None, _WHITE_SPACE)
+        digits = packed.rstrip(_PADDING)
+        missing = -len(digits) % 4
+        if len(packed) - len(digits) not in {0, missing}:
+            raise ValueError("wrong padding")
+        return base64.b64decode(digits + b"=" * missing, validate=True)
+    except ValueError as error:
         raise _bad("Unable to base64 decode") from error
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import threading
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from serving.server.flags import ServerOptions
 from serving.server.rest import JSON_TYPE, HttpAnswer, RestApi
+from serving.server.rest_body import BodyRefused, check_length, linger, read_body
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,6 @@ CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET,POST",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-
-
-class _TooLarge(Exception):
-    """A body over the limit."""
 
 
 class RestServer(ThreadingHTTPServer):
@@ -73,10 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         try:
-            body = self._body()
-        except _TooLarge as error:
-            self.close_connection = True
-            self._send(HttpAnswer(413, JSON_TYPE, f'{{"error": "{error}"}}'.encode()))
+            body = read_body(self.headers, self.rfile, self._limit)
+        except BodyRefused as error:
+            self._refuse(error)
             return
         if self.command == "OPTIONS":
             self._send(HttpAnswer(200 if self.server.options.rest_api_enable_cors_support else 400, OPTIONS_TYPE, b""))
@@ -89,25 +85,25 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = HttpAnswer(500, JSON_TYPE, b'{"error": "The server broke on this call"}')
         self._send(answer)
 
-    def _body(self) -> bytes:
-        """The request's body, unpacked; empty where it says gzip and is not."""
-        limit = self.server.options.grpc_max_message_bytes
-        length = self.headers.get("Content-Length", "0")
-        if self.headers.get("Transfer-Encoding") or not length.isdecimal():
-            raise _TooLarge("The length of the body must be given in Content-Length")
-        if int(length) > limit:
-            raise _TooLarge(f"The body has {length} bytes, at most {limit} are taken")
-        body = self.rfile.read(int(length))
-        if self.headers.get("Content-Encoding") != "gzip":
-            return body
-        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    @property
+    def _limit(self) -> int:
+        return self.server.options.grpc_max_message_bytes
+
+    def handle_expect_100(self) -> bool:
+        """Before a client sends a large body it may ask; one that is too large is refused then, and not sent at all."""
         try:
-            unpacked = unpacker.decompress(body, limit)
-        except zlib.error:
-            return b""
-        if unpacker.unconsumed_tail:
-            raise _TooLarge(f"The unpacked body has more than {limit} bytes")
-        return unpacked
+            check_length(self.headers, self._limit)
+        except BodyRefused as error:
+            self._refuse(error)
+            return False
+        return super().handle_expect_100()
+
+    def _refuse(self, error: BodyRefused) -> None:
+        """The answer to a body that is not taken; the connection ends with it, as the rest is in the way."""
+        self.close_connection = True
+        text = json.dumps({"error": str(error)}, ensure_ascii=False)
+        self._send(HttpAnswer(error.status, JSON_TYPE, text.encode()))
+        linger(self.connection)
 
     def _send(self, answer: HttpAnswer) -> None:
         body = answer.body
@@ -119,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if packs:
             self.send_header("Content-Encoding", "gzip")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if self.server.options.rest_api_enable_cors_support:
             for name, value in CORS_HEADERS.items():
                 self.send_header(name, value)

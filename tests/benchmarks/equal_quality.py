@@ -130,7 +130,7 @@ def _splits(recipe: Recipe) -> dict[str, LoadedSplit]:
 def _loaded(root, records, recipe: Recipe) -> LoadedSplit:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import batch_standard_pixels
+    from cxr_tasks.prepare.batches import batch_standard_pixels
     from cxr_tasks.train.inputs import LoadedSplit
 
     decode = tf.function(lambda strings: batch_standard_pixels(strings, recipe.pixels))

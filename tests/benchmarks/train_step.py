@@ -72,7 +72,7 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     """The first images of the data, classes in turn, as training sees them; gone through again where they are few."""
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import batch_standard_pixels
+    from cxr_tasks.prepare.batches import batch_standard_pixels
     from cxr_tasks.train.inputs import LoadedSplit
 
     records = records_below(setting.data_root)

@@ -19,6 +19,8 @@ from tests.dicom.files import IDENTIFYING, dicom_file
 class _Rest(http.server.BaseHTTPRequestHandler):
     images: ClassVar[list[bytes]] = []
     """What was sent, in order."""
+    knows_lenient: ClassVar[bool] = True
+    """Whether its version was exported with the signature ``lenient``."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -26,8 +28,15 @@ class _Rest(http.server.BaseHTTPRequestHandler):
         self.images.append(image)
         if self.path != "/v1/models/cxr_binary/labels/stable:predict":
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
-        elif not image.startswith((b"\xff\xd8", b"\x89PNG")):
-            self._answer(400, {"error": "Unknown image file format. One of JPEG, PNG, GIF, BMP required.\n\t[[node]]"})
+        elif body.get("signature_name") == "lenient":
+            if self.knows_lenient:
+                is_image = image.startswith((b"\xff\xd8", b"\x89PNG"))
+                status = ("ok: holds a mark" if b"mark" in image else "ok") if is_image else "refused: no image"
+                row = {"labels": ["pneumonia"], "probabilities": [0.75], "decisions": [True], "status": status}
+                self._answer(200, {"predictions": [row]})
+            else:
+                self.images.pop()
+                self._answer(400, {"error": 'Serving signature name: "lenient" not found in signature def'})
         else:
             row = {"labels": ["pneumonia"], "probabilities": [0.75], "decisions": [True]}
             self._answer(200, {"predictions": [row]})
@@ -72,7 +81,7 @@ def test_a_bad_file_gets_one_line_and_the_others_go_on(rest_port, files, capsys)
     assert "positive" in captured.out
     errors = captured.err.strip().splitlines()
     assert len(errors) == 3
-    assert errors[0].endswith("bad.txt: 400: Unknown image file format. One of JPEG, PNG, GIF, BMP required.")
+    assert errors[0].endswith("bad.txt: no image")
     assert "found an empty file" in errors[1]
     assert "No such file" in errors[2]
 
@@ -85,8 +94,22 @@ def test_json_holds_every_file(rest_port, files, capsys):
             "file": str(files / "good.jpeg"),
             "findings": [{"finding": "pneumonia", "probability": 0.75, "decision": True}],
             "error": None,
+            "note": "",
         }
     ]
+
+
+def test_what_is_to_be_known_of_an_image_is_said(rest_port, tmp_path, capsys):
+    (tmp_path / "arrow.jpeg").write_bytes(b"\xff\xd8 with a mark")
+    assert main(["predict", str(tmp_path / "arrow.jpeg")]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.strip().endswith("arrow.jpeg: holds a mark") and "0.750" in captured.out
+
+
+def test_a_version_from_before_there_was_a_lenient_signature_still_answers(rest_port, files, capsys, monkeypatch):
+    monkeypatch.setattr(_Rest, "knows_lenient", False)
+    assert main(["predict", str(files / "good.jpeg")]) == 0
+    assert "0.750" in capsys.readouterr().out
 
 
 def test_no_server_is_said_once(cxr_home, monkeypatch, files, capsys):

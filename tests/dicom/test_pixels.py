@@ -203,9 +203,11 @@ def test_grey_in_a_jpeg_of_luma_and_colour_differences():
     assert np.abs(shown.astype(int) - BYTES).max() <= 6
 
 
-def test_a_coloured_mark_makes_a_picture_one_of_colour(refusal):
-    rgb = np.stack([BYTES] * 3, axis=-1)
-    rgb[3, 5] = (255, 200, 0)
+def test_a_small_coloured_mark_is_taken_and_known_and_a_large_one_makes_a_picture_one_of_colour(refusal):
+    rgb = np.stack([np.full((100, 100), 90, np.uint8)] * 3, axis=-1)
+    rgb[3:13, 5:15] = (255, 200, 0)
+    assert read_dicom(dicom_file(rgb)).coloured == 0.01
+    rgb[3:23, 5:25] = (255, 200, 0)
     assert refusal(dicom_file(rgb)).reason == "colour"
 
 

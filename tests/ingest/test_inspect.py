@@ -134,17 +134,17 @@ CONTENTS = [
     (b"\0" * 4096, "not_an_image"),  # a hole left by a broken copy
     (JPEG[: len(JPEG) // 2], "truncated"),
     (encoded(Image.effect_noise((120, 100), 60), "PNG")[:4000], "truncated"),
-    (JPEG[:40], "damaged"),  # ends within the header
+    (JPEG[:40], "truncated"),  # ends within the header
     (png_that_claims(20_000, 20_000), "too_many_pixels"),  # a decompression bomb
     (png_that_claims(12_000, 9_000), "too_many_pixels"),  # beyond our bound, within Pillow's
-    (animation(), "animated"),
+    (animation(), "unsupported_format"),
     (encoded(Image.effect_noise((80, 80), 60), "GIF"), "unsupported_format"),
     (encoded(Image.effect_noise((80, 80), 60), "TIFF"), "unsupported_format"),
     (encoded(Image.effect_noise((80, 80), 60).convert("CMYK")), "unsupported_mode"),
     (encoded(Image.effect_noise((80, 80), 60).convert("1"), "PNG"), "unsupported_mode"),
     (encoded(Image.effect_noise((80, 63), 60)), "too_small"),
     (encoded(Image.new("L", (80, 80), 128)), "blank"),
-    (coloured_palette(), "colour_palette"),
+    (coloured_palette(), "colour"),
     (b"\0" * 128 + b"DICM" + b"\0" * 100, "no_pixels"),  # a DICOM file with nothing in it
 ]
 

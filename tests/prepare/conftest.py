@@ -25,9 +25,9 @@ def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
 
 
 def picture(height: int = 37, width: int = 53, seed: int = 0) -> Image.Image:
-    """A colour picture of noise over a gradient: every decoding mistake changes it."""
+    """A picture of noise, a little of it in colour, over a gradient: every decoding mistake changes it."""
     rng = np.random.default_rng(seed)
-    gradient = np.linspace(0, 200, width)[None, :, None] + rng.integers(0, 56, (height, width, 3))
+    gradient = np.linspace(0, 230, width)[None, :, None] + rng.integers(0, 20, (height, width, 3))
     return Image.fromarray(gradient.astype(np.uint8))
 
 
@@ -41,7 +41,6 @@ def golden_files() -> dict[str, bytes]:
         "png grey and alpha": encoded(colour.convert("LA"), "PNG"),
         "png palette": encoded(colour.quantize(64), "PNG"),
         "png palette of 2 bits": encoded(colour.quantize(4), "PNG", bits=2),
-        "png 1 bit": encoded(colour.convert("1"), "PNG"),
         "png rgb": encoded(colour, "PNG"),
         "png rgba": encoded(colour.convert("RGBA"), "PNG"),
         "png 16 bit": encoded(Image.fromarray(deep), "PNG"),

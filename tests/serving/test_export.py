@@ -48,7 +48,7 @@ def test_heat_maps_are_scaled_class_activation(loaded, small_model, contract):
     import keras
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import batch_pixels
+    from cxr_tasks.prepare.batches import batch_pixels
 
     images = list(golden_images().values())[:3]
     maps = loaded.signatures["explain"](image_bytes=tf.constant(images))["heat_maps"].numpy()

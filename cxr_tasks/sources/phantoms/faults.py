@@ -95,7 +95,7 @@ FAULTS: dict[str, Fault] = {
         "colour_palette",
         files.false_colours,
         "PNGs with a palette of colours",
-        "quarantine:colour_palette",
+        "quarantine:colour",
         layouts=PICTURES,
     ),
     "sixteen_bits": _by_content(
