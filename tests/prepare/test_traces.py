@@ -48,6 +48,8 @@ def stored(content: bytes, spec: PixelSpec) -> np.ndarray:
 @given(height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 10_000), spec=SPECS)
 def test_the_same_picture_gives_the_same_pixels_in_every_mode(height, width, seed, spec):
     grey = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+    # A file of 16 bits is shown over the whole bits that its values take: of this picture over all of them.
+    grey[0, 0] = 255
     pixels = {name: stored(content, spec) for name, content in forms(grey).items()}
     for name, found in pixels.items():
         assert np.array_equal(found, pixels["grey"]), name
