@@ -34,8 +34,8 @@ def test_a_dag_is_triggered_through_its_form(page, stack, api, released):
 
 
 def test_the_report_is_one_click_from_its_task(page, stack, api, released):
-    runs = api._call("GET", "/dags/cxr_report/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
-    run = next(one for one in runs if one["run_type"] == "asset_triggered")
+    runs = api._call("GET", "/dags/cxr_report/dagRuns?limit=10&order_by=-run_after&state=success")["dag_runs"]
+    run = runs[0]  # that of the release
     page.goto(f"{stack.airflow_url}/dags/cxr_report/runs/{run['dag_run_id']}/tasks/report/mapped/0/details")
     page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url("**/cxr/reports/cxr_binary/1/index.html")

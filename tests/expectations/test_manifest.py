@@ -44,10 +44,11 @@ def test_no_finding_has_its_rule_where_it_is_in_the_vocabulary(suite):
 
 
 def test_what_ingest_takes_is_what_is_expected():
+    from cxr_tasks.contracts.image_rules import TAKEN
     from cxr_tasks.ingest import picture
     from expectations import manifest
 
-    assert set(manifest._FORMATS) == {*picture.USABLE_FORMATS, "DICOM"}
+    assert set(manifest._FORMATS) == {*TAKEN.replace(" or ", ", ").split(", "), "DICOM"}
     assert set(manifest._MODES) == set(picture.USABLE_MODES)
 
 

@@ -10,7 +10,7 @@ PAGE = """<html><head>
 <link rel="shortcut icon" href="../../../static/images/favicon.ico"/>
 <script src="https://cdn.example/jquery.js"></script>
 <script>var own = 1;</script>
-</head><body><a href="https://example.org/newsletter?x=1">Subscribe</a><table><tr><td>77</td></tr></table></body></html>"""
+</head><body onload="run()"><button class="a" onclick="clear('x')">Clear</button><a href="https://example.org/newsletter?x=1">Subscribe</a><table><tr><td>77</td></tr></table></body></html>"""
 
 
 def test_remote_parts_go_and_the_rest_stays(tmp_path):
@@ -21,6 +21,7 @@ def test_remote_parts_go_and_the_rest_stays(tmp_path):
     text = page.read_text()
     assert "https://" not in text
     assert "<td>77</td>" in text
+    assert "onclick" not in text and "onload" not in text and "Clear" not in text
     assert "<script" not in text, "the page's own scripts need the libraries that were taken out"
     assert "static/styles/own.css" in text
     assert text.count("<style>") == 1
