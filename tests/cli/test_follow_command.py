@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from cxr_tasks.cli.follow_command import path_to, progress_of, request_named
+from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.stack.logins import ensure_logins
+from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.worklist.request import Request, Wanted
 from cxr_tasks.worklist.store import Worklist
 
@@ -34,6 +38,14 @@ def test_a_run_is_named_by_number_id_or_address(chain, named):
     for one in chain:
         said = named.format(number=one.number, run_id=one.run_id, dag_id=one.dag_id)
         assert request_named(Worklist(), said) == one
+
+
+def test_the_command_takes_what_names_a_run(chain, cxr_home, capsys):
+    ensure_logins(cxr_home / "secrets")
+    (cxr_home / "stack").mkdir()
+    (cxr_home / "stack" / "settings.json").write_text(json.dumps(StackSettings.load().as_record()))
+    assert main(["follow", "99"]) == 1
+    assert "cxr: 99: expected the number, run id or address of a run" in capsys.readouterr().err
 
 
 def test_what_names_no_run_is_said(chain):
