@@ -33,7 +33,10 @@ def test_what_is_not_there_or_was_changed_is_not_published(cxr_home):
     shutil.rmtree(gone.folder)
     with open(changed.index.uri, "ab") as stream:
         stream.write(b"\0")
-    for one, message in ((gone, "expected a JSON file, found none"), (changed, "changed after it was written")):
+    for one, message in (
+        (gone, "expected dataset 'synthetic_binary' with fingerprint bb"),
+        (changed, "changed after it was written"),
+    ):
         with pytest.raises(DataDefect, match=message):
             publish_latest(one)
     assert latest_dataset(NAME) == good

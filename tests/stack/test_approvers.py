@@ -55,7 +55,7 @@ def test_the_stack_that_runs_knows_its_approvers(settings: StackSettings, dags: 
     assert running == asked
     assert client_environment(running)["CXR_APPROVERS"] == "dr.weber"
     users = airflow_options(running)["core"]["simple_auth_manager_users"][0]
-    assert users == "admin:admin,viewer:viewer,dr.weber:user"
+    assert users == "admin:admin,viewer:viewer,cxr-requests:user,dr.weber:user"
 
 
 def test_a_stack_from_before_there_were_approvers_can_be_stopped(settings: StackSettings):
