@@ -88,7 +88,7 @@ def test_the_question_holds_what_is_needed_to_answer_it(propose_version, tmp_pat
 def test_what_stands_beside_the_rules_is_shown_to_who_decides(propose_version, tmp_path):
     remark = {"name": "clock", "sentence": "A clock ended <training> after epoch 3 of 40."}
     version = propose_version(remarks=[remark])
-    body = approval_request(MODEL, version, tmp_path, limit=WEEK, has_report=True, is_checked=True).body
+    body = approval_request(MODEL, version, tmp_path, run="run", limit=WEEK, has_report=True, is_checked=True).body
     assert body.rstrip().endswith(f"- {plain(remark['sentence'])}") and "<training>" not in body
 
 
