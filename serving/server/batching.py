@@ -20,10 +20,6 @@ from serving.server.status import StatusError
 Key = tuple[int, tuple[str, ...], tuple[str, ...]]
 
 
-class _OneByOne(Exception):
-    """A batch of several requests was refused for its values; which of them is at fault shows when each runs alone."""
-
-
 @dataclass(slots=True)
 class Task:
     """One request: its arrays, its number of rows, and where its outputs go."""
@@ -151,11 +147,7 @@ class BatchScheduler:
             self._metrics.batch_runs.add(())
             self._metrics.batch_sizes.add((runner.name, "Session", str(size)))
             self._metrics.padding.observe((str(size), runner.name), size - batch.n_rows)
-            parts = split(self._outputs(batch, arrays), [task.n_rows for task in tasks], size)
-        except _OneByOne:
-            for task in tasks:
-                self._run_alone(runner, batch, task)
-            return
+            parts = split(runner.model.run(batch.feeds, arrays, batch.fetches), [task.n_rows for task in tasks], size)
         except BaseException as error:
             # Every waiting request must get an answer, whatever broke.
             for task in tasks:
@@ -163,18 +155,3 @@ class BatchScheduler:
             return
         for task, part in zip(tasks, parts, strict=True):
             task.done.set_result(part)
-
-    def _outputs(self, batch: _Batch, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        try:
-            return batch.runner.model.run(batch.feeds, arrays, batch.fetches)
-        except StatusError as error:
-            if len(batch.tasks) > 1 and error.code.name == "INVALID_ARGUMENT":
-                raise _OneByOne from error
-            raise
-
-    def _run_alone(self, runner: BatchingRunner, batch: _Batch, task: Task) -> None:
-        """One request of a batch that failed for its values: those of one client must not cost another its answer."""
-        try:
-            task.done.set_result(runner.model.run(batch.feeds, task.arrays, batch.fetches))
-        except BaseException as error:
-            task.done.set_exception(error)
