@@ -136,23 +136,27 @@ def test_what_is_urgent_starts_beside_trainings_that_take_all_their_slots(light_
     let_go.unlink(missing_ok=True)
     n_slots = pools()[TRAINING][0]
     busy = [api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "gate_floor": 1.0}) for _ in range(n_slots)]
-    waits = api.trigger("cxr_dataset_binary", {"recipe": "synthetic_binary"})
     try:
-        wait_for(lambda: all(is_running(api, one) for one in busy))
+        wait_for(lambda: states(api, *busy) == ["running"] * n_slots)
+        # Asked for when no slot is left: of runs that begin together, any may come first.
+        waits = api.trigger("cxr_dataset_binary", {"recipe": "synthetic_binary"})
+        wait_for(lambda: states(api, waits) == ["scheduled"])  # it could run, were there a slot
         began = time.monotonic()
         run = api.trigger(dag_id, {"model": "cxr_binary", "version": 1})
         wait_for(lambda: any(run.run_id in path.name for path in did(light_stack, dag_id)))
         print(f"{dag_id} started {time.monotonic() - began:.1f} s after it was asked for, beside {n_slots} trainings")
         # Whatever the machine does besides: they go on, and what belongs to their pool waits for them.
-        assert all(is_running(api, one) for one in busy)
+        assert states(api, *busy) == ["running"] * n_slots
+        assert states(api, waits) == ["scheduled"]
         assert not any(waits.run_id in path.name for path in did(light_stack, "cxr_dataset_binary"))
     finally:
         let_go.touch()
     wait_for(lambda: {api.run(one.dag_id, one.run_id).state for one in (*busy, waits, run)} == {"success"})
 
 
-def is_running(api: AirflowApi, run) -> bool:
-    return [one.state for one in api.tasks(run)] == ["running"]
+def states(api: AirflowApi, *runs) -> list[str]:
+    """Of the tasks of ``runs``."""
+    return [task.state for run in runs for task in api.tasks(run)]
 
 
 @pytest.mark.parametrize(
