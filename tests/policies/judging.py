@@ -1,7 +1,7 @@
 """What the shipped policy says to a model drawn for a cohort: through evaluation's own functions and the gate's rules.
 
-Left out of ``evaluate.assess`` is what no rule reads (average precision, micro, curves, texts), and the mean AUROC's
-bootstrap, for which the interval by patient stands in twice: it takes minutes on 25,596 images.
+Left out of ``evaluate.assess`` is what no rule reads (average precision, micro, curves, texts, AUROCs of groups), and
+the bootstrap of AUROCs, for which the interval by patient stands in twice: it takes minutes on 25,596 images.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.gate_specs import GateSpec
+from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, sigmoid
@@ -22,8 +23,9 @@ from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.intervals import Interval
 from cxr_tasks.evaluate.means import mean_auroc_interval
-from cxr_tasks.evaluate.measures import delong_record, draws_of
+from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.operating_points import at_raw_half, measure
+from cxr_tasks.evaluate.resampling import Draws
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored, rows_sha256, scored
 from cxr_tasks.gate import Rule, verdict_of
@@ -32,6 +34,9 @@ from cxr_tasks.gate_evidence import Evidence, assessable_rules, evidence_rule
 from cxr_tasks.gate_slices import slice_rules
 from tests.policies.cohorts import Cohort, draw
 
+#: What the groups of a finding are told by, and what ``scored`` reads beside the finding's own columns.
+_GROUPED = ["image_id", "source", "view", "sex", "age_years"]
+_READ = ["image_id", "patient_key", "split"]
 #: Beyond this many test images the check that metrics and predictions agree is left out: it takes seconds.
 FEW = 2_000
 #: The decision on one finding, from validation, as a broken model would have it.
@@ -122,31 +127,41 @@ def passes(rules: tuple[Rule, ...]) -> bool:
 def _finding(
     table: pd.DataFrame, finding: str, spec: EvaluateSpec, change: Change | None
 ) -> tuple[Scored, dict[str, Any], dict[str, Any]]:
-    validation, test = (scored(table, split, finding) for split in ("validation", "test"))
+    own = table[[*_READ, target_column(finding), logit_column(finding)]]
+    validation, test = (scored(own, split, finding) for split in ("validation", "test"))
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
     counts = {"test": {"n": test.n, "n_positive": test.n_positive}}
     shown: dict[str, Any] = {
         "assessable": not reason, "reason": reason, "counts": counts, "operating_points": {}, "subgroups": [],
-        "metrics": {"test": []}, "raw_half": {"test": plain(at_raw_half(test, spec))},
+        "metrics": {"test": []}, "raw_half": {"test": []},
     }  # fmt: skip
     if few:
+        shown["raw_half"]["test"] = plain(at_raw_half(test, spec))
         return test, shown, {"threshold": 0.5}
     decision = choose_decision(validation, spec)
     if change is not None:
         decision = change(decision, validation)
     threshold = decision.thresholds[decision.served]
     is_called = decision.platt.probabilities(test.logit) >= threshold
-    point = {"threshold": threshold, "served": True, "test": measure(test, is_called, spec, draws_of(test, spec))}
+    point = {"threshold": threshold, "served": True, "test": measure(test, is_called, spec, _few_draws(test))}
     shown["operating_points"] = {decision.served: point}
     if not reason:
         auroc = delong_record(test, spec)
         records = [auroc, dataclasses.replace(auroc, name="auroc_patient_bootstrap")]
         shown["metrics"]["test"] = plain([*records, *calibration_records(test, decision.platt, spec, validation)])
-        shown["subgroups"] = subgroup_rows(test, is_called, table, None, spec)
+        # So many positives no group has: that leaves out their AUROCs, which no rule reads, and nothing else.
+        without_aurocs = dataclasses.replace(spec, min_positives=test.n + 1)
+        described = table.loc[table["split"] == "test", _GROUPED]
+        shown["subgroups"] = subgroup_rows(test, is_called, described, None, without_aurocs)
     return test, shown, {"threshold": threshold}
 
 
 def _mean_record(name: str, one: Interval, n: int) -> dict[str, Any]:
     bounds = {"value": one.value, "lower": one.lower, "upper": one.upper}
     return {"name": name, **bounds, "n": n, "method": one.method, "reason": ""}
+
+
+def _few_draws(rows: Scored) -> Draws:
+    """For the interval of F1 alone, which no rule reads."""
+    return Draws.of(rows.patient_key, 2, 0)
