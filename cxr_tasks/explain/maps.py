@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cxr_tasks.evaluate.intervals import wilson
+from cxr_tasks.evaluate.intervals import Interval
+from cxr_tasks.evaluate.patients import patient_numbers
+from cxr_tasks.evaluate.shares import Share
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:
@@ -45,7 +47,10 @@ def box_mask(boxes: Sequence[dict[str, Any]], size_px: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Localisation:
-    """How often the hottest place of a heat map lies in a marked box, and how often chance would put it there."""
+    """How often the hottest place of a heat map lies in a marked box, and how often chance would put it there.
+
+    Intervals count patients, as those of a sensitivity do (``shares.Share``).
+    """
 
     n_images: int
     n_hits: int
@@ -63,6 +68,9 @@ class Localisation:
     """The same game played with maps of random numbers, as coarse and enlarged alike; None where none were given."""
     control_lower: float | None = None
     control_upper: float | None = None
+    n_patients: int | None = None
+    """Of the images; None in what was written before patients were counted, whose intervals took images as
+    independent."""
 
 
 def random_maps(n: int, cells: tuple[int, int], size_px: int, *, seed: int | list[int]) -> Iterator[np.ndarray]:
@@ -75,6 +83,7 @@ def random_maps(n: int, cells: tuple[int, int], size_px: int, *, seed: int | lis
 def localisation(
     heats: Iterable[np.ndarray],
     masks: Iterable[np.ndarray],
+    patient_keys: Iterable[str],
     confidence: float,
     controls: Iterable[np.ndarray] | None = None,
 ) -> Localisation | None:
@@ -83,25 +92,27 @@ def localisation(
     Args:
         heats: float ``(size, size)`` each, of images in which the finding is marked; taken one by one.
         masks: bool, same shape: inside a box. Images without a marked pixel are left out.
+        patient_keys: Whose each image is; those of one patient are counted together.
         controls: Another heat for each image, :func:`random_maps` for example.
 
     Returns:
         None where no image is marked.
     """
-    hits, shares, covered, empty, control_hits = [], [], [], [], []
-    for heat, mask, control in zip(
-        heats, masks, itertools.repeat(None) if controls is None else controls, strict=False
+    hits, shares, covered, empty, control_hits, patients = [], [], [], [], [], []
+    for heat, mask, key, control in zip(
+        heats, masks, patient_keys, itertools.repeat(None) if controls is None else controls, strict=False
     ):
         if mask.any():
             hits.append(_points_into(heat, mask))
             shares.append(float(heat[mask].sum() / heat.sum()) if heat.sum() > 0 else 0.0)
             covered.append(float(mask.mean()))
             empty.append(not heat.any())
+            patients.append(key)
             if control is not None:
                 control_hits.append(_points_into(control, mask))
     if not hits:
         return None
-    one = wilson(sum(hits), len(hits), confidence)
+    one = _share(hits, patients, confidence)
     found = Localisation(
         n_images=len(hits),
         n_hits=sum(hits),
@@ -111,10 +122,11 @@ def localisation(
         random_share=float(np.mean(covered)),
         heat_share=float(np.mean(shares)),
         n_empty=sum(empty),
+        n_patients=len(set(patients)),
     )
     if not control_hits:
         return found
-    other = wilson(sum(control_hits), len(control_hits), confidence)
+    other = _share(control_hits, patients, confidence)
     return dataclasses.replace(
         found,
         control_hits=sum(control_hits),
@@ -122,6 +134,10 @@ def localisation(
         control_lower=other.lower,
         control_upper=other.upper,
     )
+
+
+def _share(is_hit: Sequence[bool], patients: Sequence[str], confidence: float) -> Interval:
+    return Share.of(np.array(is_hit, bool), patient_numbers(np.array(patients))).interval(confidence)
 
 
 def _points_into(heat: np.ndarray, mask: np.ndarray) -> bool:

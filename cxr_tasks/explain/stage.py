@@ -139,8 +139,9 @@ def localisation_sentence(found: dict[str, Any]) -> str:
             f"; the hottest place of a random map in {found['control_hits']} ({found['control_share']:.2f}, "
             f"{found['control_lower']:.2f} to {found['control_upper']:.2f})"
         )
+    patients = "" if found.get("n_patients") is None else f" of {found['n_patients']} patients"
     return (
-        f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images "
+        f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images{patients} "
         f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}){control}; a place drawn at random would "
         f"in {found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
     )
@@ -239,8 +240,10 @@ def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation
         return None
     size_px = heats.stored.images.shape[1]
     masks = (box_mask(boxes, size_px) for boxes in marked.values())
+    patients = dict(zip(heats.stored.rows["image_id"], heats.stored.rows["patient_key"], strict=True))
+    keys = (str(patients[image_id]) for image_id in marked)
     controls = random_maps(len(marked), heats.cam.cells, size_px, seed=[CONTROL_SEED, heats.output])
-    return localisation(_one_by_one(heats, list(marked)), masks, confidence, controls)
+    return localisation(_one_by_one(heats, list(marked)), masks, keys, confidence, controls)
 
 
 def _one_by_one(heats: HeatMaps, image_ids: Sequence[str]) -> Iterator[np.ndarray]:

@@ -165,7 +165,7 @@ def localisation_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
         return []
     rows = []
     for finding, one in inputs.explanations.localisation.items():
-        common = {"n": one["n_images"], "area": one["random_share"]}
+        common = {"n": one["n_images"], "n_patients": one.get("n_patients"), "area": one["random_share"]}
         model = {"hits": one["n_hits"], "share": one["share"], "lower": one["lower"], "upper": one["upper"]}
         rows.append({"name": display_name(finding), "maps": "model", **common, **model, "heat": one["heat_share"]})
         if one["control_share"] is not None:

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.explain.examples import KINDS
-from cxr_tasks.explain.stage import Explanations, explain_model
+from cxr_tasks.explain.stage import Explanations, explain_model, localisation_sentence
 
 pytestmark = pytest.mark.tf
 SIZE_PX = 32
@@ -24,12 +24,13 @@ BOX = {"finding": "pneumonia", "x": 4, "y": 16, "width": 10, "height": 10}
 
 
 def make_index(n: int, split: str) -> pd.DataFrame:
-    """Every second image is positive and has a box; every tenth carries the other label than its picture shows."""
+    """Every second image is positive and has a box; every tenth carries the other label than its picture shows. Four
+    images a patient."""
     is_positive = np.arange(n) % 2 == 0
     return pd.DataFrame(
         {
             "image_id": [f"{split}/person{i}_bacteria_1.jpeg" for i in range(n)],
-            "patient_key": [f"{split[0]}{i:015d}" for i in range(n)],
+            "patient_key": [f"{split[0]}{i // 4:015d}" for i in range(n)],
             "split": split,
             "source": "synthetic",
             "view": "pa",
@@ -126,6 +127,10 @@ def test_an_image_without_evidence_has_an_empty_map(explained):
 def test_heat_is_found_in_the_boxes_where_the_patch_is_drawn(explained):
     found = explained.localisation["pneumonia"]
     assert found["n_images"] == 20
+    assert found["n_patients"] == 10
+    assert "in 16 of 20 images of 10 patients" in localisation_sentence(found)
+    # What was written before patients were counted is told without them.
+    assert "in 16 of 20 images (" in localisation_sentence({**found, "n_patients": None})
     assert found["n_empty"] == 4  # positives whose picture shows nothing
     assert found["n_hits"] == 16
     assert found["lower"] > 3 * found["random_share"]

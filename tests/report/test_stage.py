@@ -215,6 +215,7 @@ def many(make_inputs, tmp_path):
     boxes = {"n_images": 20, "n_hits": 11, "share": 0.55, "lower": 0.34, "upper": 0.74, "random_share": 0.1}
     control = {"control_hits": 2, "control_share": 0.1, "control_lower": 0.03, "control_upper": 0.3}
     localised = {one: {**boxes, "heat_share": 0.3, "n_empty": 0, **control} for one in ("mass", "nodule")}
+    localised["mass"]["n_patients"] = 9  # that of the other finding was written before patients were counted
     explained = dataclasses.replace(inputs.explanations, localisation=localised, rule="Of 14 findings, a few.")
     ref = write_report(dataclasses.replace(inputs, explanations=explained), tmp_path / "many")
     return Page(ref.verified_path().read_text(encoding="utf-8")), ref.verified_path().stat().st_size, inputs.metrics
@@ -250,6 +251,7 @@ def test_fourteen_findings_say_what_a_reader_must_know(many):
         "Get more positive images of hernia",
         "have an interval that leaves out 0",
         "2 of 20",  # random maps
+        "11 of 20 (9 patients)",
         "Of 14 findings, a few.",
         "Ridge regression on 32 x 32 pixels",
     ):
