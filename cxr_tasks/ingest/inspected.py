@@ -14,7 +14,7 @@ from cxr_tasks.ingest.inspect import HeaderFacts
 from cxr_tasks.ingest.known import read_found
 from cxr_tasks.ingest.ledger import Entry
 from cxr_tasks.ingest.manifest import boxes_text
-from cxr_tasks.sources.base import Box, Refusal
+from cxr_tasks.sources.base import Box, Refusal, lateral_refusal
 
 NO_BOXES = "[]"
 #: What the header of a DICOM file may say in the place of the source.
@@ -53,7 +53,7 @@ def inspected_table(
     is_lateral = pc.equal(images["view"], "lateral")
     if frontal_only and pc.any(is_lateral).as_py():
         from_the_side = images.filter(is_lateral)["image_id"].to_pylist()
-        refusals = sorted([*refusals, *map(_lateral, from_the_side)], key=attrgetter("image_id"))
+        refusals = sorted([*refusals, *map(lateral_refusal, from_the_side)], key=attrgetter("image_id"))
         images = images.filter(pc.invert(is_lateral))
     studies = pc.if_else(pc.equal(images["study_id"], ""), images["image_id"], images["study_id"])
     images = _replaced(images, "study_id", studies)
@@ -83,15 +83,6 @@ def _unknown_patient(image: Mapping[str, str]) -> Refusal:
         reason="unknown_patient",
         detail=f"expected a patient id from the source or a DICOM header, found none ({image['file_format']} file)",
         action="name the patient in the source's table, or fetch the DICOM file with its header",
-    )
-
-
-def _lateral(image_id: str) -> Refusal:
-    return Refusal(
-        image_id=image_id,
-        reason="lateral_view",
-        detail="expected a frontal view, found one from the side",
-        action="nothing, or set dataset.options.frontal_only: false where the source has that option",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.prepare.split_facts import split_sentences
 from cxr_tasks.report.card_blocks import NOTHING, Bullets, Card, Code, Grid, Section, Text
 from cxr_tasks.report.card_measures import calibration_blocks, metrics_blocks, points_blocks, subgroups_blocks
@@ -18,6 +18,7 @@ from cxr_tasks.report.gate import told_remarks
 from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.render import verdict
 from cxr_tasks.report.sections import data_rows, facts
+from cxr_tasks.report.views import left_out_sentence, view_rows
 
 
 def card_of(inputs: ReportInputs, *, policy: str, environment: Mapping[str, Any]) -> Card:
@@ -90,7 +91,16 @@ def _data(inputs: ReportInputs) -> list[Any]:
                  [[name, *(_count(one["classes"][name].get("positive")) for one in rows)] for name in names]),
         ]  # fmt: skip
     dealt = split_sentences(inputs.splits, inputs.recipe["split"])
-    return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, Text(" ".join(dealt))]
+    told = [Text(text) for text in (left_out_sentence(inputs.provenance), " ".join(dealt)) if text]
+    return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, *_views(inputs), *told]
+
+
+def _views(inputs: ReportInputs) -> list[Any]:
+    rows = view_rows(inputs.statistics)
+    if not rows:
+        return []
+    counted = [[one["name"], *map(str, one["counts"])] for one in rows]
+    return [Grid("Images by view and split.", ["View", *SPLITS], counted)]
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:

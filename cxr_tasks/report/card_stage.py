@@ -79,7 +79,7 @@ def _inputs(
         history=read_json(trained.history.verified_path()),
         best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
-        splits=read_json(Path(prepared.folder) / "provenance.json").get("splits", {}),
+        provenance=read_json(Path(prepared.folder) / "provenance.json"),
         environment=_environment(trained),
         decision=read_json(decision.decision.verified_path()),
     )

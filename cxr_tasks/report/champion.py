@@ -83,7 +83,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         history=read_json(files / "history.json"),
         best_epoch=int(trained["best_epoch"]),
         train_seconds=trained["train_seconds"],
-        splits=read_json(Path(prepared.folder) / "provenance.json").get("splits", {}),
+        provenance=read_json(Path(prepared.folder) / "provenance.json"),
         environment=_optional(files / "environment.json") or {},
         decision=_optional(files / "gate" / "decision.json"),
         overrides=overrides_of(versions.version_tags(registered.model_name, registered.version)),

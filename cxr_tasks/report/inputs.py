@@ -33,8 +33,8 @@ class ReportInputs:
     """``history.json``: one record per epoch."""
     best_epoch: int
     train_seconds: float
-    splits: dict[str, Any] = field(default_factory=dict)
-    """``splits`` of the dataset's ``provenance.json``; empty where it was prepared before that was kept."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """``provenance.json`` of the prepared dataset: how it was split, and what was left out of it."""
     environment: dict[str, Any] = field(default_factory=dict)
     """``environment.json`` of the training; empty where there was none yet."""
     decision: dict[str, Any] | None = None
@@ -49,3 +49,8 @@ class ReportInputs:
     git_commit: str | None = None
     packages: dict[str, str] = field(default_factory=dict)
     """Name -> version; empty takes those installed."""
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """Empty where the dataset was prepared before that was kept."""
+        return self.provenance.get("splits", {})

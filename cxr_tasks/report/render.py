@@ -25,6 +25,7 @@ from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.panels import drawn_together
 from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
 from cxr_tasks.report.several import several_sections
+from cxr_tasks.report.views import left_out_sentence, view_rows
 
 TEMPLATES = Path(__file__).with_name("templates")
 VERDICTS = {
@@ -75,6 +76,8 @@ def render_report(inputs: ReportInputs) -> str:
         "next_steps": what_to_do(inputs.metrics) if several else [],
         "data": data_rows(inputs),
         "facts": facts(inputs),
+        "views": view_rows(inputs.statistics),
+        "left_out": left_out_sentence(inputs.provenance),
         "dealt": split_sentences(inputs.splits, inputs.recipe["split"]),
         "findings": finding_sections(inputs),
         "baselines": baseline_rows(inputs),

@@ -63,6 +63,16 @@ class Refusal:
     action: str
 
 
+def lateral_refusal(image_id: str) -> Refusal:
+    """Of a picture from the side, where only frontal ones are asked for."""
+    return Refusal(
+        image_id=image_id,
+        reason="lateral_view",
+        detail="expected a frontal view, found one from the side",
+        action="nothing, or set dataset.options.frontal_only: false where the source has that option",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceScan:
     """What lies in a data folder: images with their labels, files refused by name, and notes for the log."""

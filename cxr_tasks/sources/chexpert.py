@@ -42,7 +42,7 @@ from cxr_tasks.sources._files import ignored_notes
 from cxr_tasks.sources._names import NameTable
 from cxr_tasks.sources._records import PackedRecords
 from cxr_tasks.sources._tables import read_rows, row_defect
-from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan, lateral_refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +163,7 @@ class _Scan:
             return
         if not row.is_frontal and self.options.frontal_only:
             self.counts["lateral"] += 1
+            self.refusals.append(lateral_refusal(image_id or row.path.listed))
             return
         if image_id is None:
             self._first_absent = self._first_absent or f"{path.name}, line {line}"

@@ -20,6 +20,7 @@ from tests.sources.faults import assert_names_file_and_line
 POSITIVE, NEGATIVE = LabelState.POSITIVE, LabelState.NEGATIVE
 UNCERTAIN, UNMENTIONED = LabelState.UNCERTAIN, LabelState.UNMENTIONED
 FIRST = "train/patient00001/study1/view1_frontal.jpg"
+LATERAL = "train/patient00002/study2/view2_lateral.jpg"
 
 
 def scan(root: Path, vocabulary: str = "chexpert14", **options: object) -> SourceScan:
@@ -65,7 +66,8 @@ def test_patient_study_view_sex_age_and_split_are_kept(tmp_path):
             "test",
         ),
     ]
-    assert found.refusals == ()
+    # By name, so that the dataset's provenance, card and report can say how many were left out.
+    assert [(one.image_id, one.reason) for one in found.refusals] == [(LATERAL, "lateral_view")]
     assert found.notes == ("1 lateral images left out (option frontal_only)",)
 
 
@@ -248,7 +250,7 @@ def test_one_archive_alone_is_a_part_when_the_options_say_so(tmp_path):
         scan(root)
     found = scan(root, absent_bound=1)
     assert [record.patient_id for record in found.records] == ["patient64541", "patient00001"]
-    assert {one.reason for one in found.refusals} == {"absent"}
+    assert {one.reason for one in found.refusals} == {"absent", "lateral_view"}
 
 
 def test_the_archive_of_the_tables_alone_names_the_folder_to_give(tmp_path):
@@ -338,10 +340,10 @@ def test_too_many_absent_images_are_an_error(tmp_path, bound, is_enough):
 
 
 def test_an_absent_lateral_image_does_not_count_where_only_frontal_ones_are_read(tmp_path):
-    lateral = "train/patient00002/study2/view2_lateral.jpg"
-    root = Chexpert().write(tmp_path, without=[lateral])
-    assert scan(root, absent_bound=0).refusals == ()
-    assert [one.image_id for one in scan(root, absent_bound=0.5, frontal_only=False).refusals] == [lateral]
+    root = Chexpert().write(tmp_path, without=[LATERAL])
+    assert [(one.image_id, one.reason) for one in scan(root, absent_bound=0).refusals] == [(LATERAL, "lateral_view")]
+    found = scan(root, absent_bound=0.5, frontal_only=False).refusals
+    assert [(one.image_id, one.reason) for one in found] == [(LATERAL, "absent")]
 
 
 def test_nothing_but_lateral_images_is_an_error(tmp_path):
@@ -364,9 +366,10 @@ def test_name_and_column_that_contradict_each_other_are_refused(tmp_path):
     found = scan(Chexpert(train=[*default_train(), odd]).write(tmp_path))
     assert len(found.records) == 4
     assert [(one.image_id, one.reason) for one in found.refusals] == [
-        ("train/patient00003/study1/view1_lateral.jpg", "view_conflict")
+        (LATERAL, "lateral_view"),
+        ("train/patient00003/study1/view1_lateral.jpg", "view_conflict"),
     ]
-    assert "line 6: Frontal/Lateral says Frontal, the file name says lateral" in found.refusals[0].detail
+    assert "line 6: Frontal/Lateral says Frontal, the file name says lateral" in found.refusals[1].detail
 
 
 @pytest.mark.parametrize("suffix", [".png", ".dcm", ".JPG", ""])
@@ -386,7 +389,7 @@ def test_two_conversions_of_one_image_are_not_guessed_between(tmp_path):
         image = (root / SMALL / FIRST).with_suffix(suffix)
         image.parent.mkdir(parents=True, exist_ok=True)
         image.touch()
-    assert [one.image_id for one in scan(root, absent_bound=0.5).refusals] == [FIRST]
+    assert [one.image_id for one in scan(root, absent_bound=0.5).refusals] == [FIRST, LATERAL]
 
 
 def test_files_in_no_table_and_litter_are_noted_and_ignored(tmp_path):
