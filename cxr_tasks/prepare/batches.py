@@ -7,6 +7,8 @@ whose function fails (``ignore_errors``). Datasets with a single element in serv
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -45,17 +47,29 @@ class Judged(NamedTuple):
 
 def judged_pixels(contents: tf.Tensor, spec: PixelSpec, limits: RequestLimits | None = None) -> Judged:
     """The pixels of each of ``contents`` (string ``(n,)``, n may be 0), or why it has none."""
-    limits = limits or RequestLimits()
-    headers = read_headers(contents, limits)
-    places, pixels, coloured = _decoded(contents, headers, spec)
-    n_files = tf.shape(contents, tf.int64)[0]
-    is_fine = tf.equal(tf.shape(places, tf.int64)[0], n_files) & (tf.math.count_nonzero(coloured) == 0)
-    pixels, refusal, note = tf.cond(
-        is_fine,
-        lambda: (pixels, tf.fill(n_files[None], ""), tf.fill(n_files[None], "")),
-        lambda: _judged(problem_words(contents, headers, limits), places, pixels, coloured),
-    )
-    return Judged(tf.ensure_shape(pixels, (None, spec.size_px, spec.size_px, 1)), refusal, note)
+    return Judged(*_judging(spec, limits or RequestLimits())(contents))
+
+
+@functools.cache
+def _judging(spec: PixelSpec, limits: RequestLimits) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """What ``judged_pixels`` does, traced once: of its some three thousand ops each trace costs seconds.
+
+    All signatures of an export call this one function, so that its graph is in the file once.
+    """
+
+    def judge(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        headers = read_headers(contents, limits)
+        places, pixels, coloured = _decoded(contents, headers, spec)
+        n_files = tf.shape(contents, tf.int64)[0]
+        is_fine = tf.equal(tf.shape(places, tf.int64)[0], n_files) & (tf.math.count_nonzero(coloured) == 0)
+        pixels, refusal, note = tf.cond(
+            is_fine,
+            lambda: (pixels, tf.fill(n_files[None], ""), tf.fill(n_files[None], "")),
+            lambda: _judged(problem_words(contents, headers, limits), places, pixels, coloured),
+        )
+        return tf.ensure_shape(pixels, (None, spec.size_px, spec.size_px, 1)), refusal, note
+
+    return tf.function(judge, input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
 
 
 def _judged(
@@ -114,6 +128,7 @@ def _decoded(contents: tf.Tensor, headers: Headers, spec: PixelSpec) -> tuple[tf
     n_sound = tf.shape(places, tf.int64)[0]
     files = (places, tf.gather(contents, places), Headers(*(tf.gather(one, places) for one in headers)))
 
+    @tf.function(autograph=False)
     def decode(place: tf.Tensor, content: tf.Tensor, header: Headers) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return place, *decoded_square(content, header, spec)
 
