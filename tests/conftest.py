@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
 import json
 import threading
@@ -37,6 +38,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return str(path if path.name == "test_stack.py" else path.parent)
 
     return FolderScheduling(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def earlier_modules_are_not_looked_through_again():
+    """What other modules' tests left in this process is no garbage of ours: servers and TensorFlow collect often, and a
+    process that has run half the tests holds millions of objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
