@@ -29,10 +29,12 @@ def checkout_at(folder: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # As from a shell, also where these tests were started by make themselves.
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
-        env={**os.environ, "CXR_HOME": "", **environment},
+        env={**outside, "CXR_HOME": "", **environment},
         capture_output=True,
         text=True,
         timeout=60,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.image_rules import RequestLimits
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
 
@@ -83,7 +84,9 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
     )  # fmt: skip
     picture = (images(1)[0] * 255).astype(np.uint8)
     content = tf.io.encode_png(picture).numpy()
-    served = tf.function(signature.explain(loaded, contract), input_signature=signature.input_signature())
+    served = tf.function(
+        signature.explain(loaded, contract, RequestLimits()), input_signature=signature.input_signature()
+    )
     answer = served(tf.constant([content, content]))
     assert answer["heat_maps"].shape == (2, 3, 2, 2)
     logits = network(picture[None].astype("f") / 255).numpy()

@@ -10,6 +10,9 @@ import pytest
 
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
+#: For a change that is to come, on a machine that does other things too.
+PATIENCE_S = 120
+
 
 def publish(golden, version: str, target) -> None:
     """The recorded ``toy`` version as ``target``, whole at once."""
@@ -55,10 +58,12 @@ def test_no_request_fails_while_versions_change(golden, serve, call, tmp_path):
     try:
         for version in ("2", "3"):
             publish(golden, version, tmp_path / "toy" / version)
-            deadline = time.monotonic() + 20
-            while max(server.core.manager.serving["toy"]) != int(version) and time.monotonic() < deadline:
+            deadline = time.monotonic() + PATIENCE_S
+            while set(server.core.manager.serving["toy"]) != {int(version)} and time.monotonic() < deadline:
                 time.sleep(0.02)
-            time.sleep(0.5)
+            n_answers = len(answers)
+            while len(answers) < n_answers + 20 and time.monotonic() < deadline:
+                time.sleep(0.02)
     finally:
         stop.set()
         for thread in threads:
@@ -76,7 +81,7 @@ def test_broken_version_leaves_the_serving_one_alone_and_a_good_one_follows(gold
     aside.mkdir()
     (aside / "saved_model.pb").write_bytes(b"junk")
     aside.rename(tmp_path / "toy" / "2")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while 2 not in (states := server.core.board.of_model("toy")) or states[2].error is None:
         assert time.monotonic() < deadline, states
         time.sleep(0.05)
@@ -100,7 +105,7 @@ def test_request_that_holds_a_version_is_answered_by_it_though_it_is_unloaded(go
 
     with server.core.servable(model_pb2.ModelSpec(name="toy")) as held:
         publish(golden, "2", tmp_path / "toy" / "2")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while server.core.board.of_model("toy")[1].state != UNLOADING:
             assert time.monotonic() < deadline
             time.sleep(0.05)
