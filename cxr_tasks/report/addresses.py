@@ -26,6 +26,11 @@ def run_page(paths: RunPaths, relative: str) -> str:
     return f"{PAGES_PREFIX}/runs/{paths.root.name}/{relative}"
 
 
+def requests_page(shown: str = "all") -> str:
+    """The list of requests: all, or those that are open, done or failed."""
+    return f"{PAGES_PREFIX}/requests" + ("" if shown == "all" else f"?shown={shown}")
+
+
 def mlflow_run_page(run_id: str) -> str:
     """The run in the MLflow UI; an empty string where tracking goes to a file, which has no address."""
     uri = tracking_uri()

@@ -1,9 +1,10 @@
-"""Reports and Data Docs as pages of the Airflow UI, behind its login: a menu entry and the targets of task links."""
+"""Reports, requests and Data Docs as pages of the Airflow UI, behind its login: menu entries, targets of task links."""
 
 from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,11 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.paths import datasets_root, home, inside, reports_root
-from cxr_tasks.report.addresses import PAGES_PREFIX
+from cxr_tasks.report.addresses import PAGES_PREFIX, requests_page
+from cxr_tasks.report.requests import Shown, render_requests
+from cxr_tasks.worklist.store import Worklist
 from serving.agreement import disagreements
 from serving.models_config import SERVED_MODELS
 
@@ -73,6 +77,15 @@ def index(user: LoggedIn) -> Response:
     return _noted(_file(reports_root(), Path("index.html")), SERVED_MODELS)
 
 
+@app.get("/requests", response_class=HTMLResponse)
+def requests(user: LoggedIn, shown: Shown = "all") -> Response:
+    """The list of requests, newest first, each with state, outcome and run."""
+    try:
+        return HTMLResponse(render_requests(Worklist(), datetime.now(UTC), shown), headers=_HEADERS)
+    except ServiceUnavailable as error:
+        return HTMLResponse(f"<p>{html.escape(str(error))}</p>", status_code=503, headers=_HEADERS)
+
+
 @app.get("/datasets/{name}/{fingerprint}/overview.html")
 def dataset(user: LoggedIn, name: str, fingerprint: str) -> Response:
     """What a prepared dataset holds."""
@@ -116,7 +129,7 @@ def _file(root: Path, relative: Path) -> FileResponse:
 
 
 class ChestXrayPages(AirflowPlugin):
-    """Registers the pages and their menu entry."""
+    """Registers the pages and their menu entries."""
 
     name = "cxr_pages"
     fastapi_apps = [{"app": app, "url_prefix": PAGES_PREFIX, "name": "chest x-ray pages"}]  # noqa: RUF012
@@ -127,5 +140,12 @@ class ChestXrayPages(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "cxr-reports",
-        }
+        },
+        {
+            "name": "Requests",
+            "href": requests_page(),
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "cxr-requests",
+        },
     ]

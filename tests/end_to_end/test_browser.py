@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from cxr_tasks.cli.airflow_api import TaskRun
 from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
+from cxr_tasks.worklist.airflow_api import TaskRun
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
 
@@ -104,13 +104,26 @@ def test_reports_are_in_the_menu(page, stack, released):
     page.frame_locator("iframe").get_by_role("link", name="cxr_binary").first.wait_for()
 
 
-def test_reports_are_behind_the_login(browser, stack, released):
+def test_requests_are_in_the_menu_and_lead_to_their_runs(page, stack, released):
+    page.get_by_role("link", name="Requests", exact=True).first.click()
+    listed = page.frame_locator("iframe")
+    released_by = listed.get_by_role("row").filter(has_text="release").filter(has_text="cxr_binary version 1").first
+    assert "done" in released_by.inner_text()
+    address = released_by.get_by_role("link", name="run", exact=True).get_attribute("href")
+    assert address.startswith("/dags/cxr_release/runs/")
+    page.goto(f"{stack.airflow_url}{address}")
+    # Of the run itself, and the way back to the list in its note.
+    page.get_by_text("publish").first.wait_for()
+    assert page.locator("a[href*='/cxr/requests#request-']").count() >= 1
+    assert page.problems == []
+
+
+def test_pages_are_behind_the_login(browser, stack, released):
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"{stack.airflow_url}/cxr/reports/cxr_binary/1/index.html")
-    assert "/auth/login" in page.url
-    page.goto(f"{stack.airflow_url}/cxr/reports")
-    assert "/auth/login" in page.url
+    for path in ("/cxr/reports/cxr_binary/1/index.html", "/cxr/reports", "/cxr/requests"):
+        page.goto(f"{stack.airflow_url}{path}")
+        assert "/auth/login" in page.url, path
     context.close()
 
 

@@ -1,0 +1,98 @@
+"""The list of requests as one HTML page: what was asked for, what came of it, and the runs that did it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import quote
+
+from cxr_tasks.report.addresses import requests_page
+from cxr_tasks.worklist.request import Request, State
+from cxr_tasks.worklist.store import Worklist
+
+#: So many are shown; `cxr runs --limit N` shows more.
+SHOWN = 200
+#: Which requests a page shows, as a part of its address.
+Shown = Literal["all", "open", "done", "failed"]
+_STATES: dict[Shown, tuple[State, ...]] = {
+    "all": (),
+    "open": ("waiting", "started"),
+    "done": ("done",),
+    "failed": ("failed",),
+}
+_BADGES: dict[State, str] = {"done": "PASS", "failed": "FAIL", "waiting": "NOT_APPLICABLE", "started": "NOT_APPLICABLE"}
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> str:
+    """The newest requests first, as HTML that runs no script, with all that others wrote escaped.
+
+    Raises:
+        ServiceUnavailable: The list cannot be read.
+    """
+    # Jinja is light; the report's own page also needs matplotlib, which the API server is to do without.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    found = worklist.listing(states=_STATES[shown], limit=SHOWN + 1)[::-1]
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Ours and constant, so it may stand unescaped.
+    css = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704
+    return environment.get_template("requests.html.j2").render(
+        css=css,
+        rows=_rows(found[:SHOWN], now),
+        has_more=len(found) > SHOWN,
+        n_shown=SHOWN,
+        shown=shown,
+        choices={one: requests_page(one) for one in get_args(Shown)},
+        now=f"{now:%Y-%m-%d %H:%M:%S}",
+    )
+
+
+def _rows(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
+    numbers = {one.number for one in requests}
+    return [
+        {
+            "number": one.number,
+            "kind": one.kind,
+            "subject": one.subject,
+            "source": one.source,
+            "parent": one.parent,
+            "is_parent_shown": one.parent in numbers,
+            "state": one.state,
+            "badge": _BADGES[one.state],
+            "outcome": one.outcome or one.result,
+            "came_at": f"{one.came_at:%Y-%m-%d %H:%M:%S}",
+            "age": age(now - one.came_at),
+            # A request without a run was ended before one was started, or waits for Airflow to take it.
+            "run": run_of(one) if one.started_at is not None else "",
+        }
+        for one in requests
+    ]
+
+
+def run_of(request: Request) -> str:
+    """The page of a request's run in the Airflow UI, on that UI's own address."""
+    return f"/dags/{quote(request.dag_id, safe='')}/runs/{quote(request.run_id, safe='')}"
+
+
+def age(passed: timedelta) -> str:
+    """How long ago, in one or two words.
+
+    >>> [age(timedelta(seconds=seconds)) for seconds in (-2, 59, 60, 7300, 86400, 172800)]
+    ['0 s', '59 s', '1 min', '2 h', '24 h', '2 days']
+    """
+    seconds = max(0, int(passed.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 48 * 3600 else f"{seconds // 86400} days"
