@@ -22,9 +22,9 @@ from serving.state import ServingState, is_being_changed, locked, read_state, wr
 logger = logging.getLogger(__name__)
 
 EVERY_S = 3.0
-#: What is told of and not dealt with by then is told of again. A release deals with a champion as soon as it starts,
-#: but Airflow's scheduler (3.3.2) may start none: an Asset's event that comes while it makes a run of the event before
-#: is kept for the run after, and starts none by itself. For the same reason two models are told of one poll apart.
+#: What is told of and not dealt with by then is told of again. Whoever listens keeps one release of a champion at a
+#: time (``cxr_tasks/worklist/champions.py``): one that waits or runs, however long, has no second one beside it; after
+#: one that ended without dealing with the champion, such as for want of a registry, another follows within this time.
 AGAIN_AFTER_S = 30.0
 #: A registry that does not answer is asked less and less often, down to this; it can change nothing meanwhile.
 LONGEST_PAUSE_S = 12.0
@@ -103,7 +103,6 @@ async def new_champions(
                     continue
                 if change := announcements.due(model, champion, state, time.monotonic(), run_id):
                     yield change
-                    await asyncio.sleep(every_s)
             for problem in problems:
                 if problem not in logged:
                     logged.add(problem)

@@ -14,6 +14,10 @@ def ask_for_release(
     """The request to release a champion, and whether it is new: one that is under way is enough, however long it takes.
 
     One that has ended without the champion being dealt with is followed by another.
+
+    Args:
+        identity: Of which MLflow run the champion is; of another run under the same number it is another champion, with
+            a release of its own.
     """
     wanted = Wanted(
         kind="release",

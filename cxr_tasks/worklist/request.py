@@ -28,7 +28,8 @@ class Wanted:
     """Name in the registry; '' where it is about every model that has a champion."""
     version: int | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
-    """By what the version is known beside its number, which a registry made anew gives again: run id, digest."""
+    """By what the version is known beside its number, which a registry made anew gives again: the run it came from, and
+    the digest of its model file where whoever asks says it."""
     conf: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the DAG's form, and what one task hands to another DAG's."""
     source: str = ""

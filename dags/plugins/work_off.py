@@ -50,7 +50,8 @@ class WorkOff(BaseEventTrigger):
         from cxr_tasks.worklist.store import Worklist
 
         async for change in new_champions(self.models, every_s=self.every_s):
-            # Of which run, too: the number alone may have been given before.
+            # Of which run, too: the number alone may have been given before. A digest of its files would add nothing:
+            # what was judged is recorded by number and run, and the release itself holds the files against that.
             identity = {"mlflow_run_id": change.run_id} if change.run_id else {}
             await asyncio.to_thread(ask_for_release, Worklist(), change.model, change.version, identity)
 
@@ -76,9 +77,9 @@ class WorkOff(BaseEventTrigger):
 
     async def _work_off(self) -> None:
         """A failed pass is said once, and the next one goes on: nothing but a stop ends it."""
-        from cxr_tasks.cli.airflow_api import AirflowApi
         from cxr_tasks.stack.logins import LIST_USER
         from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.worklist.airflow_api import AirflowApi
         from cxr_tasks.worklist.store import Worklist
         from cxr_tasks.worklist.work_off import work_off
 
@@ -104,9 +105,9 @@ class WorkOff(BaseEventTrigger):
 
 async def _end_settled_questions() -> None:
     """End, for as long as the trigger runs, the questions that something else has settled (see ``cxr_promote``)."""
-    from cxr_tasks.cli.airflow_api import AirflowApi
     from cxr_tasks.cli.settled_questions import end_settled_questions
     from cxr_tasks.stack.settings import StackSettings
+    from cxr_tasks.worklist.airflow_api import AirflowApi
 
     api, said = None, ""
     while True:

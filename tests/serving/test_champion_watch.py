@@ -142,7 +142,7 @@ def test_a_moved_alias_comes_out_once_and_outages_pass(registry, caplog, monkeyp
     from cxr_tasks.registry import tracking, versions
 
     monkeypatch.setattr(champion_watch, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(champion_watch, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(champion_watch, "TIMEOUT_S", 5.0)
     client = tracking.client()
     client.create_registered_model("cxr_binary")
     run = client.create_run("0")
@@ -176,7 +176,9 @@ def test_a_moved_alias_comes_out_once_and_outages_pass(registry, caplog, monkeyp
             await asyncio.sleep(0.5)
             assert len(told) == 2  # not again while nobody has dealt with it
             registry.process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(1.5)
+            async with asyncio.timeout(60):
+                while "champions are not watched" not in caplog.text:
+                    await asyncio.sleep(0.1)
             registry.process.send_signal(signal.SIGCONT)
             await within(3)  # told again: the release may have failed for want of a registry
             handle(2)
