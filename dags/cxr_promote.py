@@ -121,12 +121,12 @@ def cxr_promote():
 
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def settle(request: dict | None, answer: dict | None) -> dict | None:
-        from cxr_tasks.cli.airflow_api import AirflowApi, TaskRun
         from cxr_tasks.contracts.errors import DataDefect
         from cxr_tasks.contracts.handoffs import ApprovalRequest
         from cxr_tasks.registry.approval import Answer, Recorded
         from cxr_tasks.registry.approval import settle as do_as_answered
         from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
         from cxr_tasks.worklist.champions import APPROVED
 
         if request is None:

@@ -3,7 +3,7 @@
 Whatever leads from one DAG to the next stands in a durable list: new images, a prepared dataset, a challenger, a moved
 champion, a served version. A watcher in the triggerer takes in the events of the Assets every two seconds, those sent
 from outside too, starts one run for each request, and notes the run's outcome in the list and on the run; once a
-minute it looks for what a quick pass cannot see. `cxr runs` shows the list.
+minute it looks for what a quick pass cannot see. The page [Requests](/cxr/requests) and `cxr runs` show the list.
 
 No run of this DAG is needed for that. One that is started by hand makes a thorough pass at once and shows the list in
 its log.
@@ -32,10 +32,10 @@ def cxr_requests():
     def sweep() -> dict:
         import logging
 
-        from cxr_tasks.cli.airflow_api import AirflowApi
         from cxr_tasks.contracts.shapes import plain
         from cxr_tasks.stack.logins import LIST_USER
         from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.worklist.airflow_api import AirflowApi
         from cxr_tasks.worklist.store import Worklist
         from cxr_tasks.worklist.work_off import work_off
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxr_tasks.cli.airflow_api import AirflowApi, TaskRun
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.registry.approval import APPROVE
+from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
 
 DAG_ID = "cxr_promote"
 WAITING = "awaiting_input"

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import ANSWERS_AS
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.follow import TaskFailed
@@ -22,6 +21,7 @@ from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.paths import home
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.start import up
+from cxr_tasks.worklist.airflow_api import AirflowApi
 
 #: One for each family of models; they run side by side.
 RECIPES = ("synthetic_binary", "synthetic_multilabel")

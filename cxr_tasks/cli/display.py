@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cxr_tasks.cli.airflow_api import TaskRun
 from cxr_tasks.cli.progress import Progress
 from cxr_tasks.registry import tracking
+from cxr_tasks.worklist.airflow_api import TaskRun
 
 _LOOK = {
     "success": ("done", "green"),

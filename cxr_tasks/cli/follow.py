@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cxr_tasks.cli import approval
-from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, Refused, TaskRun
 from cxr_tasks.cli.progress import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import home
+from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused, TaskRun
 from cxr_tasks.worklist.store import Worklist
 
 T = TypeVar("T")

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.progress import Progress
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.handoffs import (
@@ -22,6 +21,7 @@ from cxr_tasks.contracts.handoffs import (
 )
 from cxr_tasks.contracts.paths import report_path
 from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from serving.models_config import STABLE
 from serving.rest_client import labelled_version
 

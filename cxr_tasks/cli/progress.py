@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from cxr_tasks.cli import approval
-from cxr_tasks.cli.airflow_api import DagRun, TaskRun
+from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 
 _DATASET = ("list_images", "inspect", "collect", "validate", "prepare", "verify")
 _TRAIN = (

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import LinePrinter
 from cxr_tasks.cli.follow import follow, release_of
@@ -19,6 +18,7 @@ from cxr_tasks.cli.progress import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, nearest
 from cxr_tasks.registry import audit
 from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
 from serving.champion_watch import retry_release
 from serving.state import read_state

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import DAG_ID
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import ApprovalRequest
 from cxr_tasks.registry.questions import ended_because
+from cxr_tasks.worklist.airflow_api import AirflowApi
 
 logger = logging.getLogger(__name__)
 

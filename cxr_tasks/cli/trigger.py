@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.display import live_display
@@ -22,6 +21,7 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.stack.settings import StackSettings, client_environment
 from cxr_tasks.train.checks import check_training
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
 
 #: How long a stack that has just started may take to parse its DAG files.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.stack.airflow_config import write_airflow_config
@@ -26,6 +25,7 @@ from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import ProgramState, Supervision, start_supervisor
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
 from cxr_tasks.worklist.work_off import begin
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cxr_tasks.cli.airflow_api import AirflowApi, DagRun, Refused
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.plain_text import plain_markdown
+from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, Wanted, kind_of
 from cxr_tasks.worklist.store import Worklist, worklist_path
@@ -32,6 +32,8 @@ RUN_OVERLAP = timedelta(seconds=30)
 PASS_WAIT_S = 120.0
 #: Of a note, by which one of ours is told from a person's.
 NOTE_BEGINS = "Request "
+#: The list as a page of the Airflow UI.
+PAGE = "/cxr/requests"
 _ACTIVE = ("queued", "running")
 _TERMINAL = ("success", "failed")
 
@@ -204,4 +206,4 @@ def _look_at_open(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
 def _note(request: Request) -> str:
     """What a run says of its request in the UI, which takes a note for Markdown."""
     said = plain_markdown(f"{request.kind} of {request.subject}; {request.source}")
-    return f"{NOTE_BEGINS}{request.number}: {said}"
+    return f"{NOTE_BEGINS}{request.number}: {said} ([all requests]({PAGE}#request-{request.number}))"

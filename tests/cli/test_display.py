@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from cxr_tasks.cli import display
-from cxr_tasks.cli.airflow_api import DagRun, TaskRun
 from cxr_tasks.cli.display import LinePrinter, progress_table
 from cxr_tasks.cli.progress import CHAINS, triggered
+from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 
 
 def followed(model: str, **states: str):

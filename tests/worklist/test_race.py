@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from cxr_tasks.cli.airflow_api import AirflowApi
 from cxr_tasks.stack.pools import TRAINING, pools
 from cxr_tasks.stack.show import stack_status
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.events import event_name
 from cxr_tasks.worklist.store import Worklist
 from tests.worklist.conftest import did

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cxr_tasks.cli.airflow_api import DagRun, Refused, TaskRun
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.report.addresses import requests_page
+from cxr_tasks.report.requests import render_requests
+from cxr_tasks.worklist.airflow_api import DagRun, Refused, TaskRun
 from cxr_tasks.worklist.champions import APPROVED, ask_for_release, is_under_way
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist
@@ -146,6 +148,15 @@ def test_what_others_said_is_only_text_in_a_note(airflow, worklist):
     assert "![x](" not in run["note"]
 
 
+def test_the_note_of_a_run_leads_to_its_request_in_the_list(airflow, worklist):
+    airflow.events = [event(timestamp=now())]
+    work_off(airflow, worklist)
+    (run,) = airflow.runs.values()
+    (request,) = worklist.listing()
+    assert f"]({requests_page()}#request-{request.number})" in run["note"]
+    assert f'id="request-{request.number}"' in render_requests(worklist, datetime.now(UTC))
+
+
 def test_a_note_that_a_person_wrote_stays(airflow, worklist):
     airflow.run("cxr_train_binary", "manual__1", "success", note="for the talk")
     work_off(airflow, worklist)
@@ -212,3 +223,11 @@ def test_a_release_follows_from_the_question_that_was_answered_with_it(worklist)
     worklist.end(release.number, "done", "")
     # Rolled back, and made champion again by hand: that is no answer to the question.
     assert ask_for_release(worklist, "cxr_binary", 3)[0].parent is None
+
+
+def test_a_champion_of_another_run_under_the_same_number_has_a_release_of_its_own(worklist):
+    first, _ = ask_for_release(worklist, "cxr_binary", 1, {"mlflow_run_id": "a"})
+    second, is_new = ask_for_release(worklist, "cxr_binary", 1, {"mlflow_run_id": "b"})
+    assert is_new
+    assert ask_for_release(worklist, "cxr_binary", 1, {"mlflow_run_id": "b"}) == (second, False)
+    assert first.run_id != second.run_id

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the ``cxr`` command needs it: trigger a DAG, watch its tasks, read a task's error."""
+"""Airflow's REST API, as far as the platform needs it: start a run, watch its tasks, answer a question."""
 
 from __future__ import annotations
 
