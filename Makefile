@@ -11,8 +11,10 @@ BIN := $(VENV)/bin
 GPU ?= $(if $(wildcard $(VENV)/.ready-gpu),1,)
 LOCKS := requirements.lock $(if $(filter-out 0,$(GPU)),requirements-gpu.lock)
 READY := $(VENV)/.ready$(if $(filter-out 0,$(GPU)),-gpu)
-# Folders of tests side by side, in the order of tests/conftest.py.
-PARALLEL := -n auto --maxprocesses=4 --dist loadscope --no-loadscope-reorder
+# Files of tests side by side, in the order of tests/conftest.py.
+PARALLEL := --maxprocesses=4 --dist loadscope --no-loadscope-reorder
+# One process more than cores: the tests with a running stack wait half of the time.
+AND_ONE := $(shell echo $$(($$(nproc) + 1)))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export GX_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -26,11 +28,11 @@ demo: $(READY) ## synthetic X-rays to a served model and its report, through Air
 
 test: $(READY) chromium ## lint, types and all tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/python -m pytest -n $(AND_ONE) $(PARALLEL) $(ARGS)
 
 check: $(READY) ## lint, types and the fast tests: the daily loop
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links

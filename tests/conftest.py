@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import http.server
 import json
+import shutil
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,29 +18,59 @@ TESTS = Path(__file__).resolve().parent
 SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 
 
+#: Folders whose tests share something that takes long to make (a running stack, an exported model and its server,
+#: a prepared dataset with a model): each goes to one process as a whole, all others file by file.
+TOGETHER = ("end_to_end", "worklist", "serving/server", "serving", "sources/phantoms")
+#: Files of one folder that share such a thing, which the folder's others have no use for.
+SHARERS = ("evaluate/test_cross.py", "evaluate/test_predict.py", "evaluate/test_stage.py")
+#: What takes longest, in the order of its start; all others follow. The stack of `end_to_end` waits more than it
+#: computes, so what follows it has the cores meanwhile. The other stacks come later, but not last: whoever is last
+#: leaves the other processes idle.
+FIRST = (
+    "end_to_end",
+    "serving/server",
+    "serving",
+    "worklist",
+    "train/test_stage.py",
+    "train/test_plan.py",
+    "train/test_fit_phases.py",
+    "train/test_densenet.py",
+    "evaluate/test_cross.py",
+    "sources/phantoms",
+    "stack/test_stack.py",
+    "train",
+)
+
+
+def group_of(nodeid: str) -> str:
+    """What goes to one process with the test of that id: its file or, of ``TOGETHER``, its folder, below this one."""
+    path = Path(nodeid.partition("::")[0]).relative_to(TESTS.name)
+    folder = path.parent.as_posix()
+    return folder if folder in TOGETHER else SHARERS[0] if path.as_posix() in SHARERS else path.as_posix()
+
+
+def place_of(nodeid: str) -> int:
+    """When the test of that id begins, by the order of ``FIRST``, which names groups and folders of groups."""
+    group = group_of(nodeid)
+    around = (group, group.rpartition("/")[0])
+    return next((number for number, name in enumerate(FIRST) if name in around), len(FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The one stack that `end_to_end` shares waits more than it computes: first, beside all others where tests run
-    side by side. Tests that start and stop stacks of their own come last.
-    """
-
-    def place(item: pytest.Item) -> int:
-        return 0 if "end_to_end" in item.path.parts else 2 if item.get_closest_marker("stack") else 1
-
-    items.sort(key=place)
+    """The longest first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A folder's tests go to one process, so that what they share (a stack, exported models) is made once."""
+    """Tests that share what takes long to make go to one process."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class FolderScheduling(LoadScopeScheduling):
+    class GroupScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = Path(nodeid.split("::", maxsplit=1)[0])
-            # The one file of its folder with stacks of its own, which are last.
-            return str(path if path.name == "test_stack.py" else path.parent)
+            return group_of(nodeid)
 
-    return FolderScheduling(config, log)
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,10 +90,29 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def empty_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with nothing in it. MLflow's migrations take seconds, a copy of what they made takes none."""
+    from cxr_tasks.registry import tracking
+
+    folder = tmp_path_factory.mktemp("empty_mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_HOME", str(folder / "var"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.client().search_experiments()
+    made, copy = sqlite3.connect(folder / "var" / "mlflow" / "mlflow.db"), sqlite3.connect(folder / "mlflow.db")
+    with contextlib.closing(made), contextlib.closing(copy):
+        made.backup(copy)  # with what still stands in its log
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def cxr_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run-time folder of this test's own, instead of ``var/``."""
+def cxr_home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run-time folder of this test's own, instead of ``var/``; for a test marked ``mlflow`` with an empty store."""
     folder = tmp_path / "var"
+    if request.node.get_closest_marker("mlflow"):
+        (folder / "mlflow").mkdir(parents=True)
+        shutil.copyfile(request.getfixturevalue("empty_mlflow_database"), folder / "mlflow" / "mlflow.db")
     monkeypatch.setenv("CXR_HOME", str(folder))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return folder

@@ -12,12 +12,14 @@ from tests.registry.proposed import MODEL, propose
 
 
 @pytest.fixture(scope="package")
-def database(tmp_path_factory):
+def database(tmp_path_factory, empty_mlflow_database):
     """A client of an MLflow store in a SQLite file, and the run-time folder that goes with it."""
     from cxr_tasks.registry import tracking
 
     with pytest.MonkeyPatch.context() as patched:
         folder = tmp_path_factory.mktemp("var")
+        (folder / "mlflow").mkdir()
+        shutil.copyfile(empty_mlflow_database, folder / "mlflow" / "mlflow.db")
         patched.setenv("CXR_HOME", str(folder))
         patched.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield tracking.client(), folder

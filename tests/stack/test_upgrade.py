@@ -36,7 +36,7 @@ def test_database_of_an_old_mlflow_is_backed_up_and_migrated(cxr_home: Path, por
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
     store = cxr_home / "mlflow" / "mlflow.db"
-    store.parent.mkdir(parents=True)
+    store.unlink()  # of today's schema
     engine = sqlalchemy.create_engine(f"sqlite:///{store}")
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
