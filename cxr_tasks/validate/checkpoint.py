@@ -48,10 +48,22 @@ def run_checkpoints(checked: Sequence[CheckedTable], *, data_docs: Path) -> Chec
     The context lives in memory and belongs to this call: file contexts shared by two runs overwrite each other
     (great_expectations issue 8294). ``data_docs`` is emptied and filled with static HTML.
     """
+    context = memory_context()
+    outcomes = outcomes_in(context, checked)
+    return CheckpointRun(outcomes=outcomes, data_docs=_build_docs(context, data_docs))
+
+
+def memory_context() -> gx.data_context.EphemeralDataContext:
+    """A context that nothing else knows of and that leaves no file."""
     # This one has a level of its own, set while it is imported.
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    return context
+
+
+def outcomes_in(context: gx.data_context.EphemeralDataContext, checked: Sequence[CheckedTable]) -> tuple[Outcome, ...]:
+    """Every expectation's outcome on its table, in the order of ``checked``; the results stay in ``context``."""
     tables = context.data_sources.add_pandas("tables")
     outcomes: list[Outcome] = []
     for one in checked:
@@ -72,7 +84,7 @@ def run_checkpoints(checked: Sequence[CheckedTable], *, data_docs: Path) -> Chec
         result = checkpoint.run(batch_parameters={"dataframe": one.table})
         (only,) = result.run_results.values()
         outcomes += (outcome_of(found.to_json_dict(), one.name) for found in only.results)
-    return CheckpointRun(outcomes=tuple(outcomes), data_docs=_build_docs(context, data_docs))
+    return tuple(outcomes)
 
 
 def _build_docs(context: gx.data_context.EphemeralDataContext, folder: Path) -> Path:
