@@ -39,7 +39,7 @@ def test_ctrl_c_and_timeout_say_that_the_run_goes_on_and_how_to_follow_it(reques
     )
     assert command.stdout.readline() == "follows\n"
     command.send_signal(request_to_end)
-    _, said = command.communicate(timeout=60)
+    _, said = command.communicate(timeout=300)
     assert command.returncode != 0
     assert "cxr_dataset_binary goes on in Airflow, http://127.0.0.1:8080/dags/cxr_dataset_binary/runs/cxr__1" in said
     assert "to follow it again: cxr follow cxr__1 --approve 'a reason'" in said

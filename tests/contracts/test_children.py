@@ -74,7 +74,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def wait_for(is_so) -> None:
-    end = time.monotonic() + 100
+    end = time.monotonic() + 500
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -50,7 +50,7 @@ def python(code: str, home: Path, *arguments: str, **environment: str) -> subpro
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         cwd=DAGS.parent,
         env={
             "PATH": "/usr/bin:/bin",

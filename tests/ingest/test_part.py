@@ -150,7 +150,7 @@ def test_a_killed_ingest_goes_on_where_it_stopped(xrays, ingest_once, recipe, tm
         with open_ledger(xrays) as ledger:
             return ledger._connection.execute("SELECT count(*) FROM files").fetchone()[0]
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while n_known() < 120 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)

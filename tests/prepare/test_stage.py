@@ -121,7 +121,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next_one(
         env={**os.environ, "CXR_HOME": str(cxr_home)},
         cwd=Path(__file__).parents[2],
     )
-    assert child.wait(timeout=300) == -signal.SIGKILL
+    assert child.wait(timeout=800) == -signal.SIGKILL
     folder = datasets_root() / RECIPE.dataset.name
     assert [one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")] == []
     (left,) = (one for one in folder.iterdir() if one.is_dir())

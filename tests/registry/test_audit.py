@@ -160,7 +160,7 @@ def test_several_processes_record_at_once(log):
     writers = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), f"writer {number}"]) for number in range(4)
     ]
-    assert [one.wait(timeout=120) for one in writers] == [0, 0, 0, 0]
+    assert [one.wait(timeout=300) for one in writers] == [0, 0, 0, 0]
     assert audit.verify() == []
     found = audit.entries()
     assert [one.seq for one in found] == list(range(1, 101))
@@ -182,7 +182,7 @@ KILLED = """
 
 def test_a_process_killed_in_the_middle_of_a_line_leaves_a_log_that_goes_on(log):
     promote(1)
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED)], timeout=60, check=False)
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED)], timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
     (problem,) = audit.problems()
     assert problem.is_torn

@@ -66,7 +66,7 @@ def server(cxr_home, monkeypatch, tmp_path):
         yield settings
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def test_it_answers_as_mlflows_client(server, monkeypatch):

@@ -37,7 +37,7 @@ def make(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         env={**outside, "CXR_HOME": "", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -47,7 +47,7 @@ def registry(tmp_path_factory) -> Iterator[StackSettings]:
             yield settings
         finally:
             server.terminate()
-            server.wait(timeout=60)
+            server.wait(timeout=300)
 
 
 def answers(settings: StackSettings) -> bool:

@@ -47,12 +47,12 @@ def test_waits_for_a_first_version_then_becomes_the_server(settings: StackSettin
             [sys.executable, "-m", "cxr_tasks.stack.model_server"], stdout=stream, env=environment, cwd=tmp_path
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while "waiting for the first" not in output.read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert process.poll() is None
         (settings.home / "served" / "cxr_binary" / "1").mkdir(parents=True)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
     finally:
         process.kill()
         process.wait()

@@ -63,7 +63,7 @@ def test_commands_leave_nothing_open(cxr_home: Path, module: str):
         cwd=cxr_home.parent,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert cxr_home.is_dir()
     assert open_to_others(cxr_home) == []

@@ -14,7 +14,7 @@ import psutil
 from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.stack.processes import MARK, PROGRAM_MARK, leftovers, stop_processes
 
-SLEEP = "import time; print('ready', flush=True); time.sleep(120)"
+SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 #: Ignores the request to end, as a hanging program does.
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 #: A child in a session of its own, whose parent ends at once: what a killed program leaves.
@@ -49,7 +49,7 @@ def test_one_program_of_a_stack(tmp_path: Path):
 
 def test_orphan_in_a_session_of_its_own_is_found_and_stopped(tmp_path: Path):
     with started(ORPHAN, tmp_path) as parent:
-        parent.wait(timeout=20)
+        parent.wait(timeout=300)
         (orphan,) = leftovers(tmp_path)
         assert orphan.pid != parent.pid
         assert stop_processes([orphan], patience_s=5) == []

@@ -123,7 +123,7 @@ def test_up_work_crash_down(running: StackSettings, monkeypatch: pytest.MonkeyPa
 
     # A task logs to MLflow with the login it was given; a client reads it with the same.
     airflow = Airflow(running)
-    dag = wait_for(lambda: airflow.get("/dags/probe"), timeout_s=120)
+    dag = wait_for(lambda: airflow.get("/dags/probe"))
     assert dag["is_paused"] is False
     state, returned = airflow.run_to_its_end("probe")
     assert state == "success"

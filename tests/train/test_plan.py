@@ -216,7 +216,7 @@ def test_a_killed_candidate_goes_on_with_its_trial_in_its_own_run(cxr_home, prep
         assert time.monotonic() < deadline
         time.sleep(0.05)
     worker.send_signal(signal.SIGKILL)
-    worker.wait(timeout=30)
+    worker.wait(timeout=300)
 
     search = Search(paths.stage("train"), searching)
     proposed = search.settings_of(2)

@@ -53,9 +53,9 @@ def test_a_second_trainer_is_sent_away_until_the_first_has_ended(tmp_path):
     with only_one_trainer(tmp_path):
         other = spawn.Process(target=_try_lock, args=(tmp_path, answer))
         other.start()
-        assert "another process is training here" in answer.get(timeout=60)
+        assert "another process is training here" in answer.get(timeout=300)
         other.join()
     other = spawn.Process(target=_try_lock, args=(tmp_path, answer))
     other.start()
-    assert answer.get(timeout=60) == "held"
+    assert answer.get(timeout=300) == "held"
     other.join()

@@ -129,7 +129,7 @@ def test_two_processes_may_ask_at_once(tmp_path, searching):
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    lines = [line for worker in workers for line in worker.communicate(timeout=120)[0].splitlines()]
+    lines = [line for worker in workers for line in worker.communicate(timeout=300)[0].splitlines()]
     assert [worker.returncode for worker in workers] == [0, 0]
     found = dict(json.loads(line) for line in lines)
     assert sorted(found) == list(range(1, 21))
@@ -146,7 +146,7 @@ def test_a_killed_process_does_not_keep_the_others_waiting(tmp_path, searching):
     )  # fmt: skip
     assert holder.stdout.readline() == "held\n"
     holder.kill()
-    holder.wait(timeout=30)
+    holder.wait(timeout=300)
     assert Search(tmp_path, searching()).settings_of(1)
 
 

@@ -172,7 +172,7 @@ def _kill_in_epoch(epoch: int, order: Path, root: Path, epoch_file: Path) -> Non
         assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
         time.sleep(0.05)
     worker.send_signal(signal.SIGKILL)
-    worker.wait(timeout=30)
+    worker.wait(timeout=300)
 
 
 def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(

@@ -144,7 +144,7 @@ def _add_for_ever(home: str) -> None:
 def test_a_killed_process_leaves_whole_requests(cxr_home):
     killed = multiprocessing.get_context("spawn").Process(target=_add_for_ever, args=(str(cxr_home),))
     killed.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while len(Worklist().listing(limit=50)) < 20:
         assert time.monotonic() < end
         time.sleep(0.05)
