@@ -16,7 +16,7 @@ import numpy as np
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration import Platt, sigmoid
-from cxr_tasks.evaluate.intervals import z_of
+from cxr_tasks.evaluate.patients import effective_number, images_each, left_by_clusters, quantile_of
 from cxr_tasks.evaluate.table import Scored
 
 #: Records of :func:`calibration_records`, in their order.
@@ -132,7 +132,7 @@ def calibration_records(
     if reason or platt is None:
         return [_undefined(name, rows, reason) for name in NAMES]
     logit, positive, patient = platt.logits(rows.logit), rows.is_positive.astype(float), _patients(rows)
-    z = z_of(spec.confidence)
+    z = _quantile(rows, patient, spec.confidence)
     about = f"sandwich by patient {spec.confidence * 100:g} %"
     large = intercept(positive, logit)
     reach = z * math.sqrt(large.variance(patient))
@@ -154,11 +154,16 @@ def calibration_records(
     return [*records, *_shift_records(rows, fitted_on, large, spec, patient)]
 
 
+def _quantile(rows: Scored, patient: np.ndarray, confidence: float) -> float:
+    """Student's, with the degrees of freedom that are left where patients have several images each."""
+    return quantile_of(confidence, left_by_clusters(effective_number(images_each(patient)), rows.n))
+
+
 def _shift_records(
     rows: Scored, fitted_on: Scored, large: Estimate, spec: EvaluateSpec, patient: np.ndarray
 ) -> list[MetricRecord]:
     here, there = (log_odds(one.is_positive.astype(float)) for one in (rows, fitted_on))
-    elsewhere, z = there.variance(_patients(fitted_on)), z_of(spec.confidence)
+    elsewhere, z = there.variance(_patients(fitted_on)), _quantile(rows, patient, spec.confidence)
     shift = here.value - there.value
     wide = z * math.sqrt(here.variance(patient) + elsewhere)
     about = f"against {fitted_on.split} ({fitted_on.n_positive} of {fitted_on.n} images)"

@@ -59,6 +59,10 @@ def mean_auroc_difference(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval
 
 
 def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
+    if len(pairs) == 1:
+        (one,) = pairs
+        difference = paired_difference(one.rows.is_positive, one.rows.logit, one.other, one.rows.patient_key)
+        return difference.interval(spec.confidence)
     value, contributions = 0.0, []
     for one in pairs:
         (mine, of_mine), (theirs, of_theirs) = (

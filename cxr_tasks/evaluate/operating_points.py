@@ -106,10 +106,18 @@ def confusion(is_positive: np.ndarray, is_called: np.ndarray) -> dict[str, int]:
 def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws | None = None) -> dict[str, Any]:
     """Counts and metrics of fixed calls on one split, JSON-ready.
 
-    Proportions have Wilson intervals that count patients (``shares.Share``); F1 is no proportion and has a patient
-    bootstrap over ``draws``, which default to those of the patients of ``rows``. A proportion of nothing (PPV when
-    nothing was called) is a record without a value, with the reason.
+    Beside :func:`proportion_records` F1, which is no proportion and has a patient bootstrap over ``draws``, which
+    default to those of the patients of ``rows``.
     """
+    records = proportion_records(rows, is_called, spec)
+    records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))
+    counts = confusion(rows.is_positive, is_called)
+    return {"n": rows.n, "n_positive": rows.n_positive, **counts, "metrics": plain(records)}
+
+
+def proportion_records(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec) -> list[MetricRecord]:
+    """Sensitivity, specificity, PPV, NPV, accuracy and alarm rate of fixed calls, with Wilson intervals that count
+    patients (``shares.Share``). One of nothing (PPV when nothing was called) has no value, and the reason."""
     positive, is_right = rows.is_positive, rows.is_positive == is_called
     everything = np.ones(rows.n, bool)
     proportions = {
@@ -121,10 +129,7 @@ def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draw
         "alarm_rate": (is_called, everything, "images"),
     }
     patient = patient_numbers(rows.patient_key)
-    records = [proportion_record(name, rows, patient, parts, spec) for name, parts in proportions.items()]
-    records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))
-    counts = confusion(positive, is_called)
-    return {"n": rows.n, "n_positive": rows.n_positive, **counts, "metrics": plain(records)}
+    return [proportion_record(name, rows, patient, parts, spec) for name, parts in proportions.items()]
 
 
 def _f1_record(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws) -> MetricRecord:

@@ -92,15 +92,19 @@ def test_a_regression_by_hand():
     """Candidate 11 of 12 pairs right, champion all: the difference is -1/12, its error 0.0833.
 
     Placements of the candidate's positives are 1, 1, 1 and 2/3, of its negatives 1, 1 and 3/4; of the champion's all 1.
-    The variance is var(0, 0, 0, -1/3) / 4 + var(0, 0, -1/4) / 3 = 1/144 + 1/144.
+    The variance is var(0, 0, 0, -1/3) / 4 + var(0, 0, -1/4) / 3 = 1/144 + 1/144. So few images make it that the error
+    at no difference stands beside it: both at 11/12, half of the largest variance 11/144 of 3 images each, ranks
+    correlated by -0.2 in the positives and 1 in the negatives, 0.4 on average.
     """
     pair = pair_of([5, 6, 7, 2.5], [0, 1, 3], [5, 6, 7, 8], [0, 1, 3])
     (one,) = regressions([pair], 0.0, SPEC)
     error = (2 / 144) ** 0.5
     assert one.finding == "edema"
     assert one.difference.value == pytest.approx(-1 / 12)
-    assert one.difference.upper - one.difference.value == pytest.approx(1.959964 * error)
-    assert one.p_value == pytest.approx(0.2398, abs=1e-4)  # the normal tail beyond (1/12) / 0.11785 = 0.7071
+    assert one.difference.value - one.difference.lower >= 1.959964 * error
+    at_zero = (2 * (1 - 0.4) * 0.5 * 11 / 144 / 3) ** 0.5
+    assert one.p_value == pytest.approx(0.2501, abs=1e-4)  # the normal tail beyond (1/12) / 0.1236 = 0.6742
+    assert at_zero == pytest.approx(0.1236, abs=1e-4)
     (beyond,) = regressions([pair], 0.05, SPEC)
     assert beyond.p_value == pytest.approx(0.3886, abs=1e-4)  # (1/12 - 0.05) / 0.11785 = 0.2828
 
