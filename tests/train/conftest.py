@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,16 @@ def tiny_recipe() -> Recipe:
         ),
     )
     return Recipe.from_dict(recipe.to_dict())  # numbers as a file would give them: the hash knows 5 from 5.0
+
+
+@pytest.fixture
+def op_by_op() -> Iterator[None]:
+    """Nothing is traced, which takes longer than a few small steps do. For tests of what goes on around the steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def two_classes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

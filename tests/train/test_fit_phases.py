@@ -220,6 +220,7 @@ def test_all_that_learns_beside_the_network_is_taken_up_again(phased, make_split
     assert whole.network.output.shape == (None, 1) and "head" in [layer.name for layer in whole.network.layers]
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_counters_of_early_stopping_go_on_where_they_were(phased, make_split, tmp_path):
     """Keras' own callback begins to count anew after a kill, and trains for as long again as it may wait."""
     stuck = dataclasses.replace(HEAD, learning_rate=1e-8, epochs=9, early_stopping_patience=3)
@@ -277,4 +278,4 @@ def _kill_in_epoch(epoch: int, folder: Path) -> None:
         assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
         time.sleep(0.05)
     worker.send_signal(signal.SIGKILL)
-    worker.wait(timeout=30)
+    worker.wait(timeout=300)

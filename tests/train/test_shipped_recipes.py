@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,17 +13,8 @@ from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.sources.phantoms.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.options import SyntheticOptions
 
-pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
-
-
-@pytest.fixture(autouse=True)
-def no_graphs() -> Iterator[None]:
-    """Each step runs op by op: tracing DenseNet121 anew for each phase would take minutes, a step takes a second."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+#: Tracing DenseNet121 anew for each phase would take minutes, a step without takes a second.
+pytestmark = [pytest.mark.tf, pytest.mark.mlflow, pytest.mark.usefixtures("op_by_op")]
 
 
 def shortened(name: str) -> Recipe:
