@@ -58,6 +58,11 @@ def changed_files(model_name: str, version: int, content: Content) -> str:
     )
 
 
+def is_whole(model_name: str, version: int, content: Content) -> bool:
+    """Whether the files of a version are there, all and as they were published."""
+    return on_disk.version_folder(model_name, version).is_dir() and not changed_files(model_name, version, content)
+
+
 def _found(model_name: str, version: int) -> Content:
     sha256 = tree_sha256(on_disk.version_folder(model_name, version))
     try:

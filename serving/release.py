@@ -28,6 +28,7 @@ from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.tensorflow_start import start_tensorflow
 from serving import exports
 from serving import versions as on_disk
+from serving.contents import is_whole
 from serving.latency_limit import max_latency_ratio
 from serving.leftovers import settle
 from serving.smoke import smoke_test
@@ -281,7 +282,9 @@ def _switch(
     """Let the export serve as ``stable``; the seconds it took to load, and what served before.
 
     Where another content serves under the same number (the registry was made anew, or the version exported anew), that
-    one first serves on under a number of its own: a number that is loaded cannot be filled with something else.
+    one first serves on under a number of its own: a number that is loaded cannot be filled with something else. So does
+    a version whose files on disk were changed or are gone: the server has the former ones loaded, and would find these
+    at its next start.
     """
     name, version = champion.model_name, champion.version
     switch = Switch(settings, name, partial(smoke_test, settings, name))
@@ -289,6 +292,9 @@ def _switch(
     if version in state.loaded and state.content_of(version).export_sha256 != content.export_sha256:
         logger.warning("%s: another version %d is loaded (%s)", name, version, state.content_of(version))
         state = switch.step_aside(state, version)
+    elif version in state.loaded and not is_whole(name, version, content):
+        logger.warning("%s: the files of version %d are not those that were published; published anew", name, version)
+        state = switch.step_aside(state, version, export.saved_model)
     was_other = state.stable is not None and not on_disk.is_aside(state.stable) and state.stable != version
     seconds = switch.to_stable(
         replace(state, handled=version, handled_run=champion.mlflow_run_id).with_content(version, content),

@@ -65,11 +65,14 @@ class Switch:
         former = state.canary if state.canary != version else None
         return self._change(state, replace(state, canary=version, changing=former), version, CANARY, exported)
 
-    def step_aside(self, state: ServingState, version: int) -> ServingState:
+    def step_aside(self, state: ServingState, version: int, exported: Path | None = None) -> ServingState:
         """Let what is loaded as ``version`` serve on under another number, and the number be free; the new state.
 
         A canary simply ends. Every request finds an answer all the while, with the same model as before; only the
         version in the answer is the other number until the change is over.
+
+        Args:
+            exported: The SavedModel that is loaded, where its files in their place are not those any more.
 
         Raises:
             ReleaseRefused, ServiceUnavailable: As ``to_stable``; what served before serves, under either number.
@@ -83,7 +86,7 @@ class Switch:
                 state.with_content(aside, state.content_of(version)),
                 aside,
                 previous=state.previous,
-                exported=on_disk.version_folder(self.model_name, version),
+                exported=exported or on_disk.version_folder(self.model_name, version),
             )
             state = read_state(self.model_name)
         # A server that still has the former content loaded would go on with it under this number.

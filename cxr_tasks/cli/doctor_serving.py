@@ -9,11 +9,11 @@ from pathlib import Path
 from cxr_tasks.cli.doctor_findings import Finding, Level
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.paths import served_root
-from cxr_tasks.registry import permission, versions
+from cxr_tasks.registry import audit, permission, versions
 from cxr_tasks.registry.model_files import recorded_digests
 from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.show import stack_status
-from serving.agreement import version_disagreements
+from serving.agreement import serves, version_disagreements
 from serving.contents import changed_files
 from serving.models_config import SERVED_MODELS
 from serving.rest_client import labelled_version, served_versions
@@ -60,7 +60,9 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
         bearer = versions.version_with_alias(model, versions.CHAMPION)
         champion = int(bearer.version) if bearer else None
         run_id = str(bearer.run_id or "") if bearer else ""
-        found = alias_findings(model, champion, state, run_id)
+        found = registry_findings(model, state)
+        # Where the registry knows nothing, there is no version that could be promoted.
+        found += [] if found else alias_findings(model, champion, state, run_id)
         lost = version_disagreements(model, state)
         found += [_serving("FAIL", f"{model}: {one.text}", one.todo) for one in lost]
         if state.stable is not None and not lost:
@@ -71,6 +73,23 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
         found = [_serving("FAIL", text, "'make logs NAME=mlflow' shows why")]
     labels = {label: labelled_version(settings, model, label) for label in ("stable", "canary")}
     return [*found, *server_findings(model, state, served_versions(settings, model), labels)]
+
+
+def registry_findings(model: str, state: ServingState) -> list[Finding]:
+    """What it means when MLflow answers but knows no version of a model that has versions by log or serving state."""
+    registered = {one.version for one in audit.entries(model) if one.kind == "registered"}
+    if (not registered and state.stable is None) or versions.model_versions(model):
+        return []
+    told = f"the audit log has {len(registered)} registered" if registered else "the audit log knows of none either"
+    text = (
+        f"{model}: MLflow answers but knows no version, {told}: its database was made anew or is another one, or the "
+        f"model was deleted there; {serves(state)}"
+    )
+    todo = (
+        "restore MLflow's database from a backup ('cxr restore FILE'). If it is to begin anew, 'cxr trigger RECIPE' "
+        "makes the next version: it is number 1 again and another model, and what serves stays until it is released"
+    )
+    return [_serving("FAIL", text, todo)]
 
 
 def alias_findings(model: str, champion: int | None, state: ServingState, run_id: str = "") -> list[Finding]:
@@ -166,21 +185,25 @@ def file_findings(model: str, state: ServingState) -> list[Finding]:
         changed = "" if missing else changed_files(model, version, state.content_of(version))
         if missing:
             level: Level = "WARN" if version == state.previous else "FAIL"
-            todo = (
-                f"trigger cxr_release with version {version}, which exports it again"
-                if version != state.previous
-                else "a rollback to it is not possible; the next release brings another to go back to"
-            )
-            found.append(_files(level, f"{folder}: {', '.join(missing)} missing or empty", todo))
+            text = f"{folder}: {', '.join(missing)} missing or empty"
+            found.append(_files(level, text, _anew(model, version, state)))
         elif changed:
-            todo = (
-                "find out who writes there; a server that is started anew would answer with these files: "
-                "trigger cxr_release, which publishes what was exported"
+            todo = "find out who writes there; a server that is started anew would answer with these files: " + _anew(
+                model, version, state
             )
             found.append(_files("FAIL", changed, todo))
     if state.kept and not found:
         found.append(_files("OK", f"{served_root() / model}: version {_list(sorted(state.kept))} whole"))
     return found
+
+
+def _anew(model: str, version: int, state: ServingState) -> str:
+    """How the files of a version that is kept come back, by the part that it has."""
+    if version == state.canary:
+        return f"'cxr canary {model} --end', then 'cxr canary {model} {version}' publishes it anew"
+    if version == state.previous:
+        return "a rollback to it is not possible; the next release brings another to go back to"
+    return f"trigger cxr_release with model {model}, which publishes what was exported"
 
 
 def _is_filled(path: Path) -> bool:

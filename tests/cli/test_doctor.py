@@ -177,3 +177,25 @@ def test_registry_state_and_server_are_held_against_each_other(installation, mon
     (unproven,) = [text for level, text in found if level == "FAIL" and "may not" in text]
     assert unproven.startswith("cxr_binary: version 3 serves and may not: its gate verdict is missing")
     assert not any("cxr_multilabel" in text for _, text in found)
+
+
+@pytest.mark.mlflow
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_registry_that_answers_and_knows_no_version_is_told_for_what_it_means(installation, is_deleted):
+    from cxr_tasks.cli.doctor_serving import serving_findings
+    from cxr_tasks.registry import tracking
+    from cxr_tasks.stack.settings import StackSettings
+    from serving.server_process import free_port
+
+    audit.record("registered", model="cxr_binary", version=3, who="airflow", detail={"mlflow_run_id": "ab"})
+    if not is_deleted:
+        tracking.client().create_registered_model("cxr_binary")  # and no version of it
+    settings = StackSettings.requested({"CXR_REST_PORT": str(free_port())})
+    found = [one for one in serving_findings(settings, is_up=True) if one.check == "serving"]
+    (told,) = [one for one in found if "MLflow answers but knows no version" in one.text]
+    assert told.level == "FAIL"
+    assert "the audit log has 1 registered: its database was made anew or is another one" in told.text
+    assert "version 3 serves" in told.text
+    assert "'cxr restore FILE'" in told.todo
+    # What cannot be promoted is not said to be promoted.
+    assert not any("cxr promote cxr_binary 3" in one.todo for one in found)

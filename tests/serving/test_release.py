@@ -107,6 +107,33 @@ def test_a_changed_export_is_not_published(platform):
     assert registered.version not in versions_on_disk("cxr_binary")
 
 
+@pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
+def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
+    from cxr_tasks.cli.doctor_serving import file_findings
+    from serving.exports import tree_sha256
+    from serving.versions import version_folder
+
+    registered = platform.new_version()
+    platform.release(registered)
+    folder = version_folder("cxr_binary", registered.version)
+    before = read_state("cxr_binary")
+    published = tree_sha256(folder)
+    if damage == "changed":
+        with open(folder / "saved_model.pb", "ab") as stream:
+            stream.write(b"\0")
+    elif damage == "missing":
+        (folder / "variables" / "variables.index").unlink()
+    else:
+        shutil.rmtree(folder)
+    (told,) = file_findings("cxr_binary", before)
+    assert told.todo.endswith("trigger cxr_release with model cxr_binary, which publishes what was exported")
+    platform.release(registered)
+    assert tree_sha256(folder) == published
+    assert (platform.at("stable"), platform.served()) == (registered.version, [registered.version])
+    assert read_state("cxr_binary") == before
+    assert [one.level for one in file_findings("cxr_binary", before)] == ["OK"]
+
+
 def test_a_bad_image_is_refused_in_one_line(platform):
     with pytest.raises(rest_client.RequestRefused) as caught:
         rest_client.predict(platform.settings, "cxr_binary", b"no image", "stable")
