@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from cxr_tasks.cli.progress import CHAINS
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.worklist.events import wanted_by
 from cxr_tasks.worklist.request import dag_of, kind_of
+from tests.cli.test_advice import advice
 
 pytestmark = pytest.mark.airflow_db
 
@@ -314,6 +316,19 @@ def test_a_person_named_in_the_configuration_decides_and_silence_is_no_approval(
         "asks": ["reason"],
         "after_the_limit": [],
     }
+
+
+def test_what_advice_says_to_trigger_is_a_dag_with_such_fields(parsed):
+    """Of all messages: "trigger cxr_release with model X" names a DAG and fields of its form."""
+    told = {
+        (dag_id, field)
+        for text in advice()
+        for dag_id, field in re.findall(r"[Tt]rigger (cxr_[a-z_]+)(?: with ([a-z_]+))?", text)
+    }
+    assert ("cxr_release", "model") in told
+    unknown = {(dag_id, field) for dag_id, field in told if field and field not in parsed["dags"][dag_id]["params"]}
+    assert unknown == set()
+    assert {dag_id for dag_id, _ in told} <= set(EDGES)
 
 
 def test_the_triggerer_can_make_what_works_off_the_list(parsed):

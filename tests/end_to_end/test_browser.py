@@ -112,9 +112,8 @@ def test_requests_are_in_the_menu_and_lead_to_their_runs(page, stack, released):
     address = released_by.get_by_role("link", name="run", exact=True).get_attribute("href")
     assert address.startswith("/dags/cxr_release/runs/")
     page.goto(f"{stack.airflow_url}{address}")
-    # Of the run itself, and the way back to the list in its note.
-    page.get_by_text("publish").first.wait_for()
-    assert page.locator("a[href*='/cxr/requests#request-']").count() >= 1
+    # The way back to the list, in the note of the run.
+    page.locator("a[href*='/cxr/requests#request-']").first.wait_for()
     assert page.problems == []
 
 
