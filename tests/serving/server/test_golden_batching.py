@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 SETUPS = ("batching", "batching_pad", "batching_default", "batching_per_model", "threads", "batching_abort")
 BATCH_TIMEOUT_S = 0.2
+#: Requests that were recorded as one batch are sent at the same moment; a busy machine now and then parts them. What
+#: ours answers otherwise it answers otherwise each time.
+TRIES = 8
 EARLIEST, LATEST = 0.4, 2.0  # in batch timeouts; late is the machine's affair, early would be a fault of ours
 
 # A lone empty batch hangs in the real server, and one that joins others aborts it: ours refuses it.
@@ -33,8 +36,10 @@ def test_recorded_groups_are_answered_alike(golden, setup_server, call, differen
     warm_up(call, server)
     found = []
     for record in mine:
-        answers, elapsed_s = send(call, server, record)
-        why = difference(record, answers, elapsed_s, differences)
+        for _ in range(TRIES):
+            answers, elapsed_s = send(call, server, record)
+            if not (why := difference(record, answers, elapsed_s, differences)):
+                break
         found += [f"{record['case']}: {why}"] if why else []
     assert not found, "\n".join(found)
 
