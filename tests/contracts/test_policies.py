@@ -42,7 +42,7 @@ def test_every_shipped_recipe_has_a_section_of_its_own(name):
     ("model", "dataset", "floor", "margin"),
     [
         ("cxr_binary", "kermany", 0.90, 0.015),
-        ("cxr_binary", "synthetic_binary", 0.90, 0.015),
+        ("cxr_binary", "synthetic_binary", 0.90, 0.02),
         ("cxr_binary", "a hospital's own", 0.90, 0.005),
         ("cxr_multilabel", "nih", 0.75, 0.005),
         ("cxr_multilabel", "chexpert", 0.70, 0.02),
@@ -60,7 +60,7 @@ def test_what_the_shipped_policies_ask_first(model, dataset, floor, margin):
 
 def test_a_policy_knows_its_file():
     policy = load_policy("cxr_binary")
-    assert (policy.name, policy.version) == ("cxr_binary", 2)
+    assert (policy.name, policy.version) == ("cxr_binary", 3)
     assert policy.sha256 == sha256_file(POLICIES_FOLDER / "cxr_binary.yaml")
 
 

@@ -1,14 +1,14 @@
 """What the shipped policy says to a model drawn for a cohort: through evaluation's own functions and the gate's rules.
 
-Left out of ``evaluate.assess`` is what no rule reads (average precision, micro, curves, texts, AUROCs of groups), and
-the bootstrap of AUROCs, for which the interval by patient stands in twice: it takes minutes on 25,596 images.
+Left out of ``evaluate.assess`` is what no rule reads (average precision, F1, micro, curves, texts, AUROCs of groups),
+and the bootstrap of AUROCs, for which the interval by patient stands in twice: it takes minutes on 25,596 images.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,19 +24,18 @@ from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.intervals import Interval
 from cxr_tasks.evaluate.means import mean_auroc_interval
 from cxr_tasks.evaluate.measures import delong_record
-from cxr_tasks.evaluate.operating_points import at_raw_half, measure
-from cxr_tasks.evaluate.resampling import Draws
+from cxr_tasks.evaluate.operating_points import at_raw_half, proportion_records
+from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.subgroups import subgroup_rows
-from cxr_tasks.evaluate.table import Scored, rows_sha256, scored
+from cxr_tasks.evaluate.table import Scored, rows_sha256
 from cxr_tasks.gate import Rule, verdict_of
 from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
 from cxr_tasks.gate_evidence import Evidence, assessable_rules, evidence_rule
 from cxr_tasks.gate_slices import slice_rules
 from tests.policies.cohorts import Cohort, draw
 
-#: What the groups of a finding are told by, and what ``scored`` reads beside the finding's own columns.
-_GROUPED = ["image_id", "source", "view", "sex", "age_years"]
-_READ = ["image_id", "patient_key", "split"]
+#: What the groups of a finding are told by.
+_GROUPED = ["source", "view", "sex", "age_years"]
 #: Beyond this many test images the check that metrics and predictions agree is left out: it takes seconds.
 FEW = 2_000
 #: The decision on one finding, from validation, as a broken model would have it.
@@ -89,6 +88,31 @@ def _logits(decision: Decision, validation: Scored, *, ill: bool) -> np.ndarray:
     return decision.platt.logits(validation.logit[validation.is_positive == ill])
 
 
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of one split, read once for all findings; images and patients by number, which is faster than by name
+    and comes to the same."""
+
+    columns: Mapping[str, np.ndarray]
+    patient: np.ndarray
+    described: pd.DataFrame
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, split: str) -> Images:
+        rows = table[table["split"] == split]
+        numbers = np.arange(len(rows))
+        columns = {name: rows[name].to_numpy() for name in rows.columns if name.startswith(("target_", "logit_"))}
+        return cls(columns, patient_numbers(rows["patient_key"]), rows[_GROUPED].assign(image_id=numbers))
+
+    def scored(self, split: str, finding: str) -> Scored:
+        """As ``evaluate.table.scored``, of a table without unknown targets."""
+        return Scored(
+            finding=finding, split=split, is_positive=self.columns[target_column(finding)] == 1.0,
+            logit=self.columns[logit_column(finding)], patient_key=self.patient, image_id=np.arange(len(self.patient)),
+            n_unknown=0,
+        )  # fmt: skip
+
+
 def judged(
     cohort: Cohort, asked: GateSpec, seed: int, *, change: Change | None = None, changed: tuple[str, ...] = (),
     **drawn: Any,
@@ -97,7 +121,8 @@ def judged(
     table = draw(cohort, seed, **drawn)
     spec = EvaluateSpec(target_sensitivity=cohort.target_sensitivity, bootstrap_samples=100)
     changes = dict.fromkeys(changed, change)
-    found = {one: _finding(table, one, spec, changes.get(one)) for one in cohort.findings}
+    splits = {name: Images.of(table, name) for name in ("validation", "test")}
+    found = {one: _finding(splits, one, spec, changes.get(one)) for one in cohort.findings}
     ranked = [rows for rows, shown, _ in found.values() if shown["assessable"]]
     mean = mean_auroc_interval(ranked, spec.confidence)
     metrics = {
@@ -125,10 +150,9 @@ def passes(rules: tuple[Rule, ...]) -> bool:
 
 
 def _finding(
-    table: pd.DataFrame, finding: str, spec: EvaluateSpec, change: Change | None
+    splits: Mapping[str, Images], finding: str, spec: EvaluateSpec, change: Change | None
 ) -> tuple[Scored, dict[str, Any], dict[str, Any]]:
-    own = table[[*_READ, target_column(finding), logit_column(finding)]]
-    validation, test = (scored(own, split, finding) for split in ("validation", "test"))
+    validation, test = (splits[name].scored(name, finding) for name in ("validation", "test"))
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
     counts = {"test": {"n": test.n, "n_positive": test.n_positive}}
@@ -144,24 +168,18 @@ def _finding(
         decision = change(decision, validation)
     threshold = decision.thresholds[decision.served]
     is_called = decision.platt.probabilities(test.logit) >= threshold
-    point = {"threshold": threshold, "served": True, "test": measure(test, is_called, spec, _few_draws(test))}
-    shown["operating_points"] = {decision.served: point}
+    served = {"metrics": plain(proportion_records(test, is_called, spec))}
+    shown["operating_points"] = {decision.served: {"threshold": threshold, "served": True, "test": served}}
     if not reason:
         auroc = delong_record(test, spec)
         records = [auroc, dataclasses.replace(auroc, name="auroc_patient_bootstrap")]
         shown["metrics"]["test"] = plain([*records, *calibration_records(test, decision.platt, spec, validation)])
         # So many positives no group has: that leaves out their AUROCs, which no rule reads, and nothing else.
         without_aurocs = dataclasses.replace(spec, min_positives=test.n + 1)
-        described = table.loc[table["split"] == "test", _GROUPED]
-        shown["subgroups"] = subgroup_rows(test, is_called, described, None, without_aurocs)
+        shown["subgroups"] = subgroup_rows(test, is_called, splits["test"].described, None, without_aurocs)
     return test, shown, {"threshold": threshold}
 
 
 def _mean_record(name: str, one: Interval, n: int) -> dict[str, Any]:
     bounds = {"value": one.value, "lower": one.lower, "upper": one.upper}
     return {"name": name, **bounds, "n": n, "method": one.method, "reason": ""}
-
-
-def _few_draws(rows: Scored) -> Draws:
-    """For the interval of F1 alone, which no rule reads."""
-    return Draws.of(rows.patient_key, 2, 0)

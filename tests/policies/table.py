@@ -1,6 +1,7 @@
 """Simulate the shipped policies and write the tables beside them: ``python -m tests.policies.table [DATASET ...]``.
 
-Takes some minutes a dataset, NIH's 25,596 images most of an hour.
+Takes some minutes a dataset, NIH's 25,596 images a quarter of an hour of one core. ``DATASET:WORD`` draws the kinds
+with that word in their name alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
 from tests.policies import judging
 from tests.policies.cohorts import COHORTS, Cohort
 
+#: Bounds are chosen on other seeds than those that the tables tell of: below, from 5000 on, say.
+FIRST_SEEDS = dict.fromkeys(COHORTS, 20_000) | {"chexpert": 30_000}
+#: Models drawn of the honest kind and of each other one.
+N_HONEST, N_OTHER = 100, 40
+#: After as many the row is written, so that what was drawn is not lost.
+EVERY = 10
 #: Share of runs in which an honest model must pass, and each of the broken ones must be refused.
 ENOUGH = 0.95
 
@@ -102,14 +109,31 @@ def path_of(model: str) -> Path:
     return POLICIES_FOLDER / f"{model}.simulated.md"
 
 
-COLUMNS = ("dataset", "model", "refused", "n", "asked", "note")
+COLUMNS = ("dataset", "model", "refused", "n", "first", "asked", "note")
+#: Draws of which the table tells one by one, so that a test can hold today's code to them.
+N_TOLD = 4
+#: The letter of one draw.
+REFUSED, PASSED = "R", "p"
+#: What is known of a row that is not as it should be: dataset and kind -> words.
+NOTES = {
+    ("nih", "the ill of one group missed"):
+        "5 % of the patients; of 250 comparisons that hold together one must lie far from zero to be shown",
+    ("synthetic_multilabel", HONEST): "14 findings of 23 to 74 ill, each of which can be refused by chance",
+    ("nih_sample", HONEST):
+        "180 images cannot tell every honest model from a broken one: most of these rest on 23 to 54 ill of a finding, "
+        "or on a threshold from 7 ill in validation. The section nih is meant for models that are to serve",
+    ("nih_sample", "the ill of one group missed"): "see the honest model",
+    ("nih_sample", "threshold collapsed on one finding: calls nearly all"):
+        "156 validation images and a floor of 0.10: clearing one in twenty there can be one in ten on test",
+}  # fmt: skip
 HEAD = """# What the policy {model} does, simulated
 
 Models drawn at the sizes, prevalences and patients of each dataset, through evaluation's functions and the gate's rules
 (`tests/policies`, which says what is published and what is assumed). An honest model shall pass in 95 of 100, a broken
 one be refused in 95 of 100; where that is not so a note says what is known. `asked` is the beginning of a hash of
 what the policy asks of the dataset: of another policy this is no table. Of odds or logits of one finding alone it is
-told what happens, and nothing asked.
+told what happens, and nothing asked. `first` are the first draws one by one: R refused, p not. Drawn with seeds from
+{first} on, on which no bound was chosen.
 """
 
 
@@ -120,26 +144,40 @@ def read_rows(model: str) -> list[dict[str, Any]]:
 
 
 def write_rows(model: str, rows: list[dict[str, Any]]) -> None:
-    """The table, a row per dataset and kind, in the order of ``COHORTS`` and ``KINDS``; notes are kept."""
+    """The table, a row per dataset and kind, in the order of ``COHORTS`` and ``KINDS``, with ``NOTES``."""
     old = read_rows(model) if path_of(model).is_file() else []
-    notes = {(one["dataset"], one["model"]): one["note"] for one in old}
     merged = {(one["dataset"], one["model"]): one for one in [*old, *rows]}
     order = [(name, kind.name) for name, cohort in COHORTS.items() for kind in kinds_of(cohort)]
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for key in order:
         if key in merged:
-            row = {"note": "", **merged[key], **({"note": notes[key]} if key in notes else {})}
+            row = {**merged[key], "note": NOTES.get(key, "")}
             lines.append("| " + " | ".join(str(row[name]) for name in COLUMNS) + " |")
     silent = [one.dataset for one in COHORTS.values() if one.model == model and one.missed is None]
     lines += [f"\n{one} tells of neither sex, age nor view: that a group is missed cannot be seen." for one in silent]
-    path_of(model).write_text(HEAD.format(model=model) + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    head = HEAD.format(model=model, first=min(FIRST_SEEDS.values()))
+    path_of(model).write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
 
-def simulate(dataset: str, kind: Kind, n: int) -> dict[str, Any]:
-    cohort = COHORTS[dataset]
-    asked = asked_of(cohort)
-    refused = sum(is_refused(cohort, asked, kind, seed) for seed in range(n))
-    return {"dataset": dataset, "model": kind.name, "refused": refused, "n": n, "asked": asked_sha256(cohort)}
+def simulate(dataset: str, kind: Kind, n: int) -> Iterator[dict[str, Any]]:
+    """The row after every ``EVERY`` draws, the last one of all ``n``."""
+    outcomes = ""
+    for drawn in range(1, n + 1):
+        outcomes += outcome(COHORTS[dataset], kind, FIRST_SEEDS[dataset] + drawn - 1)
+        if drawn % EVERY == 0 or drawn == n:
+            yield row_of(dataset, kind, outcomes)
+
+
+def outcome(cohort: Cohort, kind: Kind, seed: int) -> str:
+    return REFUSED if is_refused(cohort, asked_of(cohort), kind, seed) else PASSED
+
+
+def row_of(dataset: str, kind: Kind, outcomes: str) -> dict[str, Any]:
+    """A row of the table; ``outcomes`` has a letter per draw, from its first seed on."""
+    return {
+        "dataset": dataset, "model": kind.name, "refused": outcomes.count(REFUSED), "n": len(outcomes),
+        "first": outcomes[:N_TOLD], "asked": asked_sha256(COHORTS[dataset]),
+    }  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -147,9 +185,9 @@ def main(arguments: list[str]) -> None:
         dataset, _, only = argument.partition(":")
         for kind in kinds_of(COHORTS[dataset]):
             if only in kind.name:
-                row = simulate(dataset, kind, 30 if dataset == "nih" and kind.n_findings != 1 else 100)
-                print(json.dumps(row), flush=True)
-                write_rows(COHORTS[dataset].model, [row])
+                for row in simulate(dataset, kind, N_HONEST if kind.name == HONEST else N_OTHER):
+                    print(json.dumps(row), flush=True)
+                    write_rows(COHORTS[dataset].model, [row])
 
 
 if __name__ == "__main__":

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cxr_tasks.contracts.policies import POLICIES_FOLDER
+from cxr_tasks.evaluate.patients import patient_numbers
+from cxr_tasks.evaluate.table import scored
+from tests.policies import judging
 from tests.policies.cohorts import COHORTS, draw
-from tests.policies.table import ENOUGH, HONEST, KINDS, asked_of, asked_sha256, is_refused, kinds_of, read_rows
+from tests.policies.table import (
+    ENOUGH,
+    FIRST_SEEDS,
+    HONEST,
+    N_TOLD,
+    PASSED,
+    REFUSED,
+    asked_sha256,
+    kinds_of,
+    outcome,
+    read_rows,
+)
 
 MODELS = sorted({one.model for one in COHORTS.values()})
-#: Of the cohorts whose repetition takes a tenth of a second. The whole table is remade by ``tests.policies.table``.
-QUICK = ("kermany", "synthetic_binary")
-REPEATED = 12
+#: Draws of each row that are drawn again, fewer where one costs seconds. The whole table is remade by
+#: ``python -m tests.policies.table``.
+REPEATED = {"nih": 1, "chexpert": 1, "nih_sample": 2, "synthetic_multilabel": 2}
 
 
 def row_of(dataset, kind):
@@ -21,19 +36,7 @@ def row_of(dataset, kind):
     return found
 
 
-#: Not simulated yet at these sizes: an hour's work.
-NOT_DRAWN = {
-    ("nih", "odds divided by 5 on one finding"),
-    ("nih", "logits times 4 on one finding"),
-    ("nih", "chance on one finding"),
-    ("nih", "the ill of one group missed"),
-}
-CASES = [
-    (dataset, kind)
-    for dataset, cohort in COHORTS.items()
-    for kind in kinds_of(cohort)
-    if (dataset, kind.name) not in NOT_DRAWN
-]
+CASES = [(dataset, kind) for dataset, cohort in COHORTS.items() for kind in kinds_of(cohort)]
 NAMES = [f"{dataset}-{kind.name}" for dataset, kind in CASES]
 
 
@@ -53,23 +56,22 @@ def test_honest_models_pass_and_broken_ones_do_not(dataset, kind):
         assert is_met or row["note"], row
 
 
-@pytest.mark.parametrize("dataset", QUICK)
-@pytest.mark.parametrize("kind", KINDS, ids=[one.name for one in KINDS])
-def test_the_simulation_gives_what_the_table_says(dataset, kind):
-    """A part of it, through evaluation's functions and the gate's rules: a change there shows here."""
+@pytest.mark.parametrize(("dataset", "kind"), CASES, ids=NAMES)
+def test_the_first_draws_come_out_as_the_table_says(dataset, kind):
+    """Through evaluation's functions and the gate's rules: what changes there shows here, and asks for a new table."""
     cohort = COHORTS[dataset]
-    if kind not in kinds_of(cohort):
-        pytest.skip(f"{dataset} tells of no such group")
-    refused = sum(is_refused(cohort, asked_of(cohort), kind, seed) for seed in range(REPEATED))
+    told = row_of(dataset, kind)["first"]
+    again = "".join(outcome(cohort, kind, FIRST_SEEDS[dataset] + i) for i in range(REPEATED.get(dataset, len(told))))
+    assert again == told[: len(again)]
+
+
+@pytest.mark.parametrize(("dataset", "kind"), CASES, ids=NAMES)
+def test_a_row_tells_of_enough_draws(dataset, kind):
     row = row_of(dataset, kind)
-    assert abs(refused / REPEATED - row["refused"] / row["n"]) <= 0.25, (refused, row)
-
-
-@pytest.mark.parametrize("dataset", ["nih_sample", "chexpert"])
-def test_a_collapsed_threshold_is_refused_on_the_real_sizes(dataset):
-    cohort = COHORTS[dataset]
-    kind = KINDS[1]
-    assert all(is_refused(cohort, asked_of(cohort), kind, seed) for seed in range(3))
+    assert row["n"] >= (100 if kind.name == HONEST else 40)
+    assert set(row["first"]) <= {REFUSED, PASSED}
+    assert len(row["first"]) == N_TOLD
+    assert row["first"].count(REFUSED) <= row["refused"] <= row["n"] - row["first"].count(PASSED)
 
 
 @pytest.mark.parametrize("dataset", ["nih_sample", "chexpert", "kermany"])
@@ -90,6 +92,17 @@ def test_a_table_stands_beside_each_policy(model):
     }
 
 
-def test_what_was_not_drawn_is_in_no_table():
-    drawn = {(one["dataset"], one["model"]) for model in MODELS for one in read_rows(model)}
-    assert not drawn & NOT_DRAWN
+@pytest.mark.parametrize("dataset", list(COHORTS))
+def test_no_drawn_patient_has_more_images_than_there_are_of_one(dataset):
+    """Where patients were drawn without that limit, one of them had up to 9,660 of NIH's 25,596 test images."""
+    cohort, table = COHORTS[dataset], draw(COHORTS[dataset], seed=1)
+    assert table.groupby(["split", "patient_key"]).size().max() <= cohort.most_images
+
+
+def test_images_read_once_are_those_of_the_table():
+    table = draw(COHORTS["kermany"], seed=0)
+    known, found = scored(table, "test", "pneumonia"), judging.Images.of(table, "test").scored("test", "pneumonia")
+    np.testing.assert_array_equal(found.is_positive, known.is_positive)
+    np.testing.assert_array_equal(found.logit, known.logit)
+    np.testing.assert_array_equal(found.patient_key, patient_numbers(known.patient_key))
+    assert (found.n_patients, found.n_unknown) == (known.n_patients, known.n_unknown)
