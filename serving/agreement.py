@@ -102,8 +102,9 @@ def alias_disagreements(model: str, state: ServingState) -> list[Disagreement]:
     champion = quick.version_with_alias(model, CHAMPION)
     if champion is None:
         text = f"{serves(state)}, and no version of the registry bears alias {CHAMPION}"
+        is_there = state.stable is not None and quick.get_version(model, state.stable) is not None
         todo = f"'cxr promote {model} {state.stable} --reason TEXT', or another version that shall serve"
-        return [Disagreement(model, text, todo)]
+        return [Disagreement(model, text, todo if is_there else _RESTORE.format(model=model))]
     same_number = champion.version == state.stable
     if same_number and state.content_of(state.stable).is_of_run(champion.run_id):
         return []
