@@ -157,7 +157,9 @@ def write_rows(model: str, rows: list[dict[str, Any]]) -> None:
             lines.append("| " + " | ".join(str(row[name]) for name in COLUMNS) + " |")
     silent = [one.dataset for one in COHORTS.values() if one.model == model and one.missed is None]
     lines += [f"\n{one} tells of neither sex, age nor view: that a group is missed cannot be seen." for one in silent]
-    seeds = ", ".join(f"{one.dataset} from {FIRST_SEEDS[name]} on" for name, one in COHORTS.items() if one.model == model)
+    seeds = ", ".join(
+        f"{one.dataset} from {FIRST_SEEDS[name]} on" for name, one in COHORTS.items() if one.model == model
+    )
     head = HEAD.format(model=model, seeds=seeds)
     path_of(model).write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
