@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.tell_failures import pytest_configure  # noqa: F401  (a hook)
+
 TESTS = Path(__file__).resolve().parent
 SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 
