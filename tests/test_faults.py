@@ -127,7 +127,7 @@ def expected_images(run) -> set[str]:
 
 def expected_refusals(run) -> list[str]:
     """Ids that the quarantine must hold, each once; NIH's lists name a file that is nowhere without its folder."""
-    return [
+    return [file.image_id for file in run.drawn if file.request.is_lateral] + [
         row["image_id"].rpartition("/")[2] if (run.layout, row["fault"]) == ("nih", "absent") else row["image_id"]
         for row in run.planted
         if must_be_refused(run, row)

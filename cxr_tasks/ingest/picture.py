@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cxr_tasks.contracts.grey_range import white_of
 from cxr_tasks.contracts.image_rules import MOST_COLOURED, MOST_MEGAPIXELS, Problem, too_many_pixels_words
@@ -148,6 +148,10 @@ def _open(content: bytes, file_format: str) -> Image.Image:
     try:
         # No decoder but that of the format that the first bytes tell is given the file.
         return Image.open(io.BytesIO(content), formats=(file_format,))
+    # Pillow's own words name an object in memory.
+    except UnidentifiedImageError:
+        detail = f"begins as a {file_format} file, and no picture can be made out of what follows"
+        raise Unusable("damaged", detail, "fetch the file again") from None
     # Decoders raise whatever their parsing runs into; one file must not end the run, and its row tells what it was.
     except Exception as error:
         raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None

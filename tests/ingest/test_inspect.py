@@ -278,3 +278,17 @@ def test_originals_of_odd_form_are_usable(shared_data, name, file_format, mode, 
     found = inspect_file(shared_data / "raw_samples", name)
     assert isinstance(found, Inspection)
     assert (found.file_format, found.mode, (found.width_px, found.height_px)) == (file_format, mode, size)
+
+
+def test_what_is_said_of_a_broken_file_is_the_same_each_time_and_of_the_file(tmp_path):
+    """A letter of its second chunk's name is another: Pillow's message would name an object in memory."""
+    stream = io.BytesIO()
+    picture = Image.new("P", (72, 66))
+    picture.putpalette(list(range(256)) * 3)
+    picture.save(stream, "PNG")
+    content = stream.getvalue().replace(b"PLTE", b"\0LTE")
+    found = inspect_content(tmp_path, content)
+    assert (found.reason, found.detail) == (
+        "damaged",
+        "begins as a PNG file, and no picture can be made out of what follows",
+    )
