@@ -159,7 +159,8 @@ def test_each_layout_is_read_for_each_vocabulary_that_it_can_fill(cxr_home, layo
     spec = make_spec(vocabulary, layout=layout)
     scan = SOURCE.scan(resolve_root(spec, None), spec)
     assert 20 < len(scan.records) <= 30
-    assert scan.refusals == ()
+    # CheXpert has views from the side too.
+    assert {one.reason for one in scan.refusals} <= ({"lateral_view"} if layout == "chexpert" else set())
     for finding in findings_of(vocabulary):
         assert {record.states[finding] for record in scan.records} >= {LabelState.POSITIVE}
     boxed = {box.finding for record in scan.records for box in record.boxes}
