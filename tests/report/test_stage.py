@@ -10,6 +10,7 @@ from markupsafe import escape
 from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.registry.overrides import Override
 from cxr_tasks.report.gate import gate_section
 from cxr_tasks.report.stage import write_index, write_report
@@ -119,7 +120,7 @@ def test_it_says_what_a_reader_must_know(page):
         "weighted avg",
         "tensorflow 2.21.0",
         "map is empty",
-        "Asked by policy cxr_binary, version 2, section kermany",
+        f"Asked by policy cxr_binary, version {load_policy('cxr_binary').version}, section kermany",
         "Specificity at the target sensitivity",
         "There is no champion yet",
     ):
