@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cxr_tasks.contracts.plain_text import plain_markdown
-from cxr_tasks.report.render import environment, stylesheet
+from cxr_tasks.report.pages import environment, stylesheet
 
 #: In a cell where there is nothing to say.
 NOTHING = "–"

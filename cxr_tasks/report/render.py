@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
@@ -22,12 +20,12 @@ from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_d
 from cxr_tasks.report.curves import precision_recall_curve, roc_curve
 from cxr_tasks.report.gate import gate_section
 from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.pages import environment, stylesheet
 from cxr_tasks.report.panels import drawn_together
 from cxr_tasks.report.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
 from cxr_tasks.report.several import several_sections
 from cxr_tasks.report.views import left_out_sentence, view_rows
 
-TEMPLATES = Path(__file__).with_name("templates")
 VERDICTS = {
     "PASS": "Passed the gate",
     "FAIL": "Refused by the gate",
@@ -35,28 +33,6 @@ VERDICTS = {
 }
 #: Resamples behind the bands of the curves; they are drawn, not decided by.
 BAND_SAMPLES = 400
-
-
-def environment() -> Environment:
-    """Jinja that escapes everything and fails on a name it does not know."""
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["fixed"] = lambda value, digits=3: f"{value:.{digits}f}"
-    made.filters["rounded"] = lambda value: f"{value:.0f}" if float(value).is_integer() else f"{value:.4f}"
-    made.filters["short"] = lambda value: f"{value:.4g}"
-    made.filters["signed"] = lambda value, digits=3: f"{value:+.{digits}f}"
-    made.filters["percent"] = lambda value: f"{value * 100:.0f} %"
-    return made
-
-
-def stylesheet() -> Markup:
-    # Ours and constant, so it may stand unescaped.
-    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704
 
 
 def render_report(inputs: ReportInputs) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
@@ -23,7 +22,6 @@ _STATES: dict[Shown, tuple[State, ...]] = {
     "failed": ("failed",),
 }
 _BADGES: dict[State, str] = {"done": "PASS", "failed": "FAIL", "waiting": "NOT_APPLICABLE", "started": "NOT_APPLICABLE"}
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> str:
@@ -32,22 +30,12 @@ def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> 
     Raises:
         ServiceUnavailable: The list cannot be read.
     """
-    # Jinja is light; the report's own page also needs matplotlib, which the API server is to do without.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from cxr_tasks.report.pages import environment, stylesheet
 
     found = worklist.listing(states=_STATES[shown], limit=SHOWN + 1)[::-1]
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Ours and constant, so it may stand unescaped.
-    css = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704
-    return environment.get_template("requests.html.j2").render(
-        css=css,
+    template = environment().get_template("requests.html.j2")
+    return template.render(
+        css=stylesheet(),
         rows=_rows(found[:SHOWN], now),
         has_more=len(found) > SHOWN,
         n_shown=SHOWN,

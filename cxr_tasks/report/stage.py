@@ -51,7 +51,7 @@ def _facts(inputs: ReportInputs) -> dict[str, Any]:
 
 def write_index(reports_root: Path) -> Path:
     """Write ``index.html`` in ``reports_root``: all reports below it, per model the newest version first."""
-    from cxr_tasks.report.render import environment, stylesheet
+    from cxr_tasks.report.pages import environment, stylesheet
 
     rows = []
     for path in reports_root.glob(f"*/*/{FACTS}"):
