@@ -40,8 +40,8 @@ def cxr_compare():
         from pathlib import Path
 
         from cxr_tasks.contracts.shapes import plain
-        from cxr_tasks.stack.settings import StackSettings
-        from serving import compare, recorded
+        from cxr_tasks.installation.settings import StackSettings
+        from serving.compare import compare, recorded
 
         asked = get_current_context()["params"]
         folder = Path(asked["data_folder"]) if asked["data_folder"] else None

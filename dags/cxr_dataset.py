@@ -55,7 +55,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.ingest.stage import list_images as list_source
-            from cxr_tasks.train.checks import check_training
+            from cxr_tasks.train.candidates.checks import check_training
 
             request = asked_for()
             recipe = load_recipe(request["recipe"])
@@ -81,7 +81,7 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import collect_parts
-            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.registry.addresses import run_page
 
             recipe = load_recipe(asked_for()["recipe"])
             paths = run_paths()
@@ -94,7 +94,7 @@ def dataset_dag(family: Family) -> None:
         def validate(ingested: dict) -> dict:
             from cxr_tasks.contracts.handoffs import IngestedStudies
             from cxr_tasks.contracts.recipes import load_recipe
-            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.stage import validate_manifest
 
             recipe = load_recipe(asked_for()["recipe"])
@@ -108,8 +108,8 @@ def dataset_dag(family: Family) -> None:
             from cxr_tasks.contracts.handoffs import ValidatedStudies
             from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.prepare.stage import prepare_dataset
-            from cxr_tasks.report.addresses import dataset_page
-            from cxr_tasks.train.candidates import datasets_needed
+            from cxr_tasks.registry.addresses import dataset_page
+            from cxr_tasks.train.candidates.candidates import datasets_needed
 
             recipe = load_recipe(asked_for()["recipe"])
             studies, paths = ValidatedStudies.from_payload(validated), run_paths()
@@ -124,8 +124,8 @@ def dataset_dag(family: Family) -> None:
         def verify(prepared: dict) -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset
             from cxr_tasks.contracts.recipes import load_recipe
-            from cxr_tasks.prepare.latest import publish_latest
-            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.datasets.latest import publish_latest
+            from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.prepared import validate_prepared
 
             request = asked_for()

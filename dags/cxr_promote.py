@@ -36,7 +36,7 @@ from dag_defaults import (
 )
 from dag_rules import rules, tell_of_question
 
-from cxr_tasks.stack.approvers import approval_limit, approvers
+from cxr_tasks.installation.approvers import approval_limit, approvers
 from cxr_tasks.stack.pools import REPORTS, SERVING
 
 LIMIT = approval_limit(os.environ)
@@ -78,9 +78,9 @@ def cxr_promote():
 
     @task(pool=REPORTS)
     def report(asked: dict) -> None:
+        from cxr_tasks.registry.addresses import report_page
         from cxr_tasks.registry.versions import registered_model
-        from cxr_tasks.report.addresses import report_page
-        from cxr_tasks.report.champion import has_report, report_on
+        from cxr_tasks.report.stage import has_report, report_on
 
         registered = registered_model(asked["model"], asked["version"])
         if not has_report(registered):
@@ -90,18 +90,18 @@ def cxr_promote():
     @task(pool=REPORTS)
     def prepare(asked: dict) -> None:
         from cxr_tasks.registry.versions import registered_model
-        from serving.release import prepare_release
+        from serving.release.stage import prepare_release
 
         prepare_release(registered_model(asked["model"], asked["version"]), run_paths())
 
     # Also after a report or a check that failed: the person is told, and decides knowing it.
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def evidence(asked: dict) -> dict:
-        from cxr_tasks.registry.evidence import approval_request
+        from cxr_tasks.registry.approve.evidence import approval_request
         from cxr_tasks.registry.versions import registered_model
-        from cxr_tasks.report.champion import has_report
-        from serving.agreement import disagreements
-        from serving.exports import find_export
+        from cxr_tasks.report.stage import has_report
+        from serving.export.exports import find_export
+        from serving.served.agreement import disagreements
 
         model, version = asked["model"], asked["version"]
         registered = registered_model(model, version)
@@ -123,9 +123,9 @@ def cxr_promote():
     def settle(request: dict | None, answer: dict | None) -> dict | None:
         from cxr_tasks.contracts.errors import DataDefect
         from cxr_tasks.contracts.handoffs import ApprovalRequest
-        from cxr_tasks.registry.approval import Answer, Recorded
-        from cxr_tasks.registry.approval import settle as do_as_answered
-        from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.installation.settings import StackSettings
+        from cxr_tasks.registry.approve.approval import Answer, Recorded
+        from cxr_tasks.registry.approve.approval import settle as do_as_answered
         from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
         from cxr_tasks.worklist.champions import APPROVED
 

@@ -43,7 +43,7 @@ def cxr_release():
     @task(multiple_outputs=False, inlets=[CHAMPION])
     def find() -> list:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from serving.release import take_up
+        from serving.release.stage import take_up
 
         champions = [RegisteredModel.from_payload(one) for one in champions_asked_for()]
         asked = asked_for().get("version")
@@ -56,7 +56,7 @@ def cxr_release():
     @task(multiple_outputs=False)
     def prepare(champion: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from serving.release import prepare_release
+        from serving.release.stage import prepare_release
 
         prepare_release(RegisteredModel.from_payload(champion), run_paths())
         return champion
@@ -64,8 +64,8 @@ def cxr_release():
     @task(multiple_outputs=False, outlets=[SERVED])
     def publish(champion: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from cxr_tasks.stack.settings import StackSettings
-        from serving.release import publish_version
+        from cxr_tasks.installation.settings import StackSettings
+        from serving.release.stage import publish_version
 
         released = publish_version(
             RegisteredModel.from_payload(champion), StackSettings.load(), triggered_by()

@@ -49,8 +49,8 @@ def cxr_report():
     @task(multiple_outputs=False, outlets=[REPORT])
     def report(champion: dict) -> dict:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from cxr_tasks.report.addresses import mlflow_run_page, report_page
-        from cxr_tasks.report.champion import report_on
+        from cxr_tasks.registry.addresses import mlflow_run_page, report_page
+        from cxr_tasks.report.stage import report_on
 
         model = RegisteredModel.from_payload(champion)
         written = report_on(model, run_paths())

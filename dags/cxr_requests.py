@@ -33,8 +33,8 @@ def cxr_requests():
         import logging
 
         from cxr_tasks.contracts.shapes import plain
-        from cxr_tasks.stack.logins import LIST_USER
-        from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.installation.logins import LIST_USER
+        from cxr_tasks.installation.settings import StackSettings
         from cxr_tasks.worklist.airflow_api import AirflowApi
         from cxr_tasks.worklist.store import Worklist
         from cxr_tasks.worklist.work_off import work_off

@@ -42,8 +42,8 @@ def cxr_rollback():
     @task(multiple_outputs=False)
     def roll_back() -> dict:
         from cxr_tasks.contracts.shapes import plain
-        from cxr_tasks.stack.settings import StackSettings
-        from serving import rollback
+        from cxr_tasks.installation.settings import StackSettings
+        from serving.release import rollback
 
         asked = get_current_context()["params"]
         return plain(rollback.roll_back(asked["model"], StackSettings.load(), who=triggered_by(), why=asked["reason"]))

@@ -55,9 +55,9 @@ def training_dag(family: Family) -> None:
         def plan() -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset
             from cxr_tasks.contracts.recipes import load_recipe
-            from cxr_tasks.prepare.latest import latest_dataset
-            from cxr_tasks.report.addresses import mlflow_run_page
-            from cxr_tasks.train.plan import start_training
+            from cxr_tasks.datasets.latest import latest_dataset
+            from cxr_tasks.registry.addresses import mlflow_run_page
+            from cxr_tasks.train.stage import start_training
 
             request = asked_for()
             recipe = load_recipe(request["recipe"])
@@ -90,8 +90,8 @@ def training_dag(family: Family) -> None:
         )
         def train(plan: dict, number: int) -> dict:
             from cxr_tasks.contracts.handoffs import TrainingPlan
-            from cxr_tasks.report.addresses import mlflow_run_page
-            from cxr_tasks.train.plan import train_one
+            from cxr_tasks.registry.addresses import mlflow_run_page
+            from cxr_tasks.train.stage import train_one
 
             context = get_current_context()
             context["candidate_name"] = f"candidate {number}"
@@ -103,8 +103,8 @@ def training_dag(family: Family) -> None:
         @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
         def choose(plan: dict, trained: list) -> dict:
             from cxr_tasks.contracts.handoffs import TrainedModel, TrainingPlan
-            from cxr_tasks.report.addresses import mlflow_run_page
-            from cxr_tasks.train.plan import dataset_for, recipe_of
+            from cxr_tasks.registry.addresses import mlflow_run_page
+            from cxr_tasks.train.stage import dataset_for, recipe_of
             from cxr_tasks.train.winner import pick_winner
 
             planned = TrainingPlan.from_payload(plan)
@@ -136,7 +136,7 @@ def training_dag(family: Family) -> None:
         def check_predictions(chosen: dict, evaluated: dict) -> None:
             from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
             from cxr_tasks.contracts.recipes import Recipe
-            from cxr_tasks.report.addresses import run_page
+            from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.predictions import validate_predictions
 
             paths = run_paths()
@@ -151,10 +151,10 @@ def training_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, **limit("training"))
         def gate(chosen: dict, evaluated: dict) -> dict:
-            from cxr_tasks.champion import champion_for_gate
             from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
             from cxr_tasks.contracts.recipes import Recipe
-            from cxr_tasks.gate import gate_candidate
+            from cxr_tasks.evaluate.champion import champion_for_gate
+            from cxr_tasks.gate.stage import gate_candidate
             from cxr_tasks.registry.stage import record_decision
 
             recipe = Recipe.from_dict(chosen["recipe"])
@@ -180,7 +180,7 @@ def training_dag(family: Family) -> None:
             from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.registry.stage import register_candidate
-            from cxr_tasks.report.card_stage import publish_card
+            from cxr_tasks.report.card.stage import publish_card
 
             made_of = (
                 TrainedModel.from_payload(chosen["trained"]),

@@ -20,9 +20,9 @@ from airflow.sdk import (
 )
 from work_off import WorkOff
 
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import recipe_names
-from cxr_tasks.stack.logins import LIST_USER
+from cxr_tasks.installation.logins import LIST_USER
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.stack.schedules import cron_of
 
 #: Errors that come again with the same input: a retry would only hide them for a while.
@@ -172,13 +172,13 @@ def champions_asked_for() -> list[dict[str, Any]]:
 
     A model without a champion is left out: where none is asked for by name, that is no error.
     """
-    from cxr_tasks.registry import quick, versions
-    from serving.release import champion_of
+    from cxr_tasks.registry import rest, versions
+    from serving.release.stage import champion_of
 
     if model := get_current_context()["params"]["model"]:
         return [champion_of(model).to_payload()]
     models = [family.model for family in FAMILIES]
-    return [champion_of(one).to_payload() for one in models if quick.version_with_alias(one, versions.CHAMPION)]
+    return [champion_of(one).to_payload() for one in models if rest.version_with_alias(one, versions.CHAMPION)]
 
 
 def challenger_asked_for() -> dict[str, Any]:

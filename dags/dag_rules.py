@@ -73,8 +73,8 @@ def tell_of_failure(context: Any) -> None:
 
     Runs in the DAG processor, so nothing heavy is imported unless there is an address.
     """
-    from cxr_tasks.notices import send
-    from cxr_tasks.stack.settings import StackSettings
+    from cxr_tasks.installation.notices import send
+    from cxr_tasks.installation.settings import StackSettings
 
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     ti = context.get("ti")
@@ -87,8 +87,8 @@ def tell_of_failure(context: Any) -> None:
 
 def tell_of_question(subject: str, limit: timedelta) -> None:
     """Tell the addresses of ``CXR_NOTIFY`` that a version waits for a person's answer."""
-    from cxr_tasks.notices import send
-    from cxr_tasks.stack.settings import StackSettings
+    from cxr_tasks.installation.notices import send
+    from cxr_tasks.installation.settings import StackSettings
 
     hours = limit.total_seconds() / 3600
     where = f"under Required Actions of Airflow, {StackSettings.load().airflow_url}"

@@ -25,7 +25,7 @@ def example_table(
 
     Args:
         index: ``index.parquet``.
-        stored: Per split the facts of its examples in stored order (see ``cxr_tasks.validate.stored``).
+        stored: Per split the facts of its examples in stored order (see ``cxr_tasks.validate.stored_facts``).
 
     Returns:
         The index's columns, ``order_fault``, ``label_fault``, ``target_fault``, ``metadata_fault``, ``box_fault``,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
-from cxr_tasks.gate_evidence import Evidence
+from cxr_tasks.gate.evidence import Evidence
 
 
 def make_gate(**changed: Any) -> GateSpec:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.accelerators import gpu_devices, why_no_gpu
+from cxr_tasks.installation.accelerators import gpu_devices, why_no_gpu
 
 
 def board(root, *files):

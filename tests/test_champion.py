@@ -12,10 +12,10 @@ import pytest
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.handoffs import ValidatedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.tf
 
@@ -66,8 +66,8 @@ def others(dataset):
 
 def test_test_images_that_the_champion_was_trained_on_are_left_out(prepared, tmp_path, caplog):
     """A champion of another dataset with some of the same images and patients; nothing but their content tells."""
-    from cxr_tasks.champion import evidence_of
-    from cxr_tasks.registry import audit
+    from cxr_tasks.evaluate.champion import evidence_of
+    from cxr_tasks.registry.audit import trail
 
     dataset, recipe, paths = prepared
     test = content_of_splits(dataset, ["test"])
@@ -78,12 +78,12 @@ def test_test_images_that_the_champion_was_trained_on_are_left_out(prepared, tmp
     assert evidence.left_out == set(test["image_id"][:2])
     assert evidence.left_out_why.startswith(f"2 of {len(test)} test images are of images or patients that champion 7")
     assert "2 by the same file" in caplog.text
-    (line,) = [one for one in audit.entries() if one.kind == "test_read"]
+    (line,) = [one for one in trail.entries() if one.kind == "test_read"]
     assert (line.version, line.detail["purpose"], line.detail["model_sha256"]) == (7, "champion", "c" * 64)
 
 
 def test_a_champion_that_has_seen_most_of_the_test_split_compares_with_nothing(prepared, tmp_path):
-    from cxr_tasks.champion import evidence_of
+    from cxr_tasks.evaluate.champion import evidence_of
 
     dataset, recipe, paths = prepared
     _, path = champion_of(32, tmp_path)
@@ -93,8 +93,8 @@ def test_a_champion_that_has_seen_most_of_the_test_split_compares_with_nothing(p
 
 
 def test_a_champion_of_other_pixels_sees_the_original_files(prepared, tmp_path):
-    from cxr_tasks.champion import evidence_of
-    from cxr_tasks.prepare.decode import decode_files
+    from cxr_tasks.evaluate.champion import evidence_of
+    from cxr_tasks.images.decode import decode_files
 
     dataset, recipe, paths = prepared
     spec = PixelSpec(size_px=48, fit="crop")
@@ -113,7 +113,7 @@ def test_a_champion_of_other_pixels_sees_the_original_files(prepared, tmp_path):
 
 
 def test_a_champion_whose_originals_are_gone_is_a_reason(prepared, tmp_path):
-    from cxr_tasks.champion import evidence_of
+    from cxr_tasks.evaluate.champion import evidence_of
 
     dataset, recipe, paths = prepared
     _, path = champion_of(48, tmp_path)
@@ -125,7 +125,7 @@ def test_a_champion_whose_originals_are_gone_is_a_reason(prepared, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a model"])
 def test_a_champion_that_is_no_model_is_a_reason(prepared, tmp_path, content):
-    from cxr_tasks.champion import evidence_of
+    from cxr_tasks.evaluate.champion import evidence_of
 
     dataset, recipe, paths = prepared
     (tmp_path / "model.keras").write_bytes(content)
@@ -135,7 +135,7 @@ def test_a_champion_that_is_no_model_is_a_reason(prepared, tmp_path, content):
 
 
 def test_whatever_goes_wrong_in_scoring_is_a_reason(prepared, tmp_path, monkeypatch):
-    import cxr_tasks.champion as module
+    import cxr_tasks.evaluate.champion as module
 
     def breaks(*given):
         raise RuntimeError("out of device memory")
@@ -149,7 +149,7 @@ def test_whatever_goes_wrong_in_scoring_is_a_reason(prepared, tmp_path, monkeypa
 
 def test_a_registry_that_does_not_answer_is_tried_again(prepared, monkeypatch):
     """No answer is no evidence that the champion is gone."""
-    import cxr_tasks.champion as module
+    import cxr_tasks.evaluate.champion as module
 
     class Version:
         version = "7"

@@ -14,14 +14,14 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.ingest.stage import ingest_source
-from cxr_tasks.sources.phantoms.faults import FAULTS
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.sources.phantoms.faults.faults import FAULTS
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.validate import validate_manifest
 
 pytestmark = pytest.mark.gx

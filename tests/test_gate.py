@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, sha256_file, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.policies import POLICIES_FOLDER
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.gate import ChampionEvidence, decide, gate_candidate, reasons_of, verdict_of
-from cxr_tasks.gate_evidence import Evidence, Rule
+from cxr_tasks.gate.evidence import Evidence, Rule
+from cxr_tasks.gate.stage import ChampionEvidence, decide, gate_candidate, reasons_of, verdict_of
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.gate_builders import make_gate, make_scores
 
 FINDINGS = ("pneumonia",)
@@ -99,7 +99,7 @@ def test_what_a_reader_has_to_know_stands_beside_the_rules(recipe, paths, tmp_pa
     def with_remark(metrics):
         metrics["remarks"] = [remark]
 
-    with caplog.at_level(logging.INFO, logger="cxr_tasks.gate"):
+    with caplog.at_level(logging.INFO, logger="cxr_tasks.gate.stage"):
         decision = gate_candidate(evaluated(tmp_path, make_scores(), with_remark), recipe, None, paths)
     assert written(decision)["remarks"] == [remark] and decision.verdict == "PASS"
     assert caplog.text.rstrip().endswith(f"REMARK clock: {remark['sentence']}")
@@ -175,7 +175,7 @@ def test_the_smaller_of_delong_and_patient_bootstrap_counts(recipe, paths, tmp_p
 
 
 def test_the_log_shows_every_rule_as_a_line_of_a_table(recipe, paths, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="cxr_tasks.gate"):
+    with caplog.at_level(logging.INFO, logger="cxr_tasks.gate.stage"):
         decision = gate_candidate(evaluated(tmp_path, make_scores(separation=2.0)), recipe, None, paths)
     lines = caplog.messages[-1].splitlines()
     assert lines[0] == "cxr_binary: FAIL"
@@ -210,7 +210,7 @@ def test_a_file_that_may_not_be_read_is_a_fail(recipe, paths, tmp_path, monkeypa
         raise PermissionError(13, "Permission denied", str(path))
 
     model = evaluated(tmp_path, make_scores())
-    monkeypatch.setattr("cxr_tasks.gate.read_predictions", refused)
+    monkeypatch.setattr("cxr_tasks.gate.stage.read_predictions", refused)
     decision = gate_candidate(model, recipe, None, paths)
     assert (decision.verdict, outcomes(decision)) == ("FAIL", {"evidence": "FAIL"})
     assert "Permission denied" in decision.reasons[0]

@@ -6,8 +6,8 @@ from cxr_tasks.contracts.gate_specs import AssessableSpec, Bound
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.evaluate.intervals import wilson
-from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.statistics.intervals import wilson
 from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores, record
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cxr_tasks.contracts.gate_specs import ChampionSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.gate_champion import champion_rules
+from cxr_tasks.gate.champion import champion_rules
 from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
 
 SPEC = EvaluateSpec(bootstrap_samples=300)

@@ -7,7 +7,7 @@ import pytest
 from cxr_tasks.contracts.gate_specs import AssessableSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.gate_evidence import Evidence, assessable_rules, evidence_rule, is_number
+from cxr_tasks.gate.evidence import Evidence, assessable_rules, evidence_rule, is_number
 from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
 
 SPEC = EvaluateSpec(bootstrap_samples=100)

@@ -5,9 +5,9 @@ import pytest
 from cxr_tasks.contracts.gate_specs import AssessableSpec, SlicesSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.evaluate.intervals import newcombe
-from cxr_tasks.gate_evidence import Evidence
-from cxr_tasks.gate_slices import slice_rules
+from cxr_tasks.gate.evidence import Evidence
+from cxr_tasks.gate.slices import slice_rules
+from cxr_tasks.statistics.intervals import newcombe
 from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 LOCK, GPU_LOCK = (PROJECT_ROOT / name for name in ("requirements.lock", "requirements-gpu.lock"))
 

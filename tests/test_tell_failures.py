@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 TESTS = """
 import time

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from cxr_tasks import tensorflow_start
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.tensorflow_start import tell_no_gpu
+from cxr_tasks.installation import tensorflow_start
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.installation.tensorflow_start import tell_no_gpu
 
 SAID = [
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
@@ -45,7 +45,7 @@ def test_a_start_without_a_gpu_says_so_in_the_log_and_nowhere_else():
     """As a task starts it: stderr stays clean, and the log has the reason that was dropped before."""
     code = (
         "import logging, os, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n"
-        "from cxr_tasks.tensorflow_start import start_tensorflow\n"
+        "from cxr_tasks.installation.tensorflow_start import start_tensorflow\n"
         "start_tensorflow(); print('GROWTH', os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])\n"
     )
     done = subprocess.run(

@@ -26,10 +26,10 @@ from typing import IO, Any
 from cxr_tasks.backup.encryption import sealed
 from cxr_tasks.backup.units import SECRETS, Choice, Unit, present_units
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.locks import file_lock
-from cxr_tasks.contracts.paths import audit_log, home, served_root
-from cxr_tasks.contracts.software import git_commit
-from cxr_tasks.contracts.space import require_space
+from cxr_tasks.installation.software import git_commit
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.paths import audit_log, home, served_root
+from cxr_tasks.installation.storage.space import require_space
 
 FORMAT = 1
 MANIFEST, SEALED = "manifest.json", "secrets.sealed"

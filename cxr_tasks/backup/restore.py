@@ -20,8 +20,8 @@ from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, SIDES, Manifest
 from cxr_tasks.backup.encryption import opened
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.paths import home
-from cxr_tasks.contracts.space import require_space
+from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.space import require_space
 
 _BLOCK = 2**20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -11,8 +11,8 @@ from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
 from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
 from cxr_tasks.backup.units import Choice
-from cxr_tasks.contracts.paths import home
-from cxr_tasks.contracts.space import shown
+from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.space import shown
 
 
 def backup_command(options: argparse.Namespace) -> int:

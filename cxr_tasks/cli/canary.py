@@ -6,16 +6,16 @@ import argparse
 import json
 import os
 
-from cxr_tasks.registry import audit
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
-from serving.canary import end_canary, start_canary
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.registry.audit import trail
+from serving.release.canary import end_canary, start_canary
 
 
 def canary_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)
     os.environ.update(client_environment(settings))
-    who = audit.who(options.by)
+    who = trail.who(options.by)
     if options.end:
         version, text = end_canary(options.model, settings, who=who, why=options.reason), "is no canary any more"
     else:

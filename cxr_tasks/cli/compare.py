@@ -11,9 +11,9 @@ from rich.table import Table
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.stack.settings import StackSettings
-from serving.compare import Comparison, compare, table, write_comparison
-from serving.recorded import images_to_compare
+from cxr_tasks.installation.settings import StackSettings
+from serving.compare.compare import Comparison, compare, table, write_comparison
+from serving.compare.recorded import images_to_compare
 
 
 def compare_command(options: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.labels import SPLITS, display_name
-from cxr_tasks.prepare import catalogue
-from cxr_tasks.prepare.catalogue import StoredVersion
+from cxr_tasks.datasets import catalogue
+from cxr_tasks.datasets.catalogue import StoredVersion
 
 
 def list_command(options: argparse.Namespace) -> int:
@@ -87,7 +87,7 @@ def _counts_table(statistics: Mapping[str, Any]) -> Table:
 
 
 def diff_command(options: argparse.Namespace) -> int:
-    from cxr_tasks.prepare.difference import differences
+    from cxr_tasks.datasets.difference import differences
 
     one, other = catalogue.find_version(options.one), catalogue.find_version(options.other)
     found = differences(one.folder, other.folder)
@@ -174,8 +174,8 @@ def _fingerprints_in_use(notes: list[str], *, is_forced: bool) -> set[str]:
     if is_forced:
         notes.append("--force: versions that registered models were trained on are not kept for them")
         return set()
+    from cxr_tasks.installation.settings import StackSettings, client_environment
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.stack.settings import StackSettings, client_environment
 
     settings = StackSettings.load()
     if settings.record.is_file():

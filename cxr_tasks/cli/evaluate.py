@@ -18,16 +18,17 @@ from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import display_name, findings_of
-from cxr_tasks.contracts.paths import evaluations_root
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import TITLES
+from cxr_tasks.datasets.catalogue import find_version
+from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES
-from cxr_tasks.prepare.catalogue import find_version
-from cxr_tasks.prepare.latest import dataset_of
-from cxr_tasks.registry import audit, tracking, versions
-from cxr_tasks.registry.trained_on import trained_on
-from cxr_tasks.stack.settings import StackSettings, client_environment
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import evaluations_root
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.audit import trail
 
 #: Where the numbers stand among the artifacts of the version's MLflow run.
 ARTIFACT_FOLDER = "evaluation_elsewhere"
@@ -38,7 +39,7 @@ DECIDED = ("sensitivity", "specificity")
 def evaluate_command(options: argparse.Namespace) -> int:
     """Measure, print, and leave the numbers in a folder and on the MLflow run that the version came from."""
     from cxr_tasks.evaluate.assess import SPLITS
-    from cxr_tasks.evaluate.cross import evaluate_elsewhere
+    from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 
     if options.split not in SPLITS:
         raise ConfigurationError(f"--split: expected {' or '.join(SPLITS)}, found {options.split!r}")
@@ -54,7 +55,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         recipe, own = _recipe_of(loaded.run_id, work), _own_metrics(loaded.run_id, work)
         metrics = evaluate_elsewhere(
             loaded.model_path, loaded.contract, recipe, prepared, folder, own=own,
-            seen=trained_on(loaded, Path(work)), version=number, who=audit.who(),
+            seen=trained_on(loaded, Path(work)), version=number, who=trail.who(),
             model_sha256=versions.version_tags(options.model, number).get("model.sha256", ""),
         )  # fmt: skip
     outcome = {

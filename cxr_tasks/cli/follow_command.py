@@ -8,15 +8,15 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.console import PlainConsole
+from cxr_tasks.cli.following.approval import require_may_answer
+from cxr_tasks.cli.following.outcome import print_outcomes
+from cxr_tasks.cli.following.progress import CHAINS, Progress
 from cxr_tasks.cli.going_on import says_what_goes_on
-from cxr_tasks.cli.outcome import print_outcomes
-from cxr_tasks.cli.progress import CHAINS, Progress
 from cxr_tasks.cli.trigger import follow_to_the_end
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.plain_text import without_controls
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun
 from cxr_tasks.worklist.request import Request
 from cxr_tasks.worklist.store import Worklist

@@ -16,24 +16,24 @@ from rich.table import Table
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.handoffs import marked_verdict
-from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit
-from cxr_tasks.registry.audit import AuditEntry
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.audit.trail import AuditEntry
 from cxr_tasks.registry.history import Spell, numbers_come_again, parsed_time, served_at, spells
 from cxr_tasks.registry.outages import Outage, outage_at, outages
 from cxr_tasks.registry.persons import PROGRAM
-from cxr_tasks.stack.settings import StackSettings, client_environment
-from serving.agreement import Disagreement, disagreements
+from serving.served.agreement import Disagreement, disagreements
 
 
 def history_command(options: argparse.Namespace) -> int:
     """Needs no running stack: the log is a file. A log that is not whole is said on stderr; ``cxr doctor`` says how."""
-    everything = audit.entries()
+    everything = trail.entries()
     entries = [one for one in everything if one.model == options.model]
     if not entries:
         raise ConfigurationError(_unknown(options.model, {one.model for one in everything if one.model}))
     at = parsed_time(options.at) if options.at else None
-    problems = audit.verify()
+    problems = trail.verify()
     if options.json:
         print(json.dumps(_record(options.model, entries, at, problems), indent=2, ensure_ascii=False))
     elif at:

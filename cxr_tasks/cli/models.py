@@ -13,12 +13,12 @@ from rich.table import Table
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.handoffs import marked_verdict
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.registry.versions import model_versions
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
-from serving.agreement import Disagreement, disagreements
-from serving.models_config import LABELS, SERVED_MODELS
-from serving.rest_client import labelled_version, served_versions
-from serving.state import ServingState, read_state
+from serving.client.rest import labelled_version, served_versions
+from serving.served.agreement import Disagreement, disagreements
+from serving.served.models_config import LABELS, SERVED_MODELS
+from serving.served.state import ServingState, read_state
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -7,17 +7,17 @@ import json
 import os
 
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.overrides import record_override
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
-from serving.champion_watch import retry_release
+from serving.release.champion_watch import retry_release
 
 
 def override_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)
     os.environ.update(client_environment(settings))
-    made = record_override(options.model, options.version, audit.who(options.by), options.reason)
+    made = record_override(options.model, options.version, trail.who(options.by), options.reason)
     is_tried_again = retry_release(options.model, options.version)
     if options.json:
         print(json.dumps({"model": options.model, "version": options.version, **plain(made)}))

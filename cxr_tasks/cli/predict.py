@@ -13,10 +13,10 @@ from rich.table import Table
 
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.dicom import DicomRefused, dicom_as_png, is_dicom
-from cxr_tasks.stack.settings import StackSettings, client_environment
-from serving.agreement import disagreements
-from serving.rest_client import RequestRefused, predict
+from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from serving.client.rest import RequestRefused, predict
+from serving.served.agreement import disagreements
 
 #: Larger files are not sent: the server's own limit for one message.
 MAX_FILE_BYTES = 40 * 1024 * 1024

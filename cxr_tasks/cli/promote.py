@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from cxr_tasks.cli.console import PlainConsole
-from cxr_tasks.cli.display import LinePrinter
-from cxr_tasks.cli.follow import follow, release_of
+from cxr_tasks.cli.following.display import LinePrinter
+from cxr_tasks.cli.following.follow import follow, release_of
+from cxr_tasks.cli.following.progress import CHAINS
 from cxr_tasks.cli.going_on import says_what_goes_on
-from cxr_tasks.cli.progress import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, nearest
-from cxr_tasks.registry import audit
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
-from serving.champion_watch import retry_release
-from serving.state import read_state
+from serving.release.champion_watch import retry_release
+from serving.served.state import read_state
 
 
 def promote_command(options: argparse.Namespace) -> int:
@@ -35,10 +35,10 @@ def promote_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)
     os.environ.update(client_environment(settings))
-    from cxr_tasks.registry.promotion import promote
+    from cxr_tasks.registry.approve.promotion import promote
 
     is_champion = _require_change(options.model, options.version)
-    who, began, started_at = audit.who(options.by or ""), datetime.now(UTC), time.monotonic()
+    who, began, started_at = trail.who(options.by or ""), datetime.now(UTC), time.monotonic()
     champion = promote(options.model, options.version, who=who, why=options.reason)
     if is_champion:
         # Moved in MLflow, and refused or not released yet: by this decision its release is tried again.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.tables import text_table
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
+from cxr_tasks.contracts.text_table import text_table
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 
 #: Rows of the table of differences; ``--json`` and the MLflow run have all.
 MOST_SHOWN = 20

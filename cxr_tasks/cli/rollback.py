@@ -7,16 +7,16 @@ import json
 import os
 
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.registry import audit
-from cxr_tasks.stack.settings import StackSettings, client_environment, require_up
-from serving.rollback import roll_back
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.registry.audit import trail
+from serving.release.rollback import roll_back
 
 
 def rollback_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)
     os.environ.update(client_environment(settings))
-    done = roll_back(options.model, settings, who=audit.who(options.by), why=options.reason)
+    done = roll_back(options.model, settings, who=trail.who(options.by), why=options.reason)
     if options.json:
         print(json.dumps(plain(done)))
     else:

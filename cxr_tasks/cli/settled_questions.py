@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from cxr_tasks.cli.approval import DAG_ID
+from cxr_tasks.cli.following.approval import DAG_ID
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import ApprovalRequest
 from cxr_tasks.registry.questions import ended_because

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.cli.approval import require_may_answer
 from cxr_tasks.cli.console import PlainConsole
-from cxr_tasks.cli.display import live_display
-from cxr_tasks.cli.follow import follow, patiently
+from cxr_tasks.cli.following.approval import require_may_answer
+from cxr_tasks.cli.following.display import live_display
+from cxr_tasks.cli.following.follow import follow, patiently
+from cxr_tasks.cli.following.outcome import outcome_of, print_outcomes
+from cxr_tasks.cli.following.progress import CHAINS, Progress, triggered
 from cxr_tasks.cli.going_on import says_what_goes_on
-from cxr_tasks.cli.outcome import outcome_of, print_outcomes
-from cxr_tasks.cli.progress import CHAINS, Progress, triggered
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
-from cxr_tasks.stack.settings import StackSettings, client_environment
-from cxr_tasks.train.checks import check_training
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
 

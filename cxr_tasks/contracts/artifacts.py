@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import home, relocated
+from cxr_tasks.installation.storage.paths import home, relocated
 
 
 @dataclass(frozen=True, slots=True)

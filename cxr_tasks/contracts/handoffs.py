@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.paths import relocated
 from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.installation.storage.paths import relocated
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_HUMAN"]
 

@@ -47,8 +47,8 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.finding import AssessedFinding, assess_finding
 from cxr_tasks.evaluate.means import mean_records, micro_records, served_records
-from cxr_tasks.evaluate.resampling import Draws
 from cxr_tasks.evaluate.table import check_predictions, rows_sha256, scored
+from cxr_tasks.statistics.resampling import Draws
 
 SPLITS = ("validation", "test")
 

@@ -17,8 +17,8 @@ from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.measures import delong_record
-from cxr_tasks.evaluate.scores import auroc
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.scores import auroc
 
 SIDE_PX = 32
 #: Images whose pixels are in double precision at a time.

@@ -15,9 +15,9 @@ import numpy as np
 
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, sigmoid
-from cxr_tasks.evaluate.patients import effective_number, images_each, left_by_clusters, quantile_of
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import Platt, sigmoid
+from cxr_tasks.statistics.patients import effective_number, images_each, left_by_clusters, quantile_of
 
 #: Records of :func:`calibration_records`, in their order.
 NAMES = (

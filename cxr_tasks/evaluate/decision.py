@@ -9,9 +9,9 @@ import numpy as np
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, fit_calibration
 from cxr_tasks.evaluate.operating_points import THRESHOLD_RANGE, choose_thresholds, ppv_threshold
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import Platt, fit_calibration
 
 #: A served decision finds at least this share of validation's positives, whatever the recipe asks for.
 LEAST_FOUND = 0.5

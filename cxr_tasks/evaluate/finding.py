@@ -14,16 +14,16 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import N_BINS, bins_of, sigmoid
 from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.measures import SplitMeasures, measure_split
 from cxr_tasks.evaluate.operating_points import at_raw_half, measure
-from cxr_tasks.evaluate.patients import patient_numbers
-from cxr_tasks.evaluate.resampling import Draws
-from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import N_BINS, bins_of, sigmoid
+from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.resampling import Draws
+from cxr_tasks.statistics.shares import Share
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import numpy as np
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
 from cxr_tasks.evaluate.calibration_measures import calibration_records
-from cxr_tasks.evaluate.intervals import auroc_interval
-from cxr_tasks.evaluate.patients import patient_numbers
-from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
-from cxr_tasks.evaluate.scores import Ranking, auroc_of, average_precision_of, specificity_of
-from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
+from cxr_tasks.statistics.intervals import auroc_interval
+from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
+from cxr_tasks.statistics.scores import Ranking, auroc_of, average_precision_of, specificity_of
+from cxr_tasks.statistics.shares import Share
 
 RANKING = ("auroc", "auroc_patient_bootstrap", "average_precision", "specificity_at_sensitivity")
 CALIBRATION = ("brier_before", "ece_before", "brier_after", "ece_after")

@@ -9,13 +9,13 @@ import numpy as np
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import sigmoid
 from cxr_tasks.evaluate.measures import draws_of, resampled_record, share_record
-from cxr_tasks.evaluate.patients import patient_numbers
-from cxr_tasks.evaluate.resampling import Draws, drawn_sums, patient_sums
-from cxr_tasks.evaluate.scores import checked, f1_of
-from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import sigmoid
+from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.resampling import Draws, drawn_sums, patient_sums
+from cxr_tasks.statistics.scores import checked, f1_of
+from cxr_tasks.statistics.shares import Share
 
 #: Thresholds stay where a float32 can hold them; next to 1 its steps are far coarser than next to 0.
 THRESHOLD_RANGE = (1e-30, 1.0 - 1e-6)

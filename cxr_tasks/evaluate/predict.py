@@ -18,8 +18,8 @@ from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import LabelState, label_column
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
 from cxr_tasks.contracts.train_specs import LabelSpec
-from cxr_tasks.train.inputs import load_split, plain_batches
-from cxr_tasks.train.labels import evaluation_targets
+from cxr_tasks.train.data.inputs import load_split, plain_batches
+from cxr_tasks.train.data.labels import evaluation_targets
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cxr_tasks.contracts.artifacts import replaced_file
-from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.contracts.remarks import Remark
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import Person
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def record_test_read(
     test_sha256 = hashlib.sha256(content.astype("<u8").tobytes()).hexdigest()
     _keep(test_sha256, content)
     told = {"purpose": purpose, "model_sha256": model_sha256, "test_sha256": test_sha256}
-    known = [one for one in audit.entries() if one.kind == "test_read" and told.items() <= dict(one.detail).items()]
+    known = [one for one in trail.entries() if one.kind == "test_read" and told.items() <= dict(one.detail).items()]
     if not known:
         why = f"{purpose}: {len(rows)} test images of {dataset}, model {model_sha256[:12]}"
         detail = {**told, "dataset": dataset, "n_images": len(rows)}
-        audit.record(
+        trail.record(
             "test_read", model=model_name, version=version, who=who, why=why, fingerprint=fingerprint, detail=detail
         )
     return TestRead(_number(content, test_sha256, model_sha256), len(rows), test_sha256)
@@ -84,7 +84,7 @@ def _number(content: np.ndarray, test_sha256: str, model_sha256: str) -> int:
     """The place of this model among those measured on these images, in the order of their first looks."""
     shares: dict[str, bool] = {test_sha256: True}
     models: list[str] = []
-    for one in audit.entries():
+    for one in trail.entries():
         detail = dict(one.detail)
         if one.kind != "test_read" or detail["purpose"] in _NOT_COUNTED:
             continue

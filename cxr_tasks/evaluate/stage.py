@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json, write_text
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
-from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
-from cxr_tasks.evaluate.shown import flat_metrics, readable
-from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.registry.persons import Person
-from cxr_tasks.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from cxr_tasks.registry.tracking import RunLog

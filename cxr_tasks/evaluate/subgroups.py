@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.intervals import Interval, auroc_interval
-from cxr_tasks.evaluate.patients import images_each, patient_numbers
-from cxr_tasks.evaluate.shares import Comparison, Share
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.intervals import Interval, auroc_interval
+from cxr_tasks.statistics.patients import images_each, patient_numbers
+from cxr_tasks.statistics.shares import Comparison, Share
 
 AGE_BANDS = (0, 20, 40, 60, 80, 200)
 #: Fewer positives than this, and a row is marked as weak evidence.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cxr_tasks.evaluate.intervals import Interval
-from cxr_tasks.evaluate.patients import patient_numbers
-from cxr_tasks.evaluate.shares import Share
+from cxr_tasks.statistics.intervals import Interval
+from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.shares import Share
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,9 +181,9 @@ class HeatMaps:
 def _chosen(
     predictions: pd.DataFrame, metrics: dict[str, Any], finding: str, n_confident: int, n_near: int
 ) -> list[Chosen]:
-    from cxr_tasks.evaluate.calibration import Platt
     from cxr_tasks.evaluate.table import scored
     from cxr_tasks.explain.examples import choose_examples
+    from cxr_tasks.statistics.calibration import Platt
 
     serving = metrics["serving"][finding]
     if serving["operating_point"] is None:
@@ -204,7 +204,7 @@ def _examples(
     fingerprint: str,
 ) -> list[Example]:
     from cxr_tasks.explain.overlays import overlay_png
-    from cxr_tasks.prepare.keys import patient_key, patient_secret
+    from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 
     images, heat = heats.of([one.image_id for one in chosen])
     boxes, secret = heats.boxes(finding), patient_secret()

@@ -14,18 +14,18 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.patients import crowded, splits_fault
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.contracts.tables import text_table
-from cxr_tasks.ingest.duplicates import duplicate_groups_of
+from cxr_tasks.contracts.text_table import text_table
+from cxr_tasks.datasets.latest import previous_splits
+from cxr_tasks.ingest.grouping.duplicates import duplicate_groups_of
+from cxr_tasks.ingest.grouping.splits import assign_splits
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.manifest import manifest_schema
 from cxr_tasks.ingest.quarantine import check_bound, describe_refusals, write_quarantine
 from cxr_tasks.ingest.rows import read_batches, read_even_batches, read_table, table_writer
-from cxr_tasks.prepare.latest import previous_splits
-from cxr_tasks.prepare.splits import assign_splits
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cxr_tasks.ingest.inspect import HeaderFacts
-from cxr_tasks.ingest.known import read_found
+from cxr_tasks.ingest.inspection.inspect import HeaderFacts
 from cxr_tasks.ingest.ledger import Entry
+from cxr_tasks.ingest.ledger_rows import read_found
 from cxr_tasks.ingest.manifest import boxes_text
 from cxr_tasks.sources.base import Box, Refusal, lateral_refusal
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import home
-from cxr_tasks.ingest.opening import FileState
+from cxr_tasks.ingest.inspection.opening import FileState
+from cxr_tasks.installation.storage.paths import home
 
 #: Ingest tasks of several parts write to one file in turns; a batch takes milliseconds.
 _BUSY_TIMEOUT_S = 120.0

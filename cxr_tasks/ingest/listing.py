@@ -11,13 +11,13 @@ from pathlib import Path
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import IngestPlan
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
 from cxr_tasks.ingest.rows import write_rows
-from cxr_tasks.sources._records import PackedRecords
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
+from cxr_tasks.sources.reading.records import PackedRecords
 
 logger = logging.getLogger(__name__)
 

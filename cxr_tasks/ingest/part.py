@@ -12,18 +12,18 @@ import pyarrow as pa
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.inspected import inspected_table
-from cxr_tasks.ingest.known import VERSION, entries_of, keyed_version
+from cxr_tasks.ingest.inspection.opening import state_of
 from cxr_tasks.ingest.ledger import Entry, Ledger, open_ledger
+from cxr_tasks.ingest.ledger_rows import VERSION, entries_of, keyed_version
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_schema
-from cxr_tasks.ingest.opening import state_of
 from cxr_tasks.ingest.rows import RowWriter, n_rows, read_batches, row_writer, table_writer
-from cxr_tasks.sources._pool import map_chunks_in_processes
-from cxr_tasks.sources._progress import with_progress
+from cxr_tasks.installation.processes import map_chunks_in_processes
+from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
 
 logger = logging.getLogger(__name__)
 

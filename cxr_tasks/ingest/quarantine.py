@@ -10,7 +10,7 @@ from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
-from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.contracts.text_table import text_table
 
 #: Listed by the source but not on disk; the source itself bounds how many of these there may be.
 ABSENT = "absent"

@@ -7,11 +7,11 @@ order and anywhere that sees the files, then ``collect_parts``.
 from __future__ import annotations
 
 from cxr_tasks.contracts.handoffs import IngestedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.collect import collect_parts
 from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
+from cxr_tasks.installation.storage.paths import RunPaths
 
 __all__ = ["collect_parts", "ingest_source", "inspect_part", "list_images"]
 

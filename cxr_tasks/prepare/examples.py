@@ -12,7 +12,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import SPLITS, LabelState, findings_of, label_column
 from cxr_tasks.contracts.records import INDEX_COLUMNS, MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.keys import patient_key
+from cxr_tasks.installation.patient_keys import patient_key
 
 #: What training sees of a label state; not knowing is not a negative.
 TARGETS = {LabelState.POSITIVE: 1.0, LabelState.NEGATIVE: 0.0}

@@ -25,7 +25,7 @@ def example_groups(folder: Path, index: pd.DataFrame, provenance: Mapping[str, A
     Train only: who looks at test images before a model is chosen has read them. The choice goes by the hash of the
     patient, so the same dataset gives the same page.
     """
-    from cxr_tasks.prepare.stored import stored_images
+    from cxr_tasks.datasets.single_images import stored_images
 
     findings, size_px = findings_of(provenance["vocabulary"]), provenance["pixels"]["size_px"]
     train = index[index["split"] == "train"].reset_index(drop=True)

@@ -15,18 +15,18 @@ from cxr_tasks.contracts.artifacts import published_folder, replaced_file, write
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
-from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, require_space, room_for
-from cxr_tasks.prepare.catalogue import lock_path
-from cxr_tasks.prepare.latest import dataset_of
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.datasets.catalogue import lock_path
+from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
+from cxr_tasks.installation.storage.space import MIB, require_space, room_for
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cxr_tasks.prepare.decode import LeftOut
+    from cxr_tasks.images.decode import LeftOut
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     """
     import pandas as pd
 
-    from cxr_tasks.prepare.content import hashes_of
+    from cxr_tasks.datasets.content import hashes_of
+    from cxr_tasks.datasets.split_facts import changes_since, split_facts
+    from cxr_tasks.installation.patient_keys import patient_secret
     from cxr_tasks.prepare.examples import index_of
     from cxr_tasks.prepare.fingerprint import fingerprint_of
-    from cxr_tasks.prepare.keys import patient_secret
-    from cxr_tasks.prepare.split_facts import changes_since, split_facts
 
     manifest = pd.read_parquet(validated.manifest.verified_path())
     index = index_of(
@@ -125,9 +125,9 @@ def _make(
 def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
     """Write shards, index and statistics; returns what could not be decoded."""
     start_tensorflow()
-    from cxr_tasks.prepare.content import write_content
-    from cxr_tasks.prepare.decode import Progress, decoded_files
-    from cxr_tasks.prepare.profile import PixelProfile, split_statistics
+    from cxr_tasks.datasets.content import write_content
+    from cxr_tasks.images.decode import Progress, decoded_files
+    from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
     from cxr_tasks.prepare.store import write_dataset
 
     left_out: list[LeftOut] = []

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cxr_tasks.contracts.paths import home
+from cxr_tasks.installation.storage.paths import home
 
 MOVE = "POST registered-models/alias"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.registry.audit_chain import AuditEntry
+from cxr_tasks.registry.audit.chain import AuditEntry
 
 #: After an entry of these kinds its version is what serves.
 SERVES_AFTER = ("served", "rolled_back")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.registry import audit
+from cxr_tasks.registry.audit import trail
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def recorded_digests(model_name: str, version: int, run_id: str, tags: Mapping[s
     A number that came again, with another run, has nothing in common with the one before.
     """
     found = FileDigests(tags.get(MODEL_TAG, ""), tags.get(CONTRACT_TAG, ""))
-    for one in audit.entries(model_name):
+    for one in trail.entries(model_name):
         detail = one.detail
         if one.kind in _KINDS and one.version == version and detail.get("mlflow_run_id") == run_id:
             found = FileDigests(
@@ -84,7 +84,7 @@ def require_recorded(
                 "can write MLflow's artifacts"
             )
     if not recorded.model or not recorded.contract:
-        audit.record(
+        trail.record(
             "model_pinned",
             model=model_name,
             version=version,

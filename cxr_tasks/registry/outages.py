@@ -1,6 +1,6 @@
 """Times in which the version that was to serve did not answer, as the watcher found them and the audit log keeps them.
 
-A look is made every ``serving.outage_watch.LOOK_EVERY_S`` seconds, so a time is right to about that; while nothing
+A look is made every ``serving.release.outage_watch.LOOK_EVERY_S`` seconds, so a time is right to about that; while nothing
 watched (the stack was down), the outage is from the last look that found the version well.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cxr_tasks.registry.audit_chain import AuditEntry, Kind
+from cxr_tasks.registry.audit.chain import AuditEntry, Kind
 
 BEGAN: Kind = "outage_began"
 ENDED: Kind = "outage_ended"

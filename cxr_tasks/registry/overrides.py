@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.registry import audit, versions
+from cxr_tasks.registry import versions
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import Person
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def record_override(model_name: str, version: int, who: str | Person, reason: st
     found = versions.find_version(model_name, version)
     tags = dict(found.tags)
     # The log first: it is what counts, the tags show it.
-    entry = audit.record(
+    entry = trail.record(
         "override",
         model=model_name,
         version=version,

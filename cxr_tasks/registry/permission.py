@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
 from cxr_tasks.contracts.policies import load_policy
-from cxr_tasks.registry import audit, versions
-from cxr_tasks.registry.audit import AuditEntry
+from cxr_tasks.registry import versions
+from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.audit.trail import AuditEntry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -39,7 +40,7 @@ def may_serve(model_name: str, version: int) -> Permission:
     """
     found = versions.find_version(model_name, version)
     tags, run_id = dict(found.tags), str(found.run_id or "")
-    logged = audit.entries(model_name)
+    logged = trail.entries(model_name)
     verdict, decision = tags.get("gate.verdict", ""), tags.get("gate.decision_sha256", "")
     overrides = [one for one in logged if is_override_of(one, found, logged)]
     if verdict == "PASS":

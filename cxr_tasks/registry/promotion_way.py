@@ -7,8 +7,8 @@ from typing import get_args
 
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.promotion_specs import Way
-from cxr_tasks.registry import audit
 from cxr_tasks.registry.alias_moves import last_move
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import AIRFLOW_LOGIN, MLFLOW_LOGIN, Person
 from cxr_tasks.registry.versions import CHAMPION
 
@@ -35,7 +35,7 @@ def way_of(model_name: str, version: int, run_id: str, approvers: tuple[str, ...
     The platform writes each promotion and rollback into the audit log; an alias that bears another version than the
     last of these, or was moved after it, was moved in MLflow.
     """
-    ours = [one for one in audit.entries(model_name) if one.kind in ("promoted", "rolled_back")]
+    ours = [one for one in trail.entries(model_name) if one.kind in ("promoted", "rolled_back")]
     move = last_move(model_name, CHAMPION)
     last = ours[-1] if ours else None
     if (

@@ -10,14 +10,15 @@ from collections.abc import Iterable
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.handoffs import ApprovalRequest
-from cxr_tasks.registry import audit, quick
-from cxr_tasks.registry.audit import AuditEntry
+from cxr_tasks.registry import rest
+from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.audit.trail import AuditEntry
 from cxr_tasks.registry.versions import CHAMPION
 
 
 def record_question(request: ApprovalRequest, run: str) -> None:
     """Write that the question was asked in DAG run ``run``, with the digest of all that was shown."""
-    audit.record(
+    trail.record(
         "asked",
         model=request.model_name,
         version=request.version,
@@ -41,7 +42,7 @@ def find_question(request: ApprovalRequest, run: str) -> AuditEntry | None:
     """The entry of this very question; None where another was asked in that run, or none."""
     asked = [
         one
-        for one in audit.entries(request.model_name)
+        for one in trail.entries(request.model_name)
         if one.kind == "asked" and one.version == request.version and one.detail.get("run") == run
     ]
     if not asked or asked[-1].detail.get("request_sha256") != digest_of(request):
@@ -58,7 +59,7 @@ def ended_because(request: ApprovalRequest, run: str) -> str:
     Raises:
         ServiceUnavailable: The registry does not answer.
     """
-    found = quick.get_version(request.model_name, request.version)
+    found = rest.get_version(request.model_name, request.version)
     if found is None:
         return "the version was deleted from the registry"
     if request.mlflow_run_id and found.run_id != request.mlflow_run_id:
@@ -67,7 +68,7 @@ def ended_because(request: ApprovalRequest, run: str) -> str:
     for entry in since:
         if told := _settled_by(entry, request, run):
             return told
-    champion = quick.version_with_alias(request.model_name, CHAMPION)
+    champion = rest.version_with_alias(request.model_name, CHAMPION)
     now, run_id = (None, "") if champion is None else (champion.version, champion.run_id)
     if now == request.version:
         return "" if _was_approved(since, run) else "the version is champion already"
@@ -80,7 +81,7 @@ def ended_because(request: ApprovalRequest, run: str) -> str:
 
 def _own_part(request: ApprovalRequest, run: str) -> list[AuditEntry]:
     """What happened to the model since the question was asked; since its approval, where that is only tried again."""
-    entries = audit.entries(request.model_name)
+    entries = trail.entries(request.model_name)
     asked = find_question(request, run)
     since = [one for one in entries if asked is not None and one.seq > asked.seq]
     for place, one in enumerate(since):

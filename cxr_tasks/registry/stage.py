@@ -9,11 +9,12 @@ from typing import Any, Literal
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
-from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.registry import audit, tracking, versions
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 TAG_LENGTH = 5000
 
 
-def record_decision(decision: GateDecision, run_id: str, who: str | audit.Person = "airflow") -> None:
+def record_decision(decision: GateDecision, run_id: str, who: str | trail.Person = "airflow") -> None:
     """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, and into the audit log."""
     log = tracking.RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
@@ -35,7 +36,7 @@ def _record_once(
     kind: Literal["verdict", "registered"],
     decision: GateDecision,
     version: int | None,
-    who: str | audit.Person,
+    who: str | trail.Person,
     detail: dict[str, str],
     why: str = "",
 ) -> None:
@@ -43,10 +44,10 @@ def _record_once(
     told: dict[str, Any] = {"verdict": decision.verdict, "decision_sha256": decision.decision.sha256, **detail}
     if decision.gate_floor is not None:
         told["gate_floor"] = decision.gate_floor
-    for one in audit.entries(decision.model_name):
+    for one in trail.entries(decision.model_name):
         if (one.kind, one.version, dict(one.detail)) == (kind, version, told):
             return
-    audit.record(
+    trail.record(
         kind,
         model=decision.model_name,
         version=version,
@@ -78,7 +79,7 @@ def register_candidate(
     prepared: PreparedDataset,
     recipe: Recipe,
     paths: RunPaths,
-    who: str | audit.Person = "airflow",
+    who: str | trail.Person = "airflow",
 ) -> RegisteredModel:
     """Make a version of the candidate, with alias ``challenger`` on PASS and with none on NEEDS_HUMAN.
 

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import home
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.handoffs import RegisteredModel
-from cxr_tasks.contracts.paths import inside
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
+from cxr_tasks.installation.storage.paths import inside
 from cxr_tasks.registry import tracking
 from cxr_tasks.registry.model_files import FileDigests, require_recorded
 

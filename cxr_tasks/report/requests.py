@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from cxr_tasks.report.addresses import requests_page
+from cxr_tasks.registry.addresses import requests_page
 from cxr_tasks.worklist.request import Request, State
 from cxr_tasks.worklist.store import Worklist
 

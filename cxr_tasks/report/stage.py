@@ -1,64 +1,125 @@
-"""Write the report of one model version, and the list of all reports."""
+"""The report of a registered version, made from what its MLflow run and its prepared dataset hold."""
 
 from __future__ import annotations
 
-import logging
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json, write_text
-from cxr_tasks.contracts.handoffs import is_lowered
+import yaml
 
-if TYPE_CHECKING:
-    from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.contracts.artifacts import read_json, write_json
+from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.software import git_commit
+from cxr_tasks.installation.storage.paths import RunPaths, report_path, reports_root
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.addresses import mlflow_run_page
+from cxr_tasks.registry.overrides import overrides_of
+from cxr_tasks.registry.run_files import fetch_run_files
 
-log = logging.getLogger(__name__)
+#: Where the page stands among the artifacts of the model's MLflow run.
+ARTIFACT_FOLDER = "report"
 
-PAGE, FACTS = "index.html", "report.json"
+
+#: Beside a report: which run it is about. A version number may come again.
+ABOUT_FILE = "about.json"
 
 
-def write_report(inputs: ReportInputs, out: Path) -> ArtifactRef:
-    """Write ``index.html`` (one self-contained page) and ``report.json`` (its line in the index) into ``out``.
+def has_report(registered: RegisteredModel) -> bool:
+    """Whether this very version has a report; one of another run under the same number is none."""
+    page = report_path(registered.model_name, registered.version)
+    about = page.parent / ABOUT_FILE
+    if not page.is_file():
+        return False
+    if about.is_file():
+        return read_json(about).get("mlflow_run_id") == registered.mlflow_run_id
+    # Written before that was kept: the page names its run.
+    return registered.mlflow_run_id in page.read_text(encoding="utf-8", errors="replace")
+
+
+@room_for("writing the report", 64 * MIB)
+def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
+    """Explain and describe a version on one page; the page under ``reports_root()`` and on its MLflow run.
+
+    Written again, it replaces the earlier page of the same version.
 
     Raises:
-        DataDefect: The predictions or a picture are missing or broken.
+        DataDefect: A file of the training run, or its prepared dataset, is missing or not what it was.
     """
-    from cxr_tasks.report.render import render_report
+    from cxr_tasks.evaluate.recorded import predictions_of_run
+    from cxr_tasks.explain.stage import explain_model
+    from cxr_tasks.report.inputs import ReportInputs
+    from cxr_tasks.report.writing import write_index, write_report
 
-    page = render_report(inputs)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / PAGE, page)
-    write_json(out / FACTS, _facts(inputs))
-    log.info("report of %s version %d: %s (%d kB)", inputs.model_name, inputs.version, out / PAGE, len(page) // 1000)
-    return ArtifactRef.of(out / PAGE)
+    work = paths.stage(f"report/{registered.model_name}")
+    version = versions.load_version(registered.model_name, registered.version, work / "model")
+    files = fetch_run_files(registered.mlflow_run_id, work / "run")
+    recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe = Recipe.from_dict(recipe_dict, "recipe.yaml")
+    evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
+    metrics = read_json(files / "evaluation" / "metrics.json")
+    prepared = dataset_of(version.contract.dataset, version.contract.dataset_fingerprint)
+    predictions = predictions_of_run(
+        files / "evaluation", evaluated, prepared, metrics, recipe.findings, work / "predictions.parquet"
+    )
+    explanations = explain_model(
+        version.model_path, predictions, metrics, prepared, recipe.findings, folder=work / "examples"
+    )
+    trained = tracking.client().get_run(registered.mlflow_run_id).data.metrics
+    run_page = mlflow_run_page(registered.mlflow_run_id)
+    inputs = ReportInputs(
+        model_name=registered.model_name,
+        version=registered.version,
+        generated_at=datetime.now(UTC),
+        metrics=metrics,
+        predictions=predictions,
+        recipe=recipe_dict,
+        recipe_sha256=recipe.sha256,
+        statistics=read_json(prepared.place / "statistics.json"),
+        fingerprint=prepared.fingerprint,
+        history=read_json(files / "history.json"),
+        best_epoch=int(trained["best_epoch"]),
+        train_seconds=trained["train_seconds"],
+        provenance=read_json(Path(prepared.folder) / "provenance.json"),
+        environment=_optional(files / "environment.json") or {},
+        decision=_optional(files / "gate" / "decision.json"),
+        overrides=overrides_of(versions.version_tags(registered.model_name, registered.version)),
+        explanations=explanations,
+        release=_release_facts(_optional(files / "release" / "parity.json")),
+        links={"MLflow run": run_page} if run_page else {},
+        git_commit=git_commit(),
+    )
+    folder = report_path(registered.model_name, registered.version).parent
+    page = write_report(inputs, folder)
+    write_json(folder / ABOUT_FILE, {"mlflow_run_id": registered.mlflow_run_id})
+    write_index(reports_root())
+    with tracking.outside_failures("MLflow"):
+        tracking.RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder / "index.html", ARTIFACT_FOLDER)
+        versions.set_version_tags(registered.model_name, registered.version, {"report.sha256": page.sha256})
+    report = Report(model_name=registered.model_name, version=registered.version, page=page)
+    write_json(work / "report.json", report.to_payload())
+    return report
 
 
-def _facts(inputs: ReportInputs) -> dict[str, Any]:
-    auroc = next(one for one in inputs.metrics["mean"]["test"] if one["name"] == "auroc")
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _release_facts(parity: dict[str, Any] | None) -> dict[str, Any]:
+    """What the release check measured, in words for the page."""
+    if parity is None:
+        return {}
+    # Releases from before two versions were timed side by side have one number.
+    latency = parity.get("latency") or {"median_ms": parity["median_latency_ms"]}
+    former = latency.get("former_median_ms")
+    beside = f"; version {latency['former_version']}: {former:.1f} ms" if former is not None else ""
     return {
-        "model_name": inputs.model_name,
-        "version": inputs.version,
-        "auroc": auroc["value"],
-        "lower": auroc["lower"],
-        "upper": auroc["upper"],
-        "n": auroc["n"],
-        "verdict": inputs.decision["verdict"] if inputs.decision else "UNKNOWN",
-        "is_floor_lowered": is_lowered(inputs.decision.get("gate_floor")) if inputs.decision else False,
-        "recipe": inputs.recipe["name"],
-        "generated_at": inputs.generated_at.strftime("%Y-%m-%d %H:%M"),
+        "Served version": parity["version"],
+        "Images sent to a model server before release": parity["n_images"],
+        "Largest difference to the registered model": f"{parity['largest_difference']:.1e}",
+        "Bound": f"{parity['tolerance']:.0e}",
+        "Median answer for one image": f"{latency['median_ms']:.1f} ms{beside}",
     }
-
-
-def write_index(reports_root: Path) -> Path:
-    """Write ``index.html`` in ``reports_root``: all reports below it, per model the newest version first."""
-    from cxr_tasks.report.pages import environment, stylesheet
-
-    rows = []
-    for path in reports_root.glob(f"*/*/{FACTS}"):
-        if (path.parent / PAGE).is_file():
-            address = (path.parent / PAGE).relative_to(reports_root).as_posix()
-            rows.append({**read_json(path), "address": address})
-    rows.sort(key=lambda one: (one["model_name"], -one["version"]))
-    page = environment().get_template("index.html.j2").render(rows=rows, css=stylesheet())
-    write_text(reports_root / PAGE, page)
-    return reports_root / PAGE

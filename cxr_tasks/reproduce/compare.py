@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cxr_tasks.evaluate.shown import flat_metrics
+from cxr_tasks.evaluate.flat_metrics import flat_metrics
 
 Outcome = Literal["equal", "close", "different"]
 

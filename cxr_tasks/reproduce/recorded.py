@@ -12,8 +12,8 @@ from cxr_tasks.contracts.artifacts import read_json, sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.prepare.catalogue import stored_versions
-from cxr_tasks.prepare.latest import dataset_of
+from cxr_tasks.datasets.catalogue import stored_versions
+from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.run_files import fetch_run_files
 

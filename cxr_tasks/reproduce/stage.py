@@ -11,14 +11,15 @@ from typing import Any
 
 from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.evaluate.shown import flat_metrics
-from cxr_tasks.registry import audit, tracking, versions
+from cxr_tasks.evaluate.flat_metrics import flat_metrics
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.reproduce.compare import differences, first_other_epoch, outcome_of
 from cxr_tasks.reproduce.recorded import RecordedVersion, recorded_dataset, recorded_version
-from cxr_tasks.train.watch import Judge
+from cxr_tasks.train.loop.watch import Judge
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
     log.info("%s: training again for %d epochs, in %s", recorded.name, len(recorded.history), paths.root)
 
     from cxr_tasks.evaluate.stage import evaluate_model
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     trained = train_candidate(
         prepared,
@@ -62,7 +63,7 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
         tags={OF_TAG: f"{model_name}/{version}"},
         judge=end_after(len(recorded.history)),
     )
-    evaluated = evaluate_model(trained, prepared, recipe, paths, purpose="reproduce", who=audit.who())
+    evaluated = evaluate_model(trained, prepared, recipe, paths, purpose="reproduce", who=trail.who())
     comparison = compare(recorded, trained, evaluated, tolerance=tolerance)
     comparison |= {"started_at": started.isoformat(timespec="seconds"), "folder": str(paths.root)}
     _record(comparison, recorded, paths)

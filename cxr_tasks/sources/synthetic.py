@@ -18,21 +18,21 @@ import numpy as np
 
 from cxr_tasks.contracts.artifacts import published_folder, sha256_json, write_json
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import home
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
+from cxr_tasks.installation.processes import map_in_processes
+from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms
-from cxr_tasks.sources._pool import map_in_processes
-from cxr_tasks.sources._progress import with_progress
-from cxr_tasks.sources._records import PackedRecords
-from cxr_tasks.sources._tables import number, read_rows
 from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
-from cxr_tasks.sources.kermany import scan_layout
-from cxr_tasks.sources.phantoms.faults import FAULTS, checked_faults, plant_faults
-from cxr_tasks.sources.phantoms.files import DrawnFile, draw_files
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
-from cxr_tasks.sources.phantoms.planting import Ground, Planted
+from cxr_tasks.sources.kermany.source import scan_layout
+from cxr_tasks.sources.phantoms.faults.faults import FAULTS, checked_faults, plant_faults
+from cxr_tasks.sources.phantoms.faults.planting import Ground, Planted
+from cxr_tasks.sources.phantoms.layouts.files import DrawnFile, draw_files
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
+from cxr_tasks.sources.reading.records import PackedRecords
+from cxr_tasks.sources.reading.tables import number, read_rows
 
 logger = logging.getLogger(__name__)
 

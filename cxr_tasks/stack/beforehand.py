@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.stack.model_server import request_log_flags
 from cxr_tasks.stack.schedules import check_schedules
+from cxr_tasks.stack.servers.model_server import request_log_flags
 from cxr_tasks.stack.time_limits import check_time_limits
-from serving.latency_limit import max_latency_ratio
+from serving.check.latency_limit import max_latency_ratio
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
@@ -22,7 +22,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
 
 def _check_addresses(environment: Mapping[str, str]) -> None:
     """Addresses hold passwords: a wrong one is named by its place."""
-    from cxr_tasks.notices import ADDRESSES, not_understood
+    from cxr_tasks.installation.notices import ADDRESSES, not_understood
 
     addresses = environment.get(ADDRESSES, "").split()
     places = not_understood(addresses)

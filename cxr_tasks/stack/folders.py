@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.paths import PROJECT_ROOT, home
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, home
 
 #: Quotes, backslashes, braces, ``; % #`` and ``$`` mean something in the configuration files of supervisord and
 #: Airflow, ``?`` ends a path in the address of an SQLite database.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cxr_tasks.stack.settings import HOST, StackSettings
+from cxr_tasks.installation.settings import HOST, StackSettings
 from cxr_tasks.stack.supervision import ProgramState
-from serving.models_config import models_to_serve
+from serving.served.models_config import models_to_serve
 
 TIMEOUT_S = 5.0
 

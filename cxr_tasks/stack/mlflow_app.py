@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.paths import secrets_root
+from cxr_tasks.installation.logins import MLFLOW_USER, airflow_login
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.paths import secrets_root
 from cxr_tasks.registry.alias_moves import RegistryChange, write_change
-from cxr_tasks.stack.logins import MLFLOW_USER, airflow_login
-from cxr_tasks.stack.settings import StackSettings
 
 if TYPE_CHECKING:
     from flask import Response
@@ -37,7 +37,7 @@ def create_app() -> Any:
 
 def add_people(store: Any, approvers: tuple[str, ...]) -> None:
     """Give each approver a login to MLflow, with the password of their login to Airflow."""
-    from serving.models_config import SERVED_MODELS
+    from serving.served.models_config import SERVED_MODELS
 
     for name in approvers:
         if name == MLFLOW_USER:

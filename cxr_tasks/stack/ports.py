@@ -7,7 +7,7 @@ import socket
 import psutil
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.stack.settings import HOST, PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.settings import HOST, PORT_VARIABLES, StackSettings
 
 
 def is_free(port: int, host: str = HOST) -> bool:

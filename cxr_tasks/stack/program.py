@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, program_environment
-from cxr_tasks.stack.settings import StackSettings
 
 
 def main(name: str) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import write_text
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.mlflow_server import server_environment
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.processes import MARK, PROGRAM_MARK
-from cxr_tasks.stack.settings import StackSettings, client_environment
+from cxr_tasks.stack.servers.mlflow_server import server_environment
 
 #: A library setting of another project in the caller's shell must not reach this stack.
 FOREIGN_PREFIXES = ("AIRFLOW", "MLFLOW_", "_MLFLOW_", "SUPERVISOR_")
@@ -44,16 +44,20 @@ def _airflow(command: str, title: str, *options: str) -> Program:
 #: In the order in which they are started. The slowest to become healthy comes first. No log server: the API server
 #: reads the log files itself, and the ports of log servers would be shared by all stacks of a machine.
 PROGRAMS = (
-    Program("mlflow", "MLflow", ("-m", "cxr_tasks.stack.mlflow_server"), needs_database=False, stop_wait_s=10),
+    Program("mlflow", "MLflow", ("-m", "cxr_tasks.stack.servers.mlflow_server"), needs_database=False, stop_wait_s=10),
     Program(
-        "model-server", "model server", ("-m", "cxr_tasks.stack.model_server"), needs_database=False, stop_wait_s=10
+        "model-server",
+        "model server",
+        ("-m", "cxr_tasks.stack.servers.model_server"),
+        needs_database=False,
+        stop_wait_s=10,
     ),
     _airflow("api-server", "Airflow API and UI"),
     # It waits for running tasks, which may be hours: a task that is stopped is retried after the next start.
     Program(
         "scheduler",
         "Airflow scheduler",
-        ("-m", "cxr_tasks.stack.scheduler", "--skip-serve-logs"),
+        ("-m", "cxr_tasks.stack.servers.scheduler", "--skip-serve-logs"),
         needs_database=True,
         stop_wait_s=8,
     ),

@@ -10,19 +10,19 @@ from rich.console import Console
 
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
-from cxr_tasks.stack.airflow_config import write_airflow_config
-from cxr_tasks.stack.approvers import APPROVERS_VARIABLE, approvers
+from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, approvers
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.mlflow_server import write_auth_config
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.stack.ports import require_free
 from cxr_tasks.stack.private import make_private
 from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
-from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.stack.servers.airflow_config import write_airflow_config
+from cxr_tasks.stack.servers.mlflow_server import write_auth_config
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import ProgramState, Supervision, start_supervisor
 from cxr_tasks.worklist.airflow_api import AirflowApi

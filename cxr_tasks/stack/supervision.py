@@ -19,8 +19,8 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.programs import inherited_environment, write_supervisor_config
-from cxr_tasks.stack.settings import StackSettings
 
 #: A unix socket's path holds at most 107 bytes on Linux and 103 on macOS; supervisord adds a suffix while it starts.
 SOCKET_PATH_BYTES = 90

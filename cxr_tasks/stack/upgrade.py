@@ -17,13 +17,13 @@ from pathlib import Path
 from rich.console import Console
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import home
-from cxr_tasks.stack.airflow_config import write_airflow_config
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.stack.database import Migration
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.mlflow_server import write_auth_config
 from cxr_tasks.stack.programs import inherited_environment
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.stack.servers.airflow_config import write_airflow_config
+from cxr_tasks.stack.servers.mlflow_server import write_auth_config
 from cxr_tasks.stack.stop import down
 
 DATABASES = ("airflow/airflow.db", "mlflow/mlflow.db", "mlflow/basic_auth.db")

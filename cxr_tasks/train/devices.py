@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from cxr_tasks.accelerators import why_no_gpu
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
-from cxr_tasks.train.precision import cpu_flags, resolve_precision
+from cxr_tasks.installation.accelerators import why_no_gpu
+from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
 #: Multiply-accumulates of a forward pass of DenseNet121 at 224 px (Huang et al., CVPR 2017, have 2.9e9 in table 2).
 DENSENET_MACS, DENSENET_PX = 2.9e9, 224

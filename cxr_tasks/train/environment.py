@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_file
-from cxr_tasks.contracts.software import git_commit, installed_packages
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.train.precision import CPU_INFO
-from cxr_tasks.train.starting_weights import PHANTOM_FILE, WeightsOrigin, weights_root
+from cxr_tasks.installation.software import git_commit, installed_packages
+from cxr_tasks.train.networks.precision import CPU_INFO
+from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, WeightsOrigin, weights_root
 
 
 def training_environment(spec: TrainSpec, *, n_gpus: int, precision: str, folder: Path) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.prepare.content import content_of_splits, write_rows_of_content
-from cxr_tasks.registry.trained_on import ARTIFACT, SPLITS, trained_on
+from cxr_tasks.datasets.content import content_of_splits, write_rows_of_content
+from cxr_tasks.datasets.trained_on import ARTIFACT, SPLITS, trained_on
 from cxr_tasks.registry.versions import load_version
-from cxr_tasks.train.starting_weights import REGISTERED, WeightsOrigin
+from cxr_tasks.train.weights.starting_weights import REGISTERED, WeightsOrigin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def _trained_on(name: str, folder: Path) -> pd.DataFrame | str:
 
 
 def _require_unseen_test(prepared: PreparedDataset, seen: pd.DataFrame, setting: str, name: str) -> None:
-    from cxr_tasks.evaluate.leaks import overlap_of
+    from cxr_tasks.datasets.leaks import overlap_of
 
     overlap = overlap_of(content_of_splits(prepared, ["test"]), seen)
     if overlap.n_seen:
@@ -88,7 +88,7 @@ def _require_unseen_test(prepared: PreparedDataset, seen: pd.DataFrame, setting:
 
 def _validation_remark(prepared: PreparedDataset, seen: pd.DataFrame, setting: str, name: str) -> list[Remark]:
     """That what was chosen on validation may look better than it is, where the ancestor learnt from those images."""
-    from cxr_tasks.evaluate.leaks import overlap_of
+    from cxr_tasks.datasets.leaks import overlap_of
 
     learnt = seen[seen["split"] == "train"]
     overlap = overlap_of(content_of_splits(prepared, ["validation"]), learnt)

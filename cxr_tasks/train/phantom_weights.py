@@ -17,18 +17,18 @@ import numpy as np
 
 from cxr_tasks.contracts.artifacts import read_json, replaced_file, sha256_json, write_json
 from cxr_tasks.contracts.labels import LabelState, findings_of
-from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec
 from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
-from cxr_tasks.train.starting_weights import PHANTOM_FILE, weights_root
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
+from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, weights_root
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.inputs import LoadedSplit
-    from cxr_tasks.train.progress import Progress
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.loop.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,9 @@ def _train(
     folder: Path,
     on_epoch: Callable[[Progress], None],
 ) -> None:
-    from cxr_tasks.train.fit import fit
-    from cxr_tasks.train.resume import STATE_FILE
-    from cxr_tasks.train.watch import epoch_line
+    from cxr_tasks.train.loop.fit import fit
+    from cxr_tasks.train.loop.resume import STATE_FILE
+    from cxr_tasks.train.loop.watch import epoch_line
 
     def tell(progress: Progress) -> None:
         log.info("phantoms: %s", epoch_line(progress, spec.epochs))
@@ -166,7 +166,7 @@ def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:
 
 
 def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> LoadedSplit:
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     findings = findings_of(VOCABULARY)
     is_positive = [[one.states[finding] is LabelState.POSITIVE for finding in findings] for one in records]
@@ -177,7 +177,7 @@ def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Loaded
 def _images(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_standard_pixels
+    from cxr_tasks.images.graph.batches import batch_standard_pixels
 
     decode = tf.function(
         lambda contents: batch_standard_pixels(contents, pixels), input_signature=[tf.TensorSpec((None,), tf.string)]

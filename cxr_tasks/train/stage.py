@@ -1,293 +1,202 @@
-"""Train one candidate of a recipe on a prepared dataset, watched in MLflow, resumable after a kill."""
+"""Several candidates of one recipe: planned together, trained one by one, each by a task of its own."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json, write_text
+from cxr_tasks.contracts.artifacts import read_json, sha256_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.contracts.text_table import text_table
+from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
+from cxr_tasks.train.candidate import TRAINING_TAG, check_fit, train_candidate
+from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed, with_settings
+from cxr_tasks.train.candidates.checks import check_training
+from cxr_tasks.train.candidates.search import Search
 from cxr_tasks.train.devices import require_device
-from cxr_tasks.train.environment import training_environment
-from cxr_tasks.train.phantom_weights import fetch_phantom_weights
-from cxr_tasks.train.watch import Judge, Watcher
-from cxr_tasks.validate.provenance import validation_tags
-
-if TYPE_CHECKING:
-    from cxr_tasks.train.comparison import ValidationLogits
-    from cxr_tasks.train.fit import Fitted
-    from cxr_tasks.train.inputs import LoadedSplit
-    from cxr_tasks.train.labels import Targets
-    from cxr_tasks.train.progress import Progress
+from cxr_tasks.train.loop.validation_logits import ValidationLogits, mean_auroc_of
+from cxr_tasks.train.loop.watch import Judge
 
 log = logging.getLogger(__name__)
 
-#: Names the MLflow run of one training, so that a retry finds it even where the first try was killed at once.
-TRAINING_TAG = "cxr.training"
-#: Number of the candidate, on its MLflow run.
-CANDIDATE_TAG = "cxr.candidate"
-AS_IT_IS = PlannedCandidate(number=1, name="recipe as it is", settings={})
+#: How MLflow knows a child run; its UI shows it below its parent.
+PARENT_TAG = "mlflow.parentRunId"
+#: Where candidates that failed say why, as ``<number>.json``.
+FAILURES_FOLDER = "failures"
 
 
-@room_for("training", 32 * MIB)
-def train_candidate(
+@room_for("planning the training", 2 * MIB)
+def start_training(
     prepared: PreparedDataset,
     recipe: Recipe,
     paths: RunPaths,
     *,
-    run_name: str,
+    run_name: str = "",
     tags: dict[str, str] | None = None,
-    candidate: PlannedCandidate = AS_IT_IS,
-    judge: Judge | None = None,
-) -> TrainedModel:
-    """The best epoch of one training run, as a ``.keras`` file and an MLflow run.
+) -> TrainingPlan:
+    """What the candidates of ``recipe`` are trained by; with several of them an MLflow run for all.
 
-    Called again after a kill it goes on from the last finished epoch, in the same MLflow run, and on a CPU ends
-    with the very weights of an uninterrupted run. Called again after its end it returns what it returned then.
-    A changed recipe or dataset is another training with a folder of its own under ``paths.stage("train")``.
+    Called again it gives the same plan, with the same MLflow run. Nothing has been trained when it raises.
 
     Args:
-        candidate: Which of several it is; ``recipe`` is that candidate's.
-        judge: May end the training after any epoch; what was best until then is kept.
+        prepared: The dataset of the recipe's own resolution.
 
     Raises:
-        ConfigurationError: Recipe and dataset do not fit, or the recipe names an unknown network or option.
-        DataDefect: The dataset is not what it was, holds one class only, or the loss is no longer finite.
-        ServiceUnavailable: Another process is at this training, or MLflow does not answer.
+        ConfigurationError: Recipe and dataset do not fit, the gate's policy, a candidate or the search space is not
+            right, starting weights or a first model are neither there nor to be had, or a candidate's resolution has
+            not been prepared.
+        ServiceUnavailable: MLflow does not answer.
     """
-    from cxr_tasks.train.resume import STATE_FILE, only_one_trainer
-
+    name = run_name or recipe.name
     check_fit(prepared, recipe)
-    training = sha256_json({"recipe": recipe.sha256, "dataset": prepared.fingerprint})
-    folder = paths.stage("train") / training[:16]
-    folder.mkdir(exist_ok=True)
-    with only_one_trainer(folder):
-        finished = folder / "trained.json"
-        if finished.exists():
-            trained = TrainedModel.from_payload(read_json(finished))
-            trained.model.verified_path()
-            log.info("training %s is finished; its model is returned as it is", training[:16])
-            return trained
-        run_id = _known_run(folder, recipe.model_name, f"{paths.root}:{training}")
-        marks = {
-            **(tags or {}),
-            TRAINING_TAG: f"{paths.root}:{training}",
-            CANDIDATE_TAG: str(candidate.number),
-            "cxr.candidate_name": candidate.name,
-        }
-        with open_run(recipe.model_name, run_name, run_id=run_id, tags=marks) as run:
-            write_json(folder / "run.json", {"mlflow_run_id": run.run_id})
-            trained = _train_or_clear(prepared, recipe, folder, run, judge)
-            trained = dataclasses.replace(
-                trained,
-                candidate=candidate.number,
-                candidate_name=candidate.name,
-                settings=dict(candidate.settings or {}),
-            )
-            write_json(finished, trained.to_payload())
-        # What a run that was killed goes on from: three times the model, and of no use once that is there.
-        (folder / STATE_FILE).unlink(missing_ok=True)
-        return trained
-
-
-def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
-    """``ConfigurationError`` unless ``prepared`` has the resolution and the findings that ``recipe`` asks for."""
-    for name, stored, asked in (
-        ("pixels.size_px", prepared.size_px, recipe.pixels.size_px),
-        ("dataset.vocabulary", prepared.vocabulary, recipe.dataset.vocabulary),
-    ):
-        if stored != asked:
-            raise ConfigurationError(
-                f"recipe {recipe.name}: {name} is {asked!r}, the dataset {prepared.dataset} was prepared with "
-                f"{stored!r}; prepare it with this recipe"
-            )
-
-
-def _known_run(folder: Path, experiment: str, training: str) -> str | None:
-    """The MLflow run of an earlier try, by the note it left, or by its tag if it was killed before it left one."""
-    if (folder / "run.json").exists():
-        return str(read_json(folder / "run.json")["mlflow_run_id"])
-    found = runs_with_tag(experiment, TRAINING_TAG, training)
-    return found[0].info.run_id if found else None
-
-
-def _train_or_clear(
-    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None
-) -> TrainedModel:
-    """``_train``; where it fails for good, no features of images stay behind. A retry would take those up."""
-    try:
-        return _train(prepared, recipe, folder, run, judge)
-    except (DataDefect, ConfigurationError):
-        from cxr_tasks.train.features import remove_features
-
-        remove_features(folder)
-        raise
-
-
-def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None) -> TrainedModel:
-    start_tensorflow()
-    import keras
-    import tensorflow as tf
-
-    from cxr_tasks.train.fit import fit
-    from cxr_tasks.train.lineage import ARTIFACT, write_lineage
-    from cxr_tasks.train.networks import options_of
-    from cxr_tasks.train.phases import total_epochs
-    from cxr_tasks.train.precision import cpu_flags, resolve_precision
-
-    gpus = tf.config.list_physical_devices("GPU")
-    require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))
-    precision = resolve_precision(recipe.train.precision, cpu_flags=cpu_flags(), n_gpus=len(gpus))
-    splits = {name: _load(prepared, recipe, name, folder) for name in ("train", "validation")}
-    run.params(
-        {
-            **recipe.to_dict(),
-            "network_options_in_force": options_of(recipe.train.network_options, recipe.train.network),
-            "precision_in_force": precision,
-            "epochs_in_force": total_epochs(recipe.train),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        }
-    )
-    run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
-    validation = validation_tags(prepared.place)
-    for name in splits:
-        run.dataset(
-            name=prepared.dataset,
-            fingerprint=prepared.fingerprint,
-            location=prepared.folder,
-            context="training" if name == "train" else name,
-            tags=validation,
-        )
-    if recipe.train.starting_weights == "phantoms":
-        reached = fetch_phantom_weights(recipe, precision, folder, lambda progress: _tell_phantoms(run, progress))
-        run.metrics({"phantoms_seconds": reached["seconds"], "phantoms_best_val_auroc": reached["val_auroc"]})
-    environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
-    write_json(folder / "environment.json", environment)
-    run.artifact(folder / "environment.json")
-    remarks = write_lineage(prepared, recipe.train, folder)
-    run.artifact(folder / ARTIFACT)
-    targets = _targets(splits["train"], recipe, folder, run)
-    watcher = Watcher(run, total_epochs(recipe.train), judge)
-    fitted = fit(
-        splits["train"],
-        splits["validation"],
-        recipe.train,
-        precision=precision,
-        folder=folder,
-        on_epoch=watcher.see,
-        findings=recipe.findings,
-        targets=targets,
-    )
-    watcher.end(fitted.progress)
-    logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
-    trained = _handoff(prepared, recipe, folder, run, fitted, logits)
-    told = tuple(one.to_json() for one in remarks)
-    return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early, remarks=told)
-
-
-def _tell_phantoms(run: RunLog, progress: Progress) -> None:
-    record = progress.history[-1]
-    told = {f"phantoms_{name}": record[name] for name in ("loss", "val_auroc", "images_per_second")}
-    run.metrics(told, step=progress.epochs_run)
-
-
-def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -> LoadedSplit:
-    from cxr_tasks.train.inputs import load_split
-
-    return load_split(
-        prepared.place,
-        split,
-        size_px=prepared.size_px,
-        n_findings=len(recipe.findings),
-        n_images=prepared.n_train if split == "train" else prepared.n_validation,
-        spill_folder=folder,
-    )
-
-
-def _targets(train: LoadedSplit, recipe: Recipe, folder: Path, run: RunLog) -> Targets:
-    """Training targets under the recipe's label policies; what became of the labels goes to the log and to MLflow."""
-    from cxr_tasks.train.labels import label_counts, policy_table, split_targets
-
-    spec, findings = recipe.train.labels, recipe.findings
-    targets = split_targets(train, findings, spec, seed=recipe.train.seed, folder=folder)
-    table = policy_table(train.states, findings, spec, targets)
-    log.info("%s", table)
-    write_text(folder / "labels.txt", table + "\n")
-    write_json(folder / "labels.json", label_counts(train.states, findings, spec, targets))
-    for name in ("labels.txt", "labels.json"):
-        run.artifact(folder / name)
-    return targets
-
-
-def _validation_logits(
-    prepared: PreparedDataset, split: LoadedSplit, recipe: Recipe, fitted: Fitted, folder: Path
-) -> ValidationLogits:
-    """What the kept model, mirrored where the recipe asks for it, says of validation and its stressed views."""
-    import numpy as np
-    import pandas as pd
-    import tensorflow as tf
-
-    from cxr_tasks.train.comparison import ValidationLogits
-    from cxr_tasks.train.labels import evaluation_targets
-    from cxr_tasks.train.validation import predict, stressed_view
-
-    answer = tf.function(lambda images: fitted.network(images, training=False), reduce_retracing=True)
-    stressed = (stressed_view(split.images, view, folder) for view in range(recipe.train.stress_views))
-    logits = [predict(answer, view) for view in (split.images, *stressed)]
-    index = pd.read_parquet(prepared.index.verified_path(), columns=["split", "patient_key"])
-    keys = index.loc[index["split"] == "validation", "patient_key"]
-    patients = np.unique(keys.to_numpy(str), return_inverse=True)[1]
-    return ValidationLogits(np.stack(logits), evaluation_targets(split.states, recipe.train.labels), patients)
-
-
-def _handoff(
-    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, fitted: Fitted, logits: ValidationLogits
-) -> TrainedModel:
-    """Write model, history, recipe and validation logits, upload all but the last, and refer to them."""
-    import yaml
-
-    from cxr_tasks.train.comparison import mean_auroc_of
-    from cxr_tasks.train.phases import total_epochs
-
-    model, history, recipe_file = folder / "model.keras", folder / "history.json", folder / "recipe.yaml"
-    validation = folder / "validation.npz"
-    started = time.monotonic()
-    with replaced_file(model) as aside:
-        fitted.network.save(aside)
-    write_json(history, fitted.progress.history)
-    recipe_file.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    for file in (model, history, recipe_file):
-        run.artifact(file)
-    log.info("model of epoch %d saved and uploaded in %.1f s", fitted.progress.best_epoch, time.monotonic() - started)
-    logits.write(validation)
-    reached = mean_auroc_of(logits.plain(), recipe.evaluate)
-    measured = {"": reached.value, "_lower": reached.lower, "_upper": reached.upper}
-    run.metrics({f"best_val_auroc{key}": value for key, value in measured.items() if value is not None})
-    return TrainedModel(
+    require_device(recipe, n_images=prepared.n_train)
+    planned = check_training(recipe)
+    datasets = tuple(_dataset_with(pixels, prepared, recipe) for pixels in datasets_needed(recipe))
+    mark = f"{paths.root}:plan:{sha256_json({'recipe': recipe.sha256, 'dataset': prepared.fingerprint})}"
+    plan = TrainingPlan(
         model_name=recipe.model_name,
-        recipe_sha256=recipe.sha256,
-        dataset_fingerprint=prepared.fingerprint,
-        mlflow_run_id=run.run_id,
-        model=ArtifactRef.of(model),
-        history=ArtifactRef.of(history),
-        best_epoch=fitted.progress.best_epoch,
-        epochs_run=fitted.progress.epochs_run,
-        val_auroc=reached.value,
-        val_auroc_lower=reached.lower,
-        val_auroc_upper=reached.upper,
-        seconds=fitted.progress.seconds,
-        validation=ArtifactRef.of(validation),
-        stopped_by=fitted.progress.stopped_by,
-        was_ended_by_clock=fitted.progress.was_ended_by_clock,
-        epochs_asked=total_epochs(recipe.train),
+        run_name=name,
+        recipe=recipe.to_dict(),
+        datasets=datasets,
+        candidates=planned,
+        parent_run_id=_parent_run(recipe, name, mark, tags or {}) if len(planned) > 1 else None,
+        tags=dict(tags or {}),
+    )
+    write_json(paths.stage("train") / "plan.json", plan.to_payload())
+    log.info("%s\n%s", name, text_table(["candidate", "what differs"], [[one.number, one.name] for one in planned]))
+    return plan
+
+
+def train_one(plan: TrainingPlan, number: int, paths: RunPaths) -> TrainedModel:
+    """Candidate ``number`` of ``plan``, trained by ``train_candidate`` or taken up where an earlier try was killed.
+
+    With a search its settings are proposed now, or were when an earlier try began, and its training ends when it falls
+    behind. A failure is noted in the run's folder, so that the comparison of the others can say what became of it.
+
+    Raises:
+        ConfigurationError: The plan has no such candidate; or as ``train_candidate``.
+        DataDefect, ServiceUnavailable: As ``train_candidate``.
+    """
+    recipe, folder = Recipe.from_dict(plan.recipe), paths.stage("train")
+    planned = next((one for one in plan.candidates if one.number == number), None)
+    if planned is None:
+        raise ConfigurationError(
+            f"{plan.run_name}: expected a candidate from 1 to {len(plan.candidates)}, found {number}"
+        )
+    search = Search(folder, recipe) if recipe.search else None
+    candidate = _with_proposal(planned, search)
+    settings = candidate.settings or {}
+    log.info("candidate %d of %d: %s", number, len(plan.candidates), candidate.name)
+    try:
+        own = with_settings(recipe, settings, f"recipe {recipe.name}, candidate {number}")
+        trained = train_candidate(
+            _datasets(plan)[own.pixels],
+            own,
+            paths,
+            run_name=plan.run_name if plan.parent_run_id is None else f"{number}: {candidate.name}",
+            tags=plan.tags if plan.parent_run_id is None else {**plan.tags, PARENT_TAG: plan.parent_run_id},
+            candidate=candidate,
+            judge=_judge(search, number) if search else None,
+        )
+    except Exception as error:
+        reason = {"name": candidate.name, "settings": settings, "reason": f"{type(error).__name__}: {error}"}
+        write_json(folder / FAILURES_FOLDER / f"{number}.json", reason)
+        if search and isinstance(error, (DataDefect, ConfigurationError)):  # others are tried again
+            search.tell_end(number, None)
+        raise
+    if search:
+        search.tell_end(number, score_of(trained, own))
+    return trained
+
+
+def recipe_of(plan: TrainingPlan, trained: TrainedModel) -> Recipe:
+    """The recipe that ``trained`` was trained by: the plan's, with its candidate's settings.
+
+    Raises:
+        DataDefect: It was trained by another recipe.
+    """
+    recipe = with_settings(Recipe.from_dict(plan.recipe), trained.settings)
+    if recipe.sha256 != trained.recipe_sha256:
+        raise DataDefect(
+            f"candidate {trained.candidate} of {plan.run_name}: expected a model trained by recipe "
+            f"{recipe.sha256[:12]}, found one of {trained.recipe_sha256[:12]}"
+        )
+    return recipe
+
+
+def dataset_for(plan: TrainingPlan, trained: TrainedModel) -> PreparedDataset:
+    """The dataset that ``trained`` was trained on; ``DataDefect`` where the plan has none such."""
+    for one in plan.datasets:
+        if one.fingerprint == trained.dataset_fingerprint:
+            return one
+    known = ", ".join(one.fingerprint[:12] for one in plan.datasets)
+    raise DataDefect(
+        f"candidate {trained.candidate} of {plan.run_name}: expected a model trained on one of the datasets {known}, "
+        f"found {trained.dataset_fingerprint[:12]}"
+    )
+
+
+def score_of(trained: TrainedModel, recipe: Recipe) -> float:
+    """What candidates are compared by: ``comparison.mean_auroc_of``, or ``val_auroc`` where there are no logits."""
+    if trained.validation is None:
+        return trained.val_auroc
+    return mean_auroc_of(ValidationLogits.read(trained.validation.verified_path()), recipe.evaluate).value
+
+
+def _with_proposal(planned: PlannedCandidate, search: Search | None) -> PlannedCandidate:
+    if search is None:
+        return planned
+    from cxr_tasks.train.candidates.candidates import name_of
+
+    settings = search.settings_of(planned.number)
+    return PlannedCandidate(number=planned.number, name=name_of(settings), settings=settings)
+
+
+def _judge(search: Search, number: int) -> Judge:
+    return lambda progress: search.tell_epochs(
+        number, {int(record["epoch"]): record["val_score"] for record in progress.history}
+    )
+
+
+def _parent_run(recipe: Recipe, name: str, mark: str, tags: dict[str, str]) -> str:
+    """The run for all candidates: that of an earlier try, or a new one."""
+    found = runs_with_tag(recipe.model_name, TRAINING_TAG, mark)
+    if found:
+        return found[0].info.run_id
+    marks = {**tags, TRAINING_TAG: mark, "cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256}
+    run_id = begin_run(recipe.model_name, name, tags=marks)
+    RunLog(client(), run_id).params({"search": plain(recipe.search)} if recipe.search else _as_params(recipe))
+    return run_id
+
+
+def _as_params(recipe: Recipe) -> dict[str, str]:
+    return {f"candidate.{one.number}": one.name for one in candidates_of(recipe)}
+
+
+def _datasets(plan: TrainingPlan) -> dict[PixelSpec, PreparedDataset]:
+    needed = datasets_needed(Recipe.from_dict(plan.recipe))
+    return dict(zip(needed, plan.datasets, strict=True))
+
+
+def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) -> PreparedDataset:
+    """The dataset of the same images as ``prepared`` with ``pixels``."""
+    if pixels == recipe.pixels:
+        return prepared
+    wanted = read_json(prepared.place / "provenance.json")
+    for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
+        found = read_json(file)
+        same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))
+        if same and found["pixels"] == plain(pixels):
+            return dataset_of(prepared.dataset, found["fingerprint"])
+    raise ConfigurationError(
+        f"recipe {recipe.name}: a candidate asks for images of {pixels.size_px} px ({pixels.fit}); expected dataset "
+        f"{prepared.dataset} prepared in that size from the same manifest, found none below "
+        f"{datasets_root() / prepared.dataset}; prepare it with this recipe, or take pixels.size_px out of its "
+        "candidates"
     )

@@ -9,14 +9,14 @@ from typing import Any
 from cxr_tasks.contracts.artifacts import read_json, write_json, write_text
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, client, open_run, outside_failures, runs_with_tag
-from cxr_tasks.train.comparison import MeanAuroc, ValidationLogits, difference, mean_auroc_of
-from cxr_tasks.train.comparison_table import as_markdown, as_text, summary_of
-from cxr_tasks.train.plan import FAILURES_FOLDER, PARENT_TAG, recipe_of
-from cxr_tasks.train.stage import CANDIDATE_TAG
+from cxr_tasks.train.candidate import CANDIDATE_TAG
+from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.train.loop.validation_logits import MeanAuroc, ValidationLogits, difference, mean_auroc_of
+from cxr_tasks.train.stage import FAILURES_FOLDER, PARENT_TAG, recipe_of
 
 log = logging.getLogger(__name__)
 

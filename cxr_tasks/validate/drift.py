@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_tasks.validate.distances import (
-    chance_psi,
-    jensen_shannon_distance,
-    merged_bins,
-    population_stability_index,
-)
+from cxr_tasks.statistics.distances import chance_psi, jensen_shannon_distance, merged_bins, population_stability_index
 
 #: Numbers are compared in about this many bins of equal frequency in the last version.
 _N_BINS = 10

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxr_tasks.notices import send
+from cxr_tasks.installation.notices import send
 from cxr_tasks.validate.outcomes import Outcome, count_failed
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.contracts.text_table import text_table
 
 #: Offending rows kept per expectation; the count is exact beside them.
 KEPT_ROWS = 20

@@ -10,9 +10,9 @@ import pandas as pd
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.validate.record import conclude
 
 logger = logging.getLogger(__name__)

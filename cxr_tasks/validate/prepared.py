@@ -10,10 +10,10 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.space import MIB, room_for
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.validate.record import conclude
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def validate_prepared(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
         )
     start_tensorflow()
     from cxr_tasks.validate.checkpoint import CheckedTable, run_checkpoints
-    from cxr_tasks.validate.stored import open_stored, stored_facts
+    from cxr_tasks.validate.stored_facts import open_stored, stored_facts
     from expectations.prepared import build_examples_suite, build_splits_suite
     from expectations.prepared_table import example_table, split_table
 

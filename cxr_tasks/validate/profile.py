@@ -15,7 +15,7 @@ import pandas as pd
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import SPLITS, LabelState, findings_of, label_column
-from cxr_tasks.contracts.paths import datasets_root
+from cxr_tasks.installation.storage.paths import datasets_root
 
 FORMAT = 1
 #: File name in the folder of a prepared dataset.
@@ -81,7 +81,7 @@ def last_reference(dataset: str) -> tuple[str, dict[str, Any]] | None:
     Raises:
         DataDefect: The profile is there but is not one.
     """
-    from cxr_tasks.prepare.latest import latest_dataset
+    from cxr_tasks.datasets.latest import latest_dataset
 
     if not (datasets_root() / dataset / "latest.json").is_file():
         return None

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import requests
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.stack.logins import airflow_login
-from cxr_tasks.stack.settings import StackSettings, require_up
+from cxr_tasks.installation.logins import airflow_login
+from cxr_tasks.installation.settings import StackSettings, require_up
 
 TIMEOUT_S = 30
 #: The API server may be busy for a moment while tasks use all cores.

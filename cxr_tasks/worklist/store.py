@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import home
+from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.worklist.request import ENDED, Kind, Request, State, Wanted, dag_of
 
 #: How long one process waits for another's transaction; each takes milliseconds, and a busy disk may take long.

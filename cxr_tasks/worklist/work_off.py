@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.plain_text import plain_markdown
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, Wanted, kind_of

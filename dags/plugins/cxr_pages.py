@@ -14,12 +14,12 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import datasets_root, home, inside, reports_root
-from cxr_tasks.report.addresses import PAGES_PREFIX, requests_page
+from cxr_tasks.installation.storage.paths import datasets_root, home, inside, reports_root
+from cxr_tasks.registry.addresses import PAGES_PREFIX, requests_page
 from cxr_tasks.report.requests import Shown, render_requests
 from cxr_tasks.worklist.store import Worklist
-from serving.agreement import disagreements
-from serving.models_config import SERVED_MODELS
+from serving.served.agreement import disagreements
+from serving.served.models_config import SERVED_MODELS
 
 #: Pages hold other people's text (labels, file names, reasons) and are opened with the viewer's Airflow login, on the
 #: address of Airflow's own API. So nothing in them runs, whatever is in them: they need no script, a sandbox without

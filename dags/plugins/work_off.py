@@ -15,7 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from cxr_tasks.contracts.errors import CxrError
-from serving.champion_watch import EVERY_S, new_champions
+from serving.release.champion_watch import EVERY_S, new_champions
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ class WorkOff(BaseEventTrigger):
 
     async def _watch_outages(self) -> None:
         """A failed look is said once, and the next one goes on."""
-        from cxr_tasks.stack.settings import StackSettings
-        from serving.outage_watch import LOOK_EVERY_S, OutageWatch
-        from serving.rest_client import served_versions
+        from cxr_tasks.installation.settings import StackSettings
+        from serving.client.rest import served_versions
+        from serving.release.outage_watch import LOOK_EVERY_S, OutageWatch
 
         settings, said = StackSettings.load(), ""
         watch = OutageWatch(self.models, lambda model: served_versions(settings, model))
@@ -77,8 +77,8 @@ class WorkOff(BaseEventTrigger):
 
     async def _work_off(self) -> None:
         """A failed pass is said once, and the next one goes on: nothing but a stop ends it."""
-        from cxr_tasks.stack.logins import LIST_USER
-        from cxr_tasks.stack.settings import StackSettings
+        from cxr_tasks.installation.logins import LIST_USER
+        from cxr_tasks.installation.settings import StackSettings
         from cxr_tasks.worklist.airflow_api import AirflowApi
         from cxr_tasks.worklist.store import Worklist
         from cxr_tasks.worklist.work_off import work_off
@@ -106,7 +106,7 @@ class WorkOff(BaseEventTrigger):
 async def _end_settled_questions() -> None:
     """End, for as long as the trigger runs, the questions that something else has settled (see ``cxr_promote``)."""
     from cxr_tasks.cli.settled_questions import end_settled_questions
-    from cxr_tasks.stack.settings import StackSettings
+    from cxr_tasks.installation.settings import StackSettings
     from cxr_tasks.worklist.airflow_api import AirflowApi
 
     api, said = None, ""

@@ -18,12 +18,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import tensors
 from serving.server.core import ServerCore
-from serving.server.examples import classify, multi_inference, regress
-from serving.server.predict import DEFAULT_SIGNATURE, predict
+from serving.server.loading.servable import Servable
 from serving.server.request_log import RequestLog
-from serving.server.servable import Servable
+from serving.server.run import tensors
+from serving.server.run.examples import classify, multi_inference, regress
+from serving.server.run.predict import DEFAULT_SIGNATURE, predict
 from serving.server.status import StatusError
 
 

@@ -19,10 +19,10 @@ from serving.server.config import (
     watched_models,
 )
 from serving.server.flags import ServerOptions
-from serving.server.manager import Loader, LoadPolicy, VersionManager
+from serving.server.loading.manager import Loader, LoadPolicy, VersionManager
+from serving.server.loading.servable import Servable
+from serving.server.loading.states import Failures, StateBoard
 from serving.server.metrics import Metrics
-from serving.server.servable import Servable
-from serving.server.states import Failures, StateBoard
 from serving.server.status import StatusError
 from serving.server.storage import VersionPoller
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.tensorflow_start import start_tensorflow
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from serving.server.flags import ServerOptions, parse_flags, usage
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from serving.server.answers import Answers
 from serving.server.config import read_metrics_path
 from serving.server.core import ServerCore
 from serving.server.flags import ServerOptions
-from serving.server.loading import ServableLoader
+from serving.server.loading.loading import ServableLoader
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
-from serving.server.rest import RestApi
-from serving.server.rest_port import RestServer
+from serving.server.rest.calls import RestApi
+from serving.server.rest.port import RestServer
 from serving.server.service import start_grpc
 from serving.server.status import StatusError
 

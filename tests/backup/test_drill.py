@@ -16,10 +16,10 @@ import pytest
 from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.prepare.keys import patient_secret
-from cxr_tasks.registry import audit
-from cxr_tasks.stack.logins import ensure_logins, read_key
-from serving.state import ServingState, read_state, write_state
+from cxr_tasks.installation.logins import ensure_logins, read_key
+from cxr_tasks.installation.patient_keys import patient_secret
+from cxr_tasks.registry.audit import trail
+from serving.served.state import ServingState, read_state, write_state
 
 PASSPHRASE = "correct horse battery"
 
@@ -40,8 +40,8 @@ def fill(home: Path) -> None:
             database.executemany("INSERT INTO rows VALUES (?)", [(number,) for number in range(100)])
     ensure_logins(home / "secrets")
     patient_secret()
-    audit.record("registered", model="cxr_binary", version=1, who="dr.weber", why="first")
-    audit.record("served", model="cxr_binary", version=1, who="airflow")
+    trail.record("registered", model="cxr_binary", version=1, who="dr.weber", why="first")
+    trail.record("served", model="cxr_binary", version=1, who="airflow")
     write_state("cxr_binary", ServingState(stable=1, handled=1))
     for name, content in {
         "mlflow/artifacts/1/r/artifacts/model.keras": b"weights" * 1000,
@@ -88,7 +88,7 @@ def test_destroyed_and_restored(cxr_home: Path, tmp_path: Path):
     restored = restore_backup(file, passphrase=PASSPHRASE)
     assert restored.with_secrets
     assert contents(cxr_home) == before
-    assert audit.verify() == []
+    assert trail.verify() == []
     assert read_state("cxr_binary").stable == 1
     assert not [one for one in cxr_home.rglob("*") if one.stat().st_mode & 0o077]
 
@@ -102,7 +102,7 @@ def test_restored_under_another_path(cxr_home: Path, tmp_path: Path, monkeypatch
     restore_backup(tmp_path / "backup.tar.gz", passphrase=PASSPHRASE)
     assert contents(tmp_path / "another disk" / "my var") == before
     assert patient_secret() == key
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 def test_databases_are_copied_consistently_while_they_are_written(cxr_home: Path, tmp_path: Path):

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
 
 RECIPE = "kermany_cnn"

@@ -19,8 +19,8 @@ from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.peak_memory import GIB, peak_of_training
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.inputs import LoadedSplit
-    from cxr_tasks.train.trainer import Trainer
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.loop.trainer import Trainer
 
 RECIPE = "nih_densenet121"
 BATCH = 32
@@ -33,7 +33,7 @@ HEAD = PhaseSpec(name="head", epochs=10_000, learning_rate=1e-3, unfrozen_blocks
 
 
 def run(setting: Setting) -> list[Row]:
-    from cxr_tasks.train.precision import cpu_flags, resolve_precision
+    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
     precision = resolve_precision("auto", cpu_flags=cpu_flags(), n_gpus=_n_gpus())
     size_px = 64 if setting.is_quick else 224
@@ -60,7 +60,7 @@ def _spec() -> TrainSpec:
 
 def _images(setting: Setting, size_px: int) -> Callable[[int], LoadedSplit]:
     """A function that makes splits of noise with random labels: a step takes the same time whatever it sees."""
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     rng = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def _images(setting: Setting, size_px: int) -> Callable[[int], LoadedSplit]:
 
 
 def _trainer(setting: Setting, split: Callable[[int], LoadedSplit], n: int, spec: TrainSpec, precision: str) -> Trainer:
-    from cxr_tasks.train.trainer import Trainer
+    from cxr_tasks.train.loop.trainer import Trainer
 
     folder = setting.scratch / f"trainer-{time.monotonic_ns()}"
     folder.mkdir()
@@ -100,7 +100,7 @@ class _Timed:
 
 def _epochs(trainer: Trainer) -> Callable[[], tuple[dict[str, float], float]]:
     """A function that trains one more epoch; its record, and the share of its steps that waited for input, in %."""
-    from cxr_tasks.train.progress import Progress
+    from cxr_tasks.train.loop.progress import Progress
 
     progress = Progress()
 

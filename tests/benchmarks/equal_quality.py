@@ -16,13 +16,13 @@ import numpy as np
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.evaluate.intervals import Interval, auroc_difference
-from cxr_tasks.evaluate.scores import auroc
+from cxr_tasks.statistics.intervals import Interval, auroc_difference
+from cxr_tasks.statistics.scores import auroc
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.train_step import KerasTraining, OurTraining
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
 RECIPE = "synthetic_binary"
 SIZE_PX = 96
@@ -36,8 +36,8 @@ VALIDATION_SHARE = 0.15
 def run(setting: Setting) -> list[Row]:
     import tensorflow as tf
 
-    from cxr_tasks.train.precision import cpu_flags, resolve_precision
-    from cxr_tasks.train.validation import predict
+    from cxr_tasks.train.loop.validation import predict
+    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
     recipe = _recipe(setting)
     n_epochs, spec = recipe.train.epochs, recipe.train
@@ -130,8 +130,8 @@ def _splits(recipe: Recipe) -> dict[str, LoadedSplit]:
 def _loaded(root, records, recipe: Recipe) -> LoadedSplit:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_standard_pixels
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.images.graph.batches import batch_standard_pixels
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     decode = tf.function(lambda strings: batch_standard_pixels(strings, recipe.pixels))
     images = decode(tf.constant([(root / one.image_id).read_bytes() for one in records])).numpy()

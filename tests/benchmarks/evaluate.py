@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cxr_tasks.evaluate.delong import delong
-from cxr_tasks.evaluate.resampling import Draws
-from cxr_tasks.evaluate.scores import Ranking, auroc_of
+from cxr_tasks.statistics.delong import delong
+from cxr_tasks.statistics.resampling import Draws
+from cxr_tasks.statistics.scores import Ranking, auroc_of
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
 N_IMAGES, N_PATIENTS, N_FINDINGS = 25_596, 2_797, 14

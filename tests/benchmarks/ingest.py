@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.ingest.stage import ingest_source, inspect_part, list_images
-from cxr_tasks.sources._pool import available_cores, map_in_processes
+from cxr_tasks.installation.processes import available_cores, map_in_processes
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.benchmarks.bare_decode import decode_files, load_files
 from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.ingest_memory import peak_memory

@@ -22,8 +22,8 @@ from typing import Any
 import psutil
 
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
-from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 from tests.benchmarks.memory_layouts import LAYOUTS
 
 _MIB = 2**20

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import AugmentSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.benchmarks.data import RECIPE
 from tests.benchmarks.measure import Row, Setting, compare, in_turns, rate
 
@@ -31,7 +31,7 @@ def _rows(setting: Setting, root: Path, recipe: Recipe, originals: str, goal: fl
     """Epochs of the files below ``root``, prepared, against Keras' of the same files as they are."""
     import pandas as pd
 
-    from cxr_tasks.train.inputs import BatchPlan, LoadedSplit, load_split, training_batches
+    from cxr_tasks.train.data.inputs import BatchPlan, LoadedSplit, load_split, training_batches
 
     prepared = prepare(root, recipe)
     size_px, spec = prepared.size_px, recipe.train

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from cxr_tasks.sources._pool import available_cores
-from cxr_tasks.train.precision import CPU_INFO, cpu_flags
+from cxr_tasks.installation.processes import available_cores
+from cxr_tasks.train.networks.precision import CPU_INFO, cpu_flags
 
 FLAGS_OF_INTEREST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile")
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "grpcio", "tensorflow-serving-api")

@@ -11,7 +11,7 @@ import simplejpeg
 from PIL import Image
 
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, NIH_SPELLINGS
-from cxr_tasks.sources.phantoms import layout_chexpert, layout_nih
+from cxr_tasks.sources.phantoms.layouts import layout_chexpert, layout_nih
 
 SIDE_PX = 64
 #: Of the real sets: images of a patient, and the share that is official test (of CheXpert's valid.csv: 234 images).

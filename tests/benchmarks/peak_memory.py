@@ -23,10 +23,10 @@ def peak_of_training(folder: Path, spec: TrainSpec, n_images: int, size_px: int,
 
     Pixels lie in a file in ``folder``, as those of a large dataset do.
     """
-    from cxr_tasks.train.inputs import LoadedSplit
-    from cxr_tasks.train.resume import save_state
-    from cxr_tasks.train.rows_on_disk import open_rows, write_rows
-    from cxr_tasks.train.trainer import Trainer
+    from cxr_tasks.datasets.rows_on_disk import open_rows, write_rows
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.loop.resume import save_state
+    from cxr_tasks.train.loop.trainer import Trainer
 
     rng = np.random.default_rng(0)
     path, shape = folder / "images.npy", (n_images, size_px, size_px, 1)

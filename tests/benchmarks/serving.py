@@ -18,7 +18,7 @@ from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
 if TYPE_CHECKING:
-    from serving.grpc_client import GrpcClient
+    from serving.client.grpc_client import GrpcClient
 
 N_CLIENTS = 8
 N_IMAGES = 64
@@ -32,8 +32,8 @@ Call = Callable[[bytes], np.ndarray]
 
 
 def run(setting: Setting) -> list[Row]:
-    from serving.grpc_client import GrpcClient
-    from serving.server_process import model_server
+    from serving.check.server_process import model_server
+    from serving.client.grpc_client import GrpcClient
 
     contract = untrained_contract()
     folder = export(contract, setting.scratch / "served" / contract.model_name / "1")
@@ -113,8 +113,8 @@ def untrained_contract() -> ServingContract:
 
 def export(contract: ServingContract, folder: Path) -> Path:
     """An untrained network of the recipe as the version folder ``folder``: what it says is no matter, its work is."""
-    from cxr_tasks.train.networks import build_network
-    from serving.export import export_saved_model
+    from cxr_tasks.train.networks.networks import build_network
+    from serving.export.saved_model import export_saved_model
 
     spec = load_recipe(RECIPE).train
     network = build_network(
@@ -147,7 +147,7 @@ def in_process_call(folder: Path) -> Call:
 def require_same_answers(served: Call, in_process: Call, images: list[bytes]) -> None:
     """A ``ReleaseRefused`` where the two sides do not do the same work."""
     from cxr_tasks.contracts.errors import ReleaseRefused
-    from serving.check import PARITY_TOLERANCE
+    from serving.check.check import PARITY_TOLERANCE
 
     difference = max(float(np.abs(served(one) - in_process(one)).max()) for one in images[:8])
     if difference > PARITY_TOLERANCE:

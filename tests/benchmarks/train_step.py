@@ -17,7 +17,7 @@ from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
 STEPS = 16
 #: Scored after each of our epochs, outside the time that is measured.
@@ -27,8 +27,8 @@ N_VALIDATION = 32
 def run(setting: Setting) -> list[Row]:
     import tensorflow as tf
 
-    from cxr_tasks.train.inputs import LoadedSplit
-    from cxr_tasks.train.precision import cpu_flags, resolve_precision
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
     recipe = load_recipe(RECIPE)
     spec = recipe.train
@@ -72,8 +72,8 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     """The first images of the data, classes in turn, as training sees them; gone through again where they are few."""
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_standard_pixels
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.images.graph.batches import batch_standard_pixels
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     records = records_below(setting.data_root)
     positive = [one for one in records if one.states["pneumonia"] is LabelState.POSITIVE]
@@ -90,7 +90,7 @@ class OurTraining:
     """Our training; called, it trains one more epoch and gives its images per second, validation apart."""
 
     def __init__(self, train: LoadedSplit, validation: LoadedSplit, spec: TrainSpec, precision: str, folder: Path):
-        from cxr_tasks.train.trainer import Trainer
+        from cxr_tasks.train.loop.trainer import Trainer
 
         folder.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(train, validation, dataclasses.replace(spec, stress_views=0), precision, folder=folder)
@@ -110,8 +110,8 @@ class KerasTraining:
     def __init__(self, train: LoadedSplit, spec: TrainSpec):
         import keras
 
-        from cxr_tasks.train.networks import build_network
-        from cxr_tasks.train.precision import dtype_policy
+        from cxr_tasks.train.networks.networks import build_network
+        from cxr_tasks.train.networks.precision import dtype_policy
 
         with dtype_policy("float32"):
             self.network = build_network(

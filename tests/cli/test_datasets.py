@@ -10,8 +10,8 @@ import pytest
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.labels import findings_of
-from cxr_tasks.contracts.paths import datasets_root, home
-from cxr_tasks.prepare.latest import publish_latest
+from cxr_tasks.datasets.latest import publish_latest
+from cxr_tasks.installation.storage.paths import datasets_root, home
 from tests.prepare.folders import RECIPE, manifest_of, stored_folder, with_vocabulary
 
 NAME = RECIPE.dataset.name

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from cxr_tasks.cli import demo
-from cxr_tasks.cli.follow import TaskFailed
-from cxr_tasks.stack.logins import Login
+from cxr_tasks.cli.following.follow import TaskFailed
+from cxr_tasks.installation.logins import Login
 from tests.cli.test_outcome import facts
 
 

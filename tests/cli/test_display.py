@@ -6,9 +6,9 @@ import io
 import pytest
 from rich.console import Console
 
-from cxr_tasks.cli import display
-from cxr_tasks.cli.display import LinePrinter, progress_table
-from cxr_tasks.cli.progress import CHAINS, triggered
+from cxr_tasks.cli.following import display
+from cxr_tasks.cli.following.display import LinePrinter, progress_table
+from cxr_tasks.cli.following.progress import CHAINS, triggered
 from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 
 

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from cxr_tasks.cli.doctor_findings import anchor_findings, disk_findings, worst
-from cxr_tasks.cli.doctor_serving import alias_findings, file_findings, server_findings
+from cxr_tasks.cli.doctor.findings import anchor_findings, disk_findings, worst
+from cxr_tasks.cli.doctor.serving import alias_findings, file_findings, server_findings
 from cxr_tasks.cli.main import main
-from cxr_tasks.contracts.paths import audit_log, secrets_root, served_root
-from cxr_tasks.registry import audit, audit_anchors
-from serving.state import ServingState, write_state
+from cxr_tasks.installation.storage.paths import audit_log, secrets_root, served_root
+from cxr_tasks.registry.audit import anchors, trail
+from serving.served.state import ServingState, write_state
 
 GIB = 2**30
 
@@ -37,7 +37,7 @@ def installation(cxr_home):
     for version in (2, 3):
         published("cxr_binary", version)
     write_state("cxr_binary", ServingState(stable=3, previous=2, handled=3))
-    audit.record("served", model="cxr_binary", version=3, who="airflow")
+    trail.record("served", model="cxr_binary", version=3, who="airflow")
 
 
 def test_a_whole_installation_has_no_failure(installation, capsys):
@@ -71,7 +71,7 @@ def test_a_torn_line_is_only_to_know_of(installation, capsys):
     code, shown = run(capsys)
     assert code == 0
     assert "WARN  audit log: line 2: torn: 8 bytes" in shown
-    audit.record("promoted", model="cxr_binary", version=3, who="anna")
+    trail.record("promoted", model="cxr_binary", version=3, who="anna")
     assert "OK    audit log: 1 unfinished lines of stopped processes are in it" in run(capsys)[1]
 
 
@@ -138,10 +138,10 @@ def test_space_on_the_disk(cxr_home, free, level):
 
 
 def test_anchors_in_mlflow(installation, monkeypatch):
-    entries = audit.entries()
+    entries = trail.entries()
     own, other = f"1:{entries[0].digest}", f"1:{'cd' * 32}"
     heads = {"a": own, "b": other, "c": "9:" + "0" * 64, "d": "nonsense"}
-    monkeypatch.setattr(audit_anchors, "registry_heads", lambda: heads)
+    monkeypatch.setattr(anchors, "registry_heads", lambda: heads)
     found = anchor_findings(entries)
     assert [one.level for one in found] == ["OK", "FAIL", "FAIL", "FAIL"]
     assert "b: seq 1 was recorded with digest cdcdcdcdcdcd" in found[1].text
@@ -150,20 +150,20 @@ def test_anchors_in_mlflow(installation, monkeypatch):
     audit_log().write_bytes(audit_log().read_bytes().replace(b'"who":"airflow"', b'"who":"anna"'))
     heads.clear()
     heads["a"] = own
-    assert [one.level for one in anchor_findings(audit.stated())] == ["OK"]
+    assert [one.level for one in anchor_findings(trail.stated())] == ["OK"]
     # A record that MLflow did not hear of.
-    audit.record("promoted", model="a", version=1, who="anna")
-    (found,) = anchor_findings(audit.stated())
+    trail.record("promoted", model="a", version=1, who="anna")
+    (found,) = anchor_findings(trail.stated())
     assert (found.level, found.text) == ("WARN", "a: anchored at seq 1; 1 later entries were recorded without MLflow")
     assert worst([found]) == "WARN"
 
 
 @pytest.mark.mlflow
 def test_registry_state_and_server_are_held_against_each_other(installation, monkeypatch):
-    from cxr_tasks.cli.doctor_serving import serving_findings
+    from cxr_tasks.cli.doctor.serving import serving_findings
+    from cxr_tasks.installation.settings import StackSettings
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.stack.settings import StackSettings
-    from serving.server_process import free_port
+    from serving.check.server_process import free_port
 
     client = tracking.client()
     client.create_registered_model("cxr_binary")
@@ -182,12 +182,12 @@ def test_registry_state_and_server_are_held_against_each_other(installation, mon
 @pytest.mark.mlflow
 @pytest.mark.parametrize("is_deleted", [True, False])
 def test_a_registry_that_answers_and_knows_no_version_is_told_for_what_it_means(installation, is_deleted):
-    from cxr_tasks.cli.doctor_serving import serving_findings
+    from cxr_tasks.cli.doctor.serving import serving_findings
+    from cxr_tasks.installation.settings import StackSettings
     from cxr_tasks.registry import tracking
-    from cxr_tasks.stack.settings import StackSettings
-    from serving.server_process import free_port
+    from serving.check.server_process import free_port
 
-    audit.record("registered", model="cxr_binary", version=3, who="airflow", detail={"mlflow_run_id": "ab"})
+    trail.record("registered", model="cxr_binary", version=3, who="airflow", detail={"mlflow_run_id": "ab"})
     if not is_deleted:
         tracking.client().create_registered_model("cxr_binary")  # and no version of it
     settings = StackSettings.requested({"CXR_REST_PORT": str(free_port())})

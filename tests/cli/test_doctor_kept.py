@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.backup.units import UNITS
-from cxr_tasks.cli.doctor_findings import clock_findings, kept_findings
+from cxr_tasks.cli.doctor.findings import clock_findings, kept_findings
 from cxr_tasks.cli.main import build_parser
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.registry.audit_chain import AuditEntry, sealed
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.registry.audit.chain import AuditEntry, sealed
 
 
 def entries(*seconds: float) -> list[AuditEntry]:

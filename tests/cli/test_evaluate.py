@@ -13,7 +13,7 @@ from cxr_tasks.contracts.records import target_column
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.evaluate.datasets import dataset_rows
+from cxr_tasks.evaluate.elsewhere.side_by_side import dataset_rows
 from tests.evaluate.conftest import build_predictions
 
 SHARED = ("edema", "pneumonia")

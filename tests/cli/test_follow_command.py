@@ -8,8 +8,8 @@ import pytest
 from cxr_tasks.cli.follow_command import path_to, progress_of, request_named
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.worklist.request import Request, Wanted
 from cxr_tasks.worklist.store import Worklist
 

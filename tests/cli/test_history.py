@@ -7,16 +7,16 @@ import json
 import pytest
 
 from cxr_tasks.cli.main import main
-from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import trail
 
 
 @pytest.fixture
 def past(cxr_home):
-    audit.record("verdict", model="cxr_binary", version=None, who="airflow", detail={"verdict": "PASS"})
-    audit.record("served", model="cxr_binary", version=1, who="airflow", fingerprint="ab" * 32)
-    audit.record("rolled_back", model="cxr_binary", version=7, who="anna", why="[bold]too many calls[/bold]")
-    audit.record("served", model="cxr_multilabel", version=4, who="airflow")
+    trail.record("verdict", model="cxr_binary", version=None, who="airflow", detail={"verdict": "PASS"})
+    trail.record("served", model="cxr_binary", version=1, who="airflow", fingerprint="ab" * 32)
+    trail.record("rolled_back", model="cxr_binary", version=7, who="anna", why="[bold]too many calls[/bold]")
+    trail.record("served", model="cxr_multilabel", version=4, who="airflow")
 
 
 def run(capsys, *arguments):
@@ -37,7 +37,7 @@ def test_each_entry_of_the_model_is_a_line_and_the_last_says_what_serves(past, c
 
 
 def test_at_a_time_one_sentence_answers(past, capsys):
-    served = audit.entries("cxr_binary")[1]
+    served = trail.entries("cxr_binary")[1]
     _, shown, _ = run(capsys, "cxr_binary", "--at", served.at)
     assert shown.startswith("cxr_binary: version 1 served at ") and shown.endswith("(seq 2)\n")
     _, shown, _ = run(capsys, "cxr_binary", "--at", "2020-01-01")

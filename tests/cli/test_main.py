@@ -4,11 +4,11 @@ import socket
 
 import pytest
 
-from cxr_tasks import accelerators
 from cxr_tasks.cli.main import build_parser, main
 from cxr_tasks.cli.trigger import request_conf
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.train import starting_weights
+from cxr_tasks.installation import accelerators
+from cxr_tasks.train.weights import starting_weights
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cxr_tasks.cli.demo import is_result
-from cxr_tasks.cli.outcome import print_outcomes
+from cxr_tasks.cli.following.outcome import print_outcomes
 
 
 def facts(**changed: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from cxr_tasks.cli import predict
 from cxr_tasks.cli.main import main
-from cxr_tasks.dicom import dicom_as_png
+from cxr_tasks.images.dicom import dicom_as_png
 from tests.dicom.files import IDENTIFYING, dicom_file
 
 
@@ -113,7 +113,7 @@ def test_a_version_from_before_there_was_a_lenient_signature_still_answers(rest_
 
 
 def test_no_server_is_said_once(cxr_home, monkeypatch, files, capsys):
-    from serving.server_process import free_port
+    from serving.check.server_process import free_port
 
     monkeypatch.setenv("CXR_REST_PORT", str(free_port()))
     assert main(["predict", str(files / "good.jpeg"), str(files / "good.jpeg")]) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.cli.approval import question_page, require_may_answer
+from cxr_tasks.cli.following.approval import question_page, require_may_answer
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.worklist.airflow_api import TaskRun

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 _POOL = """
 import os, sys, time
 from pathlib import Path
-from cxr_tasks.sources._pool import _in_workers
+from cxr_tasks.installation.processes import _in_workers
 
 def work(chunk):
     if os.getpid() == int(os.environ["PARENT"]):

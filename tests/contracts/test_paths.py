@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxr_tasks.contracts.paths import RunPaths, home, inside, relocated
+from cxr_tasks.installation.storage.paths import RunPaths, home, inside, relocated
 
 
 def test_run_ids_become_folder_names_that_differ(cxr_home):

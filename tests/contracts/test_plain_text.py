@@ -6,7 +6,7 @@ import io
 import pytest
 
 from cxr_tasks.contracts.plain_text import plain_markdown, spreadsheet_cell, without_controls, write_spreadsheet
-from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.contracts.text_table import text_table
 
 
 @pytest.mark.parametrize(

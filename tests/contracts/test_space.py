@@ -13,7 +13,7 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import published_folder, write_text
 from cxr_tasks.contracts.errors import DataDefect, DiskFull
-from cxr_tasks.contracts.space import MIB, full_folder, require_space, room_for, shown
+from cxr_tasks.installation.storage.space import MIB, full_folder, require_space, room_for, shown
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def test_too_little_to_begin_says_what_is_there_and_what_is_needed(small_disk: P
 
 def test_ingest_and_validate_of_a_small_folder_on_a_full_disk(small_disk: Path):
     """The stages as the DAG calls them."""
-    from cxr_tasks.contracts.paths import RunPaths
     from cxr_tasks.contracts.recipes import load_recipe
     from cxr_tasks.ingest.stage import list_images
+    from cxr_tasks.installation.storage.paths import RunPaths
 
     small_disk.mkdir()
     (small_disk / "filled").write_bytes(b"0" * (2 * MIB))

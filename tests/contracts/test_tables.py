@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.contracts.text_table import text_table
 
 
 def test_text_left_numbers_right_header_aligned_with_its_column():

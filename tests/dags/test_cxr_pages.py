@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cxr_tasks.contracts.paths import reports_root
+from cxr_tasks.installation.storage.paths import reports_root
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist, worklist_path
 from tests.dags.test_dags import DAGS
@@ -93,7 +93,7 @@ def test_a_list_that_cannot_be_read_is_told_and_no_stack_trace(asked):
 @pytest.mark.mlflow
 def test_a_registry_that_disagrees_is_told_above_the_pages_of_its_model_only(asked):
     from cxr_tasks.registry import tracking, versions
-    from serving.state import Content, ServingState, locked, write_state
+    from serving.served.state import Content, ServingState, locked, write_state
 
     client = tracking.client()
     for model in ("cxr_binary", "cxr_multilabel"):

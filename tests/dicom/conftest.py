@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.dicom import DicomRefused, read_dicom
+from cxr_tasks.images.dicom import DicomRefused, read_dicom
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from cxr_tasks.dicom import DicomRefused
-from cxr_tasks.dicom.body_parts import check_body_part
+from cxr_tasks.images.dicom import DicomRefused
+from cxr_tasks.images.dicom.body_parts import check_body_part
 
 # pydicom warns where a test writes what real files hold against the standard.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

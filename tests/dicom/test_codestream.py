@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.dicom import DicomRefused
-from cxr_tasks.dicom.codestream import CodestreamForm, codestream_form
+from cxr_tasks.images.dicom import DicomRefused
+from cxr_tasks.images.dicom.codestream import CodestreamForm, codestream_form
 
 
 def encoded(kind, **options):

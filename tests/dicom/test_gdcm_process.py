@@ -11,8 +11,8 @@ import pydicom
 import pytest
 from pydicom.encaps import get_frame
 
-from cxr_tasks.dicom import DicomRefused, gdcm_process
-from cxr_tasks.dicom.gdcm_process import decode_with_gdcm
+from cxr_tasks.images.dicom import DicomRefused, gdcm_process
+from cxr_tasks.images.dicom.gdcm_process import decode_with_gdcm
 from tests.dicom.files import dicom_file, ramp, transcoded
 
 PICTURE = ramp(16, 24)

@@ -7,8 +7,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
 
-from cxr_tasks.dicom import DicomRefused
-from cxr_tasks.dicom.grey import Stored, grey_table, is_padding, window
+from cxr_tasks.images.dicom import DicomRefused
+from cxr_tasks.images.dicom.grey import Stored, grey_table, is_padding, window
 
 BYTE = Stored(8, False, 0, 255)
 

@@ -16,8 +16,8 @@ from PIL import Image
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.dicom import DicomRefused, dicom_as_png, instance_uid, is_dicom, read_dicom
-from cxr_tasks.prepare.keys import patient_secret
+from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, instance_uid, is_dicom, read_dicom
+from cxr_tasks.installation.patient_keys import patient_secret
 from tests.dicom.files import IDENTIFYING, dicom_bytes, dicom_dataset, dicom_file, ramp
 
 TWELVE = ramp(32, 40, top=4095, dtype=np.uint16)
@@ -182,6 +182,6 @@ def test_the_object_of_a_file_is_told_from_its_beginning():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, cxr_tasks.dicom; print([m for m in ('numpy', 'pydicom', 'PIL', 'gdcm') if m in sys.modules])"
+    code = "import sys, cxr_tasks.images.dicom; print([m for m in ('numpy', 'pydicom', 'PIL', 'gdcm') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -21,9 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxr_tasks.dicom import DicomRefused, read_dicom
-from cxr_tasks.dicom.pixels import grey_pixels
-from cxr_tasks.dicom.quiet import quiet
+from cxr_tasks.images.dicom import DicomRefused, read_dicom
+from cxr_tasks.images.dicom.pixels import grey_pixels
+from cxr_tasks.images.dicom.quiet import quiet
 from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp, transcoded
 
 BYTES = ramp(40, 56)

@@ -8,8 +8,8 @@ import pytest
 from pydicom import config
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.dicom import DicomRefused
-from cxr_tasks.dicom.quiet import quiet
+from cxr_tasks.images.dicom import DicomRefused
+from cxr_tasks.images.dicom.quiet import quiet
 
 
 @pytest.fixture(autouse=True)

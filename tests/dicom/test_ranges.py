@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from cxr_tasks.dicom import DicomRefused, read_dicom
+from cxr_tasks.images.dicom import DicomRefused, read_dicom
 from tests.dicom.files import dicom_file, ramp
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

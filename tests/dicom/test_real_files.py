@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.dicom import DicomRefused, dicom_as_png, read_dicom
+from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, read_dicom
 
 pytestmark = pytest.mark.data
 
@@ -64,7 +64,7 @@ def test_the_nih_dicom_is_the_nih_picture_reduced(nih_dicom, shared_data):
 @pytest.mark.tf
 def test_both_give_the_same_pixels_by_the_platform_s_own_definition(nih_dicom, shared_data):
     """Equal when reduced alike; taken from the full 1024 pixels, as different as two ways to reduce are."""
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     spec = PixelSpec(size_px=256, fit="stretch")
     theirs = standard_pixels((shared_data / NIH_IMAGE).read_bytes(), spec).numpy()
@@ -83,7 +83,7 @@ def test_both_give_the_same_pixels_by_the_platform_s_own_definition(nih_dicom, s
 
 @pytest.mark.tf
 def test_the_png_of_a_dicom_file_is_decoded_to_its_pixels(nih_dicom, dicom_folder):
-    from cxr_tasks.prepare.pixels import decode_grey
+    from cxr_tasks.images.pixels import decode_grey
 
     assert np.array_equal(decode_grey(dicom_as_png(nih_dicom)).numpy()[..., 0], read_dicom(nih_dicom).pixels)
     deep = (dicom_folder / "chest" / "RG1_J2KI.dcm").read_bytes()

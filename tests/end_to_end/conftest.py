@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.settings import StackSettings, client_environment
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.worklist.airflow_api import AirflowApi
-from serving.server_process import free_port
+from serving.check.server_process import free_port
 
 #: Switches that keep Chromium from calling anyone but the pages under test.
 SWITCHES = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths, reports_root
+from cxr_tasks.installation.storage.paths import RunPaths, reports_root
 from tests.report.conftest import make_inputs  # noqa: F401, a fixture
 from tests.validate.test_stage import RECIPE, ingested, make_manifest
 
@@ -79,9 +79,9 @@ def hostile(value: Any, keys: frozenset[str], key: str = "") -> Any:
 def test_values_of_a_run_are_text_in_report_index_and_card(open_page, make_inputs, tmp_path):  # noqa: F811
     from cxr_tasks.contracts.artifacts import write_text
     from cxr_tasks.registry.overrides import Override
-    from cxr_tasks.report.card import card_of
-    from cxr_tasks.report.card_blocks import as_html
-    from cxr_tasks.report.stage import write_index, write_report
+    from cxr_tasks.report.card.blocks import as_html
+    from cxr_tasks.report.card.card import card_of
+    from cxr_tasks.report.writing import write_index, write_report
 
     inputs = make_inputs()
     free = frozenset({"sentence", "reason", "reasons", "description", "policy"})

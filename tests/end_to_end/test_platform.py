@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.cli.follow import TERMINAL
+from cxr_tasks.cli.following.follow import TERMINAL
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.cli.approval import WAITING, instance_of, question_page
-from cxr_tasks.cli.follow import TERMINAL
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.registry import audit, versions
-from serving.rest_client import served_versions
-from serving.state import read_state
+from cxr_tasks.cli.following.approval import WAITING, instance_of, question_page
+from cxr_tasks.cli.following.follow import TERMINAL
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.registry import versions
+from cxr_tasks.registry.audit import trail
+from serving.client.rest import served_versions
+from serving.served.state import read_state
 from tests.end_to_end.conftest import PATIENCE_MS
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
@@ -36,7 +37,7 @@ def second(released) -> int:
     made = _copy_of_first()
     decision = versions.version_tags(MODEL, made)["gate.decision_sha256"]
     told = {"decision_sha256": decision, "verdict": "PASS"}
-    audit.record("registered", model=MODEL, version=made, who="end-to-end test", detail=told)
+    trail.record("registered", model=MODEL, version=made, who="end-to-end test", detail=told)
     return made
 
 
@@ -80,7 +81,7 @@ def test_an_approved_version_serves(page, stack, api, second):
     page.get_by_role("button", name="Approve").click()
     seconds = _seconds_until_served(stack, second)
     print(f"served {seconds:.0f} s after the approval")
-    told = [(one.kind, one.who, one.why) for one in audit.entries(MODEL) if one.version == second]
+    told = [(one.kind, one.who, one.why) for one in trail.entries(MODEL) if one.version == second]
     assert ("approved", "admin", "compared with version 1 by hand") in told
     assert ("promoted", "admin", "compared with version 1 by hand") in told
     assert api.run(run.dag_id, run.run_id).state == "success"
@@ -94,7 +95,7 @@ def test_cxr_promote_serves_the_version_it_is_given(stack, second):
     assert (facts["model"], facts["version"], facts["by"]) == (MODEL, 1, "A. Okafor")
     print(f"served {facts['seconds']} s after cxr promote")
     assert _champion() == read_state(MODEL).stable == 1
-    promoted = [one for one in audit.entries(MODEL) if one.kind == "promoted"][-1]
+    promoted = [one for one in trail.entries(MODEL) if one.kind == "promoted"][-1]
     assert (promoted.version, promoted.who, promoted.why) == (1, "A. Okafor", "version 2 was a trial")
 
 

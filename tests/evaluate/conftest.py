@@ -17,10 +17,10 @@ from PIL import Image
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, sha256_file
 from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel, ValidatedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.builders import manifest_table
 
 

@@ -10,9 +10,9 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess, record_of, served_point
-from cxr_tasks.evaluate.calibration import sigmoid
-from cxr_tasks.evaluate.scores import auroc
 from cxr_tasks.evaluate.table import rows_sha256, scored
+from cxr_tasks.statistics.calibration import sigmoid
+from cxr_tasks.statistics.scores import auroc
 
 FINDINGS = ("pneumonia",)
 SPEC = EvaluateSpec(bootstrap_samples=300)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from cxr_tasks.evaluate.calibration import (
+from cxr_tasks.statistics.calibration import (
     bins_of,
     fit_calibration,
     fit_platt,

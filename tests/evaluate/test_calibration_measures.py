@@ -9,7 +9,6 @@ import pytest
 from scipy.optimize import minimize
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, sigmoid
 from cxr_tasks.evaluate.calibration_measures import (
     NAMES,
     calibration_records,
@@ -18,6 +17,7 @@ from cxr_tasks.evaluate.calibration_measures import (
     slope,
 )
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import Platt, sigmoid
 
 SPEC = EvaluateSpec()
 SAME = Platt(1.0, 0.0)

@@ -15,11 +15,11 @@ from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.datasets.content import content_of_splits, write_rows_of_content
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.evaluate.cross import evaluate_elsewhere
+from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER
 from cxr_tasks.evaluate.table import read_predictions
-from cxr_tasks.prepare.content import content_of_splits, write_rows_of_content
 from tests.evaluate.conftest import build_predictions
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -158,7 +158,7 @@ def test_what_has_no_meaning_is_refused(tiny, recipe, contract, model_path, unse
 
 
 def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, unseen, tmp_path, monkeypatch):
-    monkeypatch.setattr("cxr_tasks.evaluate.cross.shared_findings", lambda one, other: ())
+    monkeypatch.setattr("cxr_tasks.evaluate.elsewhere.measure.shared_findings", lambda one, other: ())
     with pytest.raises(DataDefect, match="no finding is shared"):
         evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path, seen=unseen)
 

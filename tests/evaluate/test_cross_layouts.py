@@ -11,15 +11,15 @@ import pytest
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import findings_of, label_column, shared_findings
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import EvaluateSpec, PixelSpec
-from cxr_tasks.evaluate.cross import evaluate_elsewhere
+from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.table import read_predictions
-from cxr_tasks.prepare.content import content_of_splits
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.sources.synthetic import write_phantoms
 
 pytestmark = pytest.mark.tf

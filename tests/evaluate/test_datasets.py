@@ -7,8 +7,8 @@ import pytest
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess, record_of, served_point
-from cxr_tasks.evaluate.datasets import dataset_rows
-from cxr_tasks.evaluate.shares import Comparison, Share
+from cxr_tasks.evaluate.elsewhere.side_by_side import dataset_rows
+from cxr_tasks.statistics.shares import Comparison, Share
 from tests.evaluate.conftest import build_predictions
 
 FINDINGS = ("edema", "mass")

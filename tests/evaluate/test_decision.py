@@ -9,7 +9,7 @@ from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess, record_of, served_point
 from cxr_tasks.evaluate.decision import choose_decision
-from cxr_tasks.evaluate.shown import readable
+from cxr_tasks.evaluate.flat_metrics import readable
 from cxr_tasks.evaluate.table import Scored
 
 POINTS = ("youden", "best_f1", "target_sensitivity")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from cxr_tasks.evaluate.delong import delong, influences, midranks
+from cxr_tasks.statistics.delong import delong, influences, midranks
 
 
 def brute_force(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.evaluate.holm import holm_adjusted
+from cxr_tasks.statistics.holm import holm_adjusted
 
 
 @pytest.mark.parametrize(

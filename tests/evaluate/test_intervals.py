@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.delong import influences
-from cxr_tasks.evaluate.intervals import (
+from cxr_tasks.statistics.delong import influences
+from cxr_tasks.statistics.intervals import (
     auroc_difference,
     auroc_interval,
     independent_difference,
@@ -20,7 +20,7 @@ from cxr_tasks.evaluate.intervals import (
     wilson,
     z_of,
 )
-from cxr_tasks.evaluate.scores import weighted_auroc
+from cxr_tasks.statistics.scores import weighted_auroc
 
 
 def two_normals(rng: np.random.Generator, n_positive: int, n_negative: int, separation: float):
@@ -264,7 +264,7 @@ def test_repeated_images_of_a_patient_narrow_nothing_that_counts_patients():
 def test_the_same_seed_gives_the_same_bounds_whatever_the_block_size(monkeypatch):
     positive, score = two_normals(np.random.default_rng(5), 30, 30, 1.0)
     whole = bootstrap(np.arange(60), positive, score)
-    monkeypatch.setattr("cxr_tasks.evaluate.resampling.BLOCK", 60 * 7)
+    monkeypatch.setattr("cxr_tasks.statistics.resampling.BLOCK", 60 * 7)
     assert bootstrap(np.arange(60), positive, score) == whole
     assert bootstrap(np.arange(60), positive, score, seed=2) != whole
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.evaluate.leaks import overlap_of
+from cxr_tasks.datasets.leaks import overlap_of
 
 
 def digest(text):

@@ -8,12 +8,12 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, sigmoid
-from cxr_tasks.evaluate.intervals import auroc_interval
 from cxr_tasks.evaluate.means import Decided, mean_auroc_interval, mean_records, micro_records, served_records
 from cxr_tasks.evaluate.measures import measure_split
-from cxr_tasks.evaluate.resampling import Draws
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import Platt, sigmoid
+from cxr_tasks.statistics.intervals import auroc_interval
+from cxr_tasks.statistics.resampling import Draws
 
 SPEC = EvaluateSpec(bootstrap_samples=200)
 N = 240

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import sigmoid
 from cxr_tasks.evaluate.operating_points import (
     OPERATING_POINTS,
     at_raw_half,
@@ -17,6 +16,7 @@ from cxr_tasks.evaluate.operating_points import (
     ppv_threshold,
 )
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.calibration import sigmoid
 
 POSITIVE = np.array([False, False, False, True, False, True, True, True])
 LOGIT = np.array([-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0])

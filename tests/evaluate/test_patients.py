@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from cxr_tasks.evaluate.patients import (
+from cxr_tasks.statistics.patients import (
     effective_number,
     images_each,
     left_by_clusters,

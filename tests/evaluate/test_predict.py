@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.champion import evidence_of
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.train_specs import LabelSpec
+from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
+from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.tf
 FINDINGS = ("pneumonia",)
@@ -99,7 +99,7 @@ def test_no_images_give_no_logits(tiny):
 
 def others(tiny):
     """What a champion that has seen nothing of the test split was trained on."""
-    from cxr_tasks.prepare.content import content_of_splits
+    from cxr_tasks.datasets.content import content_of_splits
 
     return content_of_splits(tiny.prepared, ["train", "validation"])
 
@@ -127,7 +127,7 @@ def test_a_champion_that_cannot_be_scored_is_a_reason(tiny, tmp_path):
 def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknown(tiny, tmp_path, monkeypatch):
     """The first four test images, uncertain and not mentioned in turn, as the stored states have it."""
     from cxr_tasks.evaluate import predict
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     is_test = pd.read_parquet(tiny.prepared.index.uri)["split"] == "test"
 

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.intervals import auroc_interval
-from cxr_tasks.evaluate.resampling import Draws, patient_sums, percentile_bounds
-from cxr_tasks.evaluate.scores import Ranking, auroc_of, weighted_auroc
+from cxr_tasks.statistics.intervals import auroc_interval
+from cxr_tasks.statistics.resampling import Draws, patient_sums, percentile_bounds
+from cxr_tasks.statistics.scores import Ranking, auroc_of, weighted_auroc
 
 
 def all_counts(draws: Draws, n_rows: int = 1) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_each_resample_draws_as_many_patients_as_there_are():
 def test_the_same_seed_gives_the_same_draws_in_blocks_of_any_size(monkeypatch):
     draws = Draws.of(np.arange(30), 100, 5)
     whole = all_counts(draws)
-    monkeypatch.setattr("cxr_tasks.evaluate.resampling.BLOCK", 30 * 7)
+    monkeypatch.setattr("cxr_tasks.statistics.resampling.BLOCK", 30 * 7)
     np.testing.assert_array_equal(all_counts(draws, 30), whole)
     assert max(one.shape[1] for one in draws.blocks(30)) == 7
     assert (all_counts(Draws.of(np.arange(30), 100, 6)) != whole).any()

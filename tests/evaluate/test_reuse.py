@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import norm
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.paths import audit_log
 from cxr_tasks.evaluate.reuse import best_of, record_test_read, reuse_remark
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import trail
 
 
 def rows(first, last, **columns):
@@ -30,10 +30,10 @@ def look(images, model, *, dataset="kermany", purpose="evaluate", who="airflow")
 def test_models_are_counted_in_the_order_of_their_first_look(cxr_home):
     images = rows(0, 50)
     assert [look(images, model).number for model in "abac"] == [1, 2, 1, 3]
-    kept = audit.entries("cxr_binary")
+    kept = trail.entries("cxr_binary")
     assert [one.kind for one in kept] == ["test_read"] * 3  # a task that is tried again leaves no second line
     assert kept[0].why == f"evaluate: 50 test images of kermany, model {'a' * 12}"
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 @pytest.mark.parametrize(

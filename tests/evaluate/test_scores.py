@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.scores import (
+from cxr_tasks.statistics.scores import (
     auroc,
     precision_recall_points,
     roc_points,

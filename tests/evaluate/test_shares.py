@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.evaluate.intervals import newcombe, wilson
-from cxr_tasks.evaluate.shares import Comparison, Share
+from cxr_tasks.statistics.intervals import newcombe, wilson
+from cxr_tasks.statistics.shares import Comparison, Share
 from tests.evaluate.clusters import nih_shares
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess, record_of
-from cxr_tasks.evaluate.shown import flat_metrics, readable
+from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 
 FINDINGS = ("hernia", "mass", "nodule")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_tasks.champion import evidence_of
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.stage import evaluate_model, flat_metrics, readable
-from cxr_tasks.gate import gate_candidate
-from cxr_tasks.prepare.content import content_of_splits
-from cxr_tasks.registry import audit
+from cxr_tasks.gate.stage import gate_candidate
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.registry.audit import trail
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -110,7 +110,7 @@ def test_each_look_at_the_test_split_is_on_record_and_counted(tiny, evaluated, t
     assert number > first["test_use"]["number"] >= 1
     assert f"Model number {number} measured on these 60 test images" in reuse["sentence"]
     assert f"With Bonferroni's correction for {number} its lower end is" in reuse["sentence"]
-    (line,) = [one for one in audit.entries() if one.kind == "test_read" and one.who == "dr.weber"]
+    (line,) = [one for one in trail.entries() if one.kind == "test_read" and one.who == "dr.weber"]
     assert line.fingerprint == tiny.prepared.fingerprint
     assert line.detail["test_sha256"] == first["test_use"]["test_sha256"]
 

@@ -44,8 +44,8 @@ def test_no_finding_has_its_rule_where_it_is_in_the_vocabulary(suite):
 
 
 def test_what_ingest_takes_is_what_is_expected():
-    from cxr_tasks.contracts.image_rules import TAKEN
-    from cxr_tasks.ingest import picture
+    from cxr_tasks.images.rules import TAKEN
+    from cxr_tasks.ingest.inspection import picture
     from expectations import manifest
 
     assert set(manifest._FORMATS) == {*TAKEN.replace(" or ", ", ").split(", "), "DICOM"}
@@ -58,7 +58,7 @@ def test_hashes_have_the_form_that_is_expected(suite, column, tmp_path):
     import numpy as np
     from PIL import Image
 
-    from cxr_tasks.ingest.inspect import Inspection, inspect_file
+    from cxr_tasks.ingest.inspection.inspect import Inspection, inspect_file
 
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 80), dtype=np.uint8)).save(tmp_path / "a.png")
     found = inspect_file(tmp_path, "a.png")

@@ -12,7 +12,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1)).astype(np.uin
 @pytest.fixture(scope="module")
 def network():
     """The project's own network for two findings, with weights drawn at random (in batch normalisation too)."""
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     options = {"widths": [8, 12], "blocks": 1}
     model = build_network("residual_cnn", size_px=32, n_findings=2, options=options, seed=3)
@@ -97,7 +97,7 @@ def test_a_network_that_also_sees_the_mirror_image_has_the_maps_of_the_image_as_
     import keras
 
     from cxr_tasks.explain.cam import grad_cam
-    from cxr_tasks.train.networks import network_with_flip
+    from cxr_tasks.train.networks.networks import network_with_flip
 
     network_with_flip(network).save(tmp_path / "both.keras")
     both = keras.saving.load_model(tmp_path / "both.keras", compile=False, safe_mode=True)

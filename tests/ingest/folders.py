@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from cxr_tasks.contracts.handoffs import IngestedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.installation.storage.paths import RunPaths
 
 
 def ingest(recipe: Recipe, root: Path, cxr_home: Path, run: str = "r1") -> tuple[IngestedStudies, pd.DataFrame]:

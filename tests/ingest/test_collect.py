@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.ingest import rows
 from cxr_tasks.ingest.collect import collect_parts
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
+from cxr_tasks.installation.storage.paths import RunPaths
 
 
 @pytest.fixture

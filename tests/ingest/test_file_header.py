@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from cxr_tasks.contracts.image_rules import RequestLimits
-from cxr_tasks.ingest.file_header import read_header
-from cxr_tasks.ingest.opening import Unusable
-from cxr_tasks.ingest.picture import decode
+from cxr_tasks.images.rules import RequestLimits
+from cxr_tasks.ingest.inspection.file_header import read_header
+from cxr_tasks.ingest.inspection.opening import Unusable
+from cxr_tasks.ingest.inspection.picture import decode
 from tests.image_files import REFUSED, TAKEN, encoded, exif, late_exif_png, smooth
 
 CONTENTS = {**TAKEN, **{name: content for name, (content, _) in REFUSED.items()}}
@@ -27,8 +27,8 @@ def outcome(content: bytes) -> tuple:
 def outcomes_in_graph(contents: list[bytes]) -> list[tuple]:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.headers import read_headers
-    from cxr_tasks.prepare.problems import problem_words
+    from cxr_tasks.images.graph.headers import read_headers
+    from cxr_tasks.images.graph.problems import problem_words
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def read(files):
@@ -94,7 +94,7 @@ def test_a_turned_picture_is_upright_at_ingest_and_in_the_graph(orientation):
     import numpy as np
     from PIL import Image, ImageOps
 
-    from cxr_tasks.prepare.pixels import decode_grey
+    from cxr_tasks.images.pixels import decode_grey
 
     contents = [encoded(smooth().convert(mode), "JPEG", exif=exif(orientation)) for mode in ("L", "RGB")]
     for content in [*contents, encoded(smooth(), "PNG", exif=exif(orientation)), late_exif_png(orientation)]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from xxhash import xxh3_128_hexdigest
 
-from cxr_tasks.ingest.inspect import Inspection, inspect_file, inspect_files, open_files
-from cxr_tasks.ingest.picture import decode
+from cxr_tasks.ingest.inspection.inspect import Inspection, inspect_file, inspect_files, open_files
+from cxr_tasks.ingest.inspection.picture import decode
 from cxr_tasks.sources.base import Refusal
 
 

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.ingest.inspect import HeaderFacts, Inspection, Opened
 from cxr_tasks.ingest.inspected import inspected_table
-from cxr_tasks.ingest.known import entry_of
+from cxr_tasks.ingest.inspection.inspect import HeaderFacts, Inspection, Opened
+from cxr_tasks.ingest.inspection.opening import FileState
+from cxr_tasks.ingest.ledger_rows import entry_of
 from cxr_tasks.ingest.manifest import inspected_schema, listed_row, listing_schema
-from cxr_tasks.ingest.opening import FileState
 from cxr_tasks.sources.base import Box, ImageRecord, Refusal
 
 FINDINGS = ("pneumonia",)

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.paths import secrets_root
-from cxr_tasks.ingest.inspect import HeaderFacts, Inspection, Opened, inspect_file
-from cxr_tasks.ingest.known import VERSION, entries_of, entry_of, keyed_version, read_found
-from cxr_tasks.ingest.opening import FileState
+from cxr_tasks.ingest.inspection.inspect import HeaderFacts, Inspection, Opened, inspect_file
+from cxr_tasks.ingest.inspection.opening import FileState
+from cxr_tasks.ingest.ledger_rows import VERSION, entries_of, entry_of, keyed_version, read_found
+from cxr_tasks.installation.storage.paths import secrets_root
 from cxr_tasks.sources.base import Refusal
 
 

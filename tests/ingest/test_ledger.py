@@ -7,8 +7,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.ingest import ledger as ledger_module
+from cxr_tasks.ingest.inspection.opening import FileState
 from cxr_tasks.ingest.ledger import Entry, ledger_path, open_ledger
-from cxr_tasks.ingest.opening import FileState
 
 
 def make_entry(number=1, **overrides):

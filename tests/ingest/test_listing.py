@@ -9,9 +9,9 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import IngestPlan
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.ingest import listing
 from cxr_tasks.ingest.listing import list_images
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from cxr_tasks.ingest import opening
-from cxr_tasks.ingest.opening import FileState, Unusable, read_whole, state_of
+from cxr_tasks.ingest.inspection import opening
+from cxr_tasks.ingest.inspection.opening import FileState, Unusable, read_whole, state_of
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import InspectedPart
-from cxr_tasks.contracts.paths import RunPaths
-from cxr_tasks.ingest import inspect, known, part
+from cxr_tasks.ingest import ledger_rows, part
+from cxr_tasks.ingest.inspection import inspect
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
+from cxr_tasks.installation.storage.paths import RunPaths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -104,7 +105,7 @@ def test_refusals_of_content_are_reused_and_those_of_access_are_not(xrays, inges
 
 def test_another_version_of_the_inspection_opens_all_again(ingest_once, opened, monkeypatch):
     ingest_once("r1")
-    for module in (known, part):
+    for module in (ledger_rows, part):
         monkeypatch.setattr(module, "VERSION", "another")
     del opened[:]
     assert ingest_once("r2")[0].n_reused == 0
@@ -123,7 +124,7 @@ def test_a_listing_that_was_changed_is_noticed(xrays, recipe, cxr_home):
 _KILLED = """
 import sys
 from cxr_tasks.contracts.handoffs import IngestPlan
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.ingest import ledger
 from cxr_tasks.ingest.listing import list_images

@@ -11,10 +11,10 @@ import pydicom
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
 from tests.ingest.folders import ingest
 

@@ -18,20 +18,20 @@ from cxr_tasks.contracts.gate_specs import GateSpec
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.calibration import Platt, sigmoid
 from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.decision import Decision, choose_decision
-from cxr_tasks.evaluate.intervals import Interval
 from cxr_tasks.evaluate.means import mean_auroc_interval
 from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.operating_points import at_raw_half, proportion_records
-from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored, rows_sha256
-from cxr_tasks.gate import Rule, verdict_of
-from cxr_tasks.gate_bounds import finding_rules, mean_rules, served_rules
-from cxr_tasks.gate_evidence import Evidence, assessable_rules, evidence_rule
-from cxr_tasks.gate_slices import slice_rules
+from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.gate.evidence import Evidence, assessable_rules, evidence_rule
+from cxr_tasks.gate.slices import slice_rules
+from cxr_tasks.gate.stage import Rule, verdict_of
+from cxr_tasks.statistics.calibration import Platt, sigmoid
+from cxr_tasks.statistics.intervals import Interval
+from cxr_tasks.statistics.patients import patient_numbers
 from tests.policies.cohorts import Cohort, draw
 
 #: What the groups of a finding are told by.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.policies import POLICIES_FOLDER
-from cxr_tasks.evaluate.patients import patient_numbers
 from cxr_tasks.evaluate.table import scored
+from cxr_tasks.statistics.patients import patient_numbers
 from tests.policies import judging
 from tests.policies.cohorts import COHORTS, draw
 from tests.policies.table import (

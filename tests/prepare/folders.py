@@ -10,14 +10,14 @@ import pandas as pd
 from cxr_tasks.contracts.artifacts import sha256_file, write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS
-from cxr_tasks.contracts.paths import datasets_root
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.patient_keys import patient_secret
+from cxr_tasks.installation.storage.paths import datasets_root
 from cxr_tasks.prepare.examples import index_of
-from cxr_tasks.prepare.keys import patient_secret
-from cxr_tasks.prepare.latest import dataset_of
-from cxr_tasks.prepare.profile import PixelProfile, split_statistics
+from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
 from tests.builders import manifest_table
 
 RECIPE = load_recipe("synthetic_binary")

@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.paths import datasets_root
-from cxr_tasks.prepare.catalogue import (
-    find_version,
-    left_overs,
-    lock_path,
-    removable,
-    remove_version,
-    stored_versions,
-)
-from cxr_tasks.prepare.latest import publish_latest
+from cxr_tasks.datasets.catalogue import find_version, left_overs, lock_path, removable, remove_version, stored_versions
+from cxr_tasks.datasets.latest import publish_latest
+from cxr_tasks.installation.storage.paths import datasets_root
 from tests.prepare.folders import RECIPE, manifest_of, stored_folder
 
 NAME = RECIPE.dataset.name

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.content import CONTENT_COLUMNS, content_of_splits, scheme_of
+from cxr_tasks.datasets.content import CONTENT_COLUMNS, content_of_splits, scheme_of
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.prepare.stage import prepare_dataset
 
 pytestmark = pytest.mark.tf

@@ -23,8 +23,8 @@ def index_of_files(root):
 
 
 def test_pixels_stand_in_the_order_of_the_index(image_folder):
-    from cxr_tasks.prepare.decode import decode_files
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.decode import decode_files
+    from cxr_tasks.images.pixels import standard_pixels
 
     index = index_of_files(image_folder).sample(frac=1, random_state=5)
     into = np.zeros((len(index), 16, 16, 1), np.uint8)
@@ -35,7 +35,7 @@ def test_pixels_stand_in_the_order_of_the_index(image_folder):
 
 
 def test_one_bad_image_is_left_out_and_its_neighbours_are_not(image_folder):
-    from cxr_tasks.prepare.decode import decode_files
+    from cxr_tasks.images.decode import decode_files
 
     whole = (image_folder / "p2_0.png").read_bytes()
     (image_folder / "p2_0.png").write_bytes(whole[: len(whole) // 2])
@@ -55,7 +55,7 @@ def test_one_bad_image_is_left_out_and_its_neighbours_are_not(image_folder):
     ],
 )
 def test_a_file_that_is_not_what_ingest_saw_stops_the_stage(image_folder, image_id, message):
-    from cxr_tasks.prepare.decode import read_verified
+    from cxr_tasks.images.decode import read_verified
 
     with pytest.raises(DataDefect, match=message):
         read_verified(image_folder, image_id, "0" * 64)
@@ -91,7 +91,7 @@ def as_dicom(grey: np.ndarray, **elements) -> bytes:
 def test_dicom_files_become_the_pixels_of_the_same_picture_as_png(image_folder):
     from PIL import Image
 
-    from cxr_tasks.prepare.decode import decode_files
+    from cxr_tasks.images.decode import decode_files
 
     for name in ("p0_0.png", "p4_1.png"):
         grey = np.asarray(Image.open(image_folder / name))
@@ -107,7 +107,7 @@ def test_dicom_files_become_the_pixels_of_the_same_picture_as_png(image_folder):
 
 
 def test_a_changed_dicom_file_is_noticed_before_it_is_decoded(image_folder):
-    from cxr_tasks.prepare.decode import read_decodable
+    from cxr_tasks.images.decode import read_decodable
 
     content = as_dicom(np.full((20, 20), 7, np.uint8))
     (image_folder / "one.dcm").write_bytes(content + b"\0")
@@ -117,7 +117,7 @@ def test_a_changed_dicom_file_is_noticed_before_it_is_decoded(image_folder):
 
 @pytest.mark.data
 def test_the_dicom_file_and_the_png_of_one_real_picture_give_nearly_the_same_pixels(shared_data):
-    from cxr_tasks.prepare.decode import decode_files
+    from cxr_tasks.images.decode import decode_files
 
     files = [*(shared_data / "dicom" / "chest").glob("nih_*.dcm"), shared_data / "nih14/images/00000002_000.png"]
     index = pd.DataFrame(
@@ -133,7 +133,7 @@ def test_the_dicom_file_and_the_png_of_one_real_picture_give_nearly_the_same_pix
 
 
 def test_memory_holds_two_batches_however_long_the_index(image_folder, monkeypatch):
-    from cxr_tasks.prepare import decode
+    from cxr_tasks.images import decode
 
     monkeypatch.setattr(decode, "READ_BATCH", 2)
     read = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.labels import findings_of
-from cxr_tasks.prepare.difference import differences
+from cxr_tasks.datasets.difference import differences
 from tests.prepare.folders import RECIPE, manifest_of, stored_folder, with_vocabulary
 
 

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.prepare.keys import patient_key, patient_secret
+from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 
 SECRET = bytes(32)
 

@@ -10,8 +10,8 @@ import shutil
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import datasets_root, secrets_root
-from cxr_tasks.prepare.latest import latest_dataset, previous_splits, publish_latest
+from cxr_tasks.datasets.latest import latest_dataset, previous_splits, publish_latest
+from cxr_tasks.installation.storage.paths import datasets_root, secrets_root
 from tests.prepare.folders import RECIPE, manifest_of, stored_folder
 
 NAME = RECIPE.dataset.name

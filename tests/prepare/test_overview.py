@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.prepare.overview import bars_of, source_note
 
 RECIPE = dataclasses.replace(load_recipe("synthetic_binary"), pixels=PixelSpec(size_px=16))
@@ -99,7 +99,7 @@ def test_the_page_names_no_image_and_no_patient_and_loads_nothing(prepared):
 
 @pytest.mark.tf
 def test_examples_are_train_images_as_stored_with_their_boxes(prepared, image_folder):
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     page = Page((Path(prepared.folder) / "overview.html").read_text())
     shown = [one["href"] for tag, one in page.tags if tag == "image"]

@@ -28,7 +28,7 @@ def pillow_grey(content: bytes) -> np.ndarray:
 
 
 def test_decoded_grey_equals_pillows_for_every_kind_of_file(golden_files):
-    from cxr_tasks.prepare.pixels import decode_grey
+    from cxr_tasks.images.pixels import decode_grey
 
     for name, content in golden_files.items():
         ours = decode_grey(content).numpy()
@@ -39,7 +39,7 @@ def test_decoded_grey_equals_pillows_for_every_kind_of_file(golden_files):
 
 
 def test_16_bit_values_keep_their_fractions():
-    from cxr_tasks.prepare.pixels import decode_grey
+    from cxr_tasks.images.pixels import decode_grey
 
     stream = io.BytesIO()
     Image.fromarray(np.array([[0, 100, 257, 65535]], np.uint16)).save(stream, "PNG")
@@ -47,7 +47,7 @@ def test_16_bit_values_keep_their_fractions():
 
 
 def test_stretch_keeps_the_whole_picture_and_crop_the_centre():
-    from cxr_tasks.prepare.pixels import to_square
+    from cxr_tasks.images.pixels import to_square
 
     wide = np.zeros((10, 30, 1), np.float32)
     wide[:, 10:20] = 200  # the middle third
@@ -58,7 +58,7 @@ def test_stretch_keeps_the_whole_picture_and_crop_the_centre():
 
 
 def test_shrinking_is_antialiased():
-    from cxr_tasks.prepare.pixels import to_square
+    from cxr_tasks.images.pixels import to_square
 
     stripes = np.zeros((256, 256, 1), np.float32)
     stripes[:, ::2] = 255  # finer than the result can show: the mean must remain, not stripes
@@ -85,8 +85,8 @@ def test_real_x_rays_give_equal_pixels_everywhere(shared_data, tmp_path):
 def _same_everywhere(contents: list[bytes], spec: PixelSpec, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_pixels
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.graph.batches import batch_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     bare = np.stack([standard_pixels(tf.constant(one), spec).numpy() for one in contents])
     assert bare.dtype == np.uint8
@@ -109,7 +109,7 @@ def _same_everywhere(contents: list[bytes], spec: PixelSpec, tmp_path: Path) -> 
 def test_no_images_are_an_empty_batch_eager_and_compiled():
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_pixels
+    from cxr_tasks.images.graph.batches import batch_pixels
 
     spec = PixelSpec(size_px=32)
     compiled = tf.function(lambda x: batch_pixels(x, spec), input_signature=[tf.TensorSpec((None,), tf.string)])
@@ -121,14 +121,14 @@ def test_no_images_are_an_empty_batch_eager_and_compiled():
 def test_bytes_that_are_no_image_are_refused(content):
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     with pytest.raises(tf.errors.InvalidArgumentError):
         standard_pixels(tf.constant(content), PixelSpec(size_px=32))
 
 
 def test_stored_pixels_change_only_with_the_version(golden_files):
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     digest = hashlib.sha256()
     for name in sorted(golden_files):

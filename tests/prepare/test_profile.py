@@ -7,7 +7,7 @@ import pytest
 
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.prepare.examples import index_of
-from cxr_tasks.prepare.profile import PixelProfile, split_statistics
+from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
 
 
 def test_pixel_profile_equals_numpy_over_all_pixels():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from cxr_tasks.prepare.split_facts import changes_since, split_facts, split_sentences
+from cxr_tasks.datasets.split_facts import changes_since, split_facts, split_sentences
 from tests.builders import manifest_table
 
 SPLIT = {"salt": "2026-11", "validation": 0.15, "test": 0.2}

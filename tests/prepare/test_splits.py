@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import SplitSpec
-from cxr_tasks.prepare.splits import assign_splits
+from cxr_tasks.ingest.grouping.splits import assign_splits
 
 SPEC = SplitSpec(salt="2026-11", validation=0.2)
 

@@ -19,10 +19,10 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.latest import latest_dataset, publish_latest
+from cxr_tasks.datasets.latest import latest_dataset, publish_latest
+from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.prepare.stage import prepare_dataset
 
 pytestmark = pytest.mark.tf
@@ -33,7 +33,7 @@ RECIPE = dataclasses.replace(load_recipe("synthetic_binary"), pixels=PixelSpec(s
 def test_a_dataset_is_published_whole_and_not_prepared_twice(
     cxr_home, image_folder, make_manifest, validated, caplog, monkeypatch
 ):
-    from cxr_tasks.prepare import decode
+    from cxr_tasks.images import decode
 
     studies = validated(image_folder, make_manifest(image_folder))
     prepared = prepare_dataset(studies, RECIPE, RunPaths.for_run("d", "1"))
@@ -133,7 +133,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next_one(
 KILLED_IN_THE_MIDDLE = """
 import json, os, signal, sys
 from cxr_tasks.contracts.handoffs import ValidatedStudies
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.prepare import decode, stage
 from tests.prepare.test_stage import RECIPE
 
@@ -151,7 +151,7 @@ stage.prepare_dataset(studies, RECIPE, RunPaths.for_run("d", "killed"))
 def test_two_prepares_of_the_same_input_at_once_both_end_well_and_one_does_the_work(
     cxr_home, image_folder, make_manifest, validated, caplog, monkeypatch
 ):
-    from cxr_tasks.prepare import decode
+    from cxr_tasks.images import decode
 
     studies = validated(image_folder, make_manifest(image_folder))
     prepare_dataset(studies, dataclasses.replace(RECIPE, pixels=PixelSpec(size_px=20)), RunPaths.for_run("d", "0"))

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.tf
 
 
 def test_images_are_found_by_place_over_shards(tmp_path, image_folder, make_manifest, monkeypatch):
+    from cxr_tasks.datasets.single_images import stored_images
     from cxr_tasks.prepare import store
-    from cxr_tasks.prepare.stored import stored_images
 
     index = index_of(make_manifest(image_folder), "pneumonia", PixelSpec(size_px=16), salt="s", secret=bytes(32))
     splits = {name: index[index["split"] == name] for name in SPLITS}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.labels import VOCABULARIES, label_column
 from cxr_tasks.contracts.specs import SplitSpec
-from cxr_tasks.prepare.splits import assign_splits
-from cxr_tasks.prepare.stratify import Pool, stratify
+from cxr_tasks.ingest.grouping.splits import assign_splits
+from cxr_tasks.ingest.grouping.stratify import Pool, stratify
 
 COLUMNS = [label_column(finding) for finding in VOCABULARIES["nih14"]]
 #: Percent positive in NIH ChestX-ray14, in the order of the vocabulary.

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.prepare.conftest import encoded
 
 pytestmark = pytest.mark.tf
@@ -39,7 +39,7 @@ def forms(grey: np.ndarray) -> dict[str, bytes]:
 
 
 def stored(content: bytes, spec: PixelSpec) -> np.ndarray:
-    from cxr_tasks.prepare.pixels import standard_pixels
+    from cxr_tasks.images.pixels import standard_pixels
 
     return standard_pixels(content, spec).numpy()[..., 0]
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from cxr_tasks.contracts.paths import audit_log
+from cxr_tasks.installation.storage.paths import audit_log
 from tests.registry.proposed import MODEL, propose
 
 

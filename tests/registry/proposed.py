@@ -8,7 +8,8 @@ from typing import Any
 from cxr_tasks.contracts.artifacts import sha256_file, write_json
 from cxr_tasks.contracts.policies import load_policy, without_none
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.registry import audit, tracking, versions
+from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.audit import trail
 
 MODEL = "cxr_binary"
 
@@ -48,7 +49,7 @@ def propose(client: Any, work: Path, *, verdict: str = "PASS", **changed: Any) -
     told = {"verdict": verdict, "decision_sha256": sha256_file(path), "mlflow_run_id": run.info.run_id}
     if decision.get("gate_floor"):
         told["gate_floor"] = decision["gate_floor"]
-    audit.record("verdict", model=MODEL, version=None, who="airflow", detail=told)
+    trail.record("verdict", model=MODEL, version=None, who="airflow", detail=told)
     tags = {
         "gate.verdict": verdict,
         "gate.policy": f"{MODEL} {decision['policy_version']}",
@@ -63,7 +64,7 @@ def propose(client: Any, work: Path, *, verdict: str = "PASS", **changed: Any) -
     }
     made = client.create_model_version(MODEL, source=run.info.artifact_uri, run_id=run.info.run_id, tags=tags)
     number = int(made.version)
-    audit.record("registered", model=MODEL, version=number, who="airflow", detail=told)
+    trail.record("registered", model=MODEL, version=number, who="airflow", detail=told)
     if verdict == "PASS":
         versions.set_alias(MODEL, versions.CHALLENGER, number)
     return number

@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, NotApproved, ReleaseRefused
-from cxr_tasks.registry import audit, versions
-from cxr_tasks.registry.approval import Answer, Recorded
-from cxr_tasks.registry.approval import settle as settle_recorded
-from cxr_tasks.registry.evidence import approval_request
-from cxr_tasks.registry.promotion import promote
+from cxr_tasks.registry import versions
+from cxr_tasks.registry.approve.approval import Answer, Recorded
+from cxr_tasks.registry.approve.approval import settle as settle_recorded
+from cxr_tasks.registry.approve.evidence import approval_request
+from cxr_tasks.registry.approve.promotion import promote
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.questions import ended_because
 from tests.registry.proposed import MODEL, champion
 
@@ -59,7 +60,7 @@ def asked(propose_version, tmp_path):
 
 def logged() -> list[tuple[str, str, str]]:
     answers = ("approved", "rejected", "not_approved", "promoted")
-    return [(one.kind, one.who, one.why) for one in audit.entries(MODEL) if one.kind in answers]
+    return [(one.kind, one.who, one.why) for one in trail.entries(MODEL) if one.kind in answers]
 
 
 def test_an_approved_version_is_champion(asked):
@@ -72,7 +73,7 @@ def test_an_approved_version_is_champion(asked):
     ]
     tags = versions.version_tags(MODEL, request.version)
     assert (tags["approval.outcome"], tags["approval.approved_by"]) == ("approved", "dr.weber")
-    entry = audit.entries(MODEL)[-2]
+    entry = trail.entries(MODEL)[-2]
     assert entry.detail == {
         "run": RUN,
         "decision_sha256": request.decision_sha256,
@@ -150,7 +151,7 @@ def test_an_answer_that_only_the_task_hands_on_is_refused(asked):
     with pytest.raises(ReleaseRefused, match=r"Airflow recorded Reject by dr\.weber"):
         settle(request, answered("Approve"), recorded=rejected)
     assert champion() is None
-    entry = audit.entries(MODEL)[-1]
+    entry = trail.entries(MODEL)[-1]
     assert (entry.kind, entry.who) == ("not_approved", "airflow")
     assert "approval.approved_by" not in versions.version_tags(MODEL, request.version)
 
@@ -211,13 +212,13 @@ def promoted_and_rolled_back(request) -> None:
     before = champion()
     promoted(request)
     versions.set_alias(MODEL, versions.CHAMPION, before)
-    audit.record(
+    trail.record(
         "rolled_back", model=MODEL, version=before, who="dr.okafor", why="missed two", detail={"from": request.version}
     )
 
 
 def rejected_elsewhere(request) -> None:
-    audit.record("rejected", model=MODEL, version=request.version, who="dr.okafor", why="no", detail={"run": "another"})
+    trail.record("rejected", model=MODEL, version=request.version, who="dr.okafor", why="no", detail={"run": "another"})
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_question_that_something_else_has_settled_ends_with_the_reason(
         recorded = Recorded(subject=request.subject, body=request.body, answer=silence())
         assert settle_recorded(request, recorded, None, run=RUN, approvers=("dr.weber",)) is None
     assert champion() == before
-    entry = audit.entries(MODEL)[-1]
+    entry = trail.entries(MODEL)[-1]
     assert entry.kind == "not_approved" and re.search(because, entry.why)
 
 

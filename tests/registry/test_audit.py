@@ -11,15 +11,15 @@ import textwrap
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit, audit_anchors, audit_chain
-from cxr_tasks.registry.audit_anchors import Head
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import anchors, chain, trail
+from cxr_tasks.registry.audit.anchors import Head
 from cxr_tasks.registry.persons import Person
 
 
 def promote(version=1, **overrides):
     values = {"model": "cxr_binary", "version": version, "who": "anna", "why": "better", "fingerprint": "ab" * 32}
-    return audit.record("promoted", **(values | overrides))
+    return trail.record("promoted", **(values | overrides))
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def log(cxr_home):
 def test_what_is_recorded_is_read_back_in_order(log):
     first = promote(1, detail={"from": 3, "bounds": [0.5, None]})
     other = promote(2, model="cxr_multilabel")
-    refused = audit.record("verdict", model="cxr_binary", version=None, who="airflow")
-    assert audit.entries() == [first, other, refused]
-    assert audit.entries("cxr_binary") == [first, refused]
-    assert [one.seq for one in audit.entries()] == [1, 2, 3]
+    refused = trail.record("verdict", model="cxr_binary", version=None, who="airflow")
+    assert trail.entries() == [first, other, refused]
+    assert trail.entries("cxr_binary") == [first, refused]
+    assert [one.seq for one in trail.entries()] == [1, 2, 3]
     assert (first.who, first.why, first.version, first.detail["from"]) == ("anna", "better", 1, 3)
     assert first.at.endswith("+00:00")
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 def test_each_line_is_one_json_object_for_the_owners_eyes_only(log):
@@ -49,8 +49,8 @@ def test_each_line_is_one_json_object_for_the_owners_eyes_only(log):
 
 
 def test_before_the_first_record_there_is_nothing_and_nothing_is_wrong(log):
-    assert audit.entries() == []
-    assert audit.verify() == []
+    assert trail.entries() == []
+    assert trail.verify() == []
     assert not log.exists()
 
 
@@ -64,14 +64,14 @@ def test_before_the_first_record_there_is_nothing_and_nothing_is_wrong(log):
 )
 def test_an_unknown_kind_and_nobody_are_refused(log, kind, by, message):
     with pytest.raises(ConfigurationError, match=message):
-        audit.record(kind, model="cxr_binary", version=1, who=by)
-    assert audit.entries() == []
+        trail.record(kind, model="cxr_binary", version=1, who=by)
+    assert trail.entries() == []
 
 
 def test_detail_that_is_no_json_is_refused_and_leaves_no_trace(log):
     with pytest.raises(ValueError, match="not JSON compliant"):
         promote(detail={"auroc": float("nan")})
-    assert audit.entries() == []
+    assert trail.entries() == []
     assert promote().seq == 1
 
 
@@ -87,14 +87,14 @@ def test_a_torn_line_is_found_named_and_no_obstacle(log):
     promote(1)
     with open(log, "ab") as stream:
         stream.write(b'{"seq":2,"at":"2026-11')
-    (problem,) = audit.problems()
+    (problem,) = trail.problems()
     assert problem.is_torn
     assert str(problem).startswith("line 2: torn: 22 bytes")
     entry = promote(2)
-    assert [(one.seq, one.kind) for one in audit.entries()] == [(1, "promoted"), (2, "log_torn"), (3, "promoted")]
+    assert [(one.seq, one.kind) for one in trail.entries()] == [(1, "promoted"), (2, "log_torn"), (3, "promoted")]
     assert entry.seq == 3
     assert b'{"seq":2,"at":"2026-11\n' in log.read_bytes()
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
@@ -103,18 +103,18 @@ def test_a_cut_tail_is_found_and_the_next_record_does_not_hide_it(log, kept):
         promote(version)
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:kept]))
-    (problem,) = audit.verify()
+    (problem,) = trail.verify()
     assert problem.startswith(f"line {kept + 1}: seq 3 had been recorded")
     promote(4)
-    assert [one.kind for one in audit.entries()][kept:] == ["log_cut", "promoted"]
-    (problem,) = audit.verify()
+    assert [one.kind for one in trail.entries()][kept:] == ["log_cut", "promoted"]
+    (problem,) = trail.verify()
     assert problem.startswith(f"line {kept + 1}: seq {kept + 1} took note that seq 3")
 
 
 def test_a_log_that_was_removed_is_missed(log):
     promote()
     log.unlink()
-    assert audit.verify() == ["line 1: seq 1 had been recorded, the log has no entry: its last entries were removed"]
+    assert trail.verify() == ["line 1: seq 1 had been recorded, the log has no entry: its last entries were removed"]
 
 
 def test_a_log_written_anew_is_found_by_the_anchor(log):
@@ -123,28 +123,28 @@ def test_a_log_written_anew_is_found_by_the_anchor(log):
     log.unlink()
     (anchor,) = [promote(2)]
     (log.parent / "head").write_text(f"{Head(1, 'cd' * 32)}\n")
-    (problem,) = audit.verify()
+    (problem,) = trail.verify()
     assert f"the log has digest {anchor.digest[:12]}..." in problem
 
 
 def test_the_end_of_the_last_line_cut_off_is_no_torn_write(log):
     promote(1)
     log.write_bytes(log.read_bytes()[:-1])
-    assert [one.is_torn for one in audit.problems()] == [True, False]
+    assert [one.is_torn for one in trail.problems()] == [True, False]
     promote(2)
-    assert [one.kind for one in audit.entries()][-3:] == ["log_torn", "log_cut", "promoted"]
-    assert audit.verify()
+    assert [one.kind for one in trail.entries()][-3:] == ["log_torn", "log_cut", "promoted"]
+    assert trail.verify()
 
 
 def test_a_changed_line_is_named_and_no_obstacle(log):
     promote(1)
     promote(2)
     log.write_bytes(log.read_bytes().replace(b'"version":1', b'"version":7'))
-    (problem,) = audit.verify()
+    (problem,) = trail.verify()
     assert problem.startswith("line 1: seq 1 (promoted of cxr_binary version 7) was changed")
     assert promote(3).seq == 3
-    assert len(audit.verify()) == 1
-    assert [one.version for one in audit.entries()] == [2, 3]
+    assert len(trail.verify()) == 1
+    assert [one.version for one in trail.entries()] == [2, 3]
 
 
 WRITER = """
@@ -161,8 +161,8 @@ def test_several_processes_record_at_once(log):
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), f"writer {number}"]) for number in range(4)
     ]
     assert [one.wait(timeout=300) for one in writers] == [0, 0, 0, 0]
-    assert audit.verify() == []
-    found = audit.entries()
+    assert trail.verify() == []
+    found = trail.entries()
     assert [one.seq for one in found] == list(range(1, 101))
     for number in range(4):
         assert [one.version for one in found if one.who == f"writer {number}"] == list(range(25))
@@ -184,15 +184,15 @@ def test_a_process_killed_in_the_middle_of_a_line_leaves_a_log_that_goes_on(log)
     promote(1)
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED)], timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
-    (problem,) = audit.problems()
+    (problem,) = trail.problems()
     assert problem.is_torn
     promote(3)
-    assert [(one.kind, one.version) for one in audit.entries()] == [
+    assert [(one.kind, one.version) for one in trail.entries()] == [
         ("promoted", 1),
         ("log_torn", None),
         ("promoted", 3),
     ]
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 def test_a_log_that_cannot_be_written_is_an_error(log, monkeypatch):
@@ -205,35 +205,35 @@ def test_a_log_that_cannot_be_written_is_an_error(log, monkeypatch):
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space left"):
             promote(2)
-    assert [one.version for one in audit.entries()] == [1]
+    assert [one.version for one in trail.entries()] == [1]
 
 
 def test_a_shell_is_the_name_given_or_the_user_it_runs_as(log, monkeypatch):
     monkeypatch.setenv("LOGNAME", "otto")  # anyone can set it
     user = pwd.getpwuid(os.getuid()).pw_name
-    assert audit.who(" anna ") == Person("anna", f"claimed (shell user {user})")
-    assert audit.who() == Person(user, "shell user")
+    assert trail.who(" anna ") == Person("anna", f"claimed (shell user {user})")
+    assert trail.who() == Person(user, "shell user")
 
 
 def test_every_name_says_how_it_is_known(log):
     for who in ("airflow", "anna", Person("dr.weber", "Airflow login")):
-        audit.record("promoted", model="cxr_binary", version=1, who=who)
+        trail.record("promoted", model="cxr_binary", version=1, who=who)
     known = [("airflow", "program"), ("anna", "claimed"), ("dr.weber", "Airflow login")]
-    assert [(one.who, one.known_by) for one in audit.entries()] == known
-    assert audit.verify() == []
+    assert [(one.who, one.known_by) for one in trail.entries()] == known
+    assert trail.verify() == []
 
 
 def test_a_log_of_the_former_form_is_read_and_goes_on(log):
     """Its lines have no ``known_by``; their digests were taken without it."""
     path = audit_log()
     path.parent.mkdir(parents=True, exist_ok=True)
-    former = audit_chain.sealed(
+    former = chain.sealed(
         seq=1, at="2026-11-26T10:00:00.000+00:00", kind="served", model="cxr_binary", version=3, who="airflow", why="",
-        fingerprint="", detail={"before": 2}, previous=audit_chain.GENESIS,
+        fingerprint="", detail={"before": 2}, previous=chain.GENESIS,
     )  # fmt: skip
     assert b"known_by" not in former.line()
     path.write_bytes(former.line() + b"\n")
-    audit_anchors.write_local_head(audit_anchors.Head.of(former))
-    audit.record("promoted", model="cxr_binary", version=4, who="airflow")
-    assert audit.verify() == []
-    assert [(one.version, one.known_by) for one in audit.entries()] == [(3, ""), (4, "program")]
+    anchors.write_local_head(anchors.Head.of(former))
+    trail.record("promoted", model="cxr_binary", version=4, who="airflow")
+    assert trail.verify() == []
+    assert [(one.version, one.known_by) for one in trail.entries()] == [(3, ""), (4, "program")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit, audit_anchors
-from cxr_tasks.registry.audit_anchors import Head
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import anchors, trail
+from cxr_tasks.registry.audit.anchors import Head
 
 pytestmark = pytest.mark.mlflow
 
@@ -20,29 +20,29 @@ def test_a_head_reads_as_it_is_written():
 
 def test_an_mlflow_that_does_not_answer_is_no_obstacle(cxr_home, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert audit.record("promoted", model="cxr_binary", version=1, who="anna").seq == 1
+    assert trail.record("promoted", model="cxr_binary", version=1, who="anna").seq == 1
     assert "seq 1 is recorded, but not anchored in MLflow" in caplog.text
-    assert audit.verify() == []
+    assert trail.verify() == []
 
 
 def test_the_end_of_the_log_stands_on_the_model_and_is_not_moved_by_a_log_that_contradicts_it(cxr_home, caplog):
     from cxr_tasks.registry import tracking
 
     tracking.client().create_registered_model("cxr_binary")
-    audit.record("promoted", model="cxr_binary", version=1, who="anna")
-    second = audit.record("served", model="cxr_binary", version=1, who="airflow")
-    assert audit_anchors.registry_heads() == {"cxr_binary": f"2:{second.digest}"}
+    trail.record("promoted", model="cxr_binary", version=1, who="anna")
+    second = trail.record("served", model="cxr_binary", version=1, who="airflow")
+    assert anchors.registry_heads() == {"cxr_binary": f"2:{second.digest}"}
     assert "not anchored" not in caplog.text
 
     # What is of a model that is not registered yet is recorded all the same, and no reason to warn.
-    audit.record("verdict", model="cxr_multilabel", version=None, who="airflow")
+    trail.record("verdict", model="cxr_multilabel", version=None, who="airflow")
     assert "not anchored" not in caplog.text
-    assert set(audit_anchors.registry_heads()) == {"cxr_binary"}
+    assert set(anchors.registry_heads()) == {"cxr_binary"}
 
     # Log and local anchor begun anew: only MLflow still knows.
     audit_log().unlink()
     (audit_log().parent / "head").unlink()
-    audit.record("promoted", model="cxr_binary", version=9, who="otto")
-    assert audit.verify() == []
+    trail.record("promoted", model="cxr_binary", version=9, who="otto")
+    assert trail.verify() == []
     assert "seq 2 had been recorded, the log ends with seq 1: its last entries were removed" in caplog.text
-    assert audit_anchors.registry_heads() == {"cxr_binary": f"2:{second.digest}"}
+    assert anchors.registry_heads() == {"cxr_binary": f"2:{second.digest}"}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_tasks.registry.audit_chain import GENESIS, KINDS, AuditEntry, parsed, sealed, split_lines, torn_detail
-from cxr_tasks.registry.audit_check import check_log
+from cxr_tasks.registry.audit.chain import GENESIS, KINDS, AuditEntry, parsed, sealed, split_lines, torn_detail
+from cxr_tasks.registry.audit.check import check_log
 
 
 def made_log(n_entries=4, **overrides) -> list[AuditEntry]:

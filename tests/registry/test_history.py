@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.registry.audit_chain import GENESIS, sealed
+from cxr_tasks.registry.audit.chain import GENESIS, sealed
 from cxr_tasks.registry.history import parsed_time, served_at, spells
 
 

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.registry import audit
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import CONTRACT_TAG, MODEL_TAG, FileDigests, recorded_digests
 from tests.registry.test_versions import model_path, register  # noqa: F401
 
@@ -54,7 +54,7 @@ def test_another_model_in_its_place_is_refused_by_all_who_load(
 ):
     from cxr_tasks.contracts.train_specs import TrainSpec
     from cxr_tasks.registry import versions
-    from cxr_tasks.train.load_weights import load_starting_weights
+    from cxr_tasks.train.weights.load_weights import load_starting_weights
 
     _, number = register(model_path, tmp_path, "first")
     shutil.copyfile(another_model, artifact(cxr_home, "model.keras"))
@@ -91,7 +91,7 @@ def test_a_tag_that_was_changed_with_the_file_does_not_help(
     run_id, number = register(model_path, tmp_path, "first")
     tags = versions.version_tags("cxr_binary", number)
     recorded = FileDigests(tags[MODEL_TAG], tags[CONTRACT_TAG])
-    audit.record(
+    trail.record(
         "registered", model="cxr_binary", version=number, who="airflow",
         detail={"mlflow_run_id": run_id, **recorded.as_detail()},
     )  # fmt: skip
@@ -113,10 +113,10 @@ def test_a_version_registered_before_is_held_to_its_files_from_the_first_load_on
     for tag in (MODEL_TAG, CONTRACT_TAG):
         tracking.client().delete_model_version_tag("cxr_binary", str(number), tag)
     versions.load_version("cxr_binary", number, tmp_path / "loaded")
-    (entry,) = audit.entries("cxr_binary")
+    (entry,) = trail.entries("cxr_binary")
     assert (entry.kind, entry.version, entry.detail["mlflow_run_id"]) == ("model_pinned", number, run_id)
     versions.load_version("cxr_binary", number, tmp_path / "again")
-    assert len(audit.entries("cxr_binary")) == 1
+    assert len(trail.entries("cxr_binary")) == 1
     shutil.copyfile(another_model, artifact(cxr_home, "model.keras"))
     with pytest.raises(DataDefect, match=SWAPPED):
         versions.load_version("cxr_binary", number, tmp_path / "third")
@@ -124,7 +124,7 @@ def test_a_version_registered_before_is_held_to_its_files_from_the_first_load_on
 
 def test_a_number_that_comes_again_has_no_digests_of_the_one_before(cxr_home):
     told = {"model_sha256": "ab" * 32, "contract_sha256": "cd" * 32}
-    audit.record("registered", model="cxr_binary", version=1, who="airflow", detail={"mlflow_run_id": "r1", **told})
+    trail.record("registered", model="cxr_binary", version=1, who="airflow", detail={"mlflow_run_id": "r1", **told})
     assert recorded_digests("cxr_binary", 1, "r1", {}) == FileDigests("ab" * 32, "cd" * 32)
     assert recorded_digests("cxr_binary", 1, "r2", {}) == FileDigests()
     assert recorded_digests("cxr_binary", 2, "r1", {}) == FileDigests()

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.paths import audit_log
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.overrides import Override, overrides_of, record_override
 from cxr_tasks.registry.permission import may_serve
 from cxr_tasks.registry.versions import NoSuchVersion
@@ -47,7 +47,7 @@ def make_version(registry, tmp_path):
 
 def log(kind, version, decision=DECISION, verdict="PASS", model=MODEL, run="r1"):
     told = {"verdict": verdict, "decision_sha256": decision, "mlflow_run_id": run}
-    audit.record(kind, model=model, version=version, who="airflow", detail=told)
+    trail.record(kind, model=model, version=version, who="airflow", detail=told)
 
 
 def test_a_passed_version_that_the_log_bears_out_may_serve(make_version):
@@ -96,7 +96,7 @@ def test_an_override_lets_a_version_serve_and_stays_on_it(make_version):
         f"override of A. Okafor (claimed) at {made.at}: compared by hand "
         "(its gate verdict is NEEDS_HUMAN: its champion is gone.)"
     )
-    (entry,) = audit.entries(MODEL)
+    (entry,) = trail.entries(MODEL)
     assert (entry.kind, entry.version, entry.who, entry.why) == ("override", number, "A. Okafor", "compared by hand")
     assert dict(entry.detail) == {"verdict": "NEEDS_HUMAN", "decision_sha256": DECISION, "mlflow_run_id": "r1"}
     assert entry.fingerprint == "ef" * 32
@@ -146,7 +146,7 @@ def test_a_version_without_a_run_has_no_override_of_the_one_before(make_version,
 def test_overrides_of_the_former_form_count_for_their_own_version(make_version, detail, is_of_it):
     number = make_version({**PASSED, "gate.verdict": "FAIL"})
     log("verdict", None, verdict="FAIL")
-    audit.record("override", model=MODEL, version=number, who="A. Okafor", why="compared", detail=detail)
+    trail.record("override", model=MODEL, version=number, who="A. Okafor", why="compared", detail=detail)
     assert may_serve(MODEL, number).allowed is is_of_it
 
 
@@ -166,11 +166,11 @@ def test_an_override_needs_a_name_and_a_reason(make_version, who, reason, missin
     number = make_version({})
     with pytest.raises(ConfigurationError, match=f"expected the {missing}, found none"):
         record_override(MODEL, number, who, reason)
-    assert audit.entries() == []
+    assert trail.entries() == []
 
 
 def test_a_version_that_is_not_there_is_named(make_version):
     for ask in (lambda: may_serve(MODEL, 9), lambda: record_override(MODEL, 9, "A. Okafor", "r")):
         with pytest.raises(NoSuchVersion, match="cxr_binary: expected a version 9 in the registry, found none"):
             ask()
-    assert audit.entries() == []
+    assert trail.entries() == []

@@ -9,9 +9,10 @@ import pytest
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.promotion_specs import PromotionSpec
-from cxr_tasks.registry import audit, permission
+from cxr_tasks.registry import permission
+from cxr_tasks.registry.approve.promotion import promote, require_permission
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.overrides import record_override
-from cxr_tasks.registry.promotion import promote, require_permission
 from cxr_tasks.registry.versions import NoSuchVersion
 from tests.registry.proposed import MODEL, champion
 
@@ -24,10 +25,10 @@ def test_the_alias_moves_and_the_log_says_who(propose_version):
     made = promote(MODEL, second, who="dr.okafor", why="finds more")
     assert (made.version, made.alias, champion()) == (second, "champion", second)
     told = [
-        (one.version, one.who, one.why, one.detail["before"]) for one in audit.entries(MODEL) if one.kind == "promoted"
+        (one.version, one.who, one.why, one.detail["before"]) for one in trail.entries(MODEL) if one.kind == "promoted"
     ]
     assert told == [(first, "dr.weber", "first model", None), (second, "dr.okafor", "finds more", first)]
-    assert audit.entries(MODEL)[-1].fingerprint == "ef" * 32
+    assert trail.entries(MODEL)[-1].fingerprint == "ef" * 32
 
 
 def test_a_version_that_may_not_serve_stays_where_it_is(propose_version):

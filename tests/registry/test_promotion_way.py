@@ -9,8 +9,9 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
 from cxr_tasks.contracts.promotion_specs import PromotionSpec
-from cxr_tasks.registry import audit, promotion_way
+from cxr_tasks.registry import promotion_way
 from cxr_tasks.registry.alias_moves import MOVE, RegistryChange, changes_path, write_change
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import Person
 from cxr_tasks.registry.promotion_way import way_of, why_not_promoted
 
@@ -25,7 +26,7 @@ def move(login: str, version: int, **changed: str) -> None:
 
 
 def log(kind: str, version: int, who, run: str = "r1") -> None:
-    audit.record(kind, model=MODEL, version=version, who=who, detail={"mlflow_run_id": run})
+    trail.record(kind, model=MODEL, version=version, who=who, detail={"mlflow_run_id": run})
 
 
 def by_nobody() -> None:

@@ -12,11 +12,11 @@ import pytest
 import requests
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.registry import quick, versions
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.registry import rest, versions
 from cxr_tasks.registry.versions import NoSuchVersion
 from cxr_tasks.stack.programs import BY_NAME, program_environment
-from cxr_tasks.stack.settings import StackSettings, client_environment
 from cxr_tasks.stack.start import prepare_files
 
 pytestmark = pytest.mark.mlflow
@@ -70,38 +70,38 @@ def server(cxr_home, monkeypatch, tmp_path):
 
 
 def test_it_answers_as_mlflows_client(server, monkeypatch):
-    assert quick.version_with_alias("cxr_binary", "champion") is None
-    assert quick.version_with_alias("nope", "champion") is None
-    quick.set_alias("cxr_binary", "champion", 2)
-    found = quick.version_with_alias("cxr_binary", "champion")
+    assert rest.version_with_alias("cxr_binary", "champion") is None
+    assert rest.version_with_alias("nope", "champion") is None
+    rest.set_alias("cxr_binary", "champion", 2)
+    found = rest.version_with_alias("cxr_binary", "champion")
     assert (found.version, found.tags) == (2, {"data.fingerprint": "ab"})
     assert int(versions.version_with_alias("cxr_binary", "champion").version) == 2
-    assert quick.get_version("cxr_binary", 2) == found
-    assert quick.get_version("cxr_binary", 9) is None
+    assert rest.get_version("cxr_binary", 2) == found
+    assert rest.get_version("cxr_binary", 9) is None
 
-    quick.set_version_tags("cxr_binary", 2, {"release.refused": "no; 'quoted' & more"})
+    rest.set_version_tags("cxr_binary", 2, {"release.refused": "no; 'quoted' & more"})
     assert versions.version_tags("cxr_binary", 2)["release.refused"] == "no; 'quoted' & more"
-    quick.clear_version_tags("cxr_binary", 2, ["release.refused", "never.there"])
+    rest.clear_version_tags("cxr_binary", 2, ["release.refused", "never.there"])
     assert versions.version_tags("cxr_binary", 2) == {"data.fingerprint": "ab"}
 
-    assert quick.model_tags("nope") is None
-    assert quick.model_tags("cxr_binary") == {}
-    quick.set_model_tag("cxr_binary", "audit.head", "1:ab")
-    assert quick.model_tags("cxr_binary") == {"audit.head": "1:ab"}
+    assert rest.model_tags("nope") is None
+    assert rest.model_tags("cxr_binary") == {}
+    rest.set_model_tag("cxr_binary", "audit.head", "1:ab")
+    assert rest.model_tags("cxr_binary") == {"audit.head": "1:ab"}
     with pytest.raises(NoSuchVersion, match="expected such a model"):
-        quick.set_model_tag("nope", "audit.head", "1:ab")
+        rest.set_model_tag("nope", "audit.head", "1:ab")
 
     with pytest.raises(NoSuchVersion, match="expected version 9"):
-        quick.set_alias("cxr_binary", "champion", 9)
+        rest.set_alias("cxr_binary", "champion", 9)
     with pytest.raises(NoSuchVersion, match="expected version 9"):
-        quick.set_version_tags("cxr_binary", 9, {"a": "b"})
+        rest.set_version_tags("cxr_binary", 9, {"a": "b"})
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another")
     with pytest.raises(ServiceUnavailable, match="found 401"):
-        quick.version_with_alias("cxr_binary", "champion")
+        rest.version_with_alias("cxr_binary", "champion")
 
 
 def test_a_server_that_does_not_answer_is_named(cxr_home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9: expected an answer"):
-        quick.version_with_alias("cxr_binary", "champion")
+        rest.version_with_alias("cxr_binary", "champion")

@@ -10,10 +10,10 @@ import pytest
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.registry import audit
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.stage import record_decision, register_candidate
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.tf]
@@ -74,7 +74,7 @@ def make_candidate(home, tmp_path):
 def logged(decision: GateDecision) -> list[tuple[str, int | None, str]]:
     return [
         (one.kind, one.version, one.detail["verdict"])
-        for one in audit.entries("cxr_binary")
+        for one in trail.entries("cxr_binary")
         if one.detail.get("decision_sha256") == decision.decision.sha256
     ]
 
@@ -96,7 +96,7 @@ def test_a_decision_stands_on_its_run_and_once_in_the_audit_log(make_candidate):
     }
     assert [one.path for one in client().list_artifacts(trained.mlflow_run_id, "gate")] == ["gate/decision.json"]
     assert logged(decision) == [("verdict", None, "FAIL")]
-    entry = audit.entries("cxr_binary")[-1]
+    entry = trail.entries("cxr_binary")[-1]
     assert (entry.who, entry.why, entry.fingerprint) == ("a.okafor", "one.; two.", "cd" * 32)
 
 

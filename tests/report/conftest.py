@@ -16,7 +16,6 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
@@ -24,7 +23,8 @@ from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.explain.examples import KINDS
 from cxr_tasks.explain.overlays import overlay_png
 from cxr_tasks.explain.stage import Example, Explanations
-from cxr_tasks.gate import gate_candidate
+from cxr_tasks.gate.stage import gate_candidate
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.report.inputs import ReportInputs
 
 PATIENT = "person1042"

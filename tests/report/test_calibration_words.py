@@ -9,9 +9,9 @@ import pytest
 
 from cxr_tasks.contracts.metrics import OF_ONE_FINDING
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
-from cxr_tasks.report.card import card_of
-from cxr_tasks.report.card_blocks import as_markdown
-from cxr_tasks.report.render import render_report
+from cxr_tasks.report.card.blocks import as_markdown
+from cxr_tasks.report.card.card import card_of
+from cxr_tasks.report.page.render import render_report
 
 #: Records that came with format 3.
 SINCE_3 = {*OF_ONE_FINDING, "brier_skill", "ece_relative"} - {"specificity_at_sensitivity"}

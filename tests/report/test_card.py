@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_tasks.report.card import card_of
-from cxr_tasks.report.card_blocks import (
+from cxr_tasks.report.card.blocks import (
     Bullets,
     Card,
     Code,
@@ -16,7 +15,8 @@ from cxr_tasks.report.card_blocks import (
     as_markdown,
     shortened_markdown,
 )
-from cxr_tasks.report.data_origins import ORIGINS, origin_of
+from cxr_tasks.report.card.card import card_of
+from cxr_tasks.sources.about import ORIGINS, origin_of
 
 TITLES = [
     "Intended use and limits",

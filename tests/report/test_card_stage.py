@@ -8,15 +8,15 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.mlflow
 
 
 def test_every_registered_version_has_its_card_on_run_and_version(cxr_home, make_inputs, tmp_path):
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.report.card_stage import DESCRIPTION_LENGTH, publish_card
+    from cxr_tasks.report.card.stage import DESCRIPTION_LENGTH, publish_card
 
     inputs, client = make_inputs(), tracking.client()
     with tracking.open_run("cxr_binary", "made") as run:

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from cxr_tasks.evaluate.assess import record_of
-from cxr_tasks.report.conclusion import can_do, cannot_do
+from cxr_tasks.report.page.conclusion import can_do, cannot_do
 
 
 @pytest.fixture

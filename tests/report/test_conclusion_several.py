@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from cxr_tasks.evaluate.assess import record_of
-from cxr_tasks.report.conclusion_several import several_can_do, several_cannot_do, what_to_do
-from cxr_tasks.report.several import SUMMARY, gap_rows, ranked_findings, summary_rows
+from cxr_tasks.report.page.conclusion_several import several_can_do, several_cannot_do, what_to_do
+from cxr_tasks.report.page.several import SUMMARY, gap_rows, ranked_findings, summary_rows
 
 FINDINGS = ("atelectasis", "edema", "hernia", "mass", "nodule")
 

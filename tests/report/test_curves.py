@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxr_tasks.evaluate.scores import auroc
 from cxr_tasks.evaluate.table import Scored
-from cxr_tasks.report.curves import precision_recall_curve, roc_curve
+from cxr_tasks.report.page.curves import precision_recall_curve, roc_curve
+from cxr_tasks.statistics.scores import auroc
 
 
 def rows(n: int, images_per_patient: int = 1) -> Scored:

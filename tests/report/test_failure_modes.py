@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cxr_tasks.report.failure_modes import STANDING, failure_modes
+from cxr_tasks.report.card.failure_modes import STANDING, failure_modes
 
 
 def test_errors_of_the_served_decision_are_counted(make_inputs):

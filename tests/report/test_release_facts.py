@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.report.champion import _release_facts
+from cxr_tasks.report.stage import _release_facts
 
 MEASURED = "Median answer for one image"
 
@@ -13,8 +13,8 @@ MEASURED = "Median answer for one image"
 @pytest.mark.tf
 @pytest.mark.parametrize(("former", "said"), [((None, None), "2.4 ms"), ((6, 2.25), "2.4 ms; version 6: 2.2 ms")])
 def test_what_the_check_measured_is_told(former, said):
-    from serving.check import Parity
-    from serving.latency import Latency
+    from serving.check.check import Parity
+    from serving.check.latency import Latency
 
     version, median_ms = former
     parity = Parity(

@@ -12,8 +12,8 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.registry.overrides import Override
-from cxr_tasks.report.gate import gate_section
-from cxr_tasks.report.stage import write_index, write_report
+from cxr_tasks.report.page.gate import gate_section
+from cxr_tasks.report.writing import write_index, write_report
 
 FOURTEEN = findings_of("nih14")
 VOID = {"meta", "link", "img", "br", "input", "hr", "use", "path"}
@@ -57,7 +57,7 @@ class Page(HTMLParser):
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """The bands of the curves are tested by themselves; here they need not be smooth."""
-    monkeypatch.setattr("cxr_tasks.report.render.BAND_SAMPLES", 20)
+    monkeypatch.setattr("cxr_tasks.report.page.render.BAND_SAMPLES", 20)
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.report.card import card_of
-from cxr_tasks.report.card_blocks import Grid, Text
-from cxr_tasks.report.render import render_report
+from cxr_tasks.report.card.blocks import Grid, Text
+from cxr_tasks.report.card.card import card_of
+from cxr_tasks.report.page.render import render_report
 from cxr_tasks.report.views import left_out_sentence, view_rows
 
 COUNTED = {

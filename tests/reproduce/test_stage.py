@@ -11,9 +11,9 @@ import yaml
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import RunPaths, home
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.installation.storage.paths import RunPaths, home
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -22,7 +22,7 @@ def registered(recipe, prepared, *, n_epochs):
     """Version 1: ``recipe`` trained until after ``n_epochs``, as a clock would have ended it."""
     from cxr_tasks.evaluate.stage import evaluate_model
     from cxr_tasks.registry import versions
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     paths = RunPaths.for_run("cxr_train_binary", "manual__1")
     trained = train_candidate(

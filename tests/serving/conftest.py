@@ -10,8 +10,8 @@ import pytest
 
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.stack.settings import StackSettings
-from serving import rest_client
+from cxr_tasks.installation.settings import StackSettings
+from serving.client import rest
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def small_model():
 @pytest.fixture(scope="session")
 def exported(small_model, contract, tmp_path_factory):
     """The model as version folder ``cxr_binary/3``."""
-    from serving.export import export_saved_model
+    from serving.export.saved_model import export_saved_model
 
     folder = tmp_path_factory.mktemp("exported") / "cxr_binary" / "3"
     folder.parent.mkdir()
@@ -69,7 +69,7 @@ class Platform:
         """A further version in the registry, exported and checked; champion, as a rule."""
         from cxr_tasks.contracts.handoffs import RegisteredModel
         from cxr_tasks.registry import tracking, versions
-        from serving.exports import find_export, kept_export
+        from serving.export.exports import find_export, kept_export
 
         with tracking.open_run("cxr_binary", "made") as log:
             made = tracking.client().create_model_version(
@@ -86,23 +86,23 @@ class Platform:
         return registered
 
     def release(self, registered):
-        from serving.release import publish_version
+        from serving.release.stage import publish_version
 
         return publish_version(registered, self.settings)
 
     def served(self) -> list[int]:
-        return rest_client.served_versions(self.settings, "cxr_binary")
+        return rest.served_versions(self.settings, "cxr_binary")
 
     def at(self, label: str) -> int | None:
-        return rest_client.labelled_version(self.settings, "cxr_binary", label)
+        return rest.labelled_version(self.settings, "cxr_binary", label)
 
 
 @pytest.fixture(scope="session")
 def platform_home(tmp_path_factory, exported):
     """A registry with version 1 as champion, and a server that answers with it."""
-    from serving.models_config import models_config_path, write_models_config
-    from serving.server_process import configured_server, free_port
-    from serving.versions import publish
+    from serving.check.server_process import configured_server, free_port
+    from serving.served.folders import publish
+    from serving.served.models_config import models_config_path, write_models_config
 
     home = tmp_path_factory.mktemp("platform") / "var"
     with pytest.MonkeyPatch.context() as patch:
@@ -118,23 +118,23 @@ def platform_home(tmp_path_factory, exported):
         with configured_server(models_config_path(), home / "server.log", rest_port=rest_port) as server:
             port = int(server.address.split(":")[1])
             platform.settings = dataclasses.replace(platform.settings, grpc_port=port)
-            rest_client.wait_available(platform.settings, "cxr_binary", 1, 240)
+            rest.wait_available(platform.settings, "cxr_binary", 1, 240)
             yield platform
 
 
 @pytest.fixture
 def platform(platform_home, monkeypatch):
     """The platform, with one version that serves as ``stable`` and none to go back to."""
-    from serving.leftovers import settle
-    from serving.state import locked, write_state
+    from serving.served.leftovers import settle
+    from serving.served.state import locked, write_state
 
     _point_to(platform_home.settings.home, monkeypatch)
     with locked("cxr_binary"):
         state = dataclasses.replace(settle("cxr_binary"), previous=None, canary=None)
         write_state("cxr_binary", state)
         settle("cxr_binary")
-    rest_client.wait_labelled(platform_home.settings, "cxr_binary", "stable", state.stable, 60)
-    rest_client.wait_labelled(platform_home.settings, "cxr_binary", "canary", None, 60)
+    rest.wait_labelled(platform_home.settings, "cxr_binary", "stable", state.stable, 60)
+    rest.wait_labelled(platform_home.settings, "cxr_binary", "canary", None, 60)
     return platform_home
 
 

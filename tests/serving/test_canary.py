@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from cxr_tasks.registry import audit
-from serving import rest_client
-from serving.golden import golden_images
-from serving.state import read_state
-from serving.versions import versions_on_disk
+from cxr_tasks.registry.audit import trail
+from serving.client import rest
+from serving.export.golden import golden_images
+from serving.served.folders import versions_on_disk
+from serving.served.state import read_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -19,7 +19,7 @@ def other_model(contract, tmp_path_factory):
     """The same contract served by a model with other weights."""
     import keras
 
-    from serving.export import export_saved_model
+    from serving.export.saved_model import export_saved_model
 
     keras.utils.set_random_seed(5)
     image = keras.Input((32, 32, 1))
@@ -31,8 +31,8 @@ def other_model(contract, tmp_path_factory):
 
 def test_a_canary_comes_is_compared_and_goes(platform, other_model):
     from cxr_tasks.registry.overrides import record_override
-    from serving.canary import end_canary, start_canary
-    from serving.compare import compare
+    from serving.compare.compare import compare
+    from serving.release.canary import end_canary, start_canary
 
     stable = read_state("cxr_binary").stable
     version = platform.new_version(other_model, is_champion=False).version
@@ -43,15 +43,15 @@ def test_a_canary_comes_is_compared_and_goes(platform, other_model):
     start_canary("cxr_binary", version, platform.settings, **asked)
     assert (platform.at("stable"), platform.at("canary")) == (stable, version)
     assert sorted(platform.served()) == sorted([stable, version])
-    assert audit.entries("cxr_binary")[-1].kind == "canary_started"
+    assert trail.entries("cxr_binary")[-1].kind == "canary_started"
 
     images = [*golden_images().values(), b"no image"]
     found = compare("cxr_binary", platform.settings, images, "golden images")
     assert (found.stable, found.canary, found.n_images, found.n_refused_by_both) == (stable, version, 14, 1)
     (pneumonia,) = found.findings
     assert pneumonia.n == 13
-    own = [rest_client.predict(platform.settings, "cxr_binary", one, stable) for one in images[:13]]
-    other = [rest_client.predict(platform.settings, "cxr_binary", one, version) for one in images[:13]]
+    own = [rest.predict(platform.settings, "cxr_binary", one, stable) for one in images[:13]]
+    other = [rest.predict(platform.settings, "cxr_binary", one, version) for one in images[:13]]
     mean = sum(b.probabilities[0] - a.probabilities[0] for a, b in zip(own, other, strict=True)) / 13
     assert pneumonia.mean_difference.value == pytest.approx(mean)
     assert abs(mean) > 1e-4
@@ -64,7 +64,7 @@ def test_a_canary_comes_is_compared_and_goes(platform, other_model):
     assert end_canary("cxr_binary", platform.settings, **asked) == version
     assert (platform.at("canary"), platform.served()) == (None, [released])
     assert version not in versions_on_disk("cxr_binary")
-    assert audit.entries("cxr_binary")[-1].kind == "canary_ended"
+    assert trail.entries("cxr_binary")[-1].kind == "canary_ended"
     with pytest.raises(ReleaseRefused, match="expected a canary, found none"):
         end_canary("cxr_binary", platform.settings, **asked)
 
@@ -72,7 +72,7 @@ def test_a_canary_comes_is_compared_and_goes(platform, other_model):
 def test_a_canary_becomes_stable(platform):
     from cxr_tasks.registry.overrides import record_override
     from cxr_tasks.registry.versions import set_alias
-    from serving.canary import start_canary
+    from serving.release.canary import start_canary
 
     before = read_state("cxr_binary").stable
     registered = platform.new_version(is_champion=False)

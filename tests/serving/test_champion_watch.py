@@ -16,15 +16,15 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.paths import PROJECT_ROOT, served_root
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, served_root
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.settings import StackSettings, client_environment
 from cxr_tasks.stack.start import prepare_files
 from cxr_tasks.stack.supervision import ProgramState
-from serving import champion_watch
-from serving.champion_watch import Announcements, NewChampion, new_champions, registry_client, retry_release
-from serving.server_process import free_port
-from serving.state import ServingState, locked, read_state, write_state
+from serving.check.server_process import free_port
+from serving.release import champion_watch
+from serving.release.champion_watch import Announcements, NewChampion, new_champions, registry_client, retry_release
+from serving.served.state import ServingState, locked, read_state, write_state
 
 MODELS = ("cxr_binary", "cxr_multilabel")
 TIMED_OUT = "expected an answer, found ReadTimeout"
@@ -189,7 +189,7 @@ def test_a_moved_alias_comes_out_once_and_outages_pass(registry, caplog, monkeyp
                 await task
         return told
 
-    with caplog.at_level(logging.INFO, "serving.champion_watch"):
+    with caplog.at_level(logging.INFO, "serving.release.champion_watch"):
         told = asyncio.run(watch())
     assert [(one.model, one.version) for one in told] == [("cxr_binary", 1), ("cxr_binary", 2), ("cxr_binary", 2)]
     warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]

@@ -14,15 +14,15 @@ pytestmark = [pytest.mark.tf, pytest.mark.serving]
 @pytest.fixture
 def own(small_model, contract):
     """What the model itself answers."""
-    from serving.check import in_process_probabilities
+    from serving.check.check import in_process_probabilities
 
     return lambda images: in_process_probabilities(small_model, contract, images)
 
 
 def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contract, tmp_path, cxr_home):
-    from serving.check import check_server
-    from serving.check_process import check_process
-    from serving.versions import publish
+    from serving.check.check import check_server
+    from serving.check.check_process import check_process
+    from serving.served.folders import publish
 
     publish(exported, "cxr_binary", 2)
     base_path = tmp_path / "exports"
@@ -45,8 +45,8 @@ def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contrac
 
 
 def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract, cxr_home, exported):
-    from serving.check import check_server
-    from serving.check_process import check_process
+    from serving.check.check import check_server
+    from serving.check.check_process import check_process
 
     broken = shutil.copytree(exported, tmp_path / "cxr_binary" / "4")
     (broken / "saved_model.pb").write_bytes(b"junk")
@@ -58,7 +58,7 @@ def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract, c
 
 
 def test_a_version_without_warm_up_is_refused(tmp_path):
-    from serving.check import count_warmup
+    from serving.check.check import count_warmup
 
     with pytest.raises(ReleaseRefused, match="expected warm-up requests, found none"):
         count_warmup(tmp_path / "absent")
@@ -72,7 +72,7 @@ def publish_whole(exported, target) -> None:
 def test_missing_and_mistyped_outputs_are_named():
     import tensorflow as tf
 
-    from serving.check import PROMISED_OUTPUTS, check_signatures
+    from serving.check.check import PROMISED_OUTPUTS, check_signatures
 
     good = {
         name: {
@@ -90,7 +90,7 @@ def test_missing_and_mistyped_outputs_are_named():
 
 
 def test_decisions_must_follow_the_thresholds(contract):
-    from serving.check import compare
+    from serving.check.check import compare
 
     probabilities = np.array([[0.2], [0.9]], np.float32)
     labels = np.array([[b"pneumonia"], [b"pneumonia"]], object)

@@ -8,12 +8,12 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
-from cxr_tasks.registry import audit
-from serving import exports
-from serving.contents import changed_files, require_unchanged, runs_of
-from serving.leftovers import settle
-from serving.state import UNKNOWN_RUN, Content, ServingState, read_state, write_state
-from serving.versions import version_folder
+from cxr_tasks.registry.audit import trail
+from serving.export import exports
+from serving.served.contents import changed_files, require_unchanged, runs_of
+from serving.served.folders import version_folder
+from serving.served.leftovers import settle
+from serving.served.state import UNKNOWN_RUN, Content, ServingState, read_state, write_state
 
 MODEL = "cxr_binary"
 #: As written before contents and runs were kept.
@@ -42,7 +42,7 @@ def keep_export(version: int, run: str, graph: str) -> RegisteredModel:
 
 
 def registered(version: int, run: str) -> None:
-    audit.record("registered", model=MODEL, version=version, who="airflow", detail={"mlflow_run_id": run})
+    trail.record("registered", model=MODEL, version=version, who="airflow", detail={"mlflow_run_id": run})
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_files_of_the_former_form_are_read_and_completed(former):
 def test_without_export_and_log_the_number_decides_as_before(former):
     import shutil
 
-    from cxr_tasks.contracts.paths import audit_log
+    from cxr_tasks.installation.storage.paths import audit_log
 
     shutil.rmtree(exports.export_folder(MODEL, 3))
     shutil.rmtree(audit_log().parent)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
-from cxr_tasks.stack.model_server import request_log_flags
-from cxr_tasks.stack.settings import StackSettings
-from serving.compare import Comparison, compare, differences, table, write_comparison
-from serving.differences import finding_difference
-from serving.recorded import folder_images, recorded_images
-from serving.rest_client import Answer
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.stack.servers.model_server import request_log_flags
+from serving.client.rest import Answer
+from serving.compare.compare import Comparison, compare, differences, table, write_comparison
+from serving.compare.differences import finding_difference
+from serving.compare.recorded import folder_images, recorded_images
 
 
 def answer(probability: float, threshold: float = 0.5, label: str = "pneumonia") -> Answer:

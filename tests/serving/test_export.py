@@ -7,7 +7,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
-from serving.golden import golden_images
+from serving.export.golden import golden_images
 
 pytestmark = pytest.mark.tf
 
@@ -22,7 +22,7 @@ def loaded(exported):
 def test_served_probabilities_are_the_models_own_calibrated(loaded, small_model, contract):
     import tensorflow as tf
 
-    from serving.check import in_process_probabilities
+    from serving.check.check import in_process_probabilities
 
     images = list(golden_images().values())
     outputs = loaded.signatures["serving_default"](image_bytes=tf.constant(images))
@@ -48,7 +48,7 @@ def test_heat_maps_are_scaled_class_activation(loaded, small_model, contract):
     import keras
     import tensorflow as tf
 
-    from cxr_tasks.prepare.batches import batch_pixels
+    from cxr_tasks.images.graph.batches import batch_pixels
 
     images = list(golden_images().values())[:3]
     maps = loaded.signatures["explain"](image_bytes=tf.constant(images))["heat_maps"].numpy()
@@ -74,7 +74,7 @@ def test_contract_travels_with_the_version(exported, contract):
 
 
 def test_a_model_with_other_outputs_is_refused(small_model, contract, tmp_path):
-    from serving.export import export_saved_model
+    from serving.export.saved_model import export_saved_model
 
     one = contract.decisions[0]
     two = dataclasses.replace(contract, decisions=(one, dataclasses.replace(one, finding="mass")))

@@ -8,8 +8,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
-from serving import exports
-from serving.versions import publish, version_folder, versions_on_disk
+from serving.export import exports
+from serving.served.folders import publish, version_folder, versions_on_disk
 
 REGISTERED = RegisteredModel(model_name="cxr_binary", version=3, mlflow_run_id="a" * 32, alias="champion")
 

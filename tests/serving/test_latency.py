@@ -32,7 +32,7 @@ def server(former: int | None):
 
 
 def measured(new_ms: float, former_ms: float | None, former: int | None = 2):
-    from serving.latency import measure_latency
+    from serving.check.latency import measure_latency
 
     return measure_latency(PacedClient(new_ms, former_ms), server(former), b"", max_ratio=2)
 

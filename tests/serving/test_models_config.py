@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from serving.exports import tree_sha256
-from serving.leftovers import settle, settle_all
-from serving.models_config import models_config_path, write_models_config
-from serving.state import Content, ServingState, locked, read_state, write_state
+from serving.export.exports import tree_sha256
+from serving.served.leftovers import settle, settle_all
+from serving.served.models_config import models_config_path, write_models_config
+from serving.served.state import Content, ServingState, locked, read_state, write_state
 
 
 @pytest.fixture

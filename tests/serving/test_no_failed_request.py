@@ -9,9 +9,9 @@ from collections import Counter
 
 import pytest
 
-from serving import rest_client
-from serving.golden import golden_images
-from serving.state import read_state
+from serving.client import rest
+from serving.export.golden import golden_images
+from serving.served.state import read_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -49,14 +49,14 @@ class Clients:
     def _rest(self, at):
         while not self._stop.is_set():
             try:
-                answer = rest_client.predict(self.settings, "cxr_binary", self.image, at)
+                answer = rest.predict(self.settings, "cxr_binary", self.image, at)
                 assert answer.labels == ("pneumonia",)
                 self.answers[f"rest {at}"] += 1
             except Exception as error:
                 self.errors.append(f"rest {at}: {error}")
 
     def _grpc(self, at):
-        from serving.grpc_client import GrpcClient
+        from serving.client.grpc_client import GrpcClient
 
         with GrpcClient.connected(self.settings.grpc_address) as client:
             while not self._stop.is_set():
@@ -70,7 +70,7 @@ class Clients:
 
 
 def test_no_request_fails_through_three_releases_and_a_rollback(platform, record_property):
-    from serving.rollback import roll_back
+    from serving.release.rollback import roll_back
 
     first = read_state("cxr_binary").stable
     with Clients(platform.settings) as clients:

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from cxr_tasks.registry import audit
-from serving import rest_client
-from serving.agreement import disagreements
-from serving.champion_watch import Announcements
-from serving.state import read_state
-from serving.versions import versions_on_disk
+from cxr_tasks.registry.audit import trail
+from serving.client import rest
+from serving.release.champion_watch import Announcements
+from serving.served.agreement import disagreements
+from serving.served.folders import versions_on_disk
+from serving.served.state import read_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -36,7 +36,7 @@ def make_other(contract, tmp_path):
     def make(seed: int):
         import keras
 
-        from serving.export import export_saved_model
+        from serving.export.saved_model import export_saved_model
 
         keras.utils.set_random_seed(seed)
         image = keras.Input((32, 32, 1))
@@ -57,7 +57,7 @@ def own_answer(exported) -> float:
 
 
 def served_answer(platform, at="stable") -> float:
-    return rest_client.predict(platform.settings, "cxr_binary", picture(), at).probabilities[0]
+    return rest.predict(platform.settings, "cxr_binary", picture(), at).probabilities[0]
 
 
 def lose_registry() -> None:
@@ -118,14 +118,14 @@ def test_the_new_version_of_an_old_number_serves_and_no_request_fails(platform, 
     assert state.kept == {1} | ({before.previous} - {None})
     assert state.content_of(1).mlflow_run_id == new.mlflow_run_id
     assert not state.is_due(1, new.mlflow_run_id)
-    entry = audit.entries("cxr_binary")[-1]
+    entry = trail.entries("cxr_binary")[-1]
     assert (entry.kind, entry.version, entry.detail["mlflow_run_id"]) == ("served", 1, new.mlflow_run_id)
     assert entry.detail["before_run"] == before.content_of(1).mlflow_run_id
     assert disagreements(("cxr_binary",)) == []
 
 
 def test_a_release_of_an_old_number_that_fails_leaves_the_old_model_answering(platform, make_other, monkeypatch):
-    from serving import release
+    from serving.release import stage
 
     first = serve_first(platform, make_other)
     lose_registry()
@@ -136,7 +136,7 @@ def test_a_release_of_an_old_number_that_fails_leaves_the_old_model_answering(pl
             raise ReleaseRefused("no probabilities")
 
     with monkeypatch.context() as patched:
-        patched.setattr(release, "smoke_test", refuse)
+        patched.setattr(stage, "smoke_test", refuse)
         with pytest.raises(ReleaseRefused, match="no probabilities"):
             platform.release(new)
     assert served_answer(platform) == pytest.approx(own_answer(first), abs=1e-3)
@@ -147,7 +147,7 @@ def test_a_release_of_an_old_number_that_fails_leaves_the_old_model_answering(pl
 
 
 def test_a_rollback_never_takes_another_model_of_the_number(platform, make_other):
-    from serving.rollback import roll_back
+    from serving.release.rollback import roll_back
 
     serve_first(platform, make_other)
     platform.release(platform.new_version(make_other(44)))
@@ -164,7 +164,7 @@ def test_a_rollback_never_takes_another_model_of_the_number(platform, make_other
 
 def test_a_canary_under_a_number_that_came_again_is_the_new_model(platform, make_other):
     from cxr_tasks.registry.overrides import record_override
-    from serving.canary import start_canary
+    from serving.release.canary import start_canary
 
     def canary(seed: int):
         lose_registry()
@@ -187,9 +187,9 @@ def test_a_canary_under_a_number_that_came_again_is_the_new_model(platform, make
 
 def test_files_that_were_changed_on_disk_are_not_gone_back_to(platform, make_other):
     from cxr_tasks.contracts.errors import DataDefect
-    from serving.contents import changed_files
-    from serving.rollback import roll_back
-    from serving.versions import version_folder
+    from serving.release.rollback import roll_back
+    from serving.served.contents import changed_files
+    from serving.served.folders import version_folder
 
     serve_first(platform, make_other)
     platform.release(platform.new_version(make_other(49)))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.registry import audit
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.outages import outage_at, outages
-from serving.outage_watch import OutageWatch
-from serving.state import ServingState, locked, write_state
+from serving.release.outage_watch import OutageWatch
+from serving.served.state import ServingState, locked, write_state
 
 MODEL = "cxr_binary"
 START = datetime(2026, 11, 29, 6, 0, tzinfo=UTC)
@@ -49,13 +49,13 @@ def told() -> list[tuple[str, float, float | None]]:
             (one.since - START).total_seconds(),
             None if one.until is None else (one.until - START).total_seconds(),
         )
-        for one in outages(audit.entries(MODEL))
+        for one in outages(trail.entries(MODEL))
     ]
 
 
 def test_version_that_answers_leaves_no_note(clock: Clock):
     clock.looks(10)
-    assert audit.entries(MODEL) == []
+    assert trail.entries(MODEL) == []
 
 
 def test_server_that_is_down_is_noted_once_from_the_last_look_that_found_it(clock: Clock):
@@ -66,10 +66,10 @@ def test_server_that_is_down_is_noted_once_from_the_last_look_that_found_it(cloc
     clock.answers = [3]
     clock.looks(3)  # found again at 360 s
     assert told() == [("the model server is down, or has not loaded it", 45, 360)]
-    assert [one.kind for one in audit.entries(MODEL)] == ["outage_began", "outage_ended"]
-    assert outage_at(audit.entries(MODEL), START + timedelta(seconds=100)) is not None
-    assert outage_at(audit.entries(MODEL), START + timedelta(seconds=400)) is None
-    assert audit.verify() == []
+    assert [one.kind for one in trail.entries(MODEL)] == ["outage_began", "outage_ended"]
+    assert outage_at(trail.entries(MODEL), START + timedelta(seconds=100)) is not None
+    assert outage_at(trail.entries(MODEL), START + timedelta(seconds=400)) is None
+    assert trail.verify() == []
 
 
 def test_folder_that_is_gone_is_the_reason(clock: Clock, cxr_home: Path):
@@ -104,7 +104,7 @@ def test_outage_goes_on_over_a_restart_of_the_watcher(clock: Clock):
     clock.looks(4)
     clock.watch = clock.new_watch()
     clock.looks(4)
-    assert len(audit.entries(MODEL)) == 1
+    assert len(trail.entries(MODEL)) == 1
     clock.answers = [3]
     clock.looks(1)
     assert told() == [("the model server is down, or has not loaded it", 0, 135)]

@@ -8,7 +8,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import RegisteredModel
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -32,10 +32,11 @@ def registered(cxr_home, small_model, contract, tmp_path):
 
 
 def test_a_version_is_exported_and_checked_once(registered, tmp_path, monkeypatch):
-    from serving import check_process, release
-    from serving.exports import find_export
+    from serving.check import check_process
+    from serving.export.exports import find_export
+    from serving.release import stage
 
-    parity = release.prepare_release(registered, RunPaths(tmp_path / "run"))
+    parity = stage.prepare_release(registered, RunPaths(tmp_path / "run"))
     told = json.loads(parity.verified_path().read_text())
     assert told["largest_difference"] <= 1e-3
     assert told["latency"]["former_version"] is None
@@ -47,11 +48,11 @@ def test_a_version_is_exported_and_checked_once(registered, tmp_path, monkeypatc
         raise AssertionError("started a server for what was done")
 
     monkeypatch.setattr(check_process, "check_process", no_server)
-    assert release.prepare_release(registered, RunPaths(tmp_path / "another_run")) == parity
+    assert stage.prepare_release(registered, RunPaths(tmp_path / "another_run")) == parity
 
 
 def test_a_wrong_setting_is_named_before_anything_starts(cxr_home, monkeypatch, tmp_path):
-    from serving.release import prepare_release
+    from serving.release.stage import prepare_release
 
     monkeypatch.setenv("CXR_MAX_LATENCY_RATIO", "0.5")
     never_asked = RegisteredModel(model_name="cxr_binary", version=1, mlflow_run_id="a" * 32, alias="")

@@ -7,17 +7,17 @@ import shutil
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
-from cxr_tasks.registry import audit
-from serving import rest_client
-from serving.state import read_state
-from serving.versions import versions_on_disk
+from cxr_tasks.registry.audit import trail
+from serving.client import rest
+from serving.served.folders import versions_on_disk
+from serving.served.state import read_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
 
 def test_a_release_moves_the_label_and_keeps_the_version_before(platform):
     from cxr_tasks.registry.versions import version_tags
-    from serving.release import SERVED_TAG
+    from serving.release.stage import SERVED_TAG
 
     before = read_state("cxr_binary").stable
     registered = platform.new_version()
@@ -28,11 +28,11 @@ def test_a_release_moves_the_label_and_keeps_the_version_before(platform):
     state = read_state("cxr_binary")
     assert (state.stable, state.previous, state.changing, state.handled) == (new, before, None, new)
     assert version_tags("cxr_binary", new)[SERVED_TAG] == "true"
-    entry = audit.entries("cxr_binary")[-1]
+    entry = trail.entries("cxr_binary")[-1]
     assert (entry.kind, entry.version, entry.who, entry.detail["before"]) == ("served", new, "airflow", before)
     # Released again, nothing changes, and nothing is recorded twice.
     assert platform.release(registered) == released
-    assert audit.entries("cxr_binary")[-1] == entry
+    assert trail.entries("cxr_binary")[-1] == entry
     assert read_state("cxr_binary") == state
 
 
@@ -50,7 +50,7 @@ def test_an_older_version_serves_again_when_it_is_champion_again(platform):
 
 def test_a_version_the_server_cannot_load_is_taken_back(platform, exported, tmp_path):
     from cxr_tasks.registry.versions import version_tags
-    from serving.release import FAILED_TAG
+    from serving.release.stage import FAILED_TAG
 
     before = read_state("cxr_binary")
     broken = shutil.copytree(exported, tmp_path / "broken")
@@ -65,13 +65,13 @@ def test_a_version_the_server_cannot_load_is_taken_back(platform, exported, tmp_
     )  # fmt: skip
     assert versions_on_disk("cxr_binary") == [before.stable]
     assert "cannot load it" in version_tags("cxr_binary", registered.version)[FAILED_TAG]
-    entry = audit.entries("cxr_binary")[-1]
+    entry = trail.entries("cxr_binary")[-1]
     assert (entry.kind, entry.version) == ("release_failed", registered.version)
 
 
 def test_a_version_that_answers_badly_at_its_label_is_taken_back(platform, monkeypatch):
     """The label has moved by then: it goes back to the version before, which is loaded still."""
-    from serving import release
+    from serving.release import stage
 
     def refuse_at_label(settings, model_name, at):
         if at == "stable":
@@ -80,10 +80,10 @@ def test_a_version_that_answers_badly_at_its_label_is_taken_back(platform, monke
 
     before = read_state("cxr_binary").stable
     registered = platform.new_version()
-    monkeypatch.setattr(release, "smoke_test", refuse_at_label)
+    monkeypatch.setattr(stage, "smoke_test", refuse_at_label)
     with pytest.raises(ReleaseRefused, match="no probabilities"):
         platform.release(registered)
-    rest_client.wait_unloaded(platform.settings, "cxr_binary", registered.version, 30)
+    rest.wait_unloaded(platform.settings, "cxr_binary", registered.version, 30)
     assert (platform.at("stable"), platform.served()) == (before, [before])
     assert versions_on_disk("cxr_binary") == [before]
 
@@ -97,7 +97,7 @@ def test_who_is_champion_no_more_is_not_released(platform):
 
 
 def test_a_changed_export_is_not_published(platform):
-    from serving.exports import export_folder
+    from serving.export.exports import export_folder
 
     registered = platform.new_version()
     graph = export_folder("cxr_binary", registered.version) / str(registered.version) / "saved_model.pb"
@@ -109,9 +109,9 @@ def test_a_changed_export_is_not_published(platform):
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
 def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
-    from cxr_tasks.cli.doctor_serving import file_findings
-    from serving.exports import tree_sha256
-    from serving.versions import version_folder
+    from cxr_tasks.cli.doctor.serving import file_findings
+    from serving.export.exports import tree_sha256
+    from serving.served.folders import version_folder
 
     registered = platform.new_version()
     platform.release(registered)
@@ -135,18 +135,18 @@ def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
 
 
 def test_a_bad_image_is_refused_in_one_line(platform):
-    with pytest.raises(rest_client.RequestRefused) as caught:
-        rest_client.predict(platform.settings, "cxr_binary", b"no image", "stable")
+    with pytest.raises(rest.RequestRefused) as caught:
+        rest.predict(platform.settings, "cxr_binary", b"no image", "stable")
     assert "\n" not in str(caught.value)
-    with pytest.raises(rest_client.RequestRefused, match="404"):
-        rest_client.predict(platform.settings, "nope", b"")
+    with pytest.raises(rest.RequestRefused, match="404"):
+        rest.predict(platform.settings, "nope", b"")
 
 
 def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platform, webhook, monkeypatch):
     """As when the alias is moved by hand, in the MLflow UI, to a version that did not pass its gate."""
     from cxr_tasks.registry.overrides import record_override
     from cxr_tasks.registry.versions import version_tags
-    from serving.release import REFUSED_TAG, take_up
+    from serving.release.stage import REFUSED_TAG, take_up
 
     monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/hook")
     before = read_state("cxr_binary").stable
@@ -155,7 +155,7 @@ def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platf
     with pytest.raises(ReleaseRefused, match=f"version {version} may not serve: .*version {before} serves on"):
         take_up([registered], "somebody")
     assert "gate verdict is missing" in version_tags("cxr_binary", version)[REFUSED_TAG]
-    assert [(one.kind, one.version, one.who) for one in audit.entries("cxr_binary")][-1] == (
+    assert [(one.kind, one.version, one.who) for one in trail.entries("cxr_binary")][-1] == (
         "release_refused", version, "somebody",
     )  # fmt: skip
     ((_, told),) = webhook.received
@@ -167,4 +167,4 @@ def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platf
     record_override("cxr_binary", version, "Dr. A", "no other model until Monday")
     assert take_up([registered]) == [registered]
     assert REFUSED_TAG not in version_tags("cxr_binary", version)
-    assert audit.entries("cxr_binary")[-1].kind == "release_started"
+    assert trail.entries("cxr_binary")[-1].kind == "release_started"

@@ -9,12 +9,12 @@ import threading
 import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from serving import rest_client
-from serving.golden import golden_images
-from serving.leftovers import settle_all
-from serving.state import locked, read_state
-from serving.versions import versions_on_disk
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from serving.client import rest
+from serving.export.golden import golden_images
+from serving.served.folders import versions_on_disk
+from serving.served.leftovers import settle_all
+from serving.served.state import locked, read_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -24,11 +24,11 @@ RELEASE = """
 import os, resource, signal, sys
 from functools import partial
 from pathlib import Path
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from serving import smoke
-from serving.leftovers import settle
-from serving.state import locked
-from serving.switch import Switch
+from serving.served.leftovers import settle
+from serving.served.state import locked
+from serving.release.switch import Switch
 
 version, last, most_bytes = (int(one) for one in sys.argv[1:4])
 settings = StackSettings(home=Path(os.environ["CXR_HOME"]), dags=Path(), airflow_port=1, mlflow_port=2,
@@ -69,13 +69,13 @@ def require_whole(platform) -> int:
     """The version that serves, once state, disk, label and answers agree on it."""
     settle_all()
     state = read_state("cxr_binary")
-    rest_client.wait_labelled(platform.settings, "cxr_binary", "stable", state.stable, 60)
+    rest.wait_labelled(platform.settings, "cxr_binary", "stable", state.stable, 60)
     for other in set(platform.served()) - {state.stable}:
-        rest_client.wait_unloaded(platform.settings, "cxr_binary", other, 60)
+        rest.wait_unloaded(platform.settings, "cxr_binary", other, 60)
     assert platform.served() == [state.stable]
     assert state.changing is None
     assert versions_on_disk("cxr_binary") == sorted(state.kept)
-    rest_client.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
+    rest.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
     return state.stable
 
 
@@ -85,7 +85,7 @@ def test_a_release_killed_at_any_step_leaves_a_whole_champion(platform):
     for step in range(1, 20):
         done = run_release(platform, new, killed_at=step)
         # The label answers at once, before anything is put in order.
-        rest_client.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
+        rest.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
         outcomes.append(require_whole(platform))
         if done.returncode == 0:
             break
@@ -136,7 +136,7 @@ def test_two_releases_at_once_end_with_the_champion(platform):
 
 def test_a_rollback_beside_a_release_waits_for_it(platform):
     from cxr_tasks.registry.versions import version_with_alias
-    from serving.rollback import roll_back
+    from serving.release.rollback import roll_back
 
     before = read_state("cxr_binary").stable
     new = platform.new_version()
@@ -164,10 +164,10 @@ def test_a_registry_that_goes_away_before_the_switch_changes_nothing(platform, m
 
 
 def test_a_registry_that_goes_away_after_the_switch_is_told_by_the_next_try(platform, monkeypatch):
-    from cxr_tasks.registry import audit
+    from cxr_tasks.registry.audit import trail
     from cxr_tasks.registry.versions import version_tags
-    from serving import release
-    from serving.smoke import smoke_test
+    from serving.check.smoke import smoke_test
+    from serving.release import stage as release
 
     def smoke_and_lose_the_registry(settings, model_name, at):
         smoke_test(settings, model_name, at)
@@ -182,5 +182,5 @@ def test_a_registry_that_goes_away_after_the_switch_is_told_by_the_next_try(plat
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     platform.release(new)
     assert version_tags("cxr_binary", new.version)[release.SERVED_TAG] == "true"
-    served = [one for one in audit.entries("cxr_binary") if one.kind == "served" and one.version == new.version]
+    served = [one for one in trail.entries("cxr_binary") if one.kind == "served" and one.version == new.version]
     assert len(served) == 1

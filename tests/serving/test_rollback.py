@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused, ServiceUnavailable
-from cxr_tasks.registry import audit
-from serving.state import locked, read_state, write_state
-from serving.versions import version_folder, versions_on_disk
+from cxr_tasks.registry.audit import trail
+from serving.served.folders import version_folder, versions_on_disk
+from serving.served.state import locked, read_state, write_state
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -32,7 +32,7 @@ def champion() -> int:
 
 
 def roll_back(platform):
-    from serving import rollback
+    from serving.release import rollback
 
     return rollback.roll_back("cxr_binary", platform.settings, who="Dr. A", why="misses effusions")
 
@@ -48,7 +48,7 @@ def test_alias_and_server_go_back_together_and_not_forward_again(platform, two):
     # The watcher of the alias has nothing to do.
     assert not state.is_due(former, state.handled_run)
     assert versions_on_disk("cxr_binary") == [former]
-    entry = audit.entries("cxr_binary")[-1]
+    entry = trail.entries("cxr_binary")[-1]
     assert (entry.kind, entry.version, entry.who, entry.why) == ("rolled_back", former, "Dr. A", "misses effusions")
     assert entry.detail["from"] == present
     with pytest.raises(ReleaseRefused, match=r"found none beside version \d+; .*cxr promote cxr_binary VERSION"):

@@ -12,12 +12,12 @@ import time
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from serving.state import ServingState, is_being_changed, locked, read_state, write_state
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from serving.served.state import ServingState, is_being_changed, locked, read_state, write_state
 
 HOLDER = """
 import sys, time
-from serving.state import locked
+from serving.served.state import locked
 with locked("cxr_binary", "a release of version 7"):
     print("held", flush=True)
     time.sleep(600)

@@ -8,8 +8,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.specs import DatasetSpec
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.sources.base import get_source, resolve_root, source_names
 
 

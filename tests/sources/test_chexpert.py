@@ -13,7 +13,7 @@ from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, VOCABULARIES, LabelSt
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import SourceScan
-from cxr_tasks.sources.chexpert import SOURCE
+from cxr_tasks.sources.chexpert.source import SOURCE
 from tests.sources.chexpert_files import SMALL, Chexpert, default_train, default_valid, row, write_table
 from tests.sources.faults import assert_names_file_and_line
 

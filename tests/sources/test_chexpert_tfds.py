@@ -18,9 +18,9 @@ from PIL import Image
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources import _chexpert_tfds
 from cxr_tasks.sources.base import SourceScan
-from cxr_tasks.sources.chexpert import SOURCE
+from cxr_tasks.sources.chexpert import from_tfds
+from cxr_tasks.sources.chexpert.source import SOURCE
 from tests.sources.chexpert_files import Chexpert, row
 
 N_TRAIN = 14
@@ -184,7 +184,7 @@ def example(**values: object) -> dict[str, object]:
     ],
 )
 def test_an_example_that_is_not_understood_is_named(tmp_path, values, message):
-    rows = _chexpert_tfds._written(Path("/prepared"), "train", iter([example(), example(**values)]), tmp_path)
+    rows = from_tfds._written(Path("/prepared"), "train", iter([example(), example(**values)]), tmp_path)
     path = "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg"
     assert next(rows) == (path, "", "", "Frontal", "", *[""] * 14)
     with pytest.raises(DataDefect) as caught:
@@ -212,7 +212,7 @@ def metadata(tmp_path: Path, cxr_home: Path) -> Path:
 
 @pytest.mark.parametrize("below", ["", "chexpert", "chexpert/3.1.0"])
 def test_the_prepared_folder_is_found_in_the_folders_around_it(tmp_path, metadata, below):
-    assert _chexpert_tfds.find_prepared(tmp_path / below) == metadata
+    assert from_tfds.find_prepared(tmp_path / below) == metadata
 
 
 def test_the_collections_own_tables_are_preferred_to_the_prepared_dataset(tmp_path, metadata):
@@ -266,7 +266,7 @@ def test_label_numbers_that_mean_something_else_are_refused(metadata, names):
 
 def test_a_full_disk_is_told_before_anything_is_written(metadata, monkeypatch, cxr_home):
     usage = shutil.disk_usage("/")._replace(free=999)
-    monkeypatch.setattr(_chexpert_tfds.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(from_tfds.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ConfigurationError, match=r"needs 0\.0 GB, 0\.0 GB are free; free some, set CXR_HOME"):
         scan(metadata)
     assert list((cxr_home / "chexpert_tfds").iterdir()) == []

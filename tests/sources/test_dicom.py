@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.dicom import patient_hash, read_dicom
+from cxr_tasks.images.dicom import patient_hash, read_dicom
 from cxr_tasks.sources.base import get_source
-from cxr_tasks.sources.dicom import SOURCE
+from cxr_tasks.sources.dicom.source import SOURCE
 from tests.dicom.files import dicom_file
 from tests.sources.faults import assert_names_file_and_line
 

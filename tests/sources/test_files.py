@@ -8,7 +8,14 @@ from collections import Counter
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.sources._files import as_text_name, describe_folder, files_below, ignored_notes, is_litter, is_text_name
+from cxr_tasks.sources.reading.files import (
+    as_text_name,
+    describe_folder,
+    files_below,
+    ignored_notes,
+    is_litter,
+    is_text_name,
+)
 
 
 @pytest.mark.parametrize(

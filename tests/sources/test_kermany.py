@@ -9,7 +9,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.sources.kermany import SOURCE, PatientOfName, patient_of_name
+from cxr_tasks.sources.kermany.source import SOURCE, PatientOfName, patient_of_name
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.sources._names import NameTable
+from cxr_tasks.sources.reading.names import NameTable
 
 
 def test_the_first_note_of_a_name_stays():

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import Box, SourceScan
-from cxr_tasks.sources.nih import SOURCE
+from cxr_tasks.sources.nih.source import SOURCE
 from tests.sources.faults import assert_names_file_and_line
 
 #: As published in 2017: brackets with commas in them, a comma at the end.

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from cxr_tasks.sources import _pool
-from cxr_tasks.sources._pool import available_cores, map_in_processes
+from cxr_tasks.installation import processes as _pool
+from cxr_tasks.installation.processes import available_cores, map_in_processes
 
 
 def doubled(numbers):

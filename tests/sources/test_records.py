@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.sources import _records
-from cxr_tasks.sources._records import BLOCK, PackedRecords
 from cxr_tasks.sources.base import Box, ImageRecord
+from cxr_tasks.sources.reading import records as _records
+from cxr_tasks.sources.reading.records import BLOCK, PackedRecords
 
 
 def make_record(number: int) -> ImageRecord:

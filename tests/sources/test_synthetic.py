@@ -12,7 +12,7 @@ from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources import synthetic
 from cxr_tasks.sources.base import resolve_root
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.sources.synthetic import SOURCE, fingerprint, write_phantoms
 
 

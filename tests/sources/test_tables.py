@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.sources._tables import LONGEST_CELL, number, read_lines, read_rows, row_defect, shown
+from cxr_tasks.sources.reading.tables import LONGEST_CELL, number, read_lines, read_rows, row_defect, shown
 from tests.sources.faults import assert_names_file_and_line
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.settings import StackSettings
 
 
 @pytest.fixture

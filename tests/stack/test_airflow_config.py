@@ -10,10 +10,10 @@ import subprocess
 
 import pytest
 
-from cxr_tasks.stack.airflow_config import airflow_options, write_airflow_config
-from cxr_tasks.stack.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.installation.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.pools import TRAINING, parallel_tasks, pools
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.stack.servers.airflow_config import airflow_options, write_airflow_config
 
 
 @pytest.fixture

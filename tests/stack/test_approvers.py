@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.stack.airflow_config import airflow_options
-from cxr_tasks.stack.approvers import approval_limit, approvers
-from cxr_tasks.stack.settings import StackSettings, client_environment
+from cxr_tasks.installation.approvers import approval_limit, approvers
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.stack.servers.airflow_config import airflow_options
 from cxr_tasks.stack.start import prepare_files
 
 

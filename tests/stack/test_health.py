@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.supervision import ProgramState
 
 NAMES = ("mlflow", "model-server", "api-server", "scheduler", "dag-processor", "triggerer")

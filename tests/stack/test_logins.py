@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.stack.logins import (
+from cxr_tasks.installation.logins import (
     KEYS,
     airflow_login,
     airflow_users,

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.logins import airflow_login
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry.alias_moves import changes_path, last_move
-from cxr_tasks.stack.logins import airflow_login
-from cxr_tasks.stack.settings import StackSettings, client_environment
 from cxr_tasks.stack.start import prepare_files
-from serving.server_process import free_port
+from serving.check.server_process import free_port
 
 pytestmark = pytest.mark.mlflow
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.mlflow_server import server_environment, write_ahead, write_auth_config
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.stack.servers.mlflow_server import server_environment, write_ahead, write_auth_config
 
 
 def test_file_holds_no_password_and_is_private(settings: StackSettings):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.model_server import server_command
-from cxr_tasks.stack.settings import StackSettings
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.stack.servers.model_server import server_command
 
 
 def test_both_servers_get_the_same_flags(settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -44,7 +44,7 @@ def test_waits_for_a_first_version_then_becomes_the_server(settings: StackSettin
     output = tmp_path / "out"
     with open(output, "w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cxr_tasks.stack.model_server"], stdout=stream, env=environment, cwd=tmp_path
+            [sys.executable, "-m", "cxr_tasks.stack.servers.model_server"], stdout=stream, env=environment, cwd=tmp_path
         )
     try:
         deadline = time.monotonic() + 300

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.ports import holder, is_free, require_free
-from cxr_tasks.stack.settings import StackSettings
 
 
 def test_free_ports_pass(settings: StackSettings):

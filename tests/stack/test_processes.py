@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.processes import MARK, PROGRAM_MARK, leftovers, stop_processes
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"

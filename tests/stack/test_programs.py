@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.installation.logins import KEYS, ensure_logins, read_key
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.programs import (
     BY_NAME,
     PROGRAMS,
@@ -20,7 +21,6 @@ from cxr_tasks.stack.programs import (
     supervisor_config,
     write_supervisor_config,
 )
-from cxr_tasks.stack.settings import StackSettings
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def config(settings: StackSettings) -> configparser.ConfigParser:
 
 def test_airflow_runs_as_its_four_programs_and_not_standalone():
     commands = {program.arguments[2] for program in PROGRAMS if program.arguments[1] == "airflow"}
-    assert BY_NAME["scheduler"].arguments[:2] == ("-m", "cxr_tasks.stack.scheduler")
+    assert BY_NAME["scheduler"].arguments[:2] == ("-m", "cxr_tasks.stack.servers.scheduler")
     assert commands == {"dag-processor", "triggerer", "api-server"}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.stack.logins import ensure_logins
-from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings, client_environment, require_up
+from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings, client_environment, require_up
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.stack.logins import airflow_login, ensure_logins
+from cxr_tasks.installation.logins import airflow_login, ensure_logins
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.programs import BY_NAME
-from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_status, stack_status
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import requests
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry import tracking
 from cxr_tasks.stack.processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME
-from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings, client_environment
 from cxr_tasks.stack.show import stack_status
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]

@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.paths import PROJECT_ROOT
+from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack import start
 from cxr_tasks.stack.__main__ import main
 from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import PROGRAMS, Program
-from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import pytest
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import AugmentSpec, TrainSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from tests.builders import manifest_table
 
 SIZE_PX = 16
@@ -69,7 +69,7 @@ def make_split():
     """A builder of loaded splits of ``two_classes``."""
 
     def make(n: int, seed: int = 0):
-        from cxr_tasks.train.inputs import LoadedSplit
+        from cxr_tasks.train.data.inputs import LoadedSplit
 
         return LoadedSplit(*two_classes(n, seed))
 

@@ -43,7 +43,7 @@ A, B, ALPHA = (np.array(one) for one in ([0.8, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0
 
 
 def auc_margin(margin: float = 1.0):
-    from cxr_tasks.train.auc_margin import AucMargin
+    from cxr_tasks.train.losses.auc_margin import AucMargin
 
     loss = AucMargin(4, margin)
     for variable, value in zip(loss.variables, (A, B, ALPHA), strict=True):
@@ -62,7 +62,7 @@ def test_loss_of_each_finding_equals_the_formula(margin, smoothing):
 
 
 def test_loss_of_three_images_by_hand():
-    from cxr_tasks.train.auc_margin import AucMargin
+    from cxr_tasks.train.losses.auc_margin import AucMargin
 
     loss = AucMargin(1, margin=1.0)
     loss.alpha.assign([0.5])
@@ -95,7 +95,7 @@ def test_gradients_equal_central_differences_in_float64():
 
 def test_at_its_saddle_point_the_loss_is_the_mean_squared_loss_over_all_pairs():
     """What the three variables are for: with their best values F is the loss over pairs (Yuan et al., eq. 4)."""
-    from cxr_tasks.train.auc_margin import AucMargin
+    from cxr_tasks.train.losses.auc_margin import AucMargin
 
     values, logits = (one[:, :1] for one in a_batch())
     h = 1 / (1 + np.exp(-logits[:, 0].astype(float)))
@@ -152,7 +152,7 @@ def a_network_and_loss():
     """Keras variables by name, and an optimizer built on them."""
     import keras
 
-    from cxr_tasks.train.auc_margin import make_auc_margin_optimizer
+    from cxr_tasks.train.losses.auc_margin import make_auc_margin_optimizer
 
     loss = auc_margin()
     kernel = keras.Variable(np.arange(6, dtype=np.float32).reshape(2, 3), name="kernel")
@@ -201,7 +201,7 @@ def test_steps_after_a_restored_state_are_the_same_to_the_bit():
 def test_the_learning_rate_follows_a_schedule():
     import keras
 
-    from cxr_tasks.train.auc_margin import make_auc_margin_optimizer
+    from cxr_tasks.train.losses.auc_margin import make_auc_margin_optimizer
 
     schedule = keras.optimizers.schedules.CosineDecay(0.2, 4)
     optimizer = make_auc_margin_optimizer(auc_margin().variables, schedule, **SETTINGS)
@@ -216,10 +216,10 @@ def test_loss_and_optimizer_bring_the_auroc_of_a_separable_problem_to_one():
     import tensorflow as tf
 
     from cxr_tasks.contracts.train_specs import LossSpec
-    from cxr_tasks.train.auc_margin import make_auc_margin_optimizer
-    from cxr_tasks.train.labels import Targets
-    from cxr_tasks.train.losses import make_loss
-    from cxr_tasks.train.validation import mean_auroc
+    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.loop.validation import mean_auroc
+    from cxr_tasks.train.losses.auc_margin import make_auc_margin_optimizer
+    from cxr_tasks.train.losses.losses import make_loss
 
     rng = np.random.default_rng(0)
     labels = (np.arange(400) % 20 == 0).astype(np.float32)[:, None]

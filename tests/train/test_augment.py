@@ -27,7 +27,7 @@ def smooth_images(n=6, size=48):
 
 def draws_of(n, **values):
     """A table with every draw in the middle (no change), apart from ``values``."""
-    from cxr_tasks.train import augment
+    from cxr_tasks.train.data import augment
 
     table = np.full((n, augment.N_DRAWS), 0.5, np.float32)
     for name in ("crop_width", "crop_height"):
@@ -38,7 +38,7 @@ def draws_of(n, **values):
 
 
 def augmented(images, spec, draws):
-    from cxr_tasks.train.augment import augment_batch
+    from cxr_tasks.train.data.augment import augment_batch
 
     return augment_batch(images, draws, SEED, spec).numpy()
 
@@ -118,7 +118,7 @@ def test_blur_equals_scipys_gaussian_and_spares_the_images_not_drawn():
 
 
 def _names():
-    from cxr_tasks.train import augment
+    from cxr_tasks.train.data import augment
 
     return augment._DRAWS
 
@@ -132,7 +132,7 @@ def test_erased_rectangle_is_of_bounded_size():
 
 
 def test_everything_together_stays_in_range_and_repeats():
-    from cxr_tasks.train.augment import draw_table
+    from cxr_tasks.train.data.augment import draw_table
 
     images = smooth_images(6)
     draws = draw_table(7, 3, 6)
@@ -152,7 +152,7 @@ def test_draws_of_an_image_do_not_depend_on_its_batch():
 
 
 def test_mixing_blends_images_and_labels_alike_and_keeps_unknown():
-    from cxr_tasks.train.augment import mix_batch
+    from cxr_tasks.train.data.augment import mix_batch
 
     images = np.stack([np.full((4, 4, 1), value, np.float32) for value in (0.0, 1.0)])
     labels = np.array([[0, 1], [1, np.nan]], np.float32)

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.tf
 
 
 def make_parts(**settings):
-    from cxr_tasks.train.backbone import BackboneAndHead
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.backbone import BackboneAndHead
+    from cxr_tasks.train.networks.networks import build_network
 
     options = {"widths": [4, 6], "dropout": 0.5}
     return BackboneAndHead(build_network("residual_cnn", size_px=32, n_findings=2, options=options, seed=1), **settings)

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.tf
     ],
 )
 def test_stages_of_the_residual_network(options, expected):
-    from cxr_tasks.train.blocks import blocks_of
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.blocks import blocks_of
+    from cxr_tasks.train.networks.networks import build_network
 
     network = build_network("residual_cnn", size_px=128, n_findings=1, options=options)
     found = blocks_of(network)
@@ -34,7 +34,7 @@ def test_stages_of_the_residual_network(options, expected):
 def test_a_layer_of_no_block_is_named():
     import keras
 
-    from cxr_tasks.train.blocks import blocks_of
+    from cxr_tasks.train.networks.blocks import blocks_of
 
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="lonely")])
     with pytest.raises(ValueError, match="no known block: lonely"):

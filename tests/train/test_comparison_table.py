@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.train.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
 
 
 def candidate(number: int, **changes) -> dict:

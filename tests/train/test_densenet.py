@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.image_rules import RequestLimits
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.images.rules import RequestLimits
 
 pytestmark = pytest.mark.tf
 
@@ -19,7 +19,7 @@ FINDINGS = ("atelectasis", "edema", "hernia")
 @pytest.fixture(scope="module")
 def network():
     """Built once: it takes seconds."""
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     return build_network(
         "densenet121", size_px=SIZE_PX, n_findings=3, options={"dropout": 0.2, "batch_norm_momentum": 0.8}, seed=5
@@ -57,7 +57,7 @@ def test_grey_is_scaled_as_imagenets_colours_were(network):
 
 
 def test_every_layer_with_weights_is_in_its_block(network):
-    from cxr_tasks.train.blocks import blocks_of
+    from cxr_tasks.train.networks.blocks import blocks_of
 
     blocks = blocks_of(network)
     expected = {
@@ -72,7 +72,7 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
     import keras
     import tensorflow as tf
 
-    from serving import signature
+    from serving.export import signature
 
     network.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
@@ -96,7 +96,7 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
 def test_the_copy_for_training_gives_the_same_features(network):
     import keras
 
-    from cxr_tasks.train.lean_norm import NormalisedConvolution, with_lean_norm
+    from cxr_tasks.train.networks.lean_norm import NormalisedConvolution, with_lean_norm
 
     lean = with_lean_norm(network)
     # Two in each of 58 layers but for the transitions' one, and without the stem's, which nothing stands before.
@@ -114,7 +114,7 @@ def test_the_copy_for_training_gives_the_same_features(network):
     ],
 )
 def test_wrong_settings_are_named(settings, message):
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     with pytest.raises(ConfigurationError, match=message):
         build_network("densenet121", **{"size_px": 64, "n_findings": 1, "options": {}, **settings})

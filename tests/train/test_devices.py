@@ -83,8 +83,8 @@ def test_work_of_a_network_follows_its_convolutions():
 @pytest.mark.tf
 @pytest.mark.mlflow
 def test_a_training_that_tensorflow_finds_no_gpu_for_does_not_begin(cxr_home, prepare_tiny, tiny_recipe):
-    from cxr_tasks.contracts.paths import RunPaths
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.installation.storage.paths import RunPaths
+    from cxr_tasks.train.candidate import train_candidate
 
     recipe = dataclasses.replace(tiny_recipe, train=dataclasses.replace(tiny_recipe.train, made_for="gpu"))
     with pytest.raises(ConfigurationError, match=r"is made for a GPU: .* 32 images would take less than an hour"):

@@ -4,7 +4,7 @@ import hashlib
 
 from cxr_tasks.contracts.train_specs import LabelSpec, TrainSpec
 from cxr_tasks.train.environment import processor_name, training_environment
-from cxr_tasks.train.starting_weights import PHANTOM_FILE, weights_root
+from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, weights_root
 
 
 def test_weights_by_file_are_told_by_their_content(cxr_home, tmp_path):

@@ -19,7 +19,7 @@ def images(n=10):
 
 
 def cached(folder, features_of=mean_and_deviation, key="k", n=10):
-    from cxr_tasks.train.features import cached_features
+    from cxr_tasks.train.loop.features import cached_features
 
     return cached_features(folder, "train", key, images(n), features_of, 4)
 
@@ -54,7 +54,7 @@ def test_a_computation_that_breaks_leaves_no_file(tmp_path):
 
 
 def test_what_is_removed_holds_what_a_killed_process_left_half_written(tmp_path):
-    from cxr_tasks.train.features import remove_features
+    from cxr_tasks.train.loop.features import remove_features
 
     cached(tmp_path)
     (tmp_path / ".features-train-k.npy.x1.npy").write_text("half")
@@ -64,7 +64,7 @@ def test_what_is_removed_holds_what_a_killed_process_left_half_written(tmp_path)
 
 
 def test_weights_and_precision_make_the_key():
-    from cxr_tasks.train.features import weights_key
+    from cxr_tasks.train.loop.features import weights_key
 
     weights = [np.zeros(3, np.float32), np.ones((2, 2), np.float32)]
     changed = [weights[0] + 1e-7, weights[1]]
@@ -73,8 +73,8 @@ def test_weights_and_precision_make_the_key():
 
 
 def test_batches_are_the_rows_that_images_would_come_in(tmp_path):
-    from cxr_tasks.train.features import feature_batches
-    from cxr_tasks.train.inputs import BatchPlan
+    from cxr_tasks.train.data.inputs import BatchPlan
+    from cxr_tasks.train.loop.features import feature_batches
 
     plan = BatchPlan(10, 4, seed=3)
     features, labels = np.arange(20.0).reshape(10, 2), np.arange(10)
@@ -85,7 +85,7 @@ def test_batches_are_the_rows_that_images_would_come_in(tmp_path):
 
 
 def test_a_phase_that_is_over_takes_its_files_with_it(tmp_path):
-    from cxr_tasks.train.features import remove_features
+    from cxr_tasks.train.loop.features import remove_features
 
     cached(tmp_path)
     (tmp_path / "state.npz").touch()

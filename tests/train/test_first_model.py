@@ -35,7 +35,7 @@ def brightness_model(tmp_path: Path) -> Path:
 @pytest.fixture
 def grey_split():
     """Three images, black, half and white, each of one grey; states of edema and mass."""
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     greys = np.array([0, 127.5, 255]).astype(np.uint8)
     images = np.broadcast_to(greys[:, None, None, None], (3, SIZE_PX, SIZE_PX, 1)).copy()
@@ -60,7 +60,7 @@ def sigmoid(value: np.ndarray) -> np.ndarray:
 
 
 def test_a_file_gives_plain_probabilities_in_the_order_of_the_findings(brightness_model, grey_split, tmp_path):
-    from cxr_tasks.train.first_model import soft_labels_of
+    from cxr_tasks.train.data.first_model import soft_labels_of
 
     soft = soft_labels_of(str(brightness_model), grey_split, ["edema", "mass"], tmp_path)
     mean = grey_split.images[:, 0, 0, 0] / 255
@@ -68,7 +68,7 @@ def test_a_file_gives_plain_probabilities_in_the_order_of_the_findings(brightnes
 
 
 def test_with_a_contract_probabilities_are_calibrated_and_matched_by_name(brightness_model, grey_split, tmp_path):
-    from cxr_tasks.train.first_model import soft_labels_of
+    from cxr_tasks.train.data.first_model import soft_labels_of
 
     contract(("nodule", 1.0, 0.0), ("edema", 3.0, -1.0)).write(brightness_model.parent)
     rows = np.array([True, False, True])
@@ -82,21 +82,21 @@ def test_with_a_contract_probabilities_are_calibrated_and_matched_by_name(bright
 
 @pytest.mark.parametrize("name", ["absent.keras", "models:/cxr_multilabel/latest", "first.h5"])
 def test_what_is_no_model_is_told_with_what_was_expected(name, grey_split, tmp_path, cxr_home):
-    from cxr_tasks.train.first_model import soft_labels_of
+    from cxr_tasks.train.data.first_model import soft_labels_of
 
     with pytest.raises(ConfigurationError, match="expected models:/NAME/VERSION or an existing .keras file"):
         soft_labels_of(name, grey_split, ["edema"], tmp_path)
 
 
 def test_a_model_for_another_number_of_findings_is_refused(brightness_model, grey_split, tmp_path):
-    from cxr_tasks.train.first_model import soft_labels_of
+    from cxr_tasks.train.data.first_model import soft_labels_of
 
     with pytest.raises(DataDefect, match="it was made for other data"):
         soft_labels_of(str(brightness_model), grey_split, ["edema"], tmp_path)
 
 
 def test_scores_are_kept_so_that_a_resumed_run_trains_on_the_same(brightness_model, grey_split, tmp_path):
-    from cxr_tasks.train.labels import split_targets
+    from cxr_tasks.train.data.labels import split_targets
 
     spec = LabelSpec(
         uncertain="self_trained", uncertain_by_finding={"mass": "zeros"}, first_model=str(brightness_model)
@@ -115,7 +115,7 @@ def test_a_registered_version_is_fetched_and_one_that_is_not_there_named(
     cxr_home, brightness_model, grey_split, tmp_path
 ):
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.train.first_model import soft_labels_of
+    from cxr_tasks.train.data.first_model import soft_labels_of
 
     with tracking.open_run("cxr_multilabel", "first") as run:
         version = versions.register(

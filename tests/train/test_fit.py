@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tf
 
 
 def run_fit(spec, make_split, folder, on_epoch=lambda progress: None, precision="float32"):
-    from cxr_tasks.train.fit import fit
+    from cxr_tasks.train.loop.fit import fit
 
     folder.mkdir(exist_ok=True)
     return fit(make_split(48), make_split(20, seed=1), spec, precision=precision, folder=folder, on_epoch=on_epoch)
@@ -34,7 +34,7 @@ def test_it_learns_two_classes(tiny_recipe, make_split, tmp_path, precision):
 
 
 def test_the_kept_network_is_that_of_the_best_epoch(tiny_recipe, make_split, tmp_path):
-    from cxr_tasks.train.validation import mean_auroc, predict
+    from cxr_tasks.train.loop.validation import mean_auroc, predict
 
     fitted = run_fit(tiny_recipe.train, make_split, tmp_path)
     validation = make_split(20, seed=1)
@@ -92,7 +92,7 @@ def test_after_its_time_training_ends_with_the_epoch(tiny_recipe, make_split, tm
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny_recipe, make_split, tmp_path):
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     class Broken:
         def __call__(self, n, seed=0):

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.train_specs import AugmentSpec, LossSpec, PhaseSpec, TrainSpec
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 pytestmark = pytest.mark.tf
 
@@ -33,7 +33,7 @@ import numpy as np
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train import fit
-from cxr_tasks.train.inputs import LoadedSplit
+from cxr_tasks.train.data.inputs import LoadedSplit
 
 order = json.loads(Path(sys.argv[1]).read_text())
 step = fit.Trainer.run_epoch
@@ -63,7 +63,7 @@ class Stop(Exception):
 
 
 def run_fit(spec, make_split, folder, on_epoch=lambda progress: None, precision="float32", **settings):
-    from cxr_tasks.train.fit import fit
+    from cxr_tasks.train.loop.fit import fit
 
     folder.mkdir(exist_ok=True)
     splits = make_split(48), make_split(20, seed=1)
@@ -72,7 +72,7 @@ def run_fit(spec, make_split, folder, on_epoch=lambda progress: None, precision=
 
 def trained_parts(spec, make_split, folder):
     """Names of the layers whose weights in the result differ from the first ones."""
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     network = run_fit(spec, make_split, folder).network
     first = build_network(spec.network, size_px=16, n_findings=1, options=spec.network_options, seed=spec.seed)
@@ -138,7 +138,7 @@ def test_a_phase_without_progress_gives_way_to_the_next_which_starts_from_the_be
 def test_cached_features_give_the_result_of_running_the_backbone(
     phased, make_split, tmp_path, monkeypatch, cached_is_augmented
 ):
-    from cxr_tasks.train import trainer
+    from cxr_tasks.train.loop import trainer
 
     computed = []
     compute = trainer.cached_features
@@ -197,7 +197,7 @@ def test_killed_in_every_phase_it_ends_with_the_same_bits(phased, make_split, tm
 @pytest.mark.parametrize("kind", ["auc_margin", "focal"])
 def test_all_that_learns_beside_the_network_is_taken_up_again(phased, make_split, tmp_path, kind):
     """The head of a third class, the loss' own variables and its optimizer, images drawn by class."""
-    from cxr_tasks.train.labels import Targets
+    from cxr_tasks.train.data.labels import Targets
 
     labels = make_split(48).labels
     is_uncertain = np.arange(48)[:, None] % 5 == 0
@@ -244,8 +244,8 @@ def test_counters_of_early_stopping_go_on_where_they_were(phased, make_split, tm
 
 def test_densenet_ends_with_the_same_weights_when_it_is_taken_up(tmp_path):
     """Its normalisation and its backward pass are our own (``lean_norm``)."""
-    from cxr_tasks.train.fit import fit
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.loop.fit import fit
 
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (16, 64, 64, 1), dtype=np.uint8)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.tf
 def two_layers(dtype):
     import keras
 
-    from cxr_tasks.train.fused_norm import FusedBatchNormalization
+    from cxr_tasks.train.networks.fused_norm import FusedBatchNormalization
 
     rng = np.random.default_rng(0)
     weights = [rng.uniform(0.5, 2, 6), rng.normal(size=6), rng.normal(size=6), rng.uniform(0.5, 2, 6)]

@@ -12,7 +12,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.train_specs import AugmentSpec
-from cxr_tasks.train.labels import Targets
+from cxr_tasks.train.data.labels import Targets
 
 pytestmark = pytest.mark.tf
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tf
 def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, tiny_recipe, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
-    from cxr_tasks.train import inputs
+    from cxr_tasks.train.data import inputs
 
     prepared = prepare_tiny(tiny_recipe)
     settings = {"size_px": 16, "n_findings": 1, "n_images": prepared.n_train, "spill_folder": tmp_path}
@@ -55,7 +55,7 @@ def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, 
 def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):
     from cxr_tasks.contracts.labels import findings_of, label_column
     from cxr_tasks.prepare.store import write_dataset
-    from cxr_tasks.train.inputs import load_split
+    from cxr_tasks.train.data.inputs import load_split
 
     findings, n = findings_of("nih14"), 40
     codes = np.random.default_rng(0).integers(0, 4, (n, len(findings)))
@@ -82,7 +82,7 @@ def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):
 
 
 def test_an_epoch_shows_each_image_at_most_once_and_another_order_each_time():
-    from cxr_tasks.train.inputs import BatchPlan
+    from cxr_tasks.train.data.inputs import BatchPlan
 
     plan = BatchPlan(n_images=50, batch_size=8, seed=3)
     assert plan.steps_per_epoch == 6
@@ -96,7 +96,7 @@ def test_an_epoch_shows_each_image_at_most_once_and_another_order_each_time():
 
 
 def test_batches_from_the_middle_equal_those_of_a_run_from_the_start(make_split, tiny_recipe):
-    from cxr_tasks.train.inputs import BatchPlan, training_batches
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     split, plan = make_split(20), BatchPlan(n_images=20, batch_size=6, seed=1)
     augment = tiny_recipe.train.augment
@@ -108,7 +108,7 @@ def test_batches_from_the_middle_equal_those_of_a_run_from_the_start(make_split,
 
 
 def test_images_and_labels_stay_together(make_split):
-    from cxr_tasks.train.inputs import BatchPlan, training_batches
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     split, plan = make_split(20), BatchPlan(n_images=20, batch_size=5, seed=1)
     batches = training_batches(split, plan, AugmentSpec(), first_step=0, n_steps=4)
@@ -122,9 +122,9 @@ def test_a_plain_split_is_shuffled_augmented_and_mixed_as_it_always_was(make_spl
     """Runs begun with one version of this code must go on with the next one: pixels and labels, to the bit."""
     import tensorflow as tf
 
-    from cxr_tasks.prepare.pixels import unit_scale
-    from cxr_tasks.train.augment import augment_batch, draw_table, mix_batch
-    from cxr_tasks.train.inputs import BatchPlan, training_batches
+    from cxr_tasks.images.pixels import unit_scale
+    from cxr_tasks.train.data.augment import augment_batch, draw_table, mix_batch
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     split, plan, augment = make_split(20), BatchPlan(n_images=20, batch_size=6, seed=1), tiny_recipe.train.augment
     found = training_batches(split, plan, augment, first_step=0, n_steps=5).as_numpy_iterator()
@@ -141,7 +141,7 @@ def test_a_plain_split_is_shuffled_augmented_and_mixed_as_it_always_was(make_spl
 
 
 def test_a_split_knows_the_states_of_its_labels_or_takes_them_from_the_labels(make_split):
-    from cxr_tasks.train.inputs import LoadedSplit
+    from cxr_tasks.train.data.inputs import LoadedSplit
 
     labels = np.array([[1], [0], [np.nan]], np.float32)
     images = np.zeros((3, 16, 16, 1), np.uint8)
@@ -162,7 +162,7 @@ def three_classes(n: int) -> Targets:
 
 
 def test_targets_come_with_their_images_and_uncertain_ones_marked(make_split):
-    from cxr_tasks.train.inputs import BatchPlan, training_batches
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     split, targets, plan = make_split(20), three_classes(20), BatchPlan(n_images=20, batch_size=5, seed=1)
     batches = training_batches(split, plan, AugmentSpec(), first_step=0, n_steps=4, targets=targets)
@@ -175,7 +175,7 @@ def test_targets_come_with_their_images_and_uncertain_ones_marked(make_split):
 
 def test_mixed_labels_are_shares_of_three_classes(make_split):
     """The share of a neighbour follows from its effect on the images, which are flat here."""
-    from cxr_tasks.train.inputs import BatchPlan, LoadedSplit, training_batches
+    from cxr_tasks.train.data.inputs import BatchPlan, LoadedSplit, training_batches
 
     n = 16
     images = np.broadcast_to((10 * np.arange(n)).astype(np.uint8)[:, None, None, None], (n, 16, 16, 1)).copy()
@@ -211,7 +211,7 @@ def rare_and_common() -> np.ndarray:
 
 def sampled_epochs(n_epochs: int, seed: int = 5, batch_size: int = 20):
     """Rows of each epoch, int ``(n_epochs, 200)``."""
-    from cxr_tasks.train.inputs import BatchPlan, image_weights
+    from cxr_tasks.train.data.inputs import BatchPlan, image_weights
 
     plan = BatchPlan(n_images=N, batch_size=batch_size, seed=seed, weights=image_weights(rare_and_common()))
     n_steps = n_epochs * plan.steps_per_epoch
@@ -219,7 +219,7 @@ def sampled_epochs(n_epochs: int, seed: int = 5, batch_size: int = 20):
 
 
 def test_an_image_weighs_the_root_of_the_inverse_frequency_of_its_rarest_finding():
-    from cxr_tasks.train.inputs import image_weights
+    from cxr_tasks.train.data.inputs import image_weights
 
     weights = image_weights(rare_and_common()).values
     assert weights[0] == weights[1] == pytest.approx(10)  # hernia, 1 %, whatever comes beside it
@@ -230,7 +230,7 @@ def test_an_image_weighs_the_root_of_the_inverse_frequency_of_its_rarest_finding
 
 
 def test_images_come_as_often_as_they_weigh_in_epochs_of_unchanged_length():
-    from cxr_tasks.train.inputs import image_weights
+    from cxr_tasks.train.data.inputs import image_weights
 
     epochs = sampled_epochs(400)
     assert epochs.shape == (400, N)
@@ -250,7 +250,7 @@ def test_every_image_comes_now_and_then():
 
 
 def test_batches_of_a_sampled_run_follow_from_seed_and_step():
-    from cxr_tasks.train.inputs import BatchPlan, image_weights
+    from cxr_tasks.train.data.inputs import BatchPlan, image_weights
 
     first = sampled_epochs(2)
     assert np.array_equal(first, sampled_epochs(2))
@@ -262,7 +262,7 @@ def test_batches_of_a_sampled_run_follow_from_seed_and_step():
 
 
 def test_an_image_that_comes_twice_in_an_epoch_is_augmented_in_two_ways():
-    from cxr_tasks.train.inputs import BatchPlan, image_weights
+    from cxr_tasks.train.data.inputs import BatchPlan, image_weights
 
     sampled = BatchPlan(n_images=N, batch_size=20, seed=5, weights=image_weights(rare_and_common()))
     rows = np.concatenate([sampled.batch(step)[1] for step in range(10)])
@@ -272,7 +272,7 @@ def test_an_image_that_comes_twice_in_an_epoch_is_augmented_in_two_ways():
     assert len(np.unique(draws, axis=0)) == N
 
     shuffled = dataclasses.replace(sampled, weights=None)
-    from cxr_tasks.train.augment import draw_table
+    from cxr_tasks.train.data.augment import draw_table
 
     _, rows = shuffled.batch(3)
     assert np.array_equal(shuffled.draws(3), draw_table(5, 0, N)[rows])

@@ -53,7 +53,7 @@ def step(network, images, training=True):
 
 
 def pair(dtype="float32"):
-    from cxr_tasks.train.lean_norm import with_lean_norm
+    from cxr_tasks.train.networks.lean_norm import with_lean_norm
 
     network = dense_network(dtype)
     return network, with_lean_norm(network)
@@ -81,8 +81,8 @@ def test_frozen_layers_stay_as_they_are(frozen):
 
 
 def test_layers_names_and_weights_are_the_same_in_the_same_order():
-    from cxr_tasks.train.fused_norm import FusedBatchNormalization
-    from cxr_tasks.train.lean_norm import NormalisedConvolution
+    from cxr_tasks.train.networks.fused_norm import FusedBatchNormalization
+    from cxr_tasks.train.networks.lean_norm import NormalisedConvolution
 
     network, lean = pair()
     assert [one.name for one in lean.layers[1:]] == [one.name for one in network.layers[1:]]
@@ -97,7 +97,7 @@ def test_what_is_used_twice_is_not_merged():
     import keras
     from keras import layers
 
-    from cxr_tasks.train.lean_norm import NormalisedConvolution, with_lean_norm
+    from cxr_tasks.train.networks.lean_norm import NormalisedConvolution, with_lean_norm
 
     image = keras.Input((8, 8, 2))
     x = layers.Activation("relu")(layers.BatchNormalization()(image))

@@ -22,9 +22,9 @@ def prepared(cxr_home, prepare_tiny, tiny_recipe):
 @pytest.fixture
 def register(prepared, tiny_recipe, tmp_path):
     """Version 1 of ``cxr_binary``, trained on the images of a table; without one its dataset is all that is known."""
-    from cxr_tasks.prepare.content import write_rows_of_content
+    from cxr_tasks.datasets.content import write_rows_of_content
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     def make(seen: pd.DataFrame | None, dataset: str = "elsewhere", fingerprint: str = "e" * 64) -> None:
         path = tmp_path / "model.keras"
@@ -76,7 +76,7 @@ def write(prepared, spec, folder):
 
 
 def test_a_training_from_scratch_has_seen_its_own_images(prepared, tiny_recipe, tmp_path):
-    from cxr_tasks.prepare.content import read_rows_of_content
+    from cxr_tasks.datasets.content import read_rows_of_content
 
     assert write(prepared, tiny_recipe.train, tmp_path / "t") == []
     rows = read_rows_of_content(tmp_path / "t" / "trained_on.parquet")
@@ -86,7 +86,7 @@ def test_a_training_from_scratch_has_seen_its_own_images(prepared, tiny_recipe, 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_model_that_has_seen_the_test_images_is_refused(prepared, register, tiny_recipe, tmp_path, setting):
     """The very images under another dataset's name; before, nothing was looked at."""
-    from cxr_tasks.prepare.content import content_of_splits
+    from cxr_tasks.datasets.content import content_of_splits
 
     test = content_of_splits(prepared, ["test"]).iloc[:3].assign(source="elsewhere", pixel_hash="", perceptual_hash="")
     register(pd.concat([elsewhere(content_of_splits(prepared, ["train"])), test]))
@@ -97,7 +97,7 @@ def test_a_model_that_has_seen_the_test_images_is_refused(prepared, register, ti
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_what_an_ancestor_has_seen_stays_with_the_model(prepared, register, tiny_recipe, tmp_path, setting):
-    from cxr_tasks.prepare.content import content_of_splits, read_rows_of_content
+    from cxr_tasks.datasets.content import content_of_splits, read_rows_of_content
 
     register(elsewhere(content_of_splits(prepared, ["train"])))
     assert write(prepared, starting_from(tiny_recipe, setting), tmp_path / "t") == []
@@ -122,7 +122,7 @@ def test_of_an_ancestor_that_nothing_is_known_of_that_is_said(prepared, register
 
 
 def test_validation_images_that_an_ancestor_learnt_from_are_said(prepared, register, tiny_recipe, tmp_path):
-    from cxr_tasks.prepare.content import content_of_splits
+    from cxr_tasks.datasets.content import content_of_splits
 
     register(content_of_splits(prepared, ["validation"]).assign(split="train"))
     (remark,) = write(prepared, starting_from(tiny_recipe, SETTINGS[0]), tmp_path / "t")

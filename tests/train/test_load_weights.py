@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tf
 
 
 def make_network(seed, n_findings=2, widths=(4, 6)):
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     return build_network(
         "residual_cnn", size_px=32, n_findings=n_findings, options={"widths": list(widths), "dropout": 0.1}, seed=seed
@@ -32,7 +32,7 @@ def make_spec(weights) -> TrainSpec:
 
 
 def load(network, spec, work, findings=("edema", "mass")):
-    from cxr_tasks.train.load_weights import load_starting_weights
+    from cxr_tasks.train.weights.load_weights import load_starting_weights
 
     load_starting_weights(network, spec, findings, work)
 
@@ -105,7 +105,7 @@ def test_a_file_without_layers_is_named(tmp_path):
 @pytest.mark.parametrize(("findings", "head"), [(("edema", "mass"), set()), (("mass", "edema"), {"head"})])
 def test_a_registered_version_gives_its_head_for_the_same_findings_only(cxr_home, tmp_path, findings, head):
     from cxr_tasks.registry import tracking, versions
-    from cxr_tasks.train.starting_weights import check_starting_weights
+    from cxr_tasks.train.weights.starting_weights import check_starting_weights
 
     source = make_network(1)
     contract = ServingContract(
@@ -146,8 +146,8 @@ def former_file(backbone, path: Path) -> Path:
 def test_imagenet_weights_reach_every_layer_of_the_backbone(cxr_home, monkeypatch):
     import keras
 
-    from cxr_tasks.train import load_weights, starting_weights
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
+    from cxr_tasks.train.weights import load_weights, starting_weights
 
     published = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(None, None, 3))
     published.set_weights([one + 0.01 for one in published.get_weights()])
@@ -165,8 +165,8 @@ def test_imagenet_weights_reach_every_layer_of_the_backbone(cxr_home, monkeypatc
 
 
 def test_a_download_that_fails_leaves_nothing_behind(cxr_home, monkeypatch):
-    from cxr_tasks.train import load_weights
-    from cxr_tasks.train.starting_weights import weights_root
+    from cxr_tasks.train.weights import load_weights
+    from cxr_tasks.train.weights.starting_weights import weights_root
 
     monkeypatch.setattr(load_weights, "IMAGENET_URL", "http://127.0.0.1:9/weights.h5")
     with pytest.raises(ConfigurationError, match="Put a copy of that file there"):
@@ -175,7 +175,7 @@ def test_a_download_that_fails_leaves_nothing_behind(cxr_home, monkeypatch):
 
 
 def test_what_is_downloaded_is_checked_and_kept(cxr_home, tmp_path, monkeypatch):
-    from cxr_tasks.train import load_weights, starting_weights
+    from cxr_tasks.train.weights import load_weights, starting_weights
 
     content = b"stands for the weights"
     (tmp_path / "published.h5").write_bytes(content)

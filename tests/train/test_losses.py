@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.train_specs import LossSpec
-from cxr_tasks.train.labels import Targets
+from cxr_tasks.train.data.labels import Targets
 
 pytestmark = pytest.mark.tf
 
@@ -36,7 +36,7 @@ def training_targets(third_class: bool = False) -> Targets:
 
 
 def loss_of(name: str, *, third_class: bool = False, smoothing: float = 0.0, imbalance: str = "class_weights"):
-    from cxr_tasks.train.losses import make_loss
+    from cxr_tasks.train.losses.losses import make_loss
 
     loss = make_loss(SPECS[name], training_targets(third_class), imbalance, smoothing)
     for variable, value in zip(loss.variables, ([0.7, 0.6, 0.5], [0.2, 0.3, 0.4], [0.1, 0.5, 0.3]), strict=False):
@@ -153,7 +153,7 @@ def test_loss_and_gradients_equal_the_formula_in_float64(name, smoothing, third_
     [LossSpec(kind="focal", gamma=0.0), LossSpec(kind="asymmetric", gamma_positive=0.0, gamma_negative=0.0, clip=0.0)],
 )
 def test_without_its_exponents_a_loss_is_cross_entropy(spec):
-    from cxr_tasks.train.losses import class_weights, make_loss, masked_bce
+    from cxr_tasks.train.losses.losses import class_weights, make_loss, masked_bce
 
     targets, (values, uncertain, logits, _) = training_targets(), a_batch()
     plain = masked_bce(values, logits, class_weights(targets.values, "class_weights"), 0.1).numpy()
@@ -164,7 +164,7 @@ def test_without_its_exponents_a_loss_is_cross_entropy(spec):
 def test_weighted_cross_entropy_is_the_same_to_the_bit_as_before_it_had_siblings():
     import tensorflow as tf
 
-    from cxr_tasks.train.losses import class_weights, make_loss, masked_bce
+    from cxr_tasks.train.losses.losses import class_weights, make_loss, masked_bce
 
     targets, (values, uncertain, logits, _) = training_targets(), a_batch()
     weights = class_weights(targets.values, "class_weights")
@@ -189,7 +189,7 @@ def test_weighted_cross_entropy_is_the_same_to_the_bit_as_before_it_had_siblings
     ],
 )  # fmt: skip
 def test_focal_loss_of_one_label(p, t, expected):
-    from cxr_tasks.train.losses import make_loss
+    from cxr_tasks.train.losses.losses import make_loss
 
     loss = make_loss(SPECS["focal"], training_targets(), "none", 0.0)
     values = np.array([[t, NAN, NAN]], np.float32)
@@ -237,7 +237,7 @@ def test_three_way_training_finds_the_odds_of_positive_among_certain_labels():
     """At the optimum of one image seen many times p1 / (p0 + p1) is the share of positives among certain labels."""
     import tensorflow as tf
 
-    from cxr_tasks.train.losses import make_loss
+    from cxr_tasks.train.losses.losses import make_loss
 
     values = np.array([1] * 3 + [0] * 5 + [NAN] * 4, np.float32)[:, None]
     targets = Targets(values, np.isnan(values))
@@ -253,7 +253,7 @@ def test_three_way_training_finds_the_odds_of_positive_among_certain_labels():
 
 
 def test_three_class_weights_even_out_the_classes_and_average_one():
-    from cxr_tasks.train.losses import three_class_weights
+    from cxr_tasks.train.losses.losses import three_class_weights
 
     weights = three_class_weights(training_targets(third_class=True), "class_weights")
     counts = np.array([3, 3, 2])  # of mass: negative, positive, uncertain
@@ -344,7 +344,7 @@ def test_the_order_of_images_does_not_matter(name, seed):
 
 
 def test_class_weights_even_out_the_classes_and_average_one():
-    from cxr_tasks.train.losses import class_weights
+    from cxr_tasks.train.losses.losses import class_weights
 
     labels = np.array([[1], [1], [1], [0], [NAN], [0.7]], np.float32)  # a soft label is of no class
     weights = class_weights(labels, "class_weights")
@@ -354,7 +354,7 @@ def test_class_weights_even_out_the_classes_and_average_one():
 
 
 def test_a_finding_of_one_class_weighs_one():
-    from cxr_tasks.train.losses import class_weights
+    from cxr_tasks.train.losses.losses import class_weights
 
     weights = class_weights(np.ones((3, 1), np.float32), "class_weights")
     assert (weights.positive[0], weights.negative[0]) == (1, 1)

@@ -16,7 +16,7 @@ OPTIONS = {"widths": [4, 8], "dropout": 0.2, "instance_norm_stages": 1, "local_c
 
 
 def make_network(**options):
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     return build_network("residual_cnn", size_px=32, n_findings=3, options={**OPTIONS, **options}, seed=5)
 
@@ -48,7 +48,7 @@ def test_brightness_and_contrast_of_the_whole_image_hardly_matter(change):
 
 
 def test_seed_decides_the_weights():
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     def weights(seed):
         return build_network("residual_cnn", size_px=32, n_findings=1, options=OPTIONS, seed=seed).get_weights()
@@ -82,7 +82,7 @@ def test_saved_model_loads_in_a_process_that_knows_keras_only(tmp_path):
     ],
 )
 def test_wrong_settings_are_named(name, options, message):
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     with pytest.raises(ConfigurationError, match=message):
         build_network(name, size_px=32, n_findings=1, options=options)
@@ -95,7 +95,7 @@ def flipped(images):
 def test_with_flip_it_answers_with_the_mean_of_image_and_mirror_image(tmp_path):
     import keras
 
-    from cxr_tasks.train.networks import network_with_flip
+    from cxr_tasks.train.networks.networks import network_with_flip
 
     network = make_network()
     images = np.random.default_rng(3).random((3, 32, 32, 1)).astype("f")
@@ -117,7 +117,7 @@ def test_with_flip_it_answers_with_the_mean_of_image_and_mirror_image(tmp_path):
 
 
 def test_options_in_force_are_those_of_the_network():
-    from cxr_tasks.train.networks import options_of
+    from cxr_tasks.train.networks.networks import options_of
 
     assert options_of({"dropout": 0.5}, "densenet121") == {"dropout": 0.5, "batch_norm_momentum": 0.9}
     assert options_of({"widths": [4]}, "residual_cnn")["widths"] == (4,)

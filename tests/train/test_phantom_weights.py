@@ -12,7 +12,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import AugmentSpec, PhantomSpec, TrainSpec
 from cxr_tasks.train.phantom_weights import fetch_phantom_weights, phantom_training
-from cxr_tasks.train.starting_weights import PHANTOM_FILE, check_starting_weights, weights_root
+from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, check_starting_weights, weights_root
 
 pytestmark = pytest.mark.tf
 
@@ -35,7 +35,7 @@ def recipe(tiny_recipe) -> Recipe:
 @pytest.fixture
 def fitted(monkeypatch):
     """Specs of the trainings that took place, in a list that fills."""
-    from cxr_tasks.train import fit
+    from cxr_tasks.train.loop import fit
 
     specs = []
     own = fit.fit
@@ -87,7 +87,7 @@ def test_what_they_depend_on_makes_others(recipe, cxr_home, tmp_path, fitted, ch
 
 
 def test_one_that_was_killed_goes_on(recipe, cxr_home, tmp_path, monkeypatch):
-    from cxr_tasks.train import fit, watch
+    from cxr_tasks.train.loop import fit, watch
 
     whole, expected = fetched(recipe, tmp_path / "whole")[0], weights_in(tmp_path / "whole")
     for file in next((weights_root() / "phantoms").iterdir()).iterdir():
@@ -114,8 +114,8 @@ def test_one_that_was_killed_goes_on(recipe, cxr_home, tmp_path, monkeypatch):
 def test_training_begins_with_their_backbone_and_a_head_of_its_own(recipe, cxr_home, tmp_path, caplog):
     import keras
 
-    from cxr_tasks.train.load_weights import load_starting_weights
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
+    from cxr_tasks.train.weights.load_weights import load_starting_weights
 
     fetched(recipe, tmp_path / "work")
     learnt = keras.saving.load_model(tmp_path / "work" / PHANTOM_FILE)

@@ -17,13 +17,13 @@ def make_phase(**changed) -> PhaseSpec:
 
 
 def make_network():
-    from cxr_tasks.train.networks import build_network
+    from cxr_tasks.train.networks.networks import build_network
 
     return build_network("residual_cnn", size_px=32, n_findings=2, options=OPTIONS, seed=1)
 
 
 def test_a_recipe_without_phases_is_one_phase_of_everything():
-    from cxr_tasks.train.phases import caches_features, phases_of, total_epochs
+    from cxr_tasks.train.loop.phases import caches_features, phases_of, total_epochs
 
     spec = TrainSpec(network="residual_cnn", epochs=7, learning_rate=0.02, warmup_epochs=2, early_stopping_patience=3)
     (phase,) = phases_of(spec)
@@ -45,7 +45,7 @@ def test_a_recipe_without_phases_is_one_phase_of_everything():
     ],
 )
 def test_blocks_are_unfrozen_from_the_top(unfrozen, learns):
-    from cxr_tasks.train.phases import learning_weights, set_trainable
+    from cxr_tasks.train.loop.phases import learning_weights, set_trainable
 
     network, phase = make_network(), make_phase(unfrozen_blocks=unfrozen)
     set_trainable(network, phase)
@@ -60,7 +60,7 @@ def test_blocks_are_unfrozen_from_the_top(unfrozen, learns):
 
 
 def test_lower_blocks_learn_more_slowly():
-    from cxr_tasks.train.phases import learning_weights, set_trainable
+    from cxr_tasks.train.loop.phases import learning_weights, set_trainable
 
     network, phase = make_network(), make_phase(lower_rate=0.5)
     set_trainable(network, phase)
@@ -71,7 +71,7 @@ def test_lower_blocks_learn_more_slowly():
 
 
 def test_frozen_normalisation_keeps_its_statistics_but_may_learn_scale_and_offset():
-    from cxr_tasks.train.phases import learning_weights, set_trainable
+    from cxr_tasks.train.loop.phases import learning_weights, set_trainable
 
     network, phase = make_network(), make_phase(batch_norm="frozen")
     set_trainable(network, phase)
@@ -91,14 +91,14 @@ def test_frozen_normalisation_keeps_its_statistics_but_may_learn_scale_and_offse
     ],
 )
 def test_features_are_cached_where_every_epoch_would_see_the_same(phase, augment, caches):
-    from cxr_tasks.train.phases import caches_features
+    from cxr_tasks.train.loop.phases import caches_features
 
     spec = TrainSpec(network="residual_cnn", augment=AugmentSpec(**augment))
     assert caches_features(make_phase(**phase), spec) == caches
 
 
 def test_learning_rate_warms_up_to_the_phases_own_and_falls_to_zero():
-    from cxr_tasks.train.phases import schedule_of
+    from cxr_tasks.train.loop.phases import schedule_of
 
     schedule = schedule_of(make_phase(warmup_epochs=1), updates_per_epoch=10)
     rates = [float(schedule(step)) for step in (0, 5, 10, 25, 40)]
@@ -109,6 +109,6 @@ def test_learning_rate_warms_up_to_the_phases_own_and_falls_to_zero():
 
 @pytest.mark.parametrize(("steps", "accumulate", "updates"), [(10, 1, 10), (10, 4, 3), (3, 8, 1)])
 def test_an_epoch_ends_with_an_update(steps, accumulate, updates):
-    from cxr_tasks.train.phases import updates_per_epoch
+    from cxr_tasks.train.loop.phases import updates_per_epoch
 
     assert updates_per_epoch(steps, accumulate) == updates

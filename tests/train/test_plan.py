@@ -15,8 +15,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import TrainingPlan
-from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -29,7 +29,7 @@ WORKER = """
 import json, sys, time
 from pathlib import Path
 from cxr_tasks.contracts.handoffs import TrainingPlan
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.train import fit, plan
 
 step = fit.Trainer.run_epoch
@@ -66,7 +66,7 @@ def runs_of(recipe: Recipe):
 
 def test_three_candidates_of_which_one_fails(cxr_home, prepare_tiny, recipe, caplog):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.plan import PARENT_TAG, dataset_for, recipe_of, start_training, train_one
+    from cxr_tasks.train.stage import PARENT_TAG, dataset_for, recipe_of, start_training, train_one
     from cxr_tasks.train.winner import pick_winner
 
     several = changed(recipe, candidates=[{"train.learning_rate": 1e-7}, {"train.seed": 2}, DIVERGES])
@@ -125,7 +125,7 @@ def test_three_candidates_of_which_one_fails(cxr_home, prepare_tiny, recipe, cap
 
 def test_one_candidate_needs_no_run_above_its_own(cxr_home, prepare_tiny, recipe, tmp_path):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.plan import start_training, train_one
+    from cxr_tasks.train.stage import start_training, train_one
     from cxr_tasks.train.winner import pick_winner
 
     short = changed(recipe, train={**recipe.to_dict()["train"], "epochs": 1})
@@ -145,7 +145,7 @@ def test_one_candidate_needs_no_run_above_its_own(cxr_home, prepare_tiny, recipe
 
 def test_where_all_fail_the_reasons_are_given(cxr_home, prepare_tiny, recipe, tmp_path):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.plan import start_training, train_one
+    from cxr_tasks.train.stage import start_training, train_one
     from cxr_tasks.train.winner import NO_RESULT, pick_winner
 
     both = changed(recipe, candidates=[{"train.network_options.width": 4}, {"train.seed": 2}])
@@ -162,7 +162,7 @@ def test_where_all_fail_the_reasons_are_given(cxr_home, prepare_tiny, recipe, tm
 
 
 def test_what_cannot_work_is_said_before_anything_starts(cxr_home, prepare_tiny, recipe, tmp_path):
-    from cxr_tasks.train.plan import start_training
+    from cxr_tasks.train.stage import start_training
 
     prepared, paths = prepare_tiny(recipe), RunPaths(tmp_path / "run")
     for changes, message in (
@@ -178,8 +178,8 @@ def test_what_cannot_work_is_said_before_anything_starts(cxr_home, prepare_tiny,
 
 
 def test_a_candidate_of_another_resolution_trains_on_its_own_dataset(cxr_home, prepare_tiny, recipe, tmp_path):
-    from cxr_tasks.train.candidates import datasets_needed
-    from cxr_tasks.train.plan import dataset_for, recipe_of, start_training, train_one
+    from cxr_tasks.train.candidates.candidates import datasets_needed
+    from cxr_tasks.train.stage import dataset_for, recipe_of, start_training, train_one
 
     short = changed(recipe, train={**recipe.to_dict()["train"], "epochs": 1})
     both = changed(short, candidates=[{}, {"pixels.size_px": 24}])
@@ -196,8 +196,8 @@ def test_a_candidate_of_another_resolution_trains_on_its_own_dataset(cxr_home, p
 
 def test_a_killed_candidate_goes_on_with_its_trial_in_its_own_run(cxr_home, prepare_tiny, recipe, tmp_path):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.plan import PARENT_TAG, start_training, train_one
-    from cxr_tasks.train.search import Search
+    from cxr_tasks.train.candidates.search import Search
+    from cxr_tasks.train.stage import PARENT_TAG, start_training, train_one
 
     searching = changed(
         recipe, search={"n_candidates": 3, "space": {"train.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}}
@@ -234,8 +234,8 @@ def test_a_killed_candidate_goes_on_with_its_trial_in_its_own_run(cxr_home, prep
 
 def test_a_candidate_that_falls_behind_is_ended_and_stands_in_the_table(cxr_home, prepare_tiny, recipe, tmp_path):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.plan import start_training, train_one
-    from cxr_tasks.train.search import Search
+    from cxr_tasks.train.candidates.search import Search
+    from cxr_tasks.train.stage import start_training, train_one
     from cxr_tasks.train.winner import pick_winner
 
     longer = changed(recipe, train={**recipe.to_dict()["train"], "epochs": 4})

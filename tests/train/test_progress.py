@@ -16,7 +16,7 @@ SPEC = TrainSpec(network="residual_cnn", phases=PHASES)
 
 
 def make_progress(scores, spec=SPEC):
-    from cxr_tasks.train.progress import Progress
+    from cxr_tasks.train.loop.progress import Progress
 
     progress = Progress()
     for score in scores:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
-from cxr_tasks.train.resume import STATE_FILE, SavedState, load_state, only_one_trainer, save_state
+from cxr_tasks.train.loop.resume import STATE_FILE, SavedState, load_state, only_one_trainer, save_state
 
 
 def make_state() -> SavedState:

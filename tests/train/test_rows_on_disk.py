@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxr_tasks.train.rows_on_disk import open_rows, unnamed_rows, write_rows
+from cxr_tasks.datasets.rows_on_disk import open_rows, unnamed_rows, write_rows
 
 
 def rows(n=1000, side=64):

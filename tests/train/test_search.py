@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import SearchSpec
-from cxr_tasks.train.search import Search
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.train.candidates.search import Search
 
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "train.loss.kind": ["focal", "asymmetric"]}
 
@@ -23,7 +23,7 @@ ASK = """
 import json, sys, time
 from pathlib import Path
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.train.search import Search
+from cxr_tasks.train.candidates.search import Search
 recipe = Recipe.from_dict(json.loads(Path(sys.argv[1]).read_text()))
 search = Search(Path(sys.argv[2]), recipe)
 print("ready", flush=True)

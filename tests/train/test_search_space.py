@@ -8,7 +8,7 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import SearchSpec
-from cxr_tasks.train.search_space import Dimension, choices_of, dimensions_of
+from cxr_tasks.train.candidates.search_space import Dimension, choices_of, dimensions_of
 
 
 def searching(space: dict, n_candidates: int = 2) -> Recipe:

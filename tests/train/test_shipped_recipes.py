@@ -8,10 +8,10 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import ValidatedStudies
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 
 #: Tracing DenseNet121 anew for each phase would take minutes, a step without takes a second.
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow, pytest.mark.usefixtures("op_by_op")]
@@ -48,7 +48,7 @@ def test_a_recipe_trains_on_a_small_dataset_in_its_layout(cxr_home, tmp_path, na
     from cxr_tasks.ingest.stage import ingest_source
     from cxr_tasks.prepare.stage import prepare_dataset
     from cxr_tasks.sources.synthetic import write_phantoms
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     recipe, paths = shortened(name), RunPaths.for_run("shipped_recipes", name)
     write_phantoms(tmp_path, SyntheticOptions(layout=layout, n_images=60, size_px=96))

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.paths import PROJECT_ROOT, RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import PhantomSpec, PhaseSpec
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -28,7 +28,7 @@ WORKER = """
 import json, sys, time
 from pathlib import Path
 from cxr_tasks.contracts.handoffs import PreparedDataset
-from cxr_tasks.contracts.paths import RunPaths
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.train import fit, stage
 
@@ -62,7 +62,7 @@ def weights_of(trained):
 
 def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     prepared, paths = prepare_tiny(tiny_recipe), RunPaths.for_run("cxr_train_binary", "manual__1")
     trained = train_candidate(prepared, tiny_recipe, paths, run_name="first", tags={"who": "test"})
@@ -95,8 +95,8 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
 def test_a_training_that_fails_for_good_leaves_no_pixels_and_no_features(
     cxr_home, prepare_tiny, tiny_recipe, monkeypatch
 ):
-    from cxr_tasks.train import inputs
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
+    from cxr_tasks.train.data import inputs
 
     head = PhaseSpec(name="head", epochs=2, learning_rate=0.02, unfrozen_blocks=0, augment=False)
     train = dataclasses.replace(tiny_recipe.train, phases=(head,), epochs=2)
@@ -116,7 +116,7 @@ def test_a_training_that_fails_for_good_leaves_no_pixels_and_no_features(
 
 def test_a_training_that_starts_from_phantoms_tells_how_they_were_learnt(cxr_home, prepare_tiny, tiny_recipe):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     phantoms = PhantomSpec(n_images=100, epochs=2)
     train = dataclasses.replace(tiny_recipe.train, starting_weights="phantoms", phantoms=phantoms, epochs=1)
@@ -136,7 +136,7 @@ def test_a_killed_training_goes_on_in_the_same_run_and_ends_with_the_same_bits(
     cxr_home, tmp_path, prepare_tiny, tiny_recipe
 ):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     prepared = prepare_tiny(tiny_recipe)
     never_killed = train_candidate(prepared, tiny_recipe, RunPaths(tmp_path / "whole"), run_name="whole")
@@ -180,7 +180,7 @@ def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(
 ):
     from cxr_tasks.contracts.errors import ServiceUnavailable
     from cxr_tasks.registry.tracking import RunLog, client
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     tell = RunLog.metrics
 
@@ -202,7 +202,7 @@ def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(
 
 
 def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     prepared, paths = prepare_tiny(tiny_recipe), RunPaths(tmp_path / "run")
     short = dataclasses.replace(tiny_recipe, train=dataclasses.replace(tiny_recipe.train, epochs=1))
@@ -216,7 +216,7 @@ def test_a_run_killed_before_it_left_a_note_is_found_by_its_tag(cxr_home, prepar
 
 def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, tiny_recipe, tmp_path, caplog):
     from cxr_tasks.registry.tracking import client
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     prepared, losses = prepare_tiny(tiny_recipe, n_uncertain=10), {}
     for policy, after in (("ones", (21, 11, 0)), ("ignore", (11, 11, 10))):
@@ -225,7 +225,7 @@ def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, ti
             tiny_recipe, train=dataclasses.replace(tiny_recipe.train, epochs=1, labels=labels)
         )
         caplog.clear()
-        with caplog.at_level(logging.INFO, logger="cxr_tasks.train.stage"):
+        with caplog.at_level(logging.INFO, logger="cxr_tasks.train.candidate"):
             trained = train_candidate(prepared, changed, RunPaths(tmp_path / "run"), run_name=policy)
         counts = json.loads((Path(trained.model.uri).parent / "labels.json").read_text())["pneumonia"]
         assert counts["policy"] == policy and counts["before"]["uncertain"] == 10
@@ -242,7 +242,7 @@ def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, ti
 
 
 def test_recipe_and_dataset_must_fit(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
-    from cxr_tasks.train.stage import train_candidate
+    from cxr_tasks.train.candidate import train_candidate
 
     prepared = dataclasses.replace(prepare_tiny(tiny_recipe), size_px=99)
     with pytest.raises(ConfigurationError, match=r"pixels\.size_px is 16, the dataset .* with 99"):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.paths import PROJECT_ROOT
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.train import starting_weights
-from cxr_tasks.train.starting_weights import (
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.train.weights import starting_weights
+from cxr_tasks.train.weights.starting_weights import (
     IMAGENET_FILE,
     IMAGENET_MD5,
     IMAGENET_URL,
@@ -121,7 +121,7 @@ def test_the_check_needs_no_tensorflow(cxr_home):
     script = (
         "import sys\nfrom cxr_tasks.contracts.train_specs import TrainSpec\n"
         "from cxr_tasks.contracts.errors import ConfigurationError\n"
-        "from cxr_tasks.train.starting_weights import check_starting_weights\n"
+        "from cxr_tasks.train.weights.starting_weights import check_starting_weights\n"
         "try:\n    check_starting_weights(TrainSpec(network='densenet121', starting_weights='chest.weights.h5'))\n"
         "except ConfigurationError as error:\n    print(error)\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"

@@ -32,7 +32,7 @@ def batches(n, size=4):
 def make_step(variables, rates=(1.0, 1.0), optimizer=None, **settings):
     import keras
 
-    from cxr_tasks.train.steps import UpdateStep, WeightAverage
+    from cxr_tasks.train.loop.steps import UpdateStep, WeightAverage
 
     optimizer = optimizer or keras.optimizers.SGD(0.1)
     optimizer.build(variables)
@@ -91,7 +91,7 @@ def test_large_gradients_are_clipped_after_they_are_gathered():
 
 
 def test_the_average_follows_the_weights_and_is_short_sighted_at_first():
-    from cxr_tasks.train.steps import WeightAverage
+    from cxr_tasks.train.loop.steps import WeightAverage
 
     variables = make_variables()
     average = WeightAverage(variables, 0.9)
@@ -106,7 +106,7 @@ def test_the_average_follows_the_weights_and_is_short_sighted_at_first():
 
 
 def test_what_is_not_averaged_stands_for_itself():
-    from cxr_tasks.train.steps import WeightAverage
+    from cxr_tasks.train.loop.steps import WeightAverage
 
     variables = make_variables()
     average = WeightAverage(variables[:1], 0.9)
@@ -117,7 +117,7 @@ def test_what_is_not_averaged_stands_for_itself():
 def test_what_is_not_given_does_not_move():
     import keras
 
-    from cxr_tasks.train.steps import UpdateStep, WeightAverage
+    from cxr_tasks.train.loop.steps import UpdateStep, WeightAverage
 
     variables = make_variables()
     optimizer = keras.optimizers.SGD(0.1)

@@ -22,7 +22,7 @@ def by_pairs(is_positive, scores):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
 def test_auroc_is_the_share_of_pairs_in_order(rows):
-    from cxr_tasks.train.validation import mean_auroc
+    from cxr_tasks.train.loop.validation import mean_auroc
 
     labels = np.array([[float(label)] for label, _ in rows])
     scores = np.array([[float(score)] for _, score in rows])
@@ -34,7 +34,7 @@ def test_auroc_is_the_share_of_pairs_in_order(rows):
 
 
 def test_unknown_labels_and_findings_of_one_class_are_left_out():
-    from cxr_tasks.train.validation import mean_auroc
+    from cxr_tasks.train.loop.validation import mean_auroc
 
     labels = np.array([[0, 1], [1, NAN], [NAN, 1], [1, 1]])
     scores = np.array([[0.2, 0.5], [0.1, 0.5], [0.9, 0.5], [0.8, 0.5]])
@@ -42,7 +42,7 @@ def test_unknown_labels_and_findings_of_one_class_are_left_out():
 
 
 def test_stressed_views_differ_from_the_images_and_repeat(make_split):
-    from cxr_tasks.train.validation import stressed_view
+    from cxr_tasks.train.loop.validation import stressed_view
 
     images = make_split(70).images
     first = stressed_view(images, 0)
@@ -53,7 +53,7 @@ def test_stressed_views_differ_from_the_images_and_repeat(make_split):
 
 
 def test_a_large_view_is_mapped_from_disk_with_the_same_pixels_and_leaves_no_file(make_split, tmp_path, monkeypatch):
-    from cxr_tasks.train import validation
+    from cxr_tasks.train.loop import validation
 
     images = make_split(70).images
     in_memory = validation.stressed_view(images, 0, tmp_path)
@@ -64,7 +64,7 @@ def test_a_large_view_is_mapped_from_disk_with_the_same_pixels_and_leaves_no_fil
 
 
 def test_a_score_has_the_images_as_they_are_apart_from_the_stressed(make_split, tmp_path):
-    from cxr_tasks.train.validation import Validator
+    from cxr_tasks.train.loop.validation import Validator
 
     split = make_split(20)
     validator = Validator(split.images, split.labels, 2, tmp_path)
@@ -80,12 +80,12 @@ def test_a_score_has_the_images_as_they_are_apart_from_the_stressed(make_split, 
     [(0.91, 9.0, True), (0.9, 0.4, True), (0.9, 0.5, False), (0.89, 0.1, False)],
 )
 def test_of_equal_scores_the_lower_loss_is_better(score, loss, better):
-    from cxr_tasks.train.validation import is_better
+    from cxr_tasks.train.loop.validation import is_better
 
     assert is_better(score, loss, best_score=0.9, best_loss=0.5) == better
 
 
 def test_with_stress_the_score_is_the_mean_of_both():
-    from cxr_tasks.train.validation import ValidationScore
+    from cxr_tasks.train.loop.validation import ValidationScore
 
     assert ValidationScore(loss=1, auroc=1.0, auroc_stressed=0.8).score == pytest.approx(0.9)

@@ -7,8 +7,8 @@ pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
 def test_a_training_that_a_clock_ended_says_so_on_its_run(cxr_home, caplog):
     from cxr_tasks.registry.tracking import client, open_run
-    from cxr_tasks.train.progress import Progress
-    from cxr_tasks.train.watch import Watcher
+    from cxr_tasks.train.loop.progress import Progress
+    from cxr_tasks.train.loop.watch import Watcher
 
     record = {"epoch": 1, "val_score": 0.9, "loss": 0.5}
     told = {}
@@ -24,8 +24,8 @@ def test_a_training_that_a_clock_ended_says_so_on_its_run(cxr_home, caplog):
 
 
 def test_the_line_of_an_epoch_says_where_training_stands():
-    from cxr_tasks.train.progress import Progress
-    from cxr_tasks.train.watch import epoch_line
+    from cxr_tasks.train.loop.progress import Progress
+    from cxr_tasks.train.loop.watch import epoch_line
 
     record = {"epoch": 2, "loss": 0.5, "val_loss": 0.4, "val_auroc": 0.95, "images_per_second": 118.2, "seconds": 10.0}
     progress = Progress(history=[{**record, "epoch": 1, "seconds": 30.0}, record], best_epoch=2, seconds=40.0)

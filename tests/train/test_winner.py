@@ -12,11 +12,11 @@ import pytest
 from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.train.candidates import with_settings
-from cxr_tasks.train.comparison import ValidationLogits
-from cxr_tasks.train.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.train.candidates.candidates import with_settings
+from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.train.loop.validation_logits import ValidationLogits
 from cxr_tasks.train.winner import NO_RESULT, compare
 
 N = 120

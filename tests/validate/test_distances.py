@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from cxr_tasks.validate.distances import (
-    chance_psi,
-    jensen_shannon_distance,
-    merged_bins,
-    population_stability_index,
-)
+from cxr_tasks.statistics.distances import chance_psi, jensen_shannon_distance, merged_bins, population_stability_index
 
 histograms = st.integers(2, 8).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 50), min_size=n, max_size=n).filter(any) for _ in range(2)])

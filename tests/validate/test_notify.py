@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from cxr_tasks import notices as module
+from cxr_tasks.installation import notices as module
 from cxr_tasks.validate.notify import message, notify
 from cxr_tasks.validate.outcomes import Outcome
 

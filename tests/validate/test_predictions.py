@@ -11,9 +11,9 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, label_column
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate.predictions import validate_predictions
 
 pytestmark = pytest.mark.gx

@@ -15,9 +15,9 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of, label_column
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate.prepared import validate_prepared
 from tests.builders import manifest_table
 
@@ -113,7 +113,7 @@ def test_a_stored_dataset_passes_with_record_and_data_docs(dataset, paths):
 
 
 def test_facts_are_those_of_each_example(dataset):
-    from cxr_tasks.validate.stored import open_stored, stored_facts
+    from cxr_tasks.validate.stored_facts import open_stored, stored_facts
 
     facts = stored_facts(open_stored(dataset), "validation", FINDINGS)
     rows = make_index().query("split == 'validation'").reset_index(drop=True)
@@ -213,7 +213,7 @@ def test_a_dataset_of_another_vocabulary_is_refused(dataset, paths):
     ],
 )
 def test_values_and_masks_that_contradict_a_state_are_told(labels, mask, fault):
-    from cxr_tasks.validate.stored import target_fault
+    from cxr_tasks.validate.stored_facts import target_fault
 
     states = ["positive", "negative", "uncertain", "unmentioned"]
     assert target_fault(list("abcd"), states, np.array(labels, float), np.array(mask, float)) == fault
@@ -224,6 +224,6 @@ def test_values_and_masks_that_contradict_a_state_are_told(labels, mask, fault):
     [((0, 0, 1, 1), True), ((0.2, 0.1, 0.4, 0.3), True), ((0.4, 0.1, 0.4, 0.3), False), ((0.2, 0.1, 0.4, 1.2), False)],
 )
 def test_stored_boxes_lie_in_the_square(box, is_good):
-    from cxr_tasks.validate.stored import box_fault
+    from cxr_tasks.validate.stored_facts import box_fault
 
     assert (box_fault(np.array([box])) == "") == is_good

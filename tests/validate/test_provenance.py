@@ -4,7 +4,7 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.validate.provenance import NOT_RECORDED, validation_tags
+from cxr_tasks.validate.summary import NOT_RECORDED, validation_tags
 
 
 def test_validation_and_drift_are_told_in_tags(tmp_path):

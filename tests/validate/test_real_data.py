@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from cxr_tasks.contracts.artifacts import read_json
-from cxr_tasks.contracts.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate import validate_manifest
 
 pytestmark = [pytest.mark.gx, pytest.mark.data]

@@ -11,8 +11,8 @@ from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, label_column
-from cxr_tasks.contracts.paths import RunPaths, datasets_root
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.validate import validate_manifest
 from tests.builders import manifest_table
 

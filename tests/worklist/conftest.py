@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.paths import PROJECT_ROOT
-from cxr_tasks.stack.settings import PORT_VARIABLES, StackSettings
-from serving.server_process import free_port
+from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from serving.check.server_process import free_port
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
 _REAL = ("dag_defaults.py", "dag_rules.py", "cxr_requests.py", "plugins")

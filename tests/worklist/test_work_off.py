@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.report.addresses import requests_page
+from cxr_tasks.registry.addresses import requests_page
 from cxr_tasks.report.requests import render_requests
 from cxr_tasks.worklist.airflow_api import DagRun, Refused, TaskRun
 from cxr_tasks.worklist.champions import APPROVED, ask_for_release, is_under_way

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.tf]
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6), n_padding=st.integers(0, 4))
 def test_every_request_gets_its_own_rows_back(sizes, n_padding):
-    from serving.server.batch_merge import merged, split
+    from serving.server.batching.batch_merge import merged, split
 
     size = sum(sizes) + n_padding
     rows = np.arange(sum(sizes) * 2, dtype=np.float32).reshape(-1, 2)
@@ -26,7 +26,7 @@ def test_every_request_gets_its_own_rows_back(sizes, n_padding):
 
 
 def test_shorter_rows_are_filled_with_their_own_first_value():
-    from serving.server.batch_merge import merged
+    from serving.server.batching.batch_merge import merged
 
     parts = [[np.array([[5.0, 6.0]])], [np.array([[1.0, 2.0, 3.0]])]]
     assert merged(parts, ["x:0"], 2, pads_inputs=True)[0].tolist() == [[5, 6, 5], [1, 2, 3]]
@@ -46,7 +46,7 @@ def test_shorter_rows_are_filled_with_their_own_first_value():
     ],
 )
 def test_rows_that_do_not_fit_together_are_refused(parts, pads, code, start):
-    from serving.server.batch_merge import merged
+    from serving.server.batching.batch_merge import merged
     from serving.server.status import StatusError
 
     with pytest.raises(StatusError) as caught:
@@ -57,7 +57,7 @@ def test_rows_that_do_not_fit_together_are_refused(parts, pads, code, start):
 
 @pytest.mark.parametrize("output", [np.float32(3).reshape(()), np.zeros((3, 1))])
 def test_output_without_the_batch_as_first_dimension_is_refused(output):
-    from serving.server.batch_merge import split
+    from serving.server.batching.batch_merge import split
     from serving.server.status import StatusError
 
     with pytest.raises(StatusError, match="Batched output tensor"):

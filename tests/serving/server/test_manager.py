@@ -27,9 +27,9 @@ class Model:
 @pytest.fixture
 def stage():
     """(manager, board, journal, broken): versions in ``broken`` fail to load; ``journal`` says what happened when."""
-    from serving.server.manager import LoadPolicy, VersionManager
-    from serving.server.servable import Servable
-    from serving.server.states import StateBoard
+    from serving.server.loading.manager import LoadPolicy, VersionManager
+    from serving.server.loading.servable import Servable
+    from serving.server.loading.states import StateBoard
     from serving.server.status import StatusError
 
     journal: list[str] = []

@@ -23,7 +23,7 @@ def test_written_tensors_are_read_back_by_us_and_by_tensorflow(way, array):
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
-    from serving.server import tensors
+    from serving.server.run import tensors
 
     proto = tensor_pb2.TensorProto()
     getattr(tensors, way)(array, proto)
@@ -38,7 +38,7 @@ def test_written_tensors_are_read_back_by_us_and_by_tensorflow(way, array):
 def test_strings_are_read_back(way, values):
     from tensorflow.core.framework import tensor_pb2
 
-    from serving.server import tensors
+    from serving.server.run import tensors
 
     array = np.empty(len(values), object)
     array[:] = values
@@ -52,7 +52,7 @@ def test_strings_are_read_back(way, values):
 def test_what_tensorflow_writes_is_read(array):
     import tensorflow as tf
 
-    from serving.server import tensors
+    from serving.server.run import tensors
 
     read = tensors.decode(tf.make_tensor_proto(array))
     assert read.dtype == array.dtype
@@ -81,7 +81,7 @@ def test_what_tensorflow_writes_is_read(array):
 def test_doubtful_tensors_are_refused(fields, text):
     from tensorflow.core.framework import tensor_pb2, types_pb2
 
-    from serving.server import tensors
+    from serving.server.run import tensors
 
     given_fields = dict(fields)
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(given_fields.pop("dtype", "DT_FLOAT")))
@@ -97,7 +97,7 @@ def test_doubtful_tensors_are_refused(fields, text):
 def test_one_value_fills_the_shape():
     from tensorflow.core.framework import tensor_pb2, types_pb2
 
-    from serving.server import tensors
+    from serving.server.run import tensors
 
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[7])
     proto.tensor_shape.dim.add().size = 3

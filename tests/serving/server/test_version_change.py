@@ -101,7 +101,7 @@ def test_request_that_holds_a_version_is_answered_by_it_though_it_is_unloaded(go
     server = serve(["--model_name=toy", f"--model_base_path={tmp_path}/toy"])
     from tensorflow_serving.apis import model_pb2
 
-    from serving.server.states import END, UNLOADING
+    from serving.server.loading.states import END, UNLOADING
 
     with server.core.servable(model_pb2.ModelSpec(name="toy")) as held:
         publish(golden, "2", tmp_path / "toy" / "2")

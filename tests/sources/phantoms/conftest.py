@@ -12,10 +12,10 @@ import pytest
 from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import SourceScan
-from cxr_tasks.sources.phantoms.faults import FAULTS
-from cxr_tasks.sources.phantoms.files import PhantomFile
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.sources.phantoms.faults.faults import FAULTS
+from cxr_tasks.sources.phantoms.layouts.files import PhantomFile
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.sources.synthetic import SOURCE, write_phantoms
 
 VOCABULARY = {"kermany": "pneumonia", "nih": "nih14", "chexpert": "chexpert14", "dicom": "nih14"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.anatomy import Anatomy, draw_layers
+from cxr_tasks.sources.phantoms.drawing.anatomy import Anatomy, draw_layers
 
 
 @pytest.fixture(params=range(6))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
-from cxr_tasks.sources.phantoms.cohort import PREVALENCES, draw_cohort
+from cxr_tasks.sources.phantoms.drawing.cohort import PREVALENCES, draw_cohort
 
 NIH14 = VOCABULARIES["nih14"]
 SPLITS = {"train": 0.75, "test": 0.25}

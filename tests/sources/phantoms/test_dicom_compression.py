@@ -4,8 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from cxr_tasks.dicom.samples import DECODERS, decoded_samples
-from cxr_tasks.sources.phantoms.dicom_form import DicomForm, write_dicom
+from cxr_tasks.images.dicom.samples import DECODERS, decoded_samples
+from cxr_tasks.sources.phantoms.layouts.dicom_form import DicomForm, write_dicom
 
 FORM = {"patient": "PHANTOM-1", "study": "s", "sex": "female", "age_years": 61, "view": "pa"}
 

@@ -5,9 +5,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from cxr_tasks.dicom import read_dicom
-from cxr_tasks.sources.phantoms.dicom_compression import Compression
-from cxr_tasks.sources.phantoms.dicom_form import BITS_STORED, DicomForm, uid, write_dicom
+from cxr_tasks.images.dicom import read_dicom
+from cxr_tasks.sources.phantoms.layouts.dicom_compression import Compression
+from cxr_tasks.sources.phantoms.layouts.dicom_form import BITS_STORED, DicomForm, uid, write_dicom
 
 
 def make_form(**overrides):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.sources.phantoms import fault_files
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
-from cxr_tasks.sources.phantoms.planting import Ground
+from cxr_tasks.sources.phantoms.faults import fault_files
+from cxr_tasks.sources.phantoms.faults.planting import Ground
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 
 
 @pytest.fixture

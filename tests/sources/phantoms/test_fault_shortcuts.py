@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.ingest.inspect import inspect_file
-from cxr_tasks.sources.phantoms.faults import FAULTS
+from cxr_tasks.ingest.inspection.inspect import inspect_file
+from cxr_tasks.sources.phantoms.faults.faults import FAULTS
 
 
 def seen(drawn, told):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.sources.phantoms import layout_chexpert, layout_dicom
+from cxr_tasks.sources.phantoms.layouts import layout_chexpert, layout_dicom
 
 
 def test_paths_lead_upwards_and_to_the_root_in_turn_and_their_images_keep_their_own_rows(draw):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.ingest.inspect import inspect_file
+from cxr_tasks.ingest.inspection.inspect import inspect_file
 from cxr_tasks.sources.base import Refusal
-from cxr_tasks.sources.phantoms.faults import FAULTS, checked_faults, plant_faults
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
-from cxr_tasks.sources.phantoms.planting import Ground
+from cxr_tasks.sources.phantoms.faults.faults import FAULTS, checked_faults, plant_faults
+from cxr_tasks.sources.phantoms.faults.planting import Ground
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 
 EVERY = [(layout, name) for layout in LAYOUTS for name, fault in FAULTS.items() if layout in fault.layouts]
 #: Those that a scan survives and that single files show.
@@ -107,7 +107,7 @@ def test_no_image_without_a_fault_is_lost(draw_faulty, records, cxr_home, layout
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_copies_have_the_pixels_of_their_twins_or_nearly(draw_faulty, records, cxr_home, layout):
-    from cxr_tasks.ingest.duplicates import HASH_BITS, NEAR_BITS
+    from cxr_tasks.ingest.grouping.duplicates import HASH_BITS, NEAR_BITS
 
     drawn, root = draw_faulty(layout), records(layout).root
 

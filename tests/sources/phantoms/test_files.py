@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.sources.phantoms.cohort import Visit
-from cxr_tasks.sources.phantoms.files import PhantomFile, draw_files, request_for
-from cxr_tasks.sources.phantoms.render import Shown, render
+from cxr_tasks.sources.phantoms.drawing.cohort import Visit
+from cxr_tasks.sources.phantoms.drawing.render import Shown, render
+from cxr_tasks.sources.phantoms.layouts.files import PhantomFile, draw_files, request_for
 
 
 def make_visit(**states):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.labels import VOCABULARIES
-from cxr_tasks.sources.phantoms.anatomy import Anatomy, draw_layers
-from cxr_tasks.sources.phantoms.cohort import PREVALENCES
-from cxr_tasks.sources.phantoms.findings import SIGNS, draw_sign
-from cxr_tasks.sources.phantoms.render import PhantomRequest, Shown, render
+from cxr_tasks.sources.phantoms.drawing.anatomy import Anatomy, draw_layers
+from cxr_tasks.sources.phantoms.drawing.cohort import PREVALENCES
+from cxr_tasks.sources.phantoms.drawing.findings import SIGNS, draw_sign
+from cxr_tasks.sources.phantoms.drawing.render import PhantomRequest, Shown, render
 
 FINDINGS = tuple(SIGNS)
 

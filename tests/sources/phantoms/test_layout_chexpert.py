@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, LabelState
-from cxr_tasks.sources.phantoms.cohort import PREVALENCES, Visit
-from cxr_tasks.sources.phantoms.layout_chexpert import chexpert_states
+from cxr_tasks.sources.phantoms.drawing.cohort import PREVALENCES, Visit
+from cxr_tasks.sources.phantoms.layouts.layout_chexpert import chexpert_states
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.dicom import is_dicom
+from cxr_tasks.images.dicom import is_dicom
 
 
 @pytest.fixture(scope="module")

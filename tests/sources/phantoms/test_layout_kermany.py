@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.layout_kermany import plan
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
+from cxr_tasks.sources.phantoms.layouts.layout_kermany import plan
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 
 
 def test_plan_has_the_images_asked_for_in_the_class_shares_of_the_original():

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.labels import NIH_SPELLINGS
-from cxr_tasks.sources.phantoms.files import draw_files
-from cxr_tasks.sources.phantoms.layout_nih import BOX_FRAME_PX
+from cxr_tasks.sources.phantoms.layouts.files import draw_files
+from cxr_tasks.sources.phantoms.layouts.layout_nih import BOX_FRAME_PX
 
 
 @pytest.fixture(scope="module")

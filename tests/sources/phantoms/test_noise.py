@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.noise import clouds, fractal
+from cxr_tasks.sources.phantoms.drawing.noise import clouds, fractal
 
 
 @pytest.mark.parametrize("cells", [4, 12, 40])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.anatomy import Anatomy, draw_layers
-from cxr_tasks.sources.phantoms.opacities import draw_distractors, draw_pneumonia, haze
+from cxr_tasks.sources.phantoms.drawing.anatomy import Anatomy, draw_layers
+from cxr_tasks.sources.phantoms.drawing.opacities import draw_distractors, draw_pneumonia, haze
 
 
 @pytest.fixture

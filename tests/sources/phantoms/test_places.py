@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.anatomy import Anatomy, draw_layers
-from cxr_tasks.sources.phantoms.places import UNSEEN, disc, draw_sides, lung_frame, place_in_lung, seen
+from cxr_tasks.sources.phantoms.drawing.anatomy import Anatomy, draw_layers
+from cxr_tasks.sources.phantoms.drawing.places import UNSEEN, disc, draw_sides, lung_frame, place_in_lung, seen
 
 
 @pytest.fixture(params=range(5))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.sources.phantoms.layouts import LAYOUTS
-from cxr_tasks.sources.phantoms.options import SyntheticOptions
-from cxr_tasks.sources.phantoms.planting import Ground, well
+from cxr_tasks.sources.phantoms.faults.planting import Ground, well
+from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
+from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cxr_tasks.sources.phantoms.render import PhantomRequest, render
+from cxr_tasks.sources.phantoms.drawing.render import PhantomRequest, render
 
 
 def make_request(**overrides):

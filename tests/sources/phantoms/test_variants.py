@@ -9,9 +9,9 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.shapes import build
-from cxr_tasks.dicom import read_dicom
-from cxr_tasks.sources._records import PackedRecords
-from cxr_tasks.sources.phantoms.options import VARIANTS, SyntheticOptions
+from cxr_tasks.images.dicom import read_dicom
+from cxr_tasks.sources.phantoms.layouts.options import VARIANTS, SyntheticOptions
+from cxr_tasks.sources.reading.records import PackedRecords
 
 #: Together where they are about different things, as they are found.
 DRAWN = [

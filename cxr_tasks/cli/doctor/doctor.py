@@ -1,0 +1,60 @@
+"""``cxr doctor``: what of this installation is well, what is not, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from rich.text import Text
+
+from cxr_tasks.cli.console import PlainConsole
+from cxr_tasks.cli.doctor.findings import (
+    Finding,
+    anchor_findings,
+    audit_findings,
+    disk_findings,
+    kept_findings,
+    private_findings,
+    worst,
+)
+from cxr_tasks.cli.doctor.serving import serving_findings, stack_findings
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.registry.audit import anchors, trail
+
+STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    """Exit code 1 where a check failed; a warning is none."""
+    found = findings()
+    if options.json:
+        print(json.dumps({"worst": worst(found), "findings": [asdict(one) for one in found]}, indent=2))
+    else:
+        show(found)
+    return 1 if worst(found) == "FAIL" else 0
+
+
+def findings() -> list[Finding]:
+    """All checks, in the order to read them. Those that need the stack are left out while it is down."""
+    settings = StackSettings.load()
+    is_up = settings.record.is_file()
+    if is_up:
+        # One try: what does not answer now is what a person wants to hear of.
+        os.environ.update({**client_environment(settings), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
+    found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
+    if anchors.registry_is_there():
+        found += anchor_findings(trail.stated())
+    return [*found, *private_findings(), *disk_findings(), *kept_findings()]
+
+
+def show(found: list[Finding]) -> None:
+    console = PlainConsole(soft_wrap=True, no_color=None if sys.stdout.isatty() else True)
+    for one in found:
+        console.print(Text.assemble((f"{one.level:<4}", STYLES[one.level]), f"  {one.check}: {one.text}"))
+        if one.todo:
+            console.print(Text(f"      -> {one.todo}"))
+    counts = {level: sum(one.level == level for one in found) for level in STYLES}
+    console.print(f"{counts['OK']} well, {counts['WARN']} to know of, {counts['FAIL']} failed")

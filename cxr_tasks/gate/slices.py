@@ -1,0 +1,104 @@
+"""Slice rules of the gate: is any group of test images served worse than all others?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cxr_tasks.contracts.gate_specs import GateSpec, SlicesSpec
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.gate.evidence import Evidence, Rule, lacking, outcome_of
+from cxr_tasks.statistics.intervals import Interval
+from cxr_tasks.statistics.shares import Comparison, Share
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """One comparison: a group's share of right calls and that of all other images with a known value."""
+
+    finding: str
+    gap: str
+    name: str
+    compared: Comparison
+
+
+def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
+    """Per finding and gap the group that is worst, of those with enough images in it and outside it.
+
+    Broken where a group is worse by more than the bound and its interval lies below zero. Intervals are made from the
+    shares in ``metrics.json`` as ``evaluate.subgroups`` makes them, by patient, but hold together
+    (``SlicesSpec.correction``). A ``metrics.json`` of before patients were counted holds counts of images alone.
+    """
+    without = lacking(evidence, gate)
+    groups = [
+        one
+        for finding in evidence.findings
+        if finding not in without
+        for gap in gate.slices.gaps
+        for one in _groups(evidence.of(finding)["subgroups"], finding, gap, gate.slices)
+    ]
+    if not groups:
+        by, least = ", ".join(gate.slices.by), gate.slices.least_images
+        sentence = f"There are no two groups by {by} with {least} images each to compare."
+        return [Rule(name="slices", outcome="NOT_APPLICABLE", sentence=sentence)]
+    alone = float(evidence.metrics["confidence"])
+    together = 1.0 - (1.0 - alone) / len(groups) if gate.slices.correction == "bonferroni" else alone
+    compared: dict[tuple[str, str], list[_Group]] = {}
+    for one in groups:
+        compared.setdefault((one.finding, one.gap), []).append(one)
+    return [_rule(some, gate.slices, alone, together, len(groups)) for some in compared.values()]
+
+
+def _groups(rows: list[dict[str, Any]], finding: str, gap: str, spec: SlicesSpec) -> Iterator[_Group]:
+    measure = gap.removesuffix("_gap")
+    for by in spec.by:
+        of_property = [row for row in rows if row["by"] == by]
+        for row in of_property:
+            compared = _compared(row, of_property, measure)
+            if min(compared.one.n, compared.other.n) >= spec.least_images:
+                yield _Group(finding, gap, f"{by} {row['value']}", compared)
+
+
+def _compared(row: dict[str, Any], of_property: list[dict[str, Any]], measure: str) -> Comparison:
+    if "compared" in row:
+        return Comparison.of_facts(row["compared"][measure])
+    (mine, of), counts = _counts(row, measure), [_counts(one, measure) for one in of_property]
+    hits, n = (sum(one[part] for one in counts) for part in (0, 1))
+    return Comparison(Share.independent(mine, of), Share.independent(hits - mine, n - of))
+
+
+def _counts(row: dict[str, Any], measure: str) -> tuple[int, int]:
+    """Right calls and images of the group with the finding (sensitivity), or without it (specificity)."""
+    n = row["n_positive"] if measure == "sensitivity" else row["n"] - row["n_positive"]
+    share = row[measure]
+    return (0, 0) if share is None else (round(share[0] * n), int(n))
+
+
+def _rule(groups: list[_Group], spec: SlicesSpec, alone: float, together: float, n_compared: int) -> Rule:
+    finding, gap = groups[0].finding, groups[0].gap
+    bound = spec.gaps[gap]
+    measure = f"{gap.removesuffix('_gap').capitalize()} of the served decision for {display_name(finding).lower()}"
+    found = [(one, one.compared.difference(together)) for one in groups]
+    broken = [(one, gap) for one, gap in found if gap.value < -bound and gap.upper < 0.0]
+    worst, numbers = min(broken or found, key=lambda pair: pair[1].value)
+    told = "; ".join(_told(one, one.compared.difference(together)) for one, _ in broken or [(worst, numbers)])
+    sentence = (
+        f"{measure} against all other images, worst of {len(groups)} groups: {told}. At most {bound:g} worse is taken "
+        f"as alike, or an interval that holds zero ({together * 100:.4g} %: {n_compared} comparisons)."
+    )
+    # What one interval by itself would show is no refusal, and worth a look.
+    hints = [one.name for one, gap in found if gap.value < -bound and one.compared.difference(alone).upper < 0.0]
+    if hints and not broken:
+        sentence += f" By itself, the interval of {', '.join(hints)} lies below zero."
+    return Rule(
+        name=f"slice_{gap}", finding=finding, outcome=outcome_of(not broken), value=numbers.value, lower=numbers.lower,
+        upper=numbers.upper, bound=-bound, sentence=sentence,
+    )  # fmt: skip
+
+
+def _told(group: _Group, gap: Interval) -> str:
+    one, other = group.compared.one, group.compared.other
+    patients = f" of {one.n_patients} and {other.n_patients} patients" if one.is_clustered or other.is_clustered else ""
+    interval = f"{gap.lower:+.3f} to {gap.upper:+.3f}, n = {one.n} and {other.n}{patients}"
+    return f"{group.name} {gap.value:+.3f} ({interval})"

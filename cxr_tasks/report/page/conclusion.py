@@ -1,0 +1,162 @@
+"""The report in plain words, made from the numbers: what the model can do, and what it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.report.calibration_words import calibration_sentences
+from cxr_tasks.statistics.intervals import FEW_ERRORS_SAID, rests_on_few_errors
+
+#: What a reader must know of each source before any number; source name -> sentences.
+SOURCE_LIMITS = {
+    "kermany": (
+        "The images are of children of one hospital (Guangzhou, ages 1 to 5); nothing here says how the model does on "
+        "adults, elsewhere or on other machines.",
+        "Normal and pneumonia images differ in how they were made as well as in the lungs: brightness, cropping and "
+        "the shape of the file. The baselines show how much such traces give away.",
+    ),
+    "synthetic": (
+        "The images are drawn by a program. The numbers show that the platform works; they say nothing about patients.",
+    ),
+    "nih": (
+        "The images are of one hospital (NIH Clinical Center), and labels were read out of reports by a program: some "
+        "are wrong, and what a report does not mention counts as absent.",
+    ),
+    "chexpert": (
+        "The images are of one hospital (Stanford), and training labels were read out of reports by a program, with "
+        "uncertain ones treated as the recipe says.",
+    ),
+}
+#: What it means that an AUROC's interval rests on few errors (evaluate.intervals.auroc_interval).
+FEW_ERRORS_MEAN = (
+    "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered 69 to 98 % in simulations, "
+    "so a wider one stands here that covered 95 % and more"
+)
+#: The same of a metrics.json of before that.
+FEW_ERRORS_MEANT = (
+    "with so few positives, or so few of them out of order, DeLong's 95 % intervals, as here, covered 69 to 98 % in "
+    "simulations, and their lower ends lie too high; evaluate the model again for one that covers"
+)
+#: What ends every list of limits.
+ALWAYS = (
+    "Thresholds and calibration were chosen on validation images of the same source. Elsewhere both must be "
+    "checked anew.",
+    "A heat map shows which parts of an image moved the score. It is not a diagnosis, not an outline of disease, "
+    "and no proof that the model was right for the right reason.",
+    "This is research software, not a medical device: it must not be used to diagnose, treat or triage patients.",
+)
+
+
+def can_do(metrics: dict[str, Any]) -> list[str]:
+    """Sentences on what was shown on test, per finding: ranking, the served decision, the comparison with baselines."""
+    sentences = []
+    for finding in metrics["findings"]:
+        found = metrics["by_finding"][finding]
+        name = display_name(finding).lower()
+        if not found["assessable"]:
+            sentences.append(f"{display_name(finding)} could not be assessed: {found['reason']}.")
+            continue
+        auroc = record_of(found["metrics"]["test"], "auroc")
+        n_patients = auroc.get("n_patients") or metrics["splits"]["test"]["n_patients"]
+        sentences.append(
+            f"On {auroc['n']} test X-rays of {n_patients} patients, none of whom was in training, the model ranks an "
+            f"image with {name} above one without it in {_percent(auroc['value'])} of pairs (AUROC {_interval(auroc)})."
+        )
+        sentences.append(_decision_sentence(name, served_point(metrics, finding)))
+        sentences += _baseline_sentences(metrics, finding, auroc)
+    return sentences
+
+
+def _decision_sentence(name: str, point: dict[str, Any] | None) -> str:
+    if point is None:
+        return f"There is no served decision for {name}."
+    test = point["test"]
+    positives, negatives = test["n_positive"], test["n"] - test["n_positive"]
+    sensitivity, specificity = (record_of(test["metrics"], one) for one in ("sensitivity", "specificity"))
+    ppv = record_of(test["metrics"], "ppv")
+    sentence = (
+        f"Its served decision finds {test['true_positives']} of {positives} images with {name} (sensitivity "
+        f"{_interval(sensitivity)}) and clears {test['true_negatives']} of {negatives} without (specificity "
+        f"{_interval(specificity)})."
+    )
+    if ppv["value"] is not None:
+        sentence += (
+            f" It calls {100.0 * (test['true_positives'] + test['false_positives']) / test['n']:.0f} of 100 images."
+        )
+        sentence += (
+            f" Of 100 images it calls positive about {ppv['value'] * 100:.0f} are, as long as "
+            f"{_percent(positives / test['n'])} of all images are positive, as here; where {name} is rarer, fewer."
+        )
+    return sentence
+
+
+def _baseline_sentences(metrics: dict[str, Any], finding: str, auroc: dict[str, Any]) -> list[str]:
+    records = [
+        one
+        for baseline in metrics.get("baselines", [])
+        for one in baseline["metrics"]
+        if baseline["name"] == "ridge_32px" and one["finding"] == finding and one["split"] == "test"
+    ]
+    if not records or records[0]["value"] is None:
+        return []
+    clear = "clearly above" if auroc["lower"] > records[0]["upper"] else "not clearly above"
+    return [
+        f"That is {clear} a ridge regression on 32 x 32 pixels, which knows no fine structure and reaches "
+        f"{_interval(records[0])} on the same images."
+    ]
+
+
+def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
+    """Sentences on limits: of the data, of what was measured, and of use."""
+    sentences = list(SOURCE_LIMITS.get(source, ()))
+    for finding in metrics["findings"]:
+        found = metrics["by_finding"][finding]
+        if found["assessable"]:
+            sentences += _shift_sentences(finding, found)
+            if rests_on_few(record_of(found["metrics"]["test"], "auroc")):
+                name = display_name(finding).lower()
+                sentences.append(f"The AUROC interval of {name} rests on few errors: {few_errors_mean(metrics)}.")
+            by_split = ({one["name"]: one for one in found["metrics"][split]} for split in ("validation", "test"))
+            sentences += calibration_sentences(finding, *by_split)
+    return [*sentences, *ALWAYS]
+
+
+def rests_on_few(auroc: dict[str, Any]) -> bool:
+    """Whether few errors make the interval of this record."""
+    if auroc.get("n_patients") is not None:
+        return FEW_ERRORS_SAID in auroc["method"]
+    positive, n = auroc["n_positive"], auroc["n"]
+    if auroc["value"] is None or positive is None:
+        return False
+    return rests_on_few_errors(auroc["value"], positive, n - positive)
+
+
+def counts_patients(metrics: dict[str, Any]) -> bool:
+    """Whether intervals of single findings count patients; those of a ``metrics.json`` of before that count images."""
+    records = (one["metrics"]["test"] for one in metrics["by_finding"].values())
+    return all(record_of(some, "auroc").get("n_patients") is not None for some in records)
+
+
+def few_errors_mean(metrics: dict[str, Any]) -> str:
+    """What it means that an AUROC's interval of ``metrics`` rests on few errors."""
+    return FEW_ERRORS_MEAN if counts_patients(metrics) else FEW_ERRORS_MEANT
+
+
+def _shift_sentences(finding: str, found: dict[str, Any]) -> list[str]:
+    validation, test = (record_of(found["metrics"][one], "auroc") for one in ("validation", "test"))
+    if validation["value"] is None or test["value"] is None or validation["value"] <= test["upper"]:
+        return []
+    return [
+        f"For {display_name(finding).lower()}, validation (AUROC {_interval(validation)}) is easier than test; images "
+        "from elsewhere may be harder still."
+    ]
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
+def _interval(record: dict[str, Any]) -> str:
+    return f"{record['value']:.3f}, interval {record['lower']:.3f} to {record['upper']:.3f}, n = {record['n']}"

@@ -1,0 +1,192 @@
+"""A report's inputs as one HTML page: tables by Jinja with everything escaped, plots as SVG inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.datasets.split_facts import split_sentences
+from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.evaluate.table import read_predictions, scored
+from cxr_tasks.explain.stage import localisation_sentence
+from cxr_tasks.installation.software import installed_packages
+from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.page import plots
+from cxr_tasks.report.page.conclusion import can_do, cannot_do, counts_patients
+from cxr_tasks.report.page.conclusion_several import several_can_do, several_cannot_do, what_to_do
+from cxr_tasks.report.page.curves import precision_recall_curve, roc_curve
+from cxr_tasks.report.page.gate import gate_section
+from cxr_tasks.report.page.panels import drawn_together
+from cxr_tasks.report.page.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
+from cxr_tasks.report.page.several import several_sections
+from cxr_tasks.report.pages import environment, stylesheet
+from cxr_tasks.report.views import left_out_sentence, view_rows
+
+VERDICTS = {
+    "PASS": "Passed the gate",
+    "FAIL": "Refused by the gate",
+    "NEEDS_HUMAN": "Left to a person by the gate",
+}
+#: Resamples behind the bands of the curves; they are drawn, not decided by.
+BAND_SAMPLES = 400
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The page as text. Same inputs, same page."""
+    explained, source = inputs.explanations, inputs.recipe["dataset"]["source"]
+    several = several_sections(inputs)
+    context: dict[str, Any] = {
+        "inputs": inputs,
+        "counts_patients": counts_patients(inputs.metrics),
+        "css": stylesheet(),
+        "verdict": verdict(inputs),
+        "confidence": f"{inputs.metrics['confidence'] * 100:g} %",
+        "tiles": tiles(inputs.metrics),
+        "several": several,
+        "can": several_can_do(inputs.metrics) if several else can_do(inputs.metrics),
+        "cannot": several_cannot_do(inputs.metrics, source) if several else cannot_do(inputs.metrics, source),
+        "next_steps": what_to_do(inputs.metrics) if several else [],
+        "data": data_rows(inputs),
+        "facts": facts(inputs),
+        "views": view_rows(inputs.statistics),
+        "left_out": left_out_sentence(inputs.provenance),
+        "dealt": split_sentences(inputs.splits, inputs.recipe["split"]),
+        "findings": finding_sections(inputs),
+        "baselines": baseline_rows(inputs),
+        "examples": example_groups(inputs),
+        "localisation": [
+            f"{display_name(finding)}: {localisation_sentence(found)}"
+            for finding, found in (explained.localisation if explained else {}).items()
+        ],
+        "explained_rule": explained.rule if explained else "",
+        "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
+        "gate": gate_section(inputs),
+        "commands": commands(inputs),
+        "packages": inputs.packages or installed_packages(),
+        "recipe_yaml": yaml.safe_dump(inputs.recipe, sort_keys=False, allow_unicode=True),
+        "plots": drawn(inputs),
+    }
+    return environment().get_template("report.html.j2").render(context)
+
+
+def verdict(inputs: ReportInputs) -> dict[str, Any]:
+    """The box at the top: what the gate decided, and the one number behind it."""
+    auroc = record_of(inputs.metrics["mean"]["test"], "auroc")
+    if auroc["value"] is None:
+        number = f"There is no test AUROC: {auroc['reason']}."
+    else:
+        number = f"Test AUROC {auroc['value']:.3f} ({auroc['lower']:.3f} to {auroc['upper']:.3f}, n = {auroc['n']})."
+    if inputs.decision is None:
+        return {"outcome": "", "title": "No decision of the gate is on record", "sentence": number, "reasons": []}
+    outcome, reasons = inputs.decision["verdict"], list(inputs.decision["reasons"])
+    if outcome == "PASS":
+        met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
+        number += f" All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
+    reasons += [f"Override of {one.by}, {one.at[:16]} UTC: {one.reason}" for one in inputs.overrides]
+    title, floor = VERDICTS[outcome], inputs.decision.get("gate_floor")
+    if is_lowered(floor):
+        title = marked_verdict(title, floor)
+        # Not the green of a verdict that the policy's own floor was asked for.
+        outcome = "NEEDS_HUMAN" if outcome == "PASS" else outcome
+    return {"outcome": outcome, "title": title, "sentence": number, "reasons": reasons}
+
+
+def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The few numbers to see first: AUROC, and sensitivity and specificity of the served decision."""
+    if len(metrics["findings"]) > 1:
+        return _tiles_of_several(metrics)
+    shown = [{"name": "AUROC", "record": record_of(metrics["mean"]["test"], "auroc")}]
+    point = served_point(metrics, metrics["findings"][0])
+    if point is not None:
+        names = {"sensitivity": "Sensitivity, served decision", "specificity": "Specificity, served decision"}
+        shown += [{"name": text, "record": record_of(point["test"]["metrics"], one)} for one, text in names.items()]
+    test = metrics["by_finding"][metrics["findings"][0]]["metrics"]["test"]
+    return [*shown, {"name": "Average precision", "record": record_of(test, "average_precision")}]
+
+
+def _tiles_of_several(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    mean, together = metrics["mean"]["test"], metrics["several"]["test"]
+    shown = [{"name": "Mean AUROC", "record": record_of(mean, "auroc")}]
+    served = together["served"].get("mean", [])
+    for name, text, records in (
+        ("average_precision", "Mean average precision", mean),
+        ("sensitivity", "Mean sensitivity, served decisions", served),
+        ("specificity", "Mean specificity, served decisions", served),
+    ):
+        shown += [{"name": text, "record": one} for one in records if one["name"] == name]
+    return shown
+
+
+def drawn(inputs: ReportInputs) -> dict[str, Any]:
+    """All plots as SVG; a finding that cannot be assessed has none."""
+    table = read_predictions(inputs.predictions, inputs.metrics["findings"])
+    found: dict[str, Any] = {"findings": {}, "history": None, "forest": None}
+    if inputs.history:
+        found["history"] = _svg(
+            lambda figure: plots.draw_history(figure, inputs.history, inputs.best_epoch),
+            name="history", alt="Loss and validation AUROC by training epoch.", width=8.4, height=3.1,
+        )  # fmt: skip
+    if len(inputs.metrics["findings"]) > 1:
+        return {**found, **drawn_together(inputs, table)}
+    for finding in inputs.metrics["findings"]:
+        if inputs.metrics["by_finding"][finding]["assessable"]:
+            found["findings"][finding] = _finding_plots(inputs, table, finding)
+    rows = [
+        (_short_name(one), one["test"])
+        for one in baseline_rows(inputs)
+        if one.get("test") and one["test"]["value"] is not None
+    ]
+    if rows:
+        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one['value']:.3f}" for name, one in rows) + "."
+        found["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
+    return found
+
+
+def _finding_plots(inputs: ReportInputs, table: Any, finding: str) -> dict[str, Any]:
+    rows, metrics = scored(table, "test", finding), inputs.metrics["by_finding"][finding]
+    band = {"confidence": inputs.metrics["confidence"], "samples": BAND_SAMPLES, "seed": 0}
+    roc, recall = roc_curve(rows, **band), precision_recall_curve(rows, **band)
+    auroc, name = record_of(metrics["metrics"]["test"], "auroc")["value"], display_name(finding)
+    prevalence = rows.n_positive / rows.n
+    return {
+        "n": rows.n,
+        "n_positive": rows.n_positive,
+        "roc": _svg(
+            lambda figure: plots.draw_roc(figure, roc, metrics["operating_points"]),
+            name=f"roc-{finding}", alt=f"ROC curve of {name} on test; area {auroc:.3f}.",
+        ),
+        "precision_recall": _svg(
+            lambda figure: plots.draw_precision_recall(figure, recall, prevalence),
+            name=f"pr-{finding}", alt=f"Precision-recall curve of {name} on test; prevalence {prevalence:.2f}.",
+        ),
+        "calibration": _svg(
+            lambda figure: plots.draw_calibration(figure, metrics["calibration"]["reliability"]["test"]),
+            name=f"calibration-{finding}", alt=f"Share of positives by predicted probability of {name} on test.",
+            height=4.6,
+        ),
+    }  # fmt: skip
+
+
+def _svg(draw: Any, **options: Any) -> Markup:
+    # Matplotlib escapes the text it draws, and svg_of the text it adds.
+    return Markup(plots.svg_of(draw, **options))  # noqa: S704
+
+
+def _short_name(row: dict[str, Any]) -> str:
+    return str(row["name"]).split(",")[0].split(" (")[0].replace(" of the file alone", "")
+
+
+def commands(inputs: ReportInputs) -> str:
+    """What to type to get this model again from the same images."""
+    name, size = inputs.recipe["name"], f"{inputs.fingerprint[:16]}"
+    epochs = inputs.recipe["train"]["epochs"]
+    data = "" if inputs.recipe["dataset"]["source"] == "synthetic" else " --data DIR"
+    return (
+        f"make up                                   # Airflow, MLflow and the model server, on this machine\n"
+        f"cxr trigger {name}{data} --epochs {epochs} --wait\n"
+        f"# the prepared data set must come out with a fingerprint beginning {size}"
+    )

@@ -1,0 +1,185 @@
+"""Where the files of NIH ChestX-ray14 lie: images in ``images``, ``images_001``, ... or beside the tables.
+
+Copies of the set have them elsewhere (``sample/images``, ``images-224/images-224``, ``train`` and ``test``, a folder
+per patient): where the published places do not hold them, all folders but those of masks and the like are looked into.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.paths import inside
+from cxr_tasks.sources.reading.files import (
+    LINKED_FOLDERS,
+    as_text_name,
+    describe_folder,
+    entries_below,
+    is_litter,
+    is_text_name,
+    litter_kind,
+)
+from cxr_tasks.sources.reading.names import NameTable
+
+#: The label table, better version first: in that of 2020 impossible ages are corrected.
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+#: PNG as published; the others where a hospital has converted them. DICOM files often have no suffix.
+IMAGE_SUFFIXES = frozenset({"png", "dcm", "dicom", "jpg", "jpeg", ""})
+_ARCHIVE_SUFFIXES = frozenset({"gz", "tgz", "tar", "zip", "7z", "rar"})
+_IMAGE_FOLDER = re.compile(r"images(_[0-9]{1,3})?")
+#: Pictures made of the images often carry their names; a folder so called is never taken for the images.
+_DERIVED = re.compile(r"mask|seg|crop|heat|overlay|annot|label|cam|thumb|saliency|contour|box", re.IGNORECASE)
+
+
+def layout_root(root: Path) -> Path:
+    """``root``, or the one folder in it that holds the label table, as an archive unpacks (``CXR8``)."""
+    if _has_table(root):
+        return root
+    below = [one for one in sorted(root.iterdir()) if one.is_dir() and not one.is_symlink() and not is_litter(one.name)]
+    holding = [one for one in below if _has_table(one)]
+    if len(holding) > 1:
+        names = ", ".join(one.name for one in holding)
+        raise DataDefect(f"{root}: expected one data set, found a label table in each of {names}; give one of them")
+    if not holding:
+        raise DataDefect(
+            f"{root}: expected {' or '.join(TABLES)} beside images or images_001, images_002, ...; "
+            f"found {describe_folder(root)}"
+        )
+    return holding[0]
+
+
+def _has_table(folder: Path) -> bool:
+    try:
+        return any((folder / name).exists() for name in TABLES)
+    except PermissionError:
+        # A folder that may not be entered is not the data set; where there is no other, the message names it.
+        return False
+
+
+def of_this_folder(path: Path, root: Path) -> Path:
+    """``path``, which may be absent; a link that leads out of ``root`` is a ``DataDefect``."""
+    if not inside(root, path):
+        raise DataDefect(f"{path}: this link leads out of the data folder; copy the file into it")
+    return path
+
+
+@dataclass(slots=True)
+class ImageFiles:
+    """The image files of a data folder by their name; none is opened."""
+
+    root: Path
+    looked_in: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
+    """Packed files beside the tables; images may still be in them."""
+    ignored: Counter[str] = field(default_factory=Counter)
+    other_folders: list[str] = field(default_factory=list)
+    """Folders below ``root`` that were not entered."""
+    _places_of: NameTable = field(default_factory=NameTable)
+    """File name -> paths below ``root``, POSIX separators."""
+    _by_stem: NameTable | None = None
+    """As ``_places_of``, for file names without their suffix; made when it is first needed."""
+    _n_with_suffix: int = 0
+
+    def add(self, place: str) -> None:
+        """Note the file at this path below ``root``."""
+        name = place.rpartition("/")[2]
+        self._places_of.add(name, place)
+        self._n_with_suffix += bool(_stem_and_suffix(name)[1])
+
+    def places(self, name: str) -> list[str]:
+        """Paths of the image listed as ``name``: of the files of that name, else of its stem (``.dcm`` for ``.png``).
+
+        A listed name is only ever looked up, never joined to a path, so it cannot lead anywhere.
+        """
+        found = self._places_of.notes(name)
+        if found:
+            return found
+        if self._by_stem is None:
+            self._by_stem = NameTable()
+            for other in self._places_of:
+                for place in self._places_of.notes(other):
+                    self._by_stem.add(_stem_and_suffix(other)[0], place)
+        return self._by_stem.notes(_stem_and_suffix(name)[0])
+
+    def unlisted(self, taken: Iterable[str]) -> int:
+        """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""
+        return self._n_with_suffix - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
+
+    @property
+    def where(self) -> str:
+        """Where was looked, for a message: folders, and what else may hold the images."""
+        text = f"looked in {', '.join(self.looked_in)} below {self.root}"
+        if self.ignored[LINKED_FOLDERS]:
+            text += f"; {self.ignored[LINKED_FOLDERS]} linked folders were not entered"
+        if self.archives:
+            text += f"; not unpacked: {', '.join(self.archives[:12])}"
+        return text
+
+
+def find_images(root: Path, *, everywhere: bool = False) -> ImageFiles:
+    """All image files beside the tables and below the image folders; what else lies there is counted as ignored.
+
+    Other folders are entered where ``everywhere`` says so, but for those of ``_DERIVED``: masks and crops often carry
+    the names of the images they were made from.
+    """
+    found = ImageFiles(root=root, looked_in=["the folder itself"])
+    start = len(os.path.join(root, ""))  # noqa: PTH118 - pathlib takes seconds for 100,000 files
+    for entry in _candidates(root, found, everywhere=everywhere):
+        place = entry.path[start:].replace(os.sep, "/")
+        suffix = _stem_and_suffix(entry.name)[1]
+        if suffix in IMAGE_SUFFIXES:
+            if is_text_name(place):
+                found.add(place)
+            else:
+                found.ignored["files below a name that is not UTF-8"] += 1
+        elif "/" not in place and suffix in _ARCHIVE_SUFFIXES:
+            found.archives.append(entry.name)
+        elif suffix not in {"csv", "txt"}:
+            found.ignored["files that are no images"] += 1
+    return found
+
+
+def folders_holding(root: Path, folders: Iterable[str], names: Collection[str]) -> list[str]:
+    """``folder (n files)`` for each of ``folders`` below ``root`` that holds files of these names, without suffix."""
+    stems = {_stem_and_suffix(name)[0] for name in names}
+    held = []
+    for folder in folders:
+        files = entries_below(root / folder, Counter())
+        if count := sum(_stem_and_suffix(one.name)[0] in stems for one in files):
+            held.append(f"{as_text_name(folder)} ({count} files)")
+    return held
+
+
+def _candidates(root: Path, found: ImageFiles, *, everywhere: bool) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(root) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        if is_litter(entry.name):
+            found.ignored[litter_kind(entry.name)] += 1
+        elif not entry.is_dir():
+            yield entry
+        elif entry.is_symlink():
+            found.ignored[LINKED_FOLDERS] += 1
+        elif _IMAGE_FOLDER.fullmatch(entry.name) or (everywhere and not _DERIVED.search(entry.name)):
+            found.looked_in.append(as_text_name(entry.name))
+            yield from _not_derived(entries_below(Path(entry.path), found.ignored), len(entry.path), everywhere)
+        else:
+            found.other_folders.append(entry.name)
+            found.ignored[f"folder {as_text_name(entry.name)} (not in the layout)"] += 1
+
+
+def _not_derived(entries: Iterator[os.DirEntry[str]], start: int, everywhere: bool) -> Iterator[os.DirEntry[str]]:
+    """``entries`` without those below a folder of masks and the like; the published image folders have none."""
+    for entry in entries:
+        if not (everywhere and _DERIVED.search(entry.path[start:].rpartition(os.sep)[0])):
+            yield entry
+
+
+def _stem_and_suffix(name: str) -> tuple[str, str]:
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, suffix.lower()) if dot else (name, "")

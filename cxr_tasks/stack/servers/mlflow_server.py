@@ -1,0 +1,101 @@
+"""The MLflow server with logins, in one process.
+
+``mlflow server`` imports MLflow, then starts uvicorn, which imports it a second time: 9 s and 270 MB each on two
+cores. The application is MLflow's own (``stack.mlflow_app`` adds logins and notes who changes the registry) and the
+settings are those its command hands on; only the parent is left out. It also starts a job runner unless told not to;
+nothing here uses it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sqlite3
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.installation.logins import MLFLOW_USER, read_key
+from cxr_tasks.installation.settings import HOST, StackSettings
+
+
+def write_auth_config(settings: StackSettings) -> Path:
+    """Write MLflow's basic-auth file; it holds no password, that comes by environment at the first start."""
+    config = configparser.ConfigParser(interpolation=None)
+    config["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{settings.mlflow_home / 'basic_auth.db'}",
+        "admin_username": MLFLOW_USER,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        # PBKDF2 costs 0.3 s on each request otherwise, and a training run makes thousands.
+        "auth_cache_ttl_seconds": "300",
+    }
+    path = settings.mlflow_home / "basic_auth.ini"
+    lines = [
+        "# Written anew by every 'make up' from cxr_tasks/stack/servers/mlflow_server.py: change it there.",
+        "[mlflow]",
+    ]
+    write_text(path, "\n".join([*lines, *(f"{key} = {value}" for key, value in config["mlflow"].items())]) + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def server_environment(settings: StackSettings) -> dict[str, str]:
+    """What MLflow's server reads from its environment, the first administrator's password included."""
+    secrets = settings.home / "secrets"
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings.mlflow_home / "basic_auth.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": read_key(secrets, "mlflow_admin_password"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": read_key(secrets, "mlflow_flask_key"),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+
+def main() -> None:
+    """Serve until told to stop; expects ``server_environment`` in the environment."""
+    settings = StackSettings.load()
+    database = settings.mlflow_home / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    artifacts = settings.mlflow_home / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+
+    from mlflow.server import constants
+
+    os.environ.update(
+        {
+            constants.BACKEND_STORE_URI_ENV_VAR: uri,
+            constants.REGISTRY_STORE_URI_ENV_VAR: uri,
+            constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+            constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts.as_uri(),
+            constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+            "_MLFLOW_SGI_NAME": "uvicorn",
+        }
+    )
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
+    write_ahead(database)
+
+    import uvicorn
+
+    uvicorn.run(
+        "cxr_tasks.stack.mlflow_app:create_app",
+        factory=True,
+        host=HOST,
+        port=settings.mlflow_port,
+        access_log=False,
+        log_level="info",
+        timeout_graceful_shutdown=5,
+    )
+
+
+def write_ahead(database: Path) -> None:
+    """Switch an SQLite file to its write-ahead log, for good: readers then never wait for a writer."""
+    with sqlite3.connect(database, timeout=30) as connection:
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    connection.close()
+    if mode != "wal":
+        print(f"{database}: stays in journal mode {mode}; the file system may not support shared memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Starting the model server: what it serves, when it can start, and which server it is.
+
+The real server waits for ever, with no port open, when a listed model has no version yet. So only models with a
+version are listed (``serving.served.models_config``), and the server starts when the first version of any model is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.storage.paths import recorded_root
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from serving.served.leftovers import settle_all
+from serving.served.models_config import models_config_path, write_models_config
+
+POLL_INTERVAL_S = 1.0
+REQUEST_LOG_VARIABLE = "CXR_REQUEST_LOG"
+
+
+def write_monitoring_config() -> Path:
+    """Write the file that turns on the Prometheus page of either server, and return its path."""
+    path = models_config_path().with_name("monitoring.config")
+    write_text(path, 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
+    return path
+
+
+def server_executable() -> list[str]:
+    """``tensorflow_model_server`` where it is on ``PATH``, else the embedded server, which takes the same flags."""
+    real = shutil.which("tensorflow_model_server")
+    return [real] if real else [sys.executable, "-m", "serving.server"]
+
+
+def server_command(settings: StackSettings) -> list[str]:
+    """The model server of the stack, with its ports and files."""
+    return [
+        *server_executable(),
+        f"--port={settings.grpc_port}",
+        f"--rest_api_port={settings.rest_port}",
+        f"--model_config_file={models_config_path()}",
+        f"--model_config_file_poll_wait_seconds={POLL_INTERVAL_S:.0f}",
+        # Otherwise no server starts with a label in its list; labels that move need a loaded version all the same.
+        "--allow_version_labels_for_unavailable_models=true",
+        f"--monitoring_config_file={models_config_path().with_name('monitoring.config')}",
+        # The default of 4 a core answers "exhausted" to the ninth of nine simultaneous callers on two cores.
+        "--grpc_max_threads=64",
+        # With the default of none, a version that cannot be loaded holds up every other load while it is tried again.
+        "--num_load_threads=2",
+        "--num_unload_threads=2",
+    ]
+
+
+def request_log_flags(environment: Mapping[str, str]) -> list[str]:
+    """Flags of the embedded server that record requests, where ``CXR_REQUEST_LOG`` asks for it.
+
+    Raises:
+        ConfigurationError: It is not a share.
+    """
+    text = environment.get(REQUEST_LOG_VARIABLE, "")
+    if not text:
+        return []
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigurationError(
+            f"{REQUEST_LOG_VARIABLE}={text}: expected a share of the requests, more than 0 and at most 1; unset: none"
+        )
+    return [f"--request_log_folder={recorded_root()}", f"--request_log_share={share:g}"]
+
+
+def main() -> None:
+    """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
+    settings = StackSettings.load()
+    write_monitoring_config()
+    settle_all()
+    is_embedded = server_executable()[0] == sys.executable
+    if not write_models_config():
+        print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)
+        if is_embedded:
+            # Loaded while there is nothing else to do, so that the first release need not wait for it.
+            start_tensorflow()
+            importlib.import_module("serving.server.server")
+    while not (present := write_models_config()):
+        time.sleep(POLL_INTERVAL_S)
+    command = server_command(settings) + (request_log_flags(os.environ) if is_embedded else [])
+    print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
+    if is_embedded:
+        from serving.server.main import main as serve
+
+        sys.exit(serve(command[len(server_executable()) :]))
+    os.execvp(command[0], command)  # noqa: S606  no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

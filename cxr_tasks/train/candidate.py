@@ -1,0 +1,293 @@
+"""Train one candidate of a recipe on a prepared dataset, watched in MLflow, resumable after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json, write_text
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
+from cxr_tasks.train.devices import require_device
+from cxr_tasks.train.environment import training_environment
+from cxr_tasks.train.loop.watch import Judge, Watcher
+from cxr_tasks.train.phantom_weights import fetch_phantom_weights
+from cxr_tasks.validate.summary import validation_tags
+
+if TYPE_CHECKING:
+    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.loop.fit import Fitted
+    from cxr_tasks.train.loop.progress import Progress
+    from cxr_tasks.train.loop.validation_logits import ValidationLogits
+
+log = logging.getLogger(__name__)
+
+#: Names the MLflow run of one training, so that a retry finds it even where the first try was killed at once.
+TRAINING_TAG = "cxr.training"
+#: Number of the candidate, on its MLflow run.
+CANDIDATE_TAG = "cxr.candidate"
+AS_IT_IS = PlannedCandidate(number=1, name="recipe as it is", settings={})
+
+
+@room_for("training", 32 * MIB)
+def train_candidate(
+    prepared: PreparedDataset,
+    recipe: Recipe,
+    paths: RunPaths,
+    *,
+    run_name: str,
+    tags: dict[str, str] | None = None,
+    candidate: PlannedCandidate = AS_IT_IS,
+    judge: Judge | None = None,
+) -> TrainedModel:
+    """The best epoch of one training run, as a ``.keras`` file and an MLflow run.
+
+    Called again after a kill it goes on from the last finished epoch, in the same MLflow run, and on a CPU ends
+    with the very weights of an uninterrupted run. Called again after its end it returns what it returned then.
+    A changed recipe or dataset is another training with a folder of its own under ``paths.stage("train")``.
+
+    Args:
+        candidate: Which of several it is; ``recipe`` is that candidate's.
+        judge: May end the training after any epoch; what was best until then is kept.
+
+    Raises:
+        ConfigurationError: Recipe and dataset do not fit, or the recipe names an unknown network or option.
+        DataDefect: The dataset is not what it was, holds one class only, or the loss is no longer finite.
+        ServiceUnavailable: Another process is at this training, or MLflow does not answer.
+    """
+    from cxr_tasks.train.loop.resume import STATE_FILE, only_one_trainer
+
+    check_fit(prepared, recipe)
+    training = sha256_json({"recipe": recipe.sha256, "dataset": prepared.fingerprint})
+    folder = paths.stage("train") / training[:16]
+    folder.mkdir(exist_ok=True)
+    with only_one_trainer(folder):
+        finished = folder / "trained.json"
+        if finished.exists():
+            trained = TrainedModel.from_payload(read_json(finished))
+            trained.model.verified_path()
+            log.info("training %s is finished; its model is returned as it is", training[:16])
+            return trained
+        run_id = _known_run(folder, recipe.model_name, f"{paths.root}:{training}")
+        marks = {
+            **(tags or {}),
+            TRAINING_TAG: f"{paths.root}:{training}",
+            CANDIDATE_TAG: str(candidate.number),
+            "cxr.candidate_name": candidate.name,
+        }
+        with open_run(recipe.model_name, run_name, run_id=run_id, tags=marks) as run:
+            write_json(folder / "run.json", {"mlflow_run_id": run.run_id})
+            trained = _train_or_clear(prepared, recipe, folder, run, judge)
+            trained = dataclasses.replace(
+                trained,
+                candidate=candidate.number,
+                candidate_name=candidate.name,
+                settings=dict(candidate.settings or {}),
+            )
+            write_json(finished, trained.to_payload())
+        # What a run that was killed goes on from: three times the model, and of no use once that is there.
+        (folder / STATE_FILE).unlink(missing_ok=True)
+        return trained
+
+
+def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
+    """``ConfigurationError`` unless ``prepared`` has the resolution and the findings that ``recipe`` asks for."""
+    for name, stored, asked in (
+        ("pixels.size_px", prepared.size_px, recipe.pixels.size_px),
+        ("dataset.vocabulary", prepared.vocabulary, recipe.dataset.vocabulary),
+    ):
+        if stored != asked:
+            raise ConfigurationError(
+                f"recipe {recipe.name}: {name} is {asked!r}, the dataset {prepared.dataset} was prepared with "
+                f"{stored!r}; prepare it with this recipe"
+            )
+
+
+def _known_run(folder: Path, experiment: str, training: str) -> str | None:
+    """The MLflow run of an earlier try, by the note it left, or by its tag if it was killed before it left one."""
+    if (folder / "run.json").exists():
+        return str(read_json(folder / "run.json")["mlflow_run_id"])
+    found = runs_with_tag(experiment, TRAINING_TAG, training)
+    return found[0].info.run_id if found else None
+
+
+def _train_or_clear(
+    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None
+) -> TrainedModel:
+    """``_train``; where it fails for good, no features of images stay behind. A retry would take those up."""
+    try:
+        return _train(prepared, recipe, folder, run, judge)
+    except (DataDefect, ConfigurationError):
+        from cxr_tasks.train.loop.features import remove_features
+
+        remove_features(folder)
+        raise
+
+
+def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, judge: Judge | None) -> TrainedModel:
+    start_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    from cxr_tasks.train.lineage import ARTIFACT, write_lineage
+    from cxr_tasks.train.loop.fit import fit
+    from cxr_tasks.train.loop.phases import total_epochs
+    from cxr_tasks.train.networks.networks import options_of
+    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+
+    gpus = tf.config.list_physical_devices("GPU")
+    require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))
+    precision = resolve_precision(recipe.train.precision, cpu_flags=cpu_flags(), n_gpus=len(gpus))
+    splits = {name: _load(prepared, recipe, name, folder) for name in ("train", "validation")}
+    run.params(
+        {
+            **recipe.to_dict(),
+            "network_options_in_force": options_of(recipe.train.network_options, recipe.train.network),
+            "precision_in_force": precision,
+            "epochs_in_force": total_epochs(recipe.train),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        }
+    )
+    run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
+    validation = validation_tags(prepared.place)
+    for name in splits:
+        run.dataset(
+            name=prepared.dataset,
+            fingerprint=prepared.fingerprint,
+            location=prepared.folder,
+            context="training" if name == "train" else name,
+            tags=validation,
+        )
+    if recipe.train.starting_weights == "phantoms":
+        reached = fetch_phantom_weights(recipe, precision, folder, lambda progress: _tell_phantoms(run, progress))
+        run.metrics({"phantoms_seconds": reached["seconds"], "phantoms_best_val_auroc": reached["val_auroc"]})
+    environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
+    write_json(folder / "environment.json", environment)
+    run.artifact(folder / "environment.json")
+    remarks = write_lineage(prepared, recipe.train, folder)
+    run.artifact(folder / ARTIFACT)
+    targets = _targets(splits["train"], recipe, folder, run)
+    watcher = Watcher(run, total_epochs(recipe.train), judge)
+    fitted = fit(
+        splits["train"],
+        splits["validation"],
+        recipe.train,
+        precision=precision,
+        folder=folder,
+        on_epoch=watcher.see,
+        findings=recipe.findings,
+        targets=targets,
+    )
+    watcher.end(fitted.progress)
+    logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
+    trained = _handoff(prepared, recipe, folder, run, fitted, logits)
+    told = tuple(one.to_json() for one in remarks)
+    return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early, remarks=told)
+
+
+def _tell_phantoms(run: RunLog, progress: Progress) -> None:
+    record = progress.history[-1]
+    told = {f"phantoms_{name}": record[name] for name in ("loss", "val_auroc", "images_per_second")}
+    run.metrics(told, step=progress.epochs_run)
+
+
+def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -> LoadedSplit:
+    from cxr_tasks.train.data.inputs import load_split
+
+    return load_split(
+        prepared.place,
+        split,
+        size_px=prepared.size_px,
+        n_findings=len(recipe.findings),
+        n_images=prepared.n_train if split == "train" else prepared.n_validation,
+        spill_folder=folder,
+    )
+
+
+def _targets(train: LoadedSplit, recipe: Recipe, folder: Path, run: RunLog) -> Targets:
+    """Training targets under the recipe's label policies; what became of the labels goes to the log and to MLflow."""
+    from cxr_tasks.train.data.labels import label_counts, policy_table, split_targets
+
+    spec, findings = recipe.train.labels, recipe.findings
+    targets = split_targets(train, findings, spec, seed=recipe.train.seed, folder=folder)
+    table = policy_table(train.states, findings, spec, targets)
+    log.info("%s", table)
+    write_text(folder / "labels.txt", table + "\n")
+    write_json(folder / "labels.json", label_counts(train.states, findings, spec, targets))
+    for name in ("labels.txt", "labels.json"):
+        run.artifact(folder / name)
+    return targets
+
+
+def _validation_logits(
+    prepared: PreparedDataset, split: LoadedSplit, recipe: Recipe, fitted: Fitted, folder: Path
+) -> ValidationLogits:
+    """What the kept model, mirrored where the recipe asks for it, says of validation and its stressed views."""
+    import numpy as np
+    import pandas as pd
+    import tensorflow as tf
+
+    from cxr_tasks.train.data.labels import evaluation_targets
+    from cxr_tasks.train.loop.validation import predict, stressed_view
+    from cxr_tasks.train.loop.validation_logits import ValidationLogits
+
+    answer = tf.function(lambda images: fitted.network(images, training=False), reduce_retracing=True)
+    stressed = (stressed_view(split.images, view, folder) for view in range(recipe.train.stress_views))
+    logits = [predict(answer, view) for view in (split.images, *stressed)]
+    index = pd.read_parquet(prepared.index.verified_path(), columns=["split", "patient_key"])
+    keys = index.loc[index["split"] == "validation", "patient_key"]
+    patients = np.unique(keys.to_numpy(str), return_inverse=True)[1]
+    return ValidationLogits(np.stack(logits), evaluation_targets(split.states, recipe.train.labels), patients)
+
+
+def _handoff(
+    prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog, fitted: Fitted, logits: ValidationLogits
+) -> TrainedModel:
+    """Write model, history, recipe and validation logits, upload all but the last, and refer to them."""
+    import yaml
+
+    from cxr_tasks.train.loop.phases import total_epochs
+    from cxr_tasks.train.loop.validation_logits import mean_auroc_of
+
+    model, history, recipe_file = folder / "model.keras", folder / "history.json", folder / "recipe.yaml"
+    validation = folder / "validation.npz"
+    started = time.monotonic()
+    with replaced_file(model) as aside:
+        fitted.network.save(aside)
+    write_json(history, fitted.progress.history)
+    recipe_file.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    for file in (model, history, recipe_file):
+        run.artifact(file)
+    log.info("model of epoch %d saved and uploaded in %.1f s", fitted.progress.best_epoch, time.monotonic() - started)
+    logits.write(validation)
+    reached = mean_auroc_of(logits.plain(), recipe.evaluate)
+    measured = {"": reached.value, "_lower": reached.lower, "_upper": reached.upper}
+    run.metrics({f"best_val_auroc{key}": value for key, value in measured.items() if value is not None})
+    return TrainedModel(
+        model_name=recipe.model_name,
+        recipe_sha256=recipe.sha256,
+        dataset_fingerprint=prepared.fingerprint,
+        mlflow_run_id=run.run_id,
+        model=ArtifactRef.of(model),
+        history=ArtifactRef.of(history),
+        best_epoch=fitted.progress.best_epoch,
+        epochs_run=fitted.progress.epochs_run,
+        val_auroc=reached.value,
+        val_auroc_lower=reached.lower,
+        val_auroc_upper=reached.upper,
+        seconds=fitted.progress.seconds,
+        validation=ArtifactRef.of(validation),
+        stopped_by=fitted.progress.stopped_by,
+        was_ended_by_clock=fitted.progress.was_ended_by_clock,
+        epochs_asked=total_epochs(recipe.train),
+    )

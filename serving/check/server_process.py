@@ -1,0 +1,95 @@
+"""A model server of one's own for the length of a block: the real one where it is installed, else the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.installation.children import end_with_parent
+from cxr_tasks.installation.settings import HOST
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.stack.servers.model_server import server_executable
+
+
+def free_port() -> int:
+    """A port free at this moment on the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A model server process and where to reach it."""
+
+    address: str
+    process: subprocess.Popen
+    log: Path
+
+    def require_alive(self) -> None:
+        """``ReleaseRefused`` with the last lines of its log where the process has ended by itself.
+
+        The real server ends when a model it was started with cannot be loaded.
+        """
+        code = self.process.poll()
+        if code is not None:
+            lines = self.log.read_text(errors="replace").splitlines()[-5:]
+            raise ReleaseRefused(
+                f"expected the model server to load the version, found that it ended with code {code}: "
+                + " | ".join(lines)
+            )
+
+
+@contextlib.contextmanager
+def model_server(
+    model_name: str, base_path: Path, log: Path, *, rest_port: int | None = None
+) -> Iterator[RunningServer]:
+    """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
+    with _server([f"--model_name={model_name}", f"--model_base_path={base_path.absolute()}"], log, rest_port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def configured_server(config: Path, log: Path, *, rest_port: int | None = None) -> Iterator[RunningServer]:
+    """A server for the models listed in the file ``config``, which it reads again every second."""
+    flags = [
+        f"--model_config_file={config}",
+        "--model_config_file_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--num_load_threads=2",
+        "--num_unload_threads=2",
+        "--grpc_max_threads=64",
+    ]
+    with _server(flags, log, rest_port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[RunningServer]:
+    port = free_port()
+    command = [*server_executable(), f"--port={port}", "--max_num_load_retries=0", *flags]
+    if rest_port is not None:
+        command.append(f"--rest_api_port={rest_port}")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECT_ROOT,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  one call into the kernel, no lock
+        )
+        try:
+            yield RunningServer(f"{HOST}:{port}", process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,36 @@
+"""Requests to the running model server, before and after a version gets its label."""
+
+from __future__ import annotations
+
+import grpc
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.installation.settings import StackSettings
+from serving.client import rest
+from serving.export.golden import golden_images
+
+GRPC_LIMIT_S = 10
+
+
+def smoke_test(settings: StackSettings, model_name: str, at: int | str) -> None:
+    """Ask for every golden image at a version or label, and see that the gRPC port is open.
+
+    Raises:
+        ReleaseRefused: An image is refused, or an answer is no probability.
+        ServiceUnavailable: A port does not answer.
+    """
+    where = f"version {at}" if isinstance(at, int) else f"at label {at!r}"
+    for kind, image in golden_images().items():
+        try:
+            answer = rest.predict(settings, model_name, image, at)
+        except rest.RequestRefused as error:
+            raise ReleaseRefused(f"{model_name} {where}: expected an answer to {kind}, found {error}") from error
+        if not all(0 <= one <= 1 for one in answer.probabilities):
+            raise ReleaseRefused(
+                f"{model_name} {where}: expected probabilities in [0, 1], found {answer.probabilities}"
+            )
+    with grpc.insecure_channel(settings.grpc_address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=GRPC_LIMIT_S)
+        except grpc.FutureTimeoutError:
+            raise ReleaseRefused(f"expected gRPC at {settings.grpc_address}, found no answer") from None

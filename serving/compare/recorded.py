@@ -1,0 +1,82 @@
+"""Images to ask a model for again: those of recorded requests, or of a folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
+from cxr_tasks.installation.storage.paths import recorded_root
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from serving.export.golden import golden_images
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".dcm")
+
+
+def images_to_compare(model_name: str, folder: Path | None, limit: int) -> tuple[list[bytes], str]:
+    """The images of ``folder``, or of the newest recorded requests where there is none, and where they are from."""
+    if folder is None:
+        return recorded_images(model_name, limit), "recorded requests"
+    return folder_images(folder, limit), str(folder)
+
+
+def recorded_images(model_name: str, limit: int) -> list[bytes]:
+    """The images of a model's newest recorded requests, at most ``limit``, each once, none of a smoke test.
+
+    Raises:
+        DataDefect: Nothing is recorded.
+    """
+    folder = recorded_root() / model_name
+    own = set(golden_images().values())
+    found: dict[bytes, None] = {}
+    for path in sorted(folder.glob("*.tfrecord"), reverse=True):
+        for image in reversed(list(_images_of(path))):
+            if image not in own:
+                found.setdefault(image)
+        if len(found) >= limit:
+            break
+    if not found:
+        raise DataDefect(
+            f"{folder}: expected recorded requests, found none; the model server records them where CXR_REQUEST_LOG "
+            "gives the share to record, or name a folder of images"
+        )
+    return list(found)[:limit]
+
+
+def folder_images(folder: Path, limit: int) -> list[bytes]:
+    """The image files below ``folder``, at most ``limit``, DICOM files as PNGs of their pixels.
+
+    Raises:
+        DataDefect: It holds none.
+    """
+    found = []
+    paths = (one for one in sorted(folder.rglob("*")) if one.suffix.lower() in SUFFIXES and one.is_file())
+    for path in paths:
+        content = path.read_bytes()
+        try:
+            found.append(dicom_as_png(content) if is_dicom(content) else content)
+        except DicomRefused as error:
+            log.warning("a DICOM file is left out: %s", error)
+        if len(found) == limit:
+            break
+    if not found:
+        raise DataDefect(f"{folder}: expected image files ({', '.join(SUFFIXES)}), found none")
+    return found
+
+
+def _images_of(path: Path) -> Iterator[bytes]:
+    """The images in one file, in the order they came; ends at a record that is still being written."""
+    start_tensorflow()
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    try:
+        for content in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            request = prediction_log_pb2.PredictionLog.FromString(content).predict_log.request
+            yield from request.inputs["image_bytes"].string_val
+    except tf.errors.DataLossError:
+        log.info("%s ends with a record that is not complete", path.name)

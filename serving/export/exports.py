@@ -1,0 +1,223 @@
+"""Exported versions, kept until they are no longer of use, so that a version is exported and checked once.
+
+``var/exports/<model>/<version>/`` holds the SavedModel in a folder with the version's number (a base path as the model
+server wants it), ``export.json`` with what it was made from, and ``parity.json`` once the check has passed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cxr_tasks.prepare
+from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, read_json, sha256_file, write_json
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
+from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.images import rules
+from cxr_tasks.installation.storage.paths import home
+from serving.served import folders as on_disk
+
+log = logging.getLogger(__name__)
+
+#: So many of a model's exports stay beside those that serve or are about to.
+KEPT_EXPORTS = 4
+
+_CODE = (
+    *(Path(__file__).with_name(name) for name in ("export.py", "golden.py", "signature.py")),
+    *(
+        Path(cxr_tasks.prepare.__file__).with_name(name)
+        for name in ("batches.py", "exif.py", "headers.py", "jpeg.py", "pixels.py", "problems.py", "segments.py")
+    ),
+    Path(rules.__file__),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecord:
+    """What a kept export was made from, and what it came to; all of it is in ``export.json``."""
+
+    model_name: str
+    version: int
+    mlflow_run_id: str
+    """The run that the version was registered from: numbers start anew in a new registry."""
+    made_by: str
+    """sha256 of the code, the library versions and the limits that the served graph comes from."""
+    sha256: str
+    """sha256 over names and contents of the SavedModel's files."""
+    model_sha256: str = ""
+    """sha256 of the ``.keras`` file it was made from, which is the one that the gate judged; '' in records written
+    before it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A kept export, found whole."""
+
+    record: ExportRecord
+    folder: Path
+
+    @property
+    def base_path(self) -> Path:
+        """Folder whose only version this is."""
+        return self.folder
+
+    @property
+    def saved_model(self) -> Path:
+        return self.folder / str(self.record.version)
+
+    def passed(self) -> ArtifactRef | None:
+        """``parity.json`` where the check has passed for this very export."""
+        path = self.folder / "parity.json"
+        if not path.is_file() or read_json(path).get("export_sha256") != self.record.sha256:
+            return None
+        return ArtifactRef.of(path)
+
+    def write_parity(self, parity: dict) -> ArtifactRef:
+        path = self.folder / "parity.json"
+        write_json(path, {**parity, "export_sha256": self.record.sha256})
+        return ArtifactRef.of(path)
+
+
+def export_folder(model_name: str, version: int) -> Path:
+    return home() / "exports" / model_name / str(version)
+
+
+def find_export(registered: RegisteredModel) -> Export | None:
+    """The kept export of a version, every byte of it as it was written; None where there is none or it is no longer so.
+
+    One made from another run, by other code or by other libraries is none.
+    """
+    folder = export_folder(registered.model_name, registered.version)
+    try:
+        record = export_record(registered.model_name, registered.version)
+    except (DataDefect, ConfigurationError) as error:
+        log.warning("the export in %s cannot be used: %s", folder, error)
+        return None
+    if record is None:
+        return None
+    found = Export(record, folder)
+    sha256 = tree_sha256(found.saved_model) if found.saved_model.is_dir() else "none"
+    expected = _record(registered, sha256, record.model_sha256)
+    if record != expected:
+        log.warning("the export in %s cannot be used: expected %s, found %s", folder, expected, record)
+        return None
+    return found
+
+
+def export_record(model_name: str, version: int) -> ExportRecord | None:
+    """What the kept export under a number was made from; None where there is none.
+
+    Raises:
+        DataDefect, ConfigurationError: ``export.json`` is missing or not such a record.
+    """
+    folder = export_folder(model_name, version)
+    if not folder.is_dir():
+        return None
+    return build(ExportRecord, read_json(folder / "export.json"), "export.json")
+
+
+@contextlib.contextmanager
+def kept_export(registered: RegisteredModel, model_sha256: str = "") -> Iterator[Path]:
+    """A folder to write a version's SavedModel to; kept, with its record, when the block ends well.
+
+    Whatever was kept of the version before is removed first.
+
+    Args:
+        model_sha256: Of the ``.keras`` file that it is made from.
+    """
+    folder = export_folder(registered.model_name, registered.version)
+    remove_export(registered)
+    with published_folder(folder) as aside:
+        target = aside / str(registered.version)
+        yield target
+        write_json(aside / "export.json", plain(_record(registered, tree_sha256(target), model_sha256)))
+
+
+def checked_against(export: Export, model_sha256: str) -> Export:
+    """The same export, recorded as made from that model: its answers were just compared with the model's own."""
+    record = replace(export.record, model_sha256=model_sha256)
+    write_json(export.folder / "export.json", plain(record))
+    return Export(record, export.folder)
+
+
+def remove_export(registered: RegisteredModel) -> None:
+    """Remove what is kept of a version, whole or not."""
+    folder = export_folder(registered.model_name, registered.version)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def prepared_export(registered: RegisteredModel) -> Export:
+    export = find_export(registered)
+    if export is None:
+        raise DataDefect(
+            f"{export_folder(registered.model_name, registered.version)}: expected the export that was made "
+            "for this version, found none, or a changed one; release it again from the start"
+        )
+    return export
+
+
+def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
+    """The SavedModel to publish; None where it lies in its place.
+
+    Another one under the same number, such as an older export, is taken away first.
+
+    Raises:
+        ReleaseRefused: The server has another one loaded under that number: versions are not replaced in place.
+    """
+    name, version = export.record.model_name, export.record.version
+    if version not in on_disk.versions_on_disk(name):
+        return export.saved_model
+    found = tree_sha256(on_disk.version_folder(name, version))
+    if found == export.record.sha256:
+        return None
+    if version in loaded:
+        raise ReleaseRefused(
+            f"{name}: another version {version} is loaded (export {found[:12]}..., to be published: "
+            f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
+        )
+    on_disk.withdraw(name, version)
+    return export.saved_model
+
+
+def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPORTS) -> list[int]:
+    """Remove all exports of a model but those of ``keep`` and the ``newest`` others; the removed versions."""
+    base = export_folder(model_name, 0).parent
+    kept = sorted(int(one.name) for one in base.iterdir() if one.name.isdecimal()) if base.is_dir() else []
+    old = [one for one in kept if one not in keep][:-newest]
+    for version in old:
+        shutil.rmtree(base / str(version))
+    return old
+
+
+def tree_sha256(folder: Path) -> str:
+    """sha256 over the relative names and contents of all files below ``folder``, as hex."""
+    digest = hashlib.sha256()
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> ExportRecord:
+    return ExportRecord(
+        model_name=registered.model_name,
+        version=registered.version,
+        mlflow_run_id=registered.mlflow_run_id,
+        made_by=_made_by(),
+        sha256=sha256,
+        model_sha256=model_sha256,
+    )
+
+
+def _made_by() -> str:
+    libraries = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
+    limits = str(plain(rules.requested_limits(os.environ)))
+    return hashlib.sha256("\n".join([*(sha256_file(one) for one in _CODE), *libraries, limits]).encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""A SavedModel that any TensorFlow Serving loads, from a Keras model and its serving contract."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from cxr_tasks.contracts.errors import ReleaseRefused
+from cxr_tasks.contracts.serving_contract import ServingContract
+from cxr_tasks.images.rules import RequestLimits, requested_limits
+from serving.export import signature
+from serving.export.golden import golden_images
+
+logger = logging.getLogger(__name__)
+
+ENDPOINTS = {
+    "serving_default": signature.serving_default,
+    "lenient": signature.lenient,
+    "explain": signature.explain,
+}
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def export_saved_model(
+    model: keras.Model, contract: ServingContract, folder: Path, limits: RequestLimits | None = None
+) -> Path:
+    """Write the SavedModel of ``model`` into ``folder``: its signatures, warm-up requests and ``serving.json``.
+
+    ``limits`` are those of the environment where none are given.
+
+    Raises:
+        ReleaseRefused: The model does not have one output per finding of the contract.
+    """
+    n_outputs = int(model.output_shape[-1])
+    if n_outputs != len(contract.findings):
+        raise ReleaseRefused(
+            f"{contract.model_name}: expected one output for each of {len(contract.findings)} findings "
+            f"({', '.join(contract.findings)}), found {n_outputs}"
+        )
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    limits = limits or requested_limits(os.environ)
+    for name, endpoint in ENDPOINTS.items():
+        archive.add_endpoint(name, endpoint(model, contract, limits), signature.input_signature())
+    archive.write_out(str(folder), verbose=False)
+    extra = folder / WARMUP_FILE.parent
+    extra.mkdir(exist_ok=True)
+    contract.write(extra)
+    write_warmup(folder / WARMUP_FILE, contract.model_name)
+    return folder
+
+
+def write_warmup(path: Path, model_name: str) -> None:
+    """Warm-up requests as the server reads them: a TFRecord of PredictionLog, all signatures, batches of 1 and 8.
+
+    Without them the first caller after a release waits while TensorFlow traces and tunes the graph.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    images = list(golden_images().values())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name in ENDPOINTS:
+            for size in (1, 8):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = name
+                request.inputs[signature.INPUT_NAME].CopyFrom(tf.make_tensor_proto(images[:size], dtype=tf.string))
+                writer.write(log.SerializeToString())

@@ -1,0 +1,354 @@
+"""From the registry's champion to the version that the model server answers with; undone whole if any step fails.
+
+``take_up`` asks whether versions may serve, ``prepare_release`` exports and checks it, ``publish_version`` lets it
+serve. Each may be repeated, and each may be killed: what serves is whole all the while.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.approvers import approvers
+from cxr_tasks.installation.notices import send
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from cxr_tasks.registry import rest, tracking
+from cxr_tasks.registry import versions as registry
+from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.model_files import FileDigests, recorded_digests
+from serving.check.latency_limit import max_latency_ratio
+from serving.check.smoke import smoke_test
+from serving.export import exports
+from serving.release.switch import Switch
+from serving.served import folders as on_disk
+from serving.served.contents import is_whole
+from serving.served.leftovers import settle
+from serving.served.state import Content, ServingState, locked, read_state, write_state
+
+logger = logging.getLogger(__name__)
+
+#: Tags on a version in the registry.
+SERVED_TAG, REFUSED_TAG, FAILED_TAG = "release.served", "release.refused", "release.failed"
+#: An export takes a minute where all cores are busy, and another process may be at it.
+EXPORT_WAIT_S = 900.0
+AIRFLOW = "airflow"
+
+
+def champion_of(model_name: str) -> RegisteredModel:
+    """The registry's champion of ``model_name``; ``NoSuchVersion`` where there is none."""
+    found = rest.version_with_alias(model_name, registry.CHAMPION)
+    if found is None:
+        raise registry.NoSuchVersion(
+            f"{model_name}: expected a version with alias {registry.CHAMPION!r} in the registry, found none; "
+            "train one first"
+        )
+    return RegisteredModel(
+        model_name=model_name, version=found.version, mlflow_run_id=found.run_id, alias=registry.CHAMPION
+    )
+
+
+def take_up(champions: Iterable[RegisteredModel], who: str | trail.Person = AIRFLOW) -> list[RegisteredModel]:
+    """The champions that may serve, each noted as being dealt with.
+
+    Why another may not stands on its version and in the audit log, and what serves stays.
+
+    Raises:
+        ReleaseRefused: None of several, or the only one, may serve.
+        ServiceUnavailable: The registry does not answer; the champion counts as not dealt with.
+    """
+    allowed, refusals = [], []
+    for champion in champions:
+        because = _why_not(champion, who)
+        if because:
+            refusals.append(
+                f"{champion.model_name} version {champion.version} may not serve: {because}; "
+                f"version {read_state(champion.model_name).stable} serves on"
+            )
+            logger.error("%s", refusals[-1])
+            send(f"Chest X-rays: {champion.model_name} version {champion.version} is refused", refusals[-1])
+        else:
+            allowed.append(champion)
+    if refusals and not allowed:
+        raise ReleaseRefused("; ".join(refusals))
+    return allowed
+
+
+def _why_not(champion: RegisteredModel, who: str | trail.Person) -> str:
+    """Why ``champion`` may not serve, on record; empty where it may."""
+    from cxr_tasks.registry.permission import may_serve
+
+    name, version = champion.model_name, champion.version
+    before = read_state(name)
+    _note_handled(name, version, champion.mlflow_run_id)
+    try:
+        permission = may_serve(name, version)
+        if permission.allowed and not permission.by_override and (because := _wrong_way(champion)):
+            permission = replace(permission, allowed=False, because=because)
+        if permission.allowed:
+            rest.clear_version_tags(name, version, [REFUSED_TAG])
+        else:
+            rest.set_version_tags(name, version, {REFUSED_TAG: permission.because})
+    except ServiceUnavailable:
+        _note_handled(name, before.handled, before.handled_run)
+        raise
+    kind: trail.Kind = "release_started" if permission.allowed else "release_refused"
+    detail = {"mlflow_run_id": champion.mlflow_run_id}
+    trail.record(kind, model=name, version=version, who=who, why=permission.because, detail=detail)
+    return "" if permission.allowed else permission.because
+
+
+@room_for("exporting the version", 64 * MIB)
+def _wrong_way(champion: RegisteredModel) -> str:
+    """Why the way in which the version became champion is none that its policy takes; '' where it is.
+
+    Where the alias was moved in MLflow, nobody has asked yet whether the version was judged by today's policy; and the
+    log does not have yet who moved it.
+    """
+    from cxr_tasks.registry.approve.promotion import require_permission
+    from cxr_tasks.registry.promotion_way import way_of, why_not_promoted
+
+    name, version, run_id = champion.model_name, champion.version, champion.mlflow_run_id
+    state = read_state(name)
+    if state.stable == version and state.content_of(version).mlflow_run_id == run_id:
+        return ""  # it serves already: released again, such as after an upgrade
+    promoted = way_of(name, version, run_id, approvers(os.environ))
+    if because := why_not_promoted(name, version, promoted):
+        return because
+    if not promoted.is_ours:
+        try:
+            require_permission(name, version)
+        except ReleaseRefused as error:
+            return str(error)
+        trail.record(
+            "promoted",
+            model=name,
+            version=version,
+            who=promoted.person or "mlflow",
+            why=f"alias {registry.CHAMPION} was moved in MLflow",
+            detail={"mlflow_run_id": run_id},
+        )
+    return ""
+
+
+def prepare_release(registered: RegisteredModel, paths: RunPaths) -> ArtifactRef:
+    """``parity.json`` of a version that is exported and checked; found done where that was done before.
+
+    The check's server and this process load TensorFlow side by side.
+
+    Raises:
+        ReleaseRefused: The version fails the check (see ``serving.check.check``).
+        ServiceUnavailable: The registry does not answer, or the server does not load the version in time.
+    """
+    name, version, max_ratio = registered.model_name, registered.version, max_latency_ratio(os.environ)
+    folder = exports.export_folder(name, version)
+    with file_lock(
+        folder.parent / f".{version}.lock",
+        what=f"the export of {name} version {version}",
+        purpose="exporting and checking it",
+        wait_s=EXPORT_WAIT_S,
+    ):
+        export = exports.find_export(registered)
+        recorded = _recorded(registered)
+        if export is not None and recorded.model and export.record.model_sha256 not in ("", recorded.model):
+            logger.warning("%s: made from another model file than was registered; exported anew", folder)
+            export = None
+        is_of_it = export is not None and (export.record.model_sha256 or not recorded.model)
+        if export is not None and is_of_it and (passed := export.passed()) is not None:
+            logger.info("%s version %d was exported and checked before: %s", name, version, folder)
+            return passed
+        return _export_and_check(registered, export, paths, max_ratio)
+
+
+def _export_and_check(
+    registered: RegisteredModel, export: exports.Export | None, paths: RunPaths, max_ratio: float
+) -> ArtifactRef:
+    from serving.check.check_process import check_process
+
+    work = paths.stage(f"release/{registered.model_name}")
+    if export is None:
+        exports.remove_export(registered)
+    base_path = exports.export_folder(registered.model_name, registered.version)
+    with check_process(registered.model_name, registered.version, base_path, work) as server:
+        start_tensorflow()
+        from serving.check.check import check_server, in_process_probabilities
+        from serving.export.saved_model import export_saved_model
+
+        loaded = registry.load_version(registered.model_name, registered.version, work / "downloaded")
+        model = loaded.keras_model()
+        if export is None:
+            with exports.kept_export(registered, loaded.digests.model) as target:
+                export_saved_model(model, loaded.contract, target)
+        parity = check_server(
+            server,
+            loaded.contract,
+            expected=lambda images: in_process_probabilities(model, loaded.contract, images),
+            max_ratio=max_ratio,
+        )
+    logger.info("%s version %d: %s", registered.model_name, registered.version, parity)
+    checked = exports.checked_against(exports.prepared_export(registered), loaded.digests.model)
+    return checked.write_parity(plain(parity))
+
+
+def _recorded(registered: RegisteredModel) -> FileDigests:
+    """The digests of the files that the gate judged; ``NoSuchVersion`` where the registry has another version."""
+    found = rest.get_version(registered.model_name, registered.version)
+    if found is None or found.run_id != registered.mlflow_run_id:
+        raise registry.NoSuchVersion(_other(registered, found))
+    return recorded_digests(registered.model_name, registered.version, found.run_id, found.tags)
+
+
+def _other(expected: RegisteredModel, found: rest.FoundVersion | None) -> str:
+    now = "none" if found is None else f"one of run {found.run_id[:8]}: the number has come again"
+    return (
+        f"{expected.model_name}: expected version {expected.version} of run {expected.mlflow_run_id[:8]} in the "
+        f"registry, found {now}; what serves was left as it is"
+    )
+
+
+@room_for("publishing the version", 32 * MIB)
+def publish_version(
+    champion: RegisteredModel, settings: StackSettings, who: str | trail.Person = AIRFLOW
+) -> ReleasedModel:
+    """Let a prepared version serve as ``stable``; the one before stays on disk to go back to.
+
+    Any failure before the server has answered goes back to what served before.
+
+    Raises:
+        ReleaseRefused: It is not the champion any more, is not prepared, or the server does not answer with it as
+            promised.
+        ServiceUnavailable: The registry or the model server does not answer in time.
+    """
+    name, version = champion.model_name, champion.version
+    with locked(name, f"a release of version {version}"):
+        state = settle(name)
+        fingerprint = _require_champion(champion)
+        export = exports.prepared_export(champion)
+        parity = export.passed()
+        if parity is None:
+            raise ReleaseRefused(f"{name} version {version}: expected an export that passed its check, found none")
+        content = release_content(champion, export)
+        try:
+            seconds, before = _switch(settings, champion, state, export, content)
+        except BaseException as error:
+            _note_failure(champion, error, who)
+            raise
+        if not _is_last_served(champion, content):
+            trail.record(
+                "served",
+                model=name,
+                version=version,
+                who=who,
+                fingerprint=fingerprint,
+                detail={"before": state.stable, "before_run": before.mlflow_run_id, **plain(content)},
+            )
+    logger.info("%s version %d serves, loaded in %.1f s", name, version, seconds)
+    _tell_registry(champion, parity)
+    exports.prune_exports(name, read_state(name).kept)
+    return ReleasedModel(
+        model_name=name,
+        version=version,
+        mlflow_run_id=champion.mlflow_run_id,
+        folder=str(on_disk.version_folder(name, version)),
+        parity=parity,
+    )
+
+
+def release_content(champion: RegisteredModel, export: exports.Export) -> Content:
+    """What is about to be published, once it is known to be made from the model that was registered."""
+    recorded = _recorded(champion)
+    made_from = export.record.model_sha256
+    if recorded.model and made_from != recorded.model:
+        raise ReleaseRefused(
+            f"{champion.model_name} version {champion.version}: expected an export of the registered model (sha256 "
+            f"{recorded.model[:12]}...), found one of {made_from[:12] or 'a model that was not recorded'}; trigger "
+            "cxr_release again, which exports and checks it anew"
+        )
+    return Content(mlflow_run_id=champion.mlflow_run_id, export_sha256=export.record.sha256, model_sha256=made_from)
+
+
+def _switch(
+    settings: StackSettings, champion: RegisteredModel, state: ServingState, export: exports.Export, content: Content
+) -> tuple[float, Content]:
+    """Let the export serve as ``stable``; the seconds it took to load, and what served before.
+
+    Where another content serves under the same number (the registry was made anew, or the version exported anew), that
+    one first serves on under a number of its own: a number that is loaded cannot be filled with something else. So does
+    a version whose files on disk were changed or are gone: the server has the former ones loaded, and would find these
+    at its next start.
+    """
+    name, version = champion.model_name, champion.version
+    switch = Switch(settings, name, partial(smoke_test, settings, name))
+    before = state.content_of(state.stable)
+    if version in state.loaded and state.content_of(version).export_sha256 != content.export_sha256:
+        logger.warning("%s: another version %d is loaded (%s)", name, version, state.content_of(version))
+        state = switch.step_aside(state, version)
+    elif version in state.loaded and not is_whole(name, version, content):
+        logger.warning("%s: the files of version %d are not those that were published; published anew", name, version)
+        state = switch.step_aside(state, version, export.saved_model)
+    was_other = state.stable is not None and not on_disk.is_aside(state.stable) and state.stable != version
+    seconds = switch.to_stable(
+        replace(state, handled=version, handled_run=champion.mlflow_run_id).with_content(version, content),
+        version,
+        previous=state.stable if was_other else state.previous,
+        exported=exports.unless_on_disk(export, state.loaded),
+    )
+    return seconds, before
+
+
+def _note_handled(model_name: str, version: int | None, run_id: str) -> None:
+    with locked(model_name, "taking up a champion"):
+        write_state(model_name, replace(read_state(model_name), handled=version, handled_run=run_id))
+
+
+def _require_champion(expected: RegisteredModel) -> str:
+    """The data fingerprint of the champion, once it is known to be ``expected`` still."""
+    found = rest.version_with_alias(expected.model_name, registry.CHAMPION)
+    if found is None or (found.version, found.run_id) != (expected.version, expected.mlflow_run_id):
+        now = "none" if found is None else f"version {found.version}"
+        if found is not None and found.version == expected.version:
+            now += f" of another run ({found.run_id[:8]}): the number has come again"
+        raise ReleaseRefused(
+            f"{expected.model_name}: expected version {expected.version} to be champion still, found {now}; "
+            "what serves was left as it is"
+        )
+    return found.tags.get("data.fingerprint", "")
+
+
+def _is_last_served(champion: RegisteredModel, content: Content) -> bool:
+    """Whether the audit log has this very version serving now; of entries without a digest, the number decides."""
+    served = [one for one in trail.entries(champion.model_name) if one.kind in ("served", "rolled_back")]
+    if not served or served[-1].version != champion.version:
+        return False
+    told = served[-1].detail
+    return all(
+        told.get(key) in (None, "", expected)
+        for key, expected in (("mlflow_run_id", content.mlflow_run_id), ("export_sha256", content.export_sha256))
+    )
+
+
+def _note_failure(champion: RegisteredModel, error: BaseException, who: str | trail.Person) -> None:
+    """On the version and in the audit log; what cannot be noted must not hide the failure itself."""
+    why = str(error) or type(error).__name__
+    name, version = champion.model_name, champion.version
+    try:
+        trail.record("release_failed", model=name, version=version, who=who, why=why)
+        rest.set_version_tags(name, version, {FAILED_TAG: why[:500]})
+    except (OSError, ServiceUnavailable) as second:
+        logger.warning("the failed release of %s version %d could not be noted: %s", name, version, second)
+
+
+def _tell_registry(champion: RegisteredModel, parity: ArtifactRef) -> None:
+    rest.set_version_tags(champion.model_name, champion.version, {SERVED_TAG: "true"})
+    rest.clear_version_tags(champion.model_name, champion.version, [FAILED_TAG])
+    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")

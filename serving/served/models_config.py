@@ -1,0 +1,86 @@
+"""``models.config``, which the running model server reads again every second: generated from the serving states.
+
+The real server checks labels before it loads anything, refuses a whole file that moves a label to a version which is
+not loaded, and starts with labels only by ``--allow_version_labels_for_unavailable_models``. So whoever changes a
+state first lets the new version load without a label, and moves the label when it is AVAILABLE (``serving.release.switch``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.paths import home, served_root
+from serving.served.folders import versions_on_disk
+from serving.served.state import read_state
+
+#: Models the platform serves; the order is that of models.config.
+SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
+LABELS = (STABLE, CANARY) = ("stable", "canary")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One model of ``models.config``."""
+
+    name: str
+    base_path: Path
+    versions: tuple[int, ...]
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The entry in protobuf's text format."""
+        versions = " ".join(f"versions: {one}" for one in self.versions)
+        labels = "".join(
+            f'    version_labels {{ key: "{label}" value: {version} }}\n' for label, version in self.labels.items()
+        )
+        return (
+            "  config {\n"
+            f'    name: "{self.name}"\n'
+            f'    base_path: "{self.base_path}"\n'
+            '    model_platform: "tensorflow"\n'
+            f"    model_version_policy {{ specific {{ {versions} }} }}\n"
+            f"{labels}"
+            "  }\n"
+        )
+
+
+def config_text(models: Iterable[ListedModel]) -> str:
+    return f"model_config_list {{\n{''.join(one.text() for one in models)}}}\n"
+
+
+def models_config_path() -> Path:
+    return home() / "stack" / "models.config"
+
+
+def models_to_serve() -> tuple[ListedModel, ...]:
+    """Models with a version that is to be loaded and lies on disk: for another the server would wait without end."""
+    listed = []
+    for name in SERVED_MODELS:
+        state = read_state(name)
+        present = versions_on_disk(name)
+        versions = tuple(one for one in state.loaded if one in present)
+        labelled = {STABLE: state.stable, CANARY: state.canary}
+        labels = {label: one for label, one in labelled.items() if one is not None and one in versions}
+        if versions:
+            listed.append(ListedModel(name, served_root() / name, versions, labels))
+    return tuple(listed)
+
+
+def write_models_config() -> tuple[str, ...]:
+    """Write ``models.config`` for the states as they are now, and return the names of its models.
+
+    A server that still waits for a first version starts by it, a running one follows within about a second. Nothing
+    is written while there is no model, since an empty list would make a running server unload all it has.
+    """
+    path = models_config_path()
+    # Releases of two models write at the same time: the one who writes last must have read last.
+    with file_lock(path.with_name(".models.config.lock"), what=path.name, purpose="writing it", wait_s=60):
+        models = models_to_serve()
+        text = config_text(models)
+        if models and (not path.is_file() or path.read_text(encoding="utf-8") != text):
+            write_text(path, text)
+    return tuple(one.name for one in models)
