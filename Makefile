@@ -94,15 +94,15 @@ INSTALLED := [ -x $(BIN)/python ] || { echo 'nothing is installed in $(VENV) yet
 # cost when they are, and where PYTHONDONTWRITEBYTECODE is set nothing else would ever compile them.
 $(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is expected, {sys.executable} is {v[0]}.{v[1]}; name one: make PYTHON=python3.12 ...")'
-	@$(PYTHON) -m cxr_tasks.stack.folders >/dev/null
+	@$(PYTHON) -m cxr_tasks.installation.folders >/dev/null
 	@if [ -x $(BIN)/python ] && [ -e "$(RUNTIME)/stack/settings.json" ]; then \
 	    echo 'requirements.lock is newer than what is installed, and the stack runs from it: make upgrade (or make down first)' >&2; exit 1; fi
 	@echo "installing into $(VENV) (about $(if $(filter-out 0,$(GPU)),8,3.5) GB)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { echo 'python3 -m venv failed; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	@awk '/^uv==/{take=1} take{print} take && !/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
-	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCKS)
-	@export HOME="$$($(PYTHON) -m cxr_tasks.stack.folders)"; $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCKS)
+	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.ready $(VENV)/.ready-gpu
 	@touch $(READY)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.contracts.labels import VOCABULARIES
+from cxr_tasks.installation.storage.files import write_text
 
 FOLDER = Path(__file__).resolve().parent
 

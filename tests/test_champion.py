@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.installation.storage.files import read_json, reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.tf
@@ -38,9 +38,9 @@ def prepared(cxr_home):
         dataset=ingested.dataset,
         root=ingested.root,
         manifest=ingested.manifest,
-        validation=ArtifactRef.of(facts),
+        validation=reference_to(facts),
         data_docs="",
-        profile=ArtifactRef.of(facts),
+        profile=reference_to(facts),
         n_expectations=0,
         n_warnings=0,
     )

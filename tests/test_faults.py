@@ -18,6 +18,7 @@ from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
@@ -69,8 +70,8 @@ def run(request, tmp_path_factory):
             paths=paths,
             drawn=LAYOUTS[layout].plan(build(SyntheticOptions, recipe.dataset.options, "options")),
             planted=one_fault_each(json.loads(planted.read_text())),
-            manifest=pd.read_parquet(ingested.manifest.verified_path()).set_index("image_id"),
-            quarantine=pd.read_csv(ingested.quarantine.verified_path()),
+            manifest=pd.read_parquet(verified_path(ingested.manifest)).set_index("image_id"),
+            quarantine=pd.read_csv(verified_path(ingested.quarantine)),
             failed=[one for one in outcomes if not one["success"]],
             ingested=ingested,
             validated=validated,
@@ -107,7 +108,7 @@ def test_every_image_of_the_manifest_is_in_the_dataset(run):
     from cxr_tasks.prepare.stage import prepare_dataset
 
     prepared = prepare_dataset(run.validated, run.recipe, run.paths)
-    index = pd.read_parquet(prepared.index.verified_path())
+    index = pd.read_parquet(verified_path(prepared.index))
     assert sorted(index["image_id"]) == sorted(run.manifest.index)
     assert prepared.n_train + prepared.n_validation + prepared.n_test == len(run.manifest)
     assert pd.read_csv(Path(prepared.folder) / "left_out.csv").empty

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, sha256_file, write_json
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision
 from cxr_tasks.contracts.policies import POLICIES_FOLDER
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.evidence import Evidence, Rule
-from cxr_tasks.gate.stage import ChampionEvidence, decide, gate_candidate, reasons_of, verdict_of
+from cxr_tasks.gate.stage import decide, gate_candidate, reasons_of, verdict_of
+from cxr_tasks.installation.storage.files import read_json, reference_to, sha256_file, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.gate_builders import make_gate, make_scores
 
@@ -49,8 +49,8 @@ def evaluated(folder: Path, table: pd.DataFrame, change_metrics=None) -> Evaluat
     return EvaluatedModel(
         model_name="cxr_binary",
         mlflow_run_id="0" * 32,
-        predictions=ArtifactRef.of(folder / "predictions.parquet"),
-        metrics=ArtifactRef.of(folder / "metrics.json"),
+        predictions=reference_to(folder / "predictions.parquet"),
+        metrics=reference_to(folder / "metrics.json"),
         test_auroc=None,
         test_auroc_lower=None,
         test_auroc_upper=None,
@@ -58,7 +58,7 @@ def evaluated(folder: Path, table: pd.DataFrame, change_metrics=None) -> Evaluat
 
 
 def written(decision: GateDecision) -> dict:
-    found = read_json(decision.decision.verified_path())
+    found = read_json(verified_path(decision.decision))
     assert found["verdict"] == decision.verdict
     assert tuple(found["reasons"]) == decision.reasons
     assert (decision.verdict == "PASS") == (not decision.reasons)
@@ -220,7 +220,7 @@ def test_a_file_that_may_not_be_read_is_a_fail(recipe, paths, tmp_path, monkeypa
 def test_metrics_that_say_nothing_are_a_fail(recipe, paths, tmp_path, content):
     model = evaluated(tmp_path, make_scores())
     Path(model.metrics.uri).write_text(content)
-    model = dataclasses.replace(model, metrics=ArtifactRef.of(Path(model.metrics.uri)))
+    model = dataclasses.replace(model, metrics=reference_to(Path(model.metrics.uri)))
     decision = gate_candidate(model, recipe, None, paths)
     assert decision.verdict == "FAIL"
     assert outcomes(decision) == {"evidence": "FAIL"}

@@ -14,11 +14,11 @@ from typing import Any
 from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.datasets import catalogue
 from cxr_tasks.datasets.catalogue import StoredVersion
+from cxr_tasks.installation.storage.files import read_json
 
 
 def list_command(options: argparse.Namespace) -> int:

@@ -16,9 +16,9 @@ from cxr_tasks.cli.following.approval import ANSWERS_AS
 from cxr_tasks.cli.following.follow import TaskFailed
 from cxr_tasks.cli.following.outcome import print_outcomes
 from cxr_tasks.cli.trigger import request_conf, run_and_follow
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.stack.start import up
 from cxr_tasks.worklist.airflow_api import AirflowApi

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import display_name, findings_of
@@ -26,8 +25,9 @@ from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES
 from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import evaluations_root
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
 
 #: Where the numbers stand among the artifacts of the version's MLflow run.
@@ -51,7 +51,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     number = _version_number(options.model, options.version)
     folder = evaluations_root() / options.model / str(number) / f"{prepared.dataset}-{prepared.fingerprint[:16]}"
     with tempfile.TemporaryDirectory(prefix="cxr-evaluate-") as work:
-        loaded = versions.load_version(options.model, number, Path(work))
+        loaded = version_files.load_version(options.model, number, Path(work))
         recipe, own = _recipe_of(loaded.run_id, work), _own_metrics(loaded.run_id, work)
         metrics = evaluate_elsewhere(
             loaded.model_path, loaded.contract, recipe, prepared, folder, own=own,

@@ -12,8 +12,8 @@ from cxr_tasks.cli.commands import add_command, lazily
 from cxr_tasks.cli.serving_commands import add_serving_commands
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.plain_text import without_controls
+from cxr_tasks.installation.folders import settle_user_home
 from cxr_tasks.installation.storage.space import room_for
-from cxr_tasks.stack.folders import settle_user_home
 from cxr_tasks.worklist.request import KINDS, STATES
 
 

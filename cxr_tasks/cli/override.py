@@ -10,7 +10,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.overrides import record_override
-from serving.release.champion_watch import retry_release
+from serving.served.state import retry_release
 
 
 def override_command(options: argparse.Namespace) -> int:

@@ -20,8 +20,7 @@ from cxr_tasks.installation.settings import StackSettings, client_environment, r
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
-from serving.release.champion_watch import retry_release
-from serving.served.state import read_state
+from serving.served.state import read_state, retry_release
 
 
 def promote_command(options: argparse.Namespace) -> int:

@@ -1,115 +1,22 @@
-"""Files by reference: hashing them, and publishing them whole or not at all."""
+"""Files by reference, and the digest of a plain value."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.installation.storage.paths import home, relocated
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRef:
-    """A file by its path and the sha256 (hex) of its content."""
+    """A file by its path and the sha256 (hex) of its content; ``installation.storage.files`` makes and reads them."""
 
     uri: str
     sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> ArtifactRef:
-        return cls(uri=str(path), sha256=sha256_file(path))
-
-    def verified_path(self) -> Path:
-        """The file's path today, once its content is known to be what it was; otherwise ``DataDefect``."""
-        path = relocated(Path(self.uri))
-        if path != Path(self.uri) and Path(self.uri).is_file() and sha256_file(path) != self.sha256:
-            path = Path(self.uri)  # another file that happens to be called so here
-        if not path.is_file():
-            raise DataDefect(f"{path}: expected a file written by an earlier task, found none; run that task again")
-        found = sha256_file(path)
-        if found != self.sha256:
-            raise DataDefect(
-                f"{path}: expected sha256 {self.sha256[:12]}..., found {found[:12]}...; "
-                "it was changed after it was written"
-            )
-        return path
-
-
-def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes, as hex; reads in blocks, so any size."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_json(value: Any) -> str:
     """sha256 of ``value`` as canonical JSON (sorted keys, no spaces), as hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON so that a reader sees the old file or the new one, never half. NaN is refused."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 by way of a temporary name and a rename."""
-    with replaced_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value in ``path``; a missing or broken file is a ``DataDefect`` that names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataDefect(f"{path}: expected a JSON file, found none") from None
-    except ValueError as error:
-        raise DataDefect(f"{path}: expected JSON, found {error}") from None
-
-
-@contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
-    """A path to write to beside ``path``; renamed over it when the block ends well, removed when it does not.
-
-    Below the run-time folder it is for its owner only: tables and pages there are of patients.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    aside = Path(name)
-    try:
-        yield aside
-        with open(aside, "rb") as stream:
-            os.fsync(stream.fileno())
-        aside.chmod(0o600 if path.absolute().is_relative_to(home()) else 0o644)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def published_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill beside ``folder``; renamed to it when the block ends well, removed when it does not.
-
-    The name beside it starts with a dot, so a model server that looks for numeric folder names never sees it.
-    If ``folder`` exists by then (another run published it first), the new one is dropped: the first one stands.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield aside
-        aside.chmod(0o700 if folder.absolute().is_relative_to(home()) else 0o755)
-        if not folder.exists():
-            os.rename(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

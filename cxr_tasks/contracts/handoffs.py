@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.installation.storage.paths import relocated
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_HUMAN"]
 
@@ -121,11 +120,6 @@ class PreparedDataset(Handoff):
     n_train: int
     n_validation: int
     n_test: int
-
-    @property
-    def place(self) -> Path:
-        """``folder`` as it is called today, also where the run-time folder was moved since."""
-        return relocated(Path(self.folder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,3 +279,21 @@ class Report(Handoff):
     model_name: str
     version: int
     page: ArtifactRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionEvidence:
+    """The champion's scores on the candidate's test rows, or why there are none."""
+
+    version: int
+    predictions: Path | None = None
+    """Parquet table with the columns of ``contracts.records``."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of test images that the champion was trained on or whose patients it has seen; not compared on."""
+    left_out_why: str = ""
+    reason: str = ""
+    """Why the champion could not be scored; exactly when ``predictions`` is None."""
+
+    def __post_init__(self) -> None:
+        if (self.predictions is None) != bool(self.reason):
+            raise ValueError(f"champion {self.version}: predictions or a reason is expected, found both or neither")

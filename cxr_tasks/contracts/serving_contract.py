@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import PixelSpec
 
 FILE_NAME = "serving.json"
@@ -52,12 +49,3 @@ class ServingContract:
     @property
     def findings(self) -> tuple[str, ...]:
         return tuple(one.finding for one in self.decisions)
-
-    def write(self, folder: Path) -> Path:
-        path = folder / FILE_NAME
-        write_json(path, plain(self))
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> ServingContract:
-        return build(cls, read_json(path), path.name)

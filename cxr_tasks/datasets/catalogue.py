@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.datasets.latest import LATEST_FILE
+from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import datasets_root
 
 #: How a version's folder is called: the first digits of its fingerprint.

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import read_json, replaced_file, sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
+from cxr_tasks.installation.storage.files import read_json, replaced_file, sha256_file, verified_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def content_of_splits(prepared: PreparedDataset, splits: Iterable[str]) -> pd.Da
         content = read_rows_of_content(path)
     else:
         columns = ["image_id", "split", "source", "patient_key", "file_sha256"]
-        index = pd.read_parquet(prepared.index.verified_path(), columns=columns)
+        index = pd.read_parquet(verified_path(prepared.index), columns=columns)
         salt = provenance.get("settings", {}).get("split", {}).get("salt", "")
         content = index.assign(patient_scheme=scheme_of(salt), **dict.fromkeys(_HASHES, ""))
     return content.loc[content["split"].isin(list(splits)), list(CONTENT_COLUMNS)].reset_index(drop=True)

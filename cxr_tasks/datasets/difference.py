@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.installation.storage.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import datasets_root
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def previous_splits(recipe: Recipe, patient_ids: Iterable[str]) -> pd.Series | N
     if settings != plain(recipe.split):
         log.warning("dataset %s: split settings changed from %s; patients are dealt anew", name, settings)
         return None
-    index = pd.read_parquet(newest.index.verified_path(), columns=["patient_key", "split"])
+    index = pd.read_parquet(verified_path(newest.index), columns=["patient_key", "split"])
     split_of_key = dict(zip(index["patient_key"], index["split"], strict=True))
     secret = patient_secret()
     keys = {one: patient_key(one, salt=recipe.split.salt, secret=secret) for one in set(patient_ids)}
@@ -96,7 +97,7 @@ def dataset_of(name: str, fingerprint: str) -> PreparedDataset:
             f"{str(provenance['fingerprint'])[:16]}...; remove the folder to prepare it again"
         )
     index = ArtifactRef(uri=str(folder / "index.parquet"), sha256=str(provenance["index_sha256"]))
-    index.verified_path()
+    verified_path(index)
     return PreparedDataset(
         dataset=name,
         folder=str(folder),

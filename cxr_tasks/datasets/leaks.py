@@ -90,7 +90,7 @@ def _pictures(images: pd.DataFrame, seen: pd.DataFrame) -> tuple[np.ndarray, np.
     """Which of ``images`` have the pixels of one of ``seen``, and which are nearly one of them, also over steps."""
     import pandas as pd
 
-    from cxr_tasks.ingest.grouping.duplicates import duplicate_groups
+    from cxr_tasks.images.duplicates import duplicate_groups
 
     known = set(seen["pixel_hash"]) - {""}
     by_pixels = images["pixel_hash"].isin(known).to_numpy(bool)

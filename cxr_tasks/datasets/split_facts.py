@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.datasets.latest import LATEST_FILE, latest_dataset
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import datasets_root
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> dict[str,
     newest = latest_dataset(name)
     if newest.fingerprint == fingerprint or not Path(newest.index.uri).is_file():
         return None
-    before = pd.read_parquet(newest.index.verified_path(), columns=["patient_key", "split"])
+    before = pd.read_parquet(verified_path(newest.index), columns=["patient_key", "split"])
     was, now = (one.drop_duplicates("patient_key").set_index("patient_key")["split"] for one in (before, index))
     both = pd.concat([was, now], axis=1, keys=["was", "now"], join="inner")
     moved = both[both["was"] != both["now"]]

@@ -14,7 +14,7 @@ from cxr_tasks.registry import tracking
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cxr_tasks.registry.versions import LoadedVersion
+    from cxr_tasks.registry.version_files import LoadedVersion
 
 log = logging.getLogger(__name__)
 

@@ -6,24 +6,23 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs import ChampionEvidence, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.datasets.leaks import overlap_of
 from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.reuse import record_test_read
-from cxr_tasks.gate.stage import ChampionEvidence
+from cxr_tasks.installation.storage.files import read_json, sha256_file
 from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
-from cxr_tasks.registry import versions
+from cxr_tasks.registry import version_files, versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cxr_tasks.evaluate.predict import StoredSplit
+    from cxr_tasks.datasets.load import StoredSplit
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
         return None
     number, work = int(found.version), paths.stage("gate")
     try:
-        loaded = versions.load_version(recipe.model_name, number, work / "champion")
+        loaded = version_files.load_version(recipe.model_name, number, work / "champion")
     except ServiceUnavailable:
         raise
     except Exception as error:  # whatever is wrong with it, it must not end in a pass, nor hold up the candidate
@@ -108,7 +107,9 @@ def _unscored(version: int, error: Exception) -> ChampionEvidence:
 
 def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe, out: Path) -> None:
     start_tensorflow()
-    from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
+    from cxr_tasks.datasets.load import stored_split
+    from cxr_tasks.evaluate.predict import predictions_of, write_predictions
+    from cxr_tasks.train.networks.saved import load_model
 
     model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))
     stored = stored_split(prepared, "test", recipe.findings, out.parent, labels=recipe.train.labels)
@@ -125,7 +126,7 @@ def _with_pixels(spec: PixelSpec, stored: StoredSplit, prepared: PreparedDataset
 
     from cxr_tasks.images.decode import decode_files
 
-    root = relocated(Path(read_json(prepared.place / "provenance.json")["root"]))
+    root = relocated(Path(read_json(relocated(prepared.folder) / "provenance.json")["root"]))
     pixels = np.empty((len(stored.rows), spec.size_px, spec.size_px, 1), np.uint8)
     left_out = decode_files(root, stored.rows, spec, into=pixels)
     if left_out:

@@ -17,7 +17,7 @@ from cxr_tasks.statistics.calibration import Platt, brier_and_ece, calibration_c
 from cxr_tasks.statistics.delong import influences
 from cxr_tasks.statistics.intervals import Interval, auroc_interval, logit_scale_interval
 from cxr_tasks.statistics.patients import effective_number, images_each, left_by_clusters, patient_numbers
-from cxr_tasks.statistics.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
+from cxr_tasks.statistics.resampling import Draws, clustered_variance, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, auroc_of, average_precision_of
 
 #: Resampled metrics whose mean over findings is told.
@@ -133,11 +133,6 @@ def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored
     patients = np.concatenate([one.patient_key for one in findings])
     variance = clustered_variance(np.concatenate([one for _, one in found]) / len(found), patients)
     return float(np.mean([value for value, _ in found])), variance
-
-
-def clustered_variance(contributions: np.ndarray, patient_key: np.ndarray) -> float:
-    """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
-    return float((np.bincount(patient_numbers(patient_key), weights=contributions) ** 2).sum())
 
 
 @dataclass(frozen=True, slots=True)

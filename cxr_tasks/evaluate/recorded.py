@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
+from cxr_tasks.installation.storage.files import replaced_file, verified_path
 
 #: Its name among the artifacts in the folder of the evaluation.
 FILE = "predictions.parquet"
@@ -64,8 +64,8 @@ def predictions_of_run(
     """
     kept = fetched / FILE
     if not kept.is_file():
-        return evaluated.predictions.verified_path()
-    index = pd.read_parquet(prepared.index.verified_path(), columns=["image_id", "split"])
+        return verified_path(evaluated.predictions)
+    index = pd.read_parquet(verified_path(prepared.index), columns=["image_id", "split"])
     table = with_image_ids(read_predictions(kept, findings), index)
     found = rows_sha256(table, findings)
     if found != metrics["rows_sha256"]:

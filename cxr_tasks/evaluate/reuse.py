@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.remarks import Remark
+from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import Person

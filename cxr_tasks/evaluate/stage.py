@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json, write_text
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
@@ -14,6 +13,7 @@ from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
+from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json, write_text
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -66,8 +66,8 @@ def evaluate_model(
     evaluated = EvaluatedModel(
         model_name=trained.model_name,
         mlflow_run_id=trained.mlflow_run_id,
-        predictions=ArtifactRef.of(predictions),
-        metrics=ArtifactRef.of(folder / "metrics.json"),
+        predictions=reference_to(predictions),
+        metrics=reference_to(folder / "metrics.json"),
         test_auroc=test["value"],
         test_auroc_lower=test["lower"],
         test_auroc_upper=test["upper"],
@@ -88,12 +88,14 @@ def _measure(
     start_tensorflow()
     import pandas as pd
 
+    from cxr_tasks.datasets.load import stored_split
     from cxr_tasks.evaluate.assess import SPLITS, assess, record_of
     from cxr_tasks.evaluate.baselines import BaselineInputs, assess_baselines, thumbnails
-    from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split, write_predictions
+    from cxr_tasks.evaluate.predict import predictions_of, write_predictions
+    from cxr_tasks.train.networks.saved import load_model
 
     findings = recipe.findings
-    model = load_model(trained.model.verified_path(), size_px=prepared.size_px, n_findings=len(findings))
+    model = load_model(verified_path(trained.model), size_px=prepared.size_px, n_findings=len(findings))
     stored = {
         split: stored_split(prepared, split, findings, folder, labels=recipe.train.labels)
         for split in ("train", *SPLITS)
@@ -148,7 +150,7 @@ def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: P
             run.artifact(folder / name, ARTIFACT_FOLDER)
         kept = folder / "kept" / recorded.FILE
         kept.parent.mkdir(exist_ok=True)
-        recorded.without_image_ids(pd.read_parquet(evaluated.predictions.verified_path())).to_parquet(kept, index=False)
+        recorded.without_image_ids(pd.read_parquet(verified_path(evaluated.predictions))).to_parquet(kept, index=False)
         run.artifact(kept, ARTIFACT_FOLDER)
         for finding, found in metrics["by_finding"].items():
             if found["classification_report"]:

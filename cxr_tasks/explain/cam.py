@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.train.data.inputs import plain_batches
+from cxr_tasks.datasets.load import plain_batches
 from cxr_tasks.train.networks.networks import FEATURES_LAYER
 
 BATCH = 32

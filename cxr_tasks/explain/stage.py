@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.explain.localise import localisation_sentence
+from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cxr_tasks.evaluate.predict import StoredSplit
+    from cxr_tasks.datasets.load import StoredSplit
     from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.explain.examples import Chosen
-    from cxr_tasks.explain.maps import Localisation
+    from cxr_tasks.explain.localise import Localisation
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +96,11 @@ def explain_model(
         DataDefect: Model, predictions or dataset are not what they were, or do not fit each other.
     """
     start_tensorflow()
-    from cxr_tasks.evaluate.predict import load_model, stored_split
+    from cxr_tasks.datasets.load import stored_split
     from cxr_tasks.evaluate.table import read_predictions
     from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.explain.examples import choose_findings
+    from cxr_tasks.train.networks.saved import load_model
 
     folder.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path, size_px=prepared.size_px, n_findings=len(findings))
@@ -129,22 +131,6 @@ def explain_model(
     for finding, found in localised.items():
         log.info("%s: %s", finding, localisation_sentence(found))
     return explanations
-
-
-def localisation_sentence(found: dict[str, Any]) -> str:
-    """The pointing game in words, with its interval, its n and chance beside it."""
-    control = ""
-    if found["control_share"] is not None:
-        control = (
-            f"; the hottest place of a random map in {found['control_hits']} ({found['control_share']:.2f}, "
-            f"{found['control_lower']:.2f} to {found['control_upper']:.2f})"
-        )
-    patients = "" if found.get("n_patients") is None else f" of {found['n_patients']} patients"
-    return (
-        f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images{patients} "
-        f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}){control}; a place drawn at random would "
-        f"in {found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +219,7 @@ def _examples(
 
 
 def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation | None:
-    from cxr_tasks.explain.maps import box_mask, localisation, random_maps
+    from cxr_tasks.explain.localise import box_mask, localisation, random_maps
 
     marked = dict(list(heats.boxes(finding).items())[:MAX_MARKED])
     if not marked:

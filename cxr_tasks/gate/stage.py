@@ -39,14 +39,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, DataDefect
 from cxr_tasks.contracts.gate_specs import GateSpec
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, Verdict
+from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision, Verdict
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, Policy, load_policy, without_none
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import remark_lines, remarks_in
@@ -58,28 +56,11 @@ from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
 from cxr_tasks.gate.champion import champion_rules
 from cxr_tasks.gate.evidence import Evidence, Rule, assessable_rules, evidence_rule
 from cxr_tasks.gate.slices import slice_rules
+from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChampionEvidence:
-    """The champion's scores on the candidate's test rows, or why there are none."""
-
-    version: int
-    predictions: Path | None = None
-    """Parquet table with the columns of ``contracts.records``."""
-    left_out: frozenset[str] = frozenset()
-    """Ids of test images that the champion was trained on or whose patients it has seen; not compared on."""
-    left_out_why: str = ""
-    reason: str = ""
-    """Why the champion could not be scored; exactly when ``predictions`` is None."""
-
-    def __post_init__(self) -> None:
-        if (self.predictions is None) != bool(self.reason):
-            raise ValueError(f"champion {self.version}: predictions or a reason is expected, found both or neither")
 
 
 @room_for("writing the decision of the gate", MIB)
@@ -133,7 +114,7 @@ def gate_candidate(
         model_name=evaluated.model_name,
         verdict=verdict_of(rules),
         reasons=tuple(reasons_of(rules)),
-        decision=ArtifactRef.of(path),
+        decision=reference_to(path),
         champion_version=None if champion is None else champion.version,
         dataset_fingerprint=str(decision["dataset_fingerprint"]),
         policy="" if policy is None else f"{policy.name} {policy.version}",
@@ -189,8 +170,8 @@ def rules_table(rules: Sequence[Rule]) -> str:
 
 
 def _evidence(evaluated: EvaluatedModel, recipe: Recipe, champion: ChampionEvidence | None) -> Evidence:
-    metrics = read_json(evaluated.metrics.verified_path())
-    predictions = read_predictions(evaluated.predictions.verified_path(), recipe.findings)
+    metrics = read_json(verified_path(evaluated.metrics))
+    predictions = read_predictions(verified_path(evaluated.predictions), recipe.findings)
     if not isinstance(metrics, dict):
         raise DataDefect(f"{evaluated.metrics.uri}: expected a JSON object, found {type(metrics).__name__}")
     found: dict[str, Any] = {"metrics": metrics, "predictions": predictions, "findings": recipe.findings}

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.images.batches import judged_pixels
 from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
-from cxr_tasks.images.graph.batches import judged_pixels
 from cxr_tasks.installation.storage.paths import inside
 
 log = logging.getLogger(__name__)

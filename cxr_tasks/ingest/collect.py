@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
@@ -18,12 +17,13 @@ from cxr_tasks.contracts.patients import crowded, splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.datasets.latest import previous_splits
-from cxr_tasks.ingest.grouping.duplicates import duplicate_groups_of
+from cxr_tasks.images.duplicates import duplicate_groups_of
 from cxr_tasks.ingest.grouping.splits import assign_splits
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.manifest import manifest_schema
 from cxr_tasks.ingest.quarantine import check_bound, describe_refusals, write_quarantine
 from cxr_tasks.ingest.rows import read_batches, read_even_batches, read_table, table_writer
+from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 
@@ -66,8 +66,8 @@ def collect_parts(
     return IngestedStudies(
         dataset=plan.dataset,
         root=plan.root,
-        manifest=ArtifactRef.of(manifest),
-        quarantine=ArtifactRef.of(quarantine),
+        manifest=reference_to(manifest),
+        quarantine=reference_to(quarantine),
         n_images=n_usable,
         n_patients=int(dealt["patient_id"].nunique()),
         n_quarantined=len(refusals),
@@ -114,7 +114,7 @@ def _verified(plan: IngestPlan, inspected: Sequence[InspectedPart]) -> tuple[lis
         raise DataDefect(f"expected {plan.n_images} images in the parts, found {n_found}; run the ingest again")
     ordered = [by_part[part] for part in sorted(by_part)]
     refusals = [plan.refusals, *(one.refusals for one in ordered)]
-    return [one.images.verified_path() for one in ordered], [one.verified_path() for one in refusals]
+    return [verified_path(one.images) for one in ordered], [verified_path(one) for one in refusals]
 
 
 def _frames(files: Sequence[Path], columns: list[str]) -> Iterator[pd.DataFrame]:

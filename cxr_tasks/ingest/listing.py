@@ -14,6 +14,7 @@ from cxr_tasks.contracts.handoffs import IngestPlan
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
 from cxr_tasks.ingest.rows import write_rows
+from cxr_tasks.installation.storage.files import reference_to
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
@@ -50,7 +51,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
         path = folder / f"part-{number:04d}.parquet"
         part = itertools.islice(records, n_images * (number + 1) // n_parts - n_images * number // n_parts)
         write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
-        parts.append(ArtifactRef.of(path))
+        parts.append(reference_to(path))
     refusals = folder / "refusals.parquet"
     write_rows(refusals, REFUSAL_SCHEMA, (asdict(one) for one in scan.refusals))
     logger.info(
@@ -65,7 +66,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
         dataset=spec.name,
         root=str(scan.root),
         parts=tuple(parts),
-        refusals=ArtifactRef.of(refusals),
+        refusals=reference_to(refusals),
         n_images=n_images,
         n_refused=len(scan.refusals),
     )

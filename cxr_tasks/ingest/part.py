@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import DatasetSpec
@@ -22,6 +21,7 @@ from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_schema
 from cxr_tasks.ingest.rows import RowWriter, n_rows, read_batches, row_writer, table_writer
 from cxr_tasks.installation.processes import map_chunks_in_processes
 from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 
@@ -41,7 +41,7 @@ def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -
         DataDefect: The listing is not what it was.
         ServiceUnavailable: The ledger cannot be used.
     """
-    listing = plan.parts[part].verified_path()
+    listing = verified_path(plan.parts[part])
     folder = paths.stage("ingest") / "inspected"
     images, refused = folder / f"part-{part:04d}.parquet", folder / f"refusals-{part:04d}.parquet"
     schema = inspected_schema(recipe.findings)
@@ -54,8 +54,8 @@ def inspect_part(recipe: Recipe, plan: IngestPlan, part: int, paths: RunPaths) -
         n_reused = _inspect(ledger, plan, part, listing, table)
     return InspectedPart(
         part=part,
-        images=ArtifactRef.of(images),
-        refusals=ArtifactRef.of(refused),
+        images=reference_to(images),
+        refusals=reference_to(refused),
         n_usable=table.n_usable,
         n_refused=refusals.n_rows,
         n_reused=n_reused,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
 from cxr_tasks.contracts.text_table import text_table
+from cxr_tasks.installation.storage.files import replaced_file
 
 #: Listed by the source but not on disk; the source itself bounds how many of these there may be.
 ABSENT = "absent"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cxr_tasks.contracts.artifacts import replaced_file
+from cxr_tasks.installation.storage.files import replaced_file
 
 #: Rows of one row group. Fixed, as the bytes of a file follow from it.
 ROWS_AT_A_TIME = 2048

@@ -11,10 +11,10 @@ from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, DEFAULT_APPROVER, approval_limit, approvers
+from cxr_tasks.installation.folders import require_folders, require_holdable
 from cxr_tasks.installation.logins import Login, airflow_login, mlflow_login
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, home
 from cxr_tasks.installation.tensorflow_start import GROWTH_VARIABLE
-from cxr_tasks.stack.folders import require_folders, require_holdable
 
 HOST = "127.0.0.1"
 

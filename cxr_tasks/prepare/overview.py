@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import read_json, write_text
 from cxr_tasks.contracts.labels import SPLITS, LabelState, display_name
+from cxr_tasks.installation.storage.files import read_json, write_text
 from cxr_tasks.prepare.overview_examples import example_groups
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import replaced_file, sha256_file, write_json
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import CONTENT_FILE
 from cxr_tasks.datasets.latest import LATEST_FILE, latest_dataset
+from cxr_tasks.installation.storage.files import replaced_file, sha256_file, write_json
 from cxr_tasks.installation.storage.paths import datasets_root
 from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import published_folder, replaced_file, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import lock_path
 from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.storage.files import published_folder, replaced_file, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.installation.storage.space import MIB, require_space, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -55,7 +55,7 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     from cxr_tasks.prepare.examples import index_of
     from cxr_tasks.prepare.fingerprint import fingerprint_of
 
-    manifest = pd.read_parquet(validated.manifest.verified_path())
+    manifest = pd.read_parquet(verified_path(validated.manifest))
     index = index_of(
         manifest, recipe.dataset.vocabulary, recipe.pixels, salt=recipe.split.salt, secret=patient_secret()
     )
@@ -115,7 +115,7 @@ def _make(
     log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
     with published_folder(folder) as aside:
         left_out = _fill(aside, index, hashes, Path(validated.root), recipe)
-        shutil.copyfile(validated.profile.verified_path(), aside / REFERENCE_PROFILE)
+        shutil.copyfile(verified_path(validated.profile), aside / REFERENCE_PROFILE)
         write_provenance(aside, validated, recipe, fingerprint, left_out, splits)
         render_overview(aside)
     seconds = time.monotonic() - started

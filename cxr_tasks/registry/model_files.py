@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.files import sha256_file
 from cxr_tasks.registry.audit import trail
 
 logger = logging.getLogger(__name__)

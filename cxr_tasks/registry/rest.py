@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import requests
+import httpx
 
-from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.registry import tracking, versions
-from cxr_tasks.registry.versions import NoSuchVersion
+from cxr_tasks.registry.versions import CHAMPION, NoSuchVersion
 
 TIMEOUT_S = 10
 #: What MLflow answers for a model, a version or an alias that is not there.
@@ -140,25 +140,61 @@ def _call(method: str, path: str, values: dict[str, str]) -> dict[str, Any] | No
         ServiceUnavailable: It does not answer, or refuses for another reason, which is given.
     """
     url = f"{tracking.tracking_uri()}/api/2.0/mlflow/{path}"
-    session = requests.Session()
-    # Loopback only: a proxy from the environment must not see the login.
-    session.trust_env = False
-    login = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     sent: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
     try:
-        answer = session.request(
-            method, url, auth=(login[0], login[1] or "") if login[0] else None, timeout=TIMEOUT_S, **sent
-        )
-    except requests.RequestException as error:
+        # Loopback only: a proxy from the environment must not see the login.
+        with httpx.Client(auth=_login(), timeout=TIMEOUT_S, trust_env=False) as client:
+            answer = client.request(method, url, **sent)
+    except httpx.HTTPError as error:
         raise ServiceUnavailable(
             f"MLflow at {tracking.tracking_uri()}: expected an answer, found {type(error).__name__}"
         ) from error
     told = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
-    if answer.ok:
+    if answer.is_success:
         return told
     if told.get("error_code") in _ABSENT:
         return None
     raise ServiceUnavailable(
         f"MLflow at {tracking.tracking_uri()}: expected an answer to {path}, found {answer.status_code} "
         f"{told.get('message', '')}".rstrip()
+    )
+
+
+def registry_client() -> httpx.AsyncClient:
+    """A client of the MLflow server in the environment, with the login that MLflow's own client takes from there."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"MLFLOW_TRACKING_URI={uri}: expected the address of an MLflow server, whose aliases can be watched"
+        )
+    return httpx.AsyncClient(base_url=uri, auth=_login(), timeout=TIMEOUT_S, trust_env=False)
+
+
+def _login() -> httpx.BasicAuth | None:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return httpx.BasicAuth(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
+
+
+async def champion_version(client: httpx.AsyncClient, model: str) -> tuple[int | None, str]:
+    """The version with alias ``champion`` and its run; None and '' where the model or the alias is not there.
+
+    Raises:
+        ServiceUnavailable: No answer, or none that speaks of an alias.
+    """
+    try:
+        answer = await client.get("/api/2.0/mlflow/registered-models/alias", params={"name": model, "alias": CHAMPION})
+    except httpx.HTTPError as error:
+        raise ServiceUnavailable(
+            f"MLflow at {client.base_url}: expected an answer, found {type(error).__name__}"
+        ) from error
+    try:
+        body = answer.json()
+        if answer.is_success:
+            return int(body["model_version"]["version"]), str(body["model_version"].get("run_id") or "")
+        if body.get("error_code") in _ABSENT:
+            return None, ""
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise ServiceUnavailable(
+        f"MLflow at {client.base_url}: expected alias {CHAMPION!r} of {model}, found status {answer.status_code}"
     )

@@ -6,16 +6,17 @@ import json
 import logging
 from typing import Any, Literal
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests
+from cxr_tasks.registry.version_files import write_contract
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def record_decision(decision: GateDecision, run_id: str, who: str | trail.Person
     log = tracking.RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
         log.tags(gate_tags(decision))
-        log.artifact(decision.decision.verified_path(), "gate")
+        log.artifact(verified_path(decision.decision), "gate")
     _record_once("verdict", decision, None, who, {"mlflow_run_id": run_id}, why="; ".join(decision.reasons))
 
 
@@ -91,13 +92,13 @@ def register_candidate(
             f"{recipe.model_name}: expected the verdict PASS or NEEDS_HUMAN, found {decision.verdict}; nothing was "
             "registered"
         )
-    metrics = read_json(evaluated.metrics.verified_path())
+    metrics = read_json(verified_path(evaluated.metrics))
     _require_same_model(trained, evaluated, decision, metrics)
     contract, work = serving_contract(metrics, prepared, recipe), paths.stage("register")
-    number = versions.register(
+    number = version_files.register(
         model_name=recipe.model_name,
         run_id=trained.mlflow_run_id,
-        model_path=trained.model.verified_path(),
+        model_path=verified_path(trained.model),
         contract=contract,
         tags={
             **gate_tags(decision),
@@ -117,7 +118,7 @@ def register_candidate(
     told = {"mlflow_run_id": trained.mlflow_run_id}
     # One made before its files went into MLflow byte by byte, and judged again now, bears no such tag.
     if MODEL_TAG in versions.version_tags(recipe.model_name, number):
-        told |= FileDigests.of(trained.model.verified_path(), contract.write(work)).as_detail()
+        told |= FileDigests.of(verified_path(trained.model), write_contract(contract, work)).as_detail()
     _record_once("registered", decision, number, who, told)
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:
@@ -135,7 +136,7 @@ def _require_same_model(
     trained: TrainedModel, evaluated: EvaluatedModel, decision: GateDecision, metrics: dict[str, Any]
 ) -> None:
     """``DataDefect`` unless the decision was made on these metrics, and the metrics measured on this model file."""
-    judged = read_json(decision.decision.verified_path())["metrics_sha256"]
+    judged = read_json(verified_path(decision.decision))["metrics_sha256"]
     measured = metrics["model"]["model_sha256"]
     for what, expected, found in (
         ("metrics", evaluated.metrics.sha256, judged),

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.software import git_commit
-from cxr_tasks.installation.storage.paths import RunPaths, report_path, reports_root
+from cxr_tasks.installation.storage.files import read_json, write_json
+from cxr_tasks.installation.storage.paths import RunPaths, relocated, report_path, reports_root
 from cxr_tasks.installation.storage.space import MIB, room_for
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.addresses import mlflow_run_page
 from cxr_tasks.registry.overrides import overrides_of
 from cxr_tasks.registry.run_files import fetch_run_files
@@ -55,7 +55,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     from cxr_tasks.report.writing import write_index, write_report
 
     work = paths.stage(f"report/{registered.model_name}")
-    version = versions.load_version(registered.model_name, registered.version, work / "model")
+    version = version_files.load_version(registered.model_name, registered.version, work / "model")
     files = fetch_run_files(registered.mlflow_run_id, work / "run")
     recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))
     recipe = Recipe.from_dict(recipe_dict, "recipe.yaml")
@@ -78,7 +78,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         predictions=predictions,
         recipe=recipe_dict,
         recipe_sha256=recipe.sha256,
-        statistics=read_json(prepared.place / "statistics.json"),
+        statistics=read_json(relocated(prepared.folder) / "statistics.json"),
         fingerprint=prepared.fingerprint,
         history=read_json(files / "history.json"),
         best_epoch=int(trained["best_epoch"]),

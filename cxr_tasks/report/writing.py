@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json, write_text
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import is_lowered
+from cxr_tasks.installation.storage.files import read_json, reference_to, write_json, write_text
 
 if TYPE_CHECKING:
     from cxr_tasks.report.inputs import ReportInputs
@@ -30,7 +31,7 @@ def write_report(inputs: ReportInputs, out: Path) -> ArtifactRef:
     write_text(out / PAGE, page)
     write_json(out / FACTS, _facts(inputs))
     log.info("report of %s version %d: %s (%d kB)", inputs.model_name, inputs.version, out / PAGE, len(page) // 1000)
-    return ArtifactRef.of(out / PAGE)
+    return reference_to(out / PAGE)
 
 
 def _facts(inputs: ReportInputs) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_json
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import stored_versions
 from cxr_tasks.datasets.latest import dataset_of
-from cxr_tasks.registry import tracking, versions
+from cxr_tasks.installation.storage.files import read_json
+from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.run_files import fetch_run_files
 
 
@@ -62,7 +63,7 @@ def recorded_version(model_name: str, version: int, work: Path) -> RecordedVersi
             "registered by this platform"
         )
     # What is reproduced is the model that was judged: another one in its place is named before hours of training.
-    versions.load_version(model_name, version, work / "model")
+    version_files.load_version(model_name, version, work / "model")
     files = fetch_run_files(run_id, work)
     run = tracking.client().get_run(run_id).data
     return RecordedVersion(

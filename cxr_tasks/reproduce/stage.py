@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.evaluate.flat_metrics import flat_metrics
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
@@ -91,7 +91,7 @@ def compare(
     recorded: RecordedVersion, trained: TrainedModel, evaluated: EvaluatedModel, *, tolerance: float
 ) -> dict[str, Any]:
     """The comparison as ``reproduce_version`` gives it."""
-    metrics, history = read_json(evaluated.metrics.verified_path()), read_json(trained.history.verified_path())
+    metrics, history = read_json(verified_path(evaluated.metrics)), read_json(verified_path(trained.history))
     environment = read_json(Path(trained.model.uri).with_name("environment.json"))
     found = differences(recorded.metrics, metrics)
     same_rows = recorded.metrics["rows_sha256"] == metrics["rows_sha256"]

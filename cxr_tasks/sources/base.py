@@ -106,8 +106,9 @@ class Source(Protocol):
 
 def source_names() -> list[str]:
     """Names of the sources in this package, sorted; imports none of them."""
-    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
-    return sorted(one.name for one in modules if not (one.ispkg or one.name.startswith("_") or one.name == "base"))
+    folder = Path(__file__).parent
+    modules = (one.name for one in pkgutil.iter_modules([str(folder)]) if not one.ispkg and one.name != "base")
+    return sorted([*modules, *(path.parent.name for path in folder.glob("*/source.py"))])
 
 
 def get_source(name: str) -> Source:
@@ -115,7 +116,13 @@ def get_source(name: str) -> Source:
     known = source_names()
     if name not in known:
         raise ConfigurationError(f"source {name!r} is not known{nearest(name, known)}; known: {', '.join(known)}")
-    return importlib.import_module(f"cxr_tasks.sources.{name}").SOURCE
+    return importlib.import_module(source_module(name)).SOURCE
+
+
+def source_module(name: str) -> str:
+    """Full name of the module of a known source: ``<name>.py`` here, or ``<name>/source.py`` where it has a folder."""
+    has_folder = (Path(__file__).parent / name / "source.py").is_file()
+    return f"cxr_tasks.sources.{name}.source" if has_folder else f"cxr_tasks.sources.{name}"
 
 
 def resolve_root(spec: DatasetSpec, data_folder: str | None) -> Path:

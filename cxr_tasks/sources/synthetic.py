@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import published_folder, sha256_json, write_json
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.installation.processes import map_in_processes
 from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms
 from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
@@ -78,7 +79,7 @@ def fingerprint(options: SyntheticOptions) -> str:
     How the files are read (``layout_options``) is not part of it.
     """
     code = hashlib.sha256()
-    for path in [Path(__file__), *sorted(Path(phantoms.__file__).parent.glob("*.py"))]:
+    for path in [Path(__file__), *sorted(Path(phantoms.__file__).parent.rglob("*.py"))]:
         code.update(path.read_bytes())
     settings = {name: value for name, value in plain(options).items() if name != "layout_options"}
     return sha256_json({"options": settings, "code": code.hexdigest()})

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.installation.folders import settle_user_home
 from cxr_tasks.installation.settings import StackSettings, require_up
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import room_for
-from cxr_tasks.stack.folders import settle_user_home
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
 from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
 from cxr_tasks.stack.stop import down

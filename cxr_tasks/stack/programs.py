@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.processes import MARK, PROGRAM_MARK
 from cxr_tasks.stack.servers.mlflow_server import server_environment

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, approvers
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health

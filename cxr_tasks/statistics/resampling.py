@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.statistics.patients import patient_numbers
 
 #: Most elements of one block of weights: 32 MB of float32.
 BLOCK = 8_000_000
@@ -93,3 +94,8 @@ def percentile_bounds(values: np.ndarray, n_patients: int, confidence: float) ->
     tail = (1.0 - confidence) / 2.0
     lower, upper = np.quantile(found, [tail, 1.0 - tail])
     return float(lower), float(upper)
+
+
+def clustered_variance(contributions: np.ndarray, patient_key: np.ndarray) -> float:
+    """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
+    return float((np.bincount(patient_numbers(patient_key), weights=contributions) ** 2).sum())

@@ -8,11 +8,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, replaced_file, sha256_json, write_json, write_text
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.files import (
+    read_json,
+    reference_to,
+    replaced_file,
+    verified_path,
+    write_json,
+    write_text,
+)
+from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
@@ -23,7 +31,7 @@ from cxr_tasks.train.phantom_weights import fetch_phantom_weights
 from cxr_tasks.validate.summary import validation_tags
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.train.data.labels import Targets
     from cxr_tasks.train.loop.fit import Fitted
     from cxr_tasks.train.loop.progress import Progress
@@ -74,7 +82,7 @@ def train_candidate(
         finished = folder / "trained.json"
         if finished.exists():
             trained = TrainedModel.from_payload(read_json(finished))
-            trained.model.verified_path()
+            verified_path(trained.model)
             log.info("training %s is finished; its model is returned as it is", training[:16])
             return trained
         run_id = _known_run(folder, recipe.model_name, f"{paths.root}:{training}")
@@ -159,7 +167,7 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
         }
     )
     run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
-    validation = validation_tags(prepared.place)
+    validation = validation_tags(relocated(prepared.folder))
     for name in splits:
         run.dataset(
             name=prepared.dataset,
@@ -202,10 +210,10 @@ def _tell_phantoms(run: RunLog, progress: Progress) -> None:
 
 
 def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -> LoadedSplit:
-    from cxr_tasks.train.data.inputs import load_split
+    from cxr_tasks.datasets.load import load_split
 
     return load_split(
-        prepared.place,
+        relocated(prepared.folder),
         split,
         size_px=prepared.size_px,
         n_findings=len(recipe.findings),
@@ -237,14 +245,14 @@ def _validation_logits(
     import pandas as pd
     import tensorflow as tf
 
-    from cxr_tasks.train.data.labels import evaluation_targets
+    from cxr_tasks.datasets.targets import evaluation_targets
     from cxr_tasks.train.loop.validation import predict, stressed_view
     from cxr_tasks.train.loop.validation_logits import ValidationLogits
 
     answer = tf.function(lambda images: fitted.network(images, training=False), reduce_retracing=True)
     stressed = (stressed_view(split.images, view, folder) for view in range(recipe.train.stress_views))
     logits = [predict(answer, view) for view in (split.images, *stressed)]
-    index = pd.read_parquet(prepared.index.verified_path(), columns=["split", "patient_key"])
+    index = pd.read_parquet(verified_path(prepared.index), columns=["split", "patient_key"])
     keys = index.loc[index["split"] == "validation", "patient_key"]
     patients = np.unique(keys.to_numpy(str), return_inverse=True)[1]
     return ValidationLogits(np.stack(logits), evaluation_targets(split.states, recipe.train.labels), patients)
@@ -278,15 +286,15 @@ def _handoff(
         recipe_sha256=recipe.sha256,
         dataset_fingerprint=prepared.fingerprint,
         mlflow_run_id=run.run_id,
-        model=ArtifactRef.of(model),
-        history=ArtifactRef.of(history),
+        model=reference_to(model),
+        history=reference_to(history),
         best_epoch=fitted.progress.best_epoch,
         epochs_run=fitted.progress.epochs_run,
         val_auroc=reached.value,
         val_auroc_lower=reached.lower,
         val_auroc_upper=reached.upper,
         seconds=fitted.progress.seconds,
-        validation=ArtifactRef.of(validation),
+        validation=reference_to(validation),
         stopped_by=fitted.progress.stopped_by,
         was_ended_by_clock=fitted.progress.was_ended_by_clock,
         epochs_asked=total_epochs(recipe.train),

@@ -17,7 +17,7 @@ from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.content import content_of_splits, write_rows_of_content
 from cxr_tasks.datasets.trained_on import ARTIFACT, SPLITS, trained_on
-from cxr_tasks.registry.versions import load_version
+from cxr_tasks.registry.version_files import load_version
 from cxr_tasks.train.weights.starting_weights import REGISTERED, WeightsOrigin
 
 if TYPE_CHECKING:

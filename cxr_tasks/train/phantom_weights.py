@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import read_json, replaced_file, sha256_json, write_json
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec
 from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
+from cxr_tasks.installation.storage.files import read_json, replaced_file, write_json
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, weights_root
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.train.loop.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:
 
 
 def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> LoadedSplit:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
     findings = findings_of(VOCABULARY)
     is_positive = [[one.states[finding] is LabelState.POSITIVE for finding in findings] for one in records]
@@ -177,7 +178,7 @@ def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Loaded
 def _images(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_standard_pixels
+    from cxr_tasks.images.batches import batch_standard_pixels
 
     decode = tf.function(
         lambda contents: batch_standard_pixels(contents, pixels), input_signature=[tf.TensorSpec((None,), tf.string)]

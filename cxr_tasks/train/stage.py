@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_json, write_json
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
@@ -12,13 +12,15 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.datasets.latest import dataset_of
-from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
+from cxr_tasks.installation.storage.paths import RunPaths, datasets_root, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidate import TRAINING_TAG, check_fit, train_candidate
-from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed, with_settings
+from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed
 from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.train.candidates.search import Search
+from cxr_tasks.train.candidates.settings import with_settings
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.loop.validation_logits import ValidationLogits, mean_auroc_of
 from cxr_tasks.train.loop.watch import Judge
@@ -146,7 +148,7 @@ def score_of(trained: TrainedModel, recipe: Recipe) -> float:
     """What candidates are compared by: ``comparison.mean_auroc_of``, or ``val_auroc`` where there are no logits."""
     if trained.validation is None:
         return trained.val_auroc
-    return mean_auroc_of(ValidationLogits.read(trained.validation.verified_path()), recipe.evaluate).value
+    return mean_auroc_of(ValidationLogits.read(verified_path(trained.validation)), recipe.evaluate).value
 
 
 def _with_proposal(planned: PlannedCandidate, search: Search | None) -> PlannedCandidate:
@@ -188,7 +190,7 @@ def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) 
     """The dataset of the same images as ``prepared`` with ``pixels``."""
     if pixels == recipe.pixels:
         return prepared
-    wanted = read_json(prepared.place / "provenance.json")
+    wanted = read_json(relocated(prepared.folder) / "provenance.json")
     for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
         found = read_json(file)
         same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import read_json, write_json, write_text
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_json, write_text
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, client, open_run, outside_failures, runs_with_tag
@@ -103,11 +103,11 @@ def _logits_of(plan: TrainingPlan, trained: TrainedModel) -> ValidationLogits:
         raise DataDefect(
             f"candidate {trained.candidate} of {plan.run_name}: expected its logits on validation, found none"
         )
-    return ValidationLogits.read(trained.validation.verified_path())
+    return ValidationLogits.read(verified_path(trained.validation))
 
 
 def _best_loss(trained: TrainedModel) -> float:
-    return float(read_json(trained.history.verified_path())[trained.best_epoch - 1]["val_loss"])
+    return float(read_json(verified_path(trained.history))[trained.best_epoch - 1]["val_loss"])
 
 
 def _row(trained: TrainedModel, score: MeanAuroc) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.installation.storage.files import write_text
 
 #: Great Expectations' pages take looks and scripts from public servers, and ask for a newsletter subscription.
 #: Their own scripts go too: they need the libraries from there.

@@ -11,6 +11,7 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.validate.record import conclude
@@ -31,8 +32,8 @@ def validate_predictions(
     from expectations.predictions import build_coverage_suite, build_predictions_suite
     from expectations.predictions_table import checked_predictions, coverage
 
-    predictions = _read(evaluated.predictions.verified_path())
-    index = _read(prepared.index.verified_path())
+    predictions = _read(verified_path(evaluated.predictions))
+    index = _read(verified_path(prepared.index))
     folder = paths.stage("validate_predictions")
     suite = build_predictions_suite(recipe.dataset.vocabulary)
     run = run_checkpoints(

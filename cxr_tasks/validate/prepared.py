@@ -11,7 +11,8 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.files import verified_path
+from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.validate.record import conclude
@@ -41,9 +42,9 @@ def validate_prepared(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
     from expectations.prepared import build_examples_suite, build_splits_suite
     from expectations.prepared_table import example_table, split_table
 
-    index = pd.read_parquet(prepared.index.verified_path())
+    index = pd.read_parquet(verified_path(prepared.index))
     findings = findings_of(prepared.vocabulary)
-    builder = open_stored(prepared.place)
+    builder = open_stored(relocated(prepared.folder))
     stored = {split: stored_facts(builder, split, findings) for split in SPLITS}
     declared = {"train": prepared.n_train, "validation": prepared.n_validation, "test": prepared.n_test}
     metadata = {name: int(info.num_examples) for name, info in builder.info.splits.items()}

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import SPLITS, LabelState, findings_of, label_column
+from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import datasets_root
 
 FORMAT = 1

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.validate.notify import notify
 from cxr_tasks.validate.outcomes import Outcome, count_failed, failures_table, offending_rows_text
 
@@ -47,7 +48,7 @@ def conclude(
     )
     if not n_critical and not n_warnings:
         logger.info("%s: %d expectations, all met", subject, len(outcomes))
-        return ArtifactRef.of(path)
+        return reference_to(path)
     notify(subject, outcomes)
     text = f"{failures_table(outcomes)}\n\n{offending_rows_text(outcomes)}".rstrip()
     if n_critical:
@@ -56,4 +57,4 @@ def conclude(
             f"warnings {n_warnings}); {remedy}. All outcomes: {path}\n{text}"
         )
     logger.warning("%s: of %d expectations %d are not met (warnings):\n%s", subject, len(outcomes), n_warnings, text)
-    return ArtifactRef.of(path)
+    return reference_to(path)

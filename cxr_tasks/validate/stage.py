@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import IngestedStudies, ValidatedStudies
 from cxr_tasks.contracts.labels import label_column
 from cxr_tasks.contracts.patients import splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
+from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.validate.outcomes import count_failed
@@ -37,7 +37,7 @@ def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths
     """
     from cxr_tasks.validate.checkpoint import run_checkpoints
 
-    manifest = pd.read_parquet(ingested.manifest.verified_path())
+    manifest = pd.read_parquet(verified_path(ingested.manifest))
     folder = paths.stage("validate")
     readable = _without_unreadable(manifest)
     checked = _manifest_tables(manifest, readable, recipe)
@@ -67,7 +67,7 @@ def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths
         manifest=ingested.manifest,
         validation=validation,
         data_docs=str(run.data_docs),
-        profile=ArtifactRef.of(folder / "profile.json"),
+        profile=reference_to(folder / "profile.json"),
         n_expectations=len(run.outcomes),
         n_warnings=count_failed(run.outcomes, "warning"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import read_json
+from cxr_tasks.installation.storage.files import read_json
 
 NOT_RECORDED = "not recorded"
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import ServingContract
-from cxr_tasks.images.graph.batches import batch_pixels
+from cxr_tasks.images.batches import batch_pixels
 from serving.check.check_process import CheckServer
 from serving.check.latency import Latency, measure_latency
 from serving.client.grpc_client import GrpcClient

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.installation.storage.files import write_text
 from serving.check.server_process import RunningServer, configured_server
 from serving.served.folders import version_folder
 from serving.served.models_config import ListedModel, config_text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,6 @@ from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.installation.children import end_with_parent
 from cxr_tasks.installation.settings import HOST
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from cxr_tasks.stack.servers.model_server import server_executable
 
 
 def free_port() -> int:
@@ -93,3 +94,9 @@ def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[Runn
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def server_executable() -> list[str]:
+    """``tensorflow_model_server`` where it is on ``PATH``, else the embedded server, which takes the same flags."""
+    real = shutil.which("tensorflow_model_server")
+    return [real] if real else [sys.executable, "-m", "serving.server"]

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.statistics.intervals import Interval
@@ -120,7 +121,7 @@ def write_comparison(comparison: Comparison) -> ArtifactRef:
     name = f"{comparison.stable}-{comparison.canary}-{stamp}.json"
     path = home() / "comparisons" / comparison.model_name / name
     write_json(path, plain(comparison))
-    return ArtifactRef.of(path)
+    return reference_to(path)
 
 
 def table(comparison: Comparison) -> list[dict[str, str]]:

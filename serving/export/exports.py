@@ -16,14 +16,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cxr_tasks.prepare
-from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, read_json, sha256_file, write_json
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
+from cxr_tasks.contracts.artifacts import ArtifactRef
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.images import rules
+from cxr_tasks.installation.storage.files import (
+    published_folder,
+    read_json,
+    reference_to,
+    sha256_file,
+    tree_sha256,
+    write_json,
+)
 from cxr_tasks.installation.storage.paths import home
-from serving.served import folders as on_disk
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +37,9 @@ log = logging.getLogger(__name__)
 KEPT_EXPORTS = 4
 
 _CODE = (
-    *(Path(__file__).with_name(name) for name in ("export.py", "golden.py", "signature.py")),
-    *(
-        Path(cxr_tasks.prepare.__file__).with_name(name)
-        for name in ("batches.py", "exif.py", "headers.py", "jpeg.py", "pixels.py", "problems.py", "segments.py")
-    ),
-    Path(rules.__file__),
+    *(Path(__file__).with_name(name) for name in ("saved_model.py", "golden.py", "signature.py")),
+    *(Path(rules.__file__).with_name(name) for name in ("rules.py", "pixels.py", "batches.py")),
+    *sorted(Path(rules.__file__).with_name("graph").glob("*.py")),
 )
 
 
@@ -78,12 +81,12 @@ class Export:
         path = self.folder / "parity.json"
         if not path.is_file() or read_json(path).get("export_sha256") != self.record.sha256:
             return None
-        return ArtifactRef.of(path)
+        return reference_to(path)
 
     def write_parity(self, parity: dict) -> ArtifactRef:
         path = self.folder / "parity.json"
         write_json(path, {**parity, "export_sha256": self.record.sha256})
-        return ArtifactRef.of(path)
+        return reference_to(path)
 
 
 def export_folder(model_name: str, version: int) -> Path:
@@ -165,29 +168,6 @@ def prepared_export(registered: RegisteredModel) -> Export:
     return export
 
 
-def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
-    """The SavedModel to publish; None where it lies in its place.
-
-    Another one under the same number, such as an older export, is taken away first.
-
-    Raises:
-        ReleaseRefused: The server has another one loaded under that number: versions are not replaced in place.
-    """
-    name, version = export.record.model_name, export.record.version
-    if version not in on_disk.versions_on_disk(name):
-        return export.saved_model
-    found = tree_sha256(on_disk.version_folder(name, version))
-    if found == export.record.sha256:
-        return None
-    if version in loaded:
-        raise ReleaseRefused(
-            f"{name}: another version {version} is loaded (export {found[:12]}..., to be published: "
-            f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
-        )
-    on_disk.withdraw(name, version)
-    return export.saved_model
-
-
 def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPORTS) -> list[int]:
     """Remove all exports of a model but those of ``keep`` and the ``newest`` others; the removed versions."""
     base = export_folder(model_name, 0).parent
@@ -196,14 +176,6 @@ def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPO
     for version in old:
         shutil.rmtree(base / str(version))
     return old
-
-
-def tree_sha256(folder: Path) -> str:
-    """sha256 over the relative names and contents of all files below ``folder``, as hex."""
-    digest = hashlib.sha256()
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> ExportRecord:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.images.rules import RequestLimits, requested_limits
+from cxr_tasks.registry.version_files import write_contract
 from serving.export import signature
 from serving.export.golden import golden_images
 
@@ -49,7 +50,7 @@ def export_saved_model(
     archive.write_out(str(folder), verbose=False)
     extra = folder / WARMUP_FILE.parent
     extra.mkdir(exist_ok=True)
-    contract.write(extra)
+    write_contract(contract, extra)
     write_warmup(folder / WARMUP_FILE, contract.model_name)
     return folder
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cxr_tasks.contracts.serving_contract import ServingContract
-from cxr_tasks.images.graph.batches import assert_all_taken, judged_pixels
+from cxr_tasks.images.batches import assert_all_taken, judged_pixels
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.images.rules import RequestLimits, too_many_images_words
 

@@ -14,9 +14,10 @@ from cxr_tasks.registry import rest
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.versions import NoSuchVersion
 from serving.check.smoke import smoke_test
-from serving.export.exports import prepared_export, unless_on_disk
+from serving.export.exports import prepared_export
 from serving.release.stage import prepare_release, release_content
 from serving.release.switch import Switch
+from serving.served.contents import unless_on_disk
 from serving.served.leftovers import settle
 from serving.served.state import locked
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import httpx
-
-from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
-from cxr_tasks.registry.versions import CHAMPION
-from serving.served.state import ServingState, is_being_changed, locked, read_state, write_state
+from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.registry.rest import champion_version, registry_client
+from serving.served.state import ServingState, is_being_changed, read_state
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +25,6 @@ EVERY_S = 3.0
 AGAIN_AFTER_S = 30.0
 #: A registry that does not answer is asked less and less often, down to this; it can change nothing meanwhile.
 LONGEST_PAUSE_S = 12.0
-TIMEOUT_S = 10.0
-#: MLflow's codes for a model that is not registered and one that has no such alias.
-_NO_CHAMPION = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,54 +107,3 @@ async def new_champions(
                 announcements.forget()
             pause = min(pause * 2, LONGEST_PAUSE_S) if problems else every_s
             await asyncio.sleep(pause)
-
-
-def retry_release(model: str, version: int) -> bool:
-    """Let the release of a version that was refused or failed be tried again; whether it had been dealt with.
-
-    Where the version is champion, the watch tells of it again.
-    """
-    with locked(model, f"another try at version {version}"):
-        state = read_state(model)
-        serves = state.stable == version and state.content_of(version).is_of_run(state.handled_run)
-        if state.handled != version or serves:
-            return False
-        write_state(model, replace(state, handled=None, handled_run=""))
-    return True
-
-
-def registry_client() -> httpx.AsyncClient:
-    """A client of the MLflow server in the environment, with the login that MLflow's own client takes from there."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            f"MLFLOW_TRACKING_URI={uri}: expected the address of an MLflow server, whose aliases can be watched"
-        )
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    login = httpx.BasicAuth(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
-    return httpx.AsyncClient(base_url=uri, auth=login, timeout=TIMEOUT_S)
-
-
-async def champion_version(client: httpx.AsyncClient, model: str) -> tuple[int | None, str]:
-    """The version with alias ``champion`` and its run; None and '' where the model or the alias is not there.
-
-    Raises:
-        ServiceUnavailable: No answer, or none that speaks of an alias.
-    """
-    try:
-        answer = await client.get("/api/2.0/mlflow/registered-models/alias", params={"name": model, "alias": CHAMPION})
-    except httpx.HTTPError as error:
-        raise ServiceUnavailable(
-            f"MLflow at {client.base_url}: expected an answer, found {type(error).__name__}"
-        ) from error
-    try:
-        body = answer.json()
-        if answer.is_success:
-            return int(body["model_version"]["version"]), str(body["model_version"].get("run_id") or "")
-        if body.get("error_code") in _NO_CHAMPION:
-            return None, ""
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise ServiceUnavailable(
-        f"MLflow at {client.base_url}: expected alias {CHAMPION!r} of {model}, found status {answer.status_code}"
-    )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.installation.storage.paths import served_root
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.outages import BEGAN, ENDED, outages

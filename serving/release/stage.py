@@ -19,11 +19,12 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.approvers import approvers
 from cxr_tasks.installation.notices import send
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
-from cxr_tasks.registry import rest, tracking
+from cxr_tasks.registry import rest, tracking, version_files
 from cxr_tasks.registry import versions as registry
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import FileDigests, recorded_digests
@@ -32,7 +33,7 @@ from serving.check.smoke import smoke_test
 from serving.export import exports
 from serving.release.switch import Switch
 from serving.served import folders as on_disk
-from serving.served.contents import is_whole
+from serving.served.contents import is_whole, unless_on_disk
 from serving.served.leftovers import settle
 from serving.served.state import Content, ServingState, locked, read_state, write_state
 
@@ -184,7 +185,7 @@ def _export_and_check(
         from serving.check.check import check_server, in_process_probabilities
         from serving.export.saved_model import export_saved_model
 
-        loaded = registry.load_version(registered.model_name, registered.version, work / "downloaded")
+        loaded = version_files.load_version(registered.model_name, registered.version, work / "downloaded")
         model = loaded.keras_model()
         if export is None:
             with exports.kept_export(registered, loaded.digests.model) as target:
@@ -301,7 +302,7 @@ def _switch(
         replace(state, handled=version, handled_run=champion.mlflow_run_id).with_content(version, content),
         version,
         previous=state.stable if was_other else state.previous,
-        exported=exports.unless_on_disk(export, state.loaded),
+        exported=unless_on_disk(export, state.loaded),
     )
     return seconds, before
 
@@ -351,4 +352,4 @@ def _note_failure(champion: RegisteredModel, error: BaseException, who: str | tr
 def _tell_registry(champion: RegisteredModel, parity: ArtifactRef) -> None:
     rest.set_version_tags(champion.model_name, champion.version, {SERVED_TAG: "true"})
     rest.clear_version_tags(champion.model_name, champion.version, [FAILED_TAG])
-    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(parity.verified_path(), "release")
+    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(verified_path(parity), "release")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from cxr_tasks.contracts.errors import CxrError, DataDefect
+from cxr_tasks.contracts.errors import CxrError, DataDefect, ReleaseRefused
+from cxr_tasks.installation.storage.files import tree_sha256
 from cxr_tasks.registry.audit import trail
-from serving.export.exports import export_record, tree_sha256
+from serving.export.exports import Export, export_record
 from serving.served import folders as on_disk
 from serving.served.state import UNKNOWN_RUN, Content, ServingState
 
@@ -73,3 +75,26 @@ def _found(model_name: str, version: int) -> Content:
         return Content(mlflow_run_id=record.mlflow_run_id, export_sha256=sha256, model_sha256=record.model_sha256)
     runs = runs_of(model_name, version)
     return Content(mlflow_run_id=runs[0] if len(runs) == 1 else "", export_sha256=sha256)
+
+
+def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
+    """The SavedModel to publish; None where it lies in its place.
+
+    Another one under the same number, such as an older export, is taken away first.
+
+    Raises:
+        ReleaseRefused: The server has another one loaded under that number: versions are not replaced in place.
+    """
+    name, version = export.record.model_name, export.record.version
+    if version not in on_disk.versions_on_disk(name):
+        return export.saved_model
+    found = tree_sha256(on_disk.version_folder(name, version))
+    if found == export.record.sha256:
+        return None
+    if version in loaded:
+        raise ReleaseRefused(
+            f"{name}: another version {version} is loaded (export {found[:12]}..., to be published: "
+            f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
+        )
+    on_disk.withdraw(name, version)
+    return export.saved_model

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
+from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, served_root
 from serving.served.folders import versions_on_disk

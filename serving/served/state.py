@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.installation.storage.locks import file_lock, is_locked
 from cxr_tasks.installation.storage.paths import served_root
 from serving.served.folders import versions_on_disk
@@ -148,3 +148,17 @@ def is_being_changed(model_name: str) -> bool:
 
 def _state_path(model_name: str) -> Path:
     return served_root() / model_name / STATE_FILE
+
+
+def retry_release(model: str, version: int) -> bool:
+    """Let the release of a version that was refused or failed be tried again; whether it had been dealt with.
+
+    Where the version is champion, the watch tells of it again.
+    """
+    with locked(model, f"another try at version {version}"):
+        state = read_state(model)
+        serves = state.stable == version and state.content_of(version).is_of_run(state.handled_run)
+        if state.handled != version or serves:
+            return False
+        write_state(model, replace(state, handled=None, handled_run=""))
+    return True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxr_tasks.contracts.artifacts import write_json
+from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.storage.paths import home
 from tests.benchmarks.data import lay_out
 from tests.benchmarks.isolated import BenchmarkFailed, in_own_process

@@ -19,7 +19,7 @@ from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.peak_memory import GIB, peak_of_training
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.train.loop.trainer import Trainer
 
 RECIPE = "nih_densenet121"
@@ -60,7 +60,7 @@ def _spec() -> TrainSpec:
 
 def _images(setting: Setting, size_px: int) -> Callable[[int], LoadedSplit]:
     """A function that makes splits of noise with random labels: a step takes the same time whatever it sees."""
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
     rng = np.random.default_rng(0)
 

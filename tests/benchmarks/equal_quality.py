@@ -22,7 +22,7 @@ from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.train_step import KerasTraining, OurTraining
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
 RECIPE = "synthetic_binary"
 SIZE_PX = 96
@@ -130,8 +130,8 @@ def _splits(recipe: Recipe) -> dict[str, LoadedSplit]:
 def _loaded(root, records, recipe: Recipe) -> LoadedSplit:
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_standard_pixels
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
+    from cxr_tasks.images.batches import batch_standard_pixels
 
     decode = tf.function(lambda strings: batch_standard_pixels(strings, recipe.pixels))
     images = decode(tf.constant([(root / one.image_id).read_bytes() for one in records])).numpy()

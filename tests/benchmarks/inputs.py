@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import AugmentSpec
+from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.benchmarks.data import RECIPE
 from tests.benchmarks.measure import Row, Setting, compare, in_turns, rate
@@ -31,7 +31,8 @@ def _rows(setting: Setting, root: Path, recipe: Recipe, originals: str, goal: fl
     """Epochs of the files below ``root``, prepared, against Keras' of the same files as they are."""
     import pandas as pd
 
-    from cxr_tasks.train.data.inputs import BatchPlan, LoadedSplit, load_split, training_batches
+    from cxr_tasks.datasets.load import LoadedSplit, load_split
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     prepared = prepare(root, recipe)
     size_px, spec = prepared.size_px, recipe.train
@@ -102,7 +103,7 @@ def prepare(root: Path, recipe: Recipe) -> PreparedDataset:
     paths = RunPaths.for_run("bench", f"prepare {root.name}")
     ingested = ingest_source(recipe, str(root), paths)
     profile = paths.stage("validate") / "profile.json"
-    manifest = pd.read_parquet(ingested.manifest.verified_path())
+    manifest = pd.read_parquet(verified_path(ingested.manifest))
     write_json(profile, profile_of(manifest, recipe.dataset.name, recipe.dataset.vocabulary))
     validated = ValidatedStudies(
         dataset=ingested.dataset,
@@ -110,7 +111,7 @@ def prepare(root: Path, recipe: Recipe) -> PreparedDataset:
         manifest=ingested.manifest,
         validation=ingested.manifest,
         data_docs="",
-        profile=ArtifactRef.of(profile),
+        profile=reference_to(profile),
         n_expectations=0,
         n_warnings=0,
     )

@@ -23,8 +23,8 @@ def peak_of_training(folder: Path, spec: TrainSpec, n_images: int, size_px: int,
 
     Pixels lie in a file in ``folder``, as those of a large dataset do.
     """
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.datasets.rows_on_disk import open_rows, write_rows
-    from cxr_tasks.train.data.inputs import LoadedSplit
     from cxr_tasks.train.loop.resume import save_state
     from cxr_tasks.train.loop.trainer import Trainer
 

@@ -17,7 +17,7 @@ from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
 STEPS = 16
 #: Scored after each of our epochs, outside the time that is measured.
@@ -27,7 +27,7 @@ N_VALIDATION = 32
 def run(setting: Setting) -> list[Row]:
     import tensorflow as tf
 
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
     recipe = load_recipe(RECIPE)
@@ -72,8 +72,8 @@ def decoded(setting: Setting, recipe: Recipe, n_images: int) -> LoadedSplit:
     """The first images of the data, classes in turn, as training sees them; gone through again where they are few."""
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_standard_pixels
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
+    from cxr_tasks.images.batches import batch_standard_pixels
 
     records = records_below(setting.data_root)
     positive = [one for one in records if one.states["pneumonia"] is LabelState.POSITIVE]

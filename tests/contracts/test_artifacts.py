@@ -2,21 +2,28 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, published_folder, read_json, replaced_file, write_json
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.files import (
+    published_folder,
+    read_json,
+    reference_to,
+    replaced_file,
+    verified_path,
+    write_json,
+)
 
 
 def test_a_changed_file_is_noticed(tmp_path):
     path = tmp_path / "table.txt"
     path.write_text("one")
-    reference = ArtifactRef.of(path)
-    assert reference.verified_path() == path
+    reference = reference_to(path)
+    assert verified_path(reference) == path
     path.write_text("two")
     with pytest.raises(DataDefect, match="it was changed after it was written"):
-        reference.verified_path()
+        verified_path(reference)
     path.unlink()
     with pytest.raises(DataDefect, match="found none"):
-        reference.verified_path()
+        verified_path(reference)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy, policy_change, without_none
 from cxr_tasks.contracts.recipes import load_recipe, recipe_names
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.storage.files import sha256_file
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 LEAST = {"mean": {"auroc": {"lower_at_least": 0.9}}, "served": {"sensitivity": {"at_least": 0.5}}}

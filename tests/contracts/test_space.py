@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import published_folder, write_text
 from cxr_tasks.contracts.errors import DataDefect, DiskFull
+from cxr_tasks.installation.storage.files import published_folder, write_text
 from cxr_tasks.installation.storage.space import MIB, full_folder, require_space, room_for, shown
 
 

@@ -77,7 +77,7 @@ def hostile(value: Any, keys: frozenset[str], key: str = "") -> Any:
 
 
 def test_values_of_a_run_are_text_in_report_index_and_card(open_page, make_inputs, tmp_path):  # noqa: F811
-    from cxr_tasks.contracts.artifacts import write_text
+    from cxr_tasks.installation.storage.files import write_text
     from cxr_tasks.registry.overrides import Override
     from cxr_tasks.report.card.blocks import as_html
     from cxr_tasks.report.card.card import card_of

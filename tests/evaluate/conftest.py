@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, sha256_file
 from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel, ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.installation.storage.files import reference_to, sha256_file
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.builders import manifest_table
 
@@ -147,9 +147,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
         validated = ValidatedStudies(
             dataset=recipe.dataset.name,
             root=str(root),
-            manifest=ArtifactRef.of(home / "manifest.parquet"),
-            validation=ArtifactRef.of(home / "validation.json"),
-            profile=ArtifactRef.of(home / "profile.json"),
+            manifest=reference_to(home / "manifest.parquet"),
+            validation=reference_to(home / "validation.json"),
+            profile=reference_to(home / "profile.json"),
             data_docs="",
             n_expectations=0,
             n_warnings=0,
@@ -164,8 +164,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
             recipe_sha256=recipe.sha256,
             dataset_fingerprint=prepared.fingerprint,
             mlflow_run_id=run_id,
-            model=ArtifactRef.of(home / "model.keras"),
-            history=ArtifactRef.of(home / "history.json"),
+            model=reference_to(home / "model.keras"),
+            history=reference_to(home / "history.json"),
             best_epoch=1,
             epochs_run=1,
             val_auroc=0.9,

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from cxr_tasks.cli.main import main
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
@@ -20,6 +19,7 @@ from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER
 from cxr_tasks.evaluate.table import read_predictions
+from cxr_tasks.installation.storage.files import read_json, write_json
 from tests.evaluate.conftest import build_predictions
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -51,7 +51,7 @@ def model_path(tiny, tmp_path_factory):
     """The small network with its answer for pneumonia in pneumonia's place and noughts in the others'."""
     import keras
 
-    from cxr_tasks.evaluate.predict import load_model
+    from cxr_tasks.train.networks.saved import load_model
 
     one = load_model(tiny.home / "model.keras", size_px=32, n_findings=1)
     head = keras.layers.Dense(14, name="many")
@@ -166,7 +166,7 @@ def test_no_shared_finding_is_said(tiny, recipe, contract, model_path, unseen, t
 @pytest.fixture
 def registered(tiny, recipe, contract, model_path, unseen, tmp_path):
     """Version 1 of ``cxr_multilabel``, whose run holds the recipe it was trained by and its numbers at home."""
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files, versions
 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
     write_json(tmp_path / "metrics.json", assess(build_predictions(findings=NIH), NIH, recipe.evaluate))
@@ -175,7 +175,7 @@ def registered(tiny, recipe, contract, model_path, unseen, tmp_path):
         write_rows_of_content(tmp_path / "trained_on.parquet", unseen)
         run.artifact(tmp_path / "trained_on.parquet")
         run.artifact(tmp_path / "metrics.json", ARTIFACT_FOLDER)
-    number = versions.register(
+    number = version_files.register(
         model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
     )
     versions.set_alias("cxr_multilabel", "champion", number)
@@ -216,12 +216,12 @@ def test_the_command_measures_tells_and_logs(tiny, registered, capsys):
 def test_a_version_of_which_nobody_knows_what_it_has_seen_is_refused(
     tiny, recipe, contract, model_path, tmp_path, capsys
 ):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
     with tracking.open_run("cxr_multilabel", "train") as run:
         run.artifact(tmp_path / "recipe.yaml")
-    number = versions.register(
+    number = version_files.register(
         model_name="cxr_multilabel", run_id=run.run_id, model_path=model_path, contract=contract, tags={}, work=tmp_path
     )
     on = f"{tiny.prepared.dataset}@{tiny.prepared.fingerprint[:8]}"

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import findings_of, label_column, shared_findings
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
@@ -17,6 +16,7 @@ from cxr_tasks.contracts.specs import EvaluateSpec, PixelSpec
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.table import read_predictions
+from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
@@ -44,7 +44,7 @@ def prepared_phantoms(folder, layout: str) -> PreparedDataset:
     (folder / "profile.json").write_text("{}")
     studies = ValidatedStudies(
         dataset=ingested.dataset, root=ingested.root, manifest=ingested.manifest, validation=ingested.manifest,
-        profile=ArtifactRef.of(folder / "profile.json"), data_docs="", n_expectations=0, n_warnings=0,
+        profile=reference_to(folder / "profile.json"), data_docs="", n_expectations=0, n_warnings=0,
     )  # fmt: skip
     return prepare_dataset(studies, recipe, paths)
 
@@ -95,7 +95,7 @@ def test_each_shared_finding_gets_its_own_output_and_its_own_labels(cxr_home, tm
         findings_of(prepared.vocabulary).index(one) for one in shared
     )
     table = read_predictions(tmp_path / "cross" / "predictions.parquet", shared).set_index("image_id")
-    index = pd.read_parquet(prepared.index.verified_path()).set_index("image_id").loc[table.index]
+    index = pd.read_parquet(verified_path(prepared.index)).set_index("image_id").loc[table.index]
     targets = set()
     for finding in shared:
         level = table[f"logit_{finding}"] - STEP * known.index(finding)

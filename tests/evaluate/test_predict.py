@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
+from cxr_tasks.installation.storage.files import reference_to
 from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.tf
@@ -20,7 +20,9 @@ FINDINGS = ("pneumonia",)
 
 def test_each_row_is_the_score_of_its_own_image(tiny, tmp_path):
     """Predicted one image at a time by hand, found by its id: order and pixels are right."""
-    from cxr_tasks.evaluate.predict import load_model, predictions_of, stored_split
+    from cxr_tasks.datasets.load import stored_split
+    from cxr_tasks.evaluate.predict import predictions_of
+    from cxr_tasks.train.networks.saved import load_model
 
     model = load_model(Path(tiny.trained.model.uri), size_px=32, n_findings=1)
     stored = stored_split(tiny.prepared, "test", FINDINGS, tmp_path)
@@ -40,7 +42,7 @@ def test_each_row_is_the_score_of_its_own_image(tiny, tmp_path):
 def changed_index(tiny, tmp_path, change):
     index = change(pd.read_parquet(tiny.prepared.index.uri))
     index.to_parquet(tmp_path / "index.parquet")
-    return dataclasses.replace(tiny.prepared, index=ArtifactRef.of(tmp_path / "index.parquet"))
+    return dataclasses.replace(tiny.prepared, index=reference_to(tmp_path / "index.parquet"))
 
 
 @pytest.mark.parametrize(
@@ -51,14 +53,14 @@ def changed_index(tiny, tmp_path, change):
     ],
 )
 def test_an_index_of_other_images_is_refused(tiny, tmp_path, change, said):
-    from cxr_tasks.evaluate.predict import stored_split
+    from cxr_tasks.datasets.load import stored_split
 
     with pytest.raises(DataDefect, match=said):
         stored_split(changed_index(tiny, tmp_path, change), "test", FINDINGS, tmp_path)
 
 
 def test_a_model_for_other_pixels_or_findings_is_refused(tiny):
-    from cxr_tasks.evaluate.predict import load_model
+    from cxr_tasks.train.networks.saved import load_model
 
     path = Path(tiny.trained.model.uri)
     with pytest.raises(DataDefect, match=r"\(None, 64, 64, 1\).*found"):
@@ -69,7 +71,7 @@ def test_a_model_for_other_pixels_or_findings_is_refused(tiny):
 
 @pytest.mark.parametrize("content", [None, b"", b"PK not a zip"])
 def test_a_file_that_is_no_model_is_a_data_defect(tmp_path, content):
-    from cxr_tasks.evaluate.predict import load_model
+    from cxr_tasks.train.networks.saved import load_model
 
     path = tmp_path / "model.keras"
     if content is not None:
@@ -81,7 +83,7 @@ def test_a_file_that_is_no_model_is_a_data_defect(tmp_path, content):
 def test_code_inside_a_model_file_is_never_run(tmp_path):
     import keras
 
-    from cxr_tasks.evaluate.predict import load_model
+    from cxr_tasks.train.networks.saved import load_model
 
     image = keras.Input((32, 32, 1))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(image))
@@ -91,7 +93,7 @@ def test_code_inside_a_model_file_is_never_run(tmp_path):
 
 
 def test_no_images_give_no_logits(tiny):
-    from cxr_tasks.evaluate.predict import load_model, logits_of
+    from cxr_tasks.train.networks.saved import load_model, logits_of
 
     model = load_model(Path(tiny.trained.model.uri), size_px=32, n_findings=1)
     assert logits_of(model, np.empty((0, 32, 32, 1), np.uint8)).shape == (0, 1)
@@ -126,8 +128,8 @@ def test_a_champion_that_cannot_be_scored_is_a_reason(tiny, tmp_path):
 
 def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknown(tiny, tmp_path, monkeypatch):
     """The first four test images, uncertain and not mentioned in turn, as the stored states have it."""
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.evaluate import predict
-    from cxr_tasks.train.data.inputs import LoadedSplit
 
     is_test = pd.read_parquet(tiny.prepared.index.uri)["split"] == "test"
 

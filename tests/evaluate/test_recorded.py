@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.evaluate.recorded import FILE, predictions_of_run, with_image_ids, without_image_ids
 from cxr_tasks.evaluate.table import rows_sha256
+from cxr_tasks.installation.storage.files import reference_to
+from cxr_tasks.installation.storage.paths import relocated
 
 
 def make_table() -> pd.DataFrame:
@@ -43,7 +44,7 @@ def make_prepared(folder: Path, table: pd.DataFrame) -> PreparedDataset:
         dataset="kermany",
         folder=str(folder),
         fingerprint="f" * 64,
-        index=ArtifactRef.of(folder / "index.parquet"),
+        index=reference_to(folder / "index.parquet"),
         vocabulary="binary",
         size_px=64,
         n_train=2,
@@ -62,8 +63,8 @@ def run(cxr_home: Path, tmp_path: Path):
     evaluated = EvaluatedModel(
         model_name="cxr_binary",
         mlflow_run_id="r",
-        predictions=ArtifactRef.of(own),
-        metrics=ArtifactRef.of(own),
+        predictions=reference_to(own),
+        metrics=reference_to(own),
         test_auroc=0.9,
         test_auroc_lower=0.8,
         test_auroc_upper=1.0,
@@ -106,7 +107,7 @@ def test_run_made_before_is_read_from_its_folder_also_where_that_was_moved(
     found = predictions_of_run(fetched, evaluated, prepared, metrics, ["pneumonia"], tmp_path / "out.parquet")
     assert found.is_relative_to(moved)
     pd.testing.assert_frame_equal(pd.read_parquet(found), table)
-    assert prepared.place == moved / "datasets" / "kermany" / ("f" * 16)
+    assert relocated(prepared.folder) == moved / "datasets" / "kermany" / ("f" * 16)
 
 
 def test_rows_of_another_dataset_are_refused(run, tmp_path: Path):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.stage import evaluate_model, flat_metrics, readable
 from cxr_tasks.gate.stage import gate_candidate
+from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.registry.audit import trail
 
@@ -33,9 +33,9 @@ def evaluated(tiny, paths):
 
 def test_the_handoff_refers_to_whole_files(tiny, evaluated):
     assert EvaluatedModel.from_payload(json.loads(json.dumps(evaluated.to_payload()))) == evaluated
-    table = pd.read_parquet(evaluated.predictions.verified_path())
+    table = pd.read_parquet(verified_path(evaluated.predictions))
     assert table["split"].value_counts().to_dict() == {"test": 60, "validation": 40}
-    metrics = read_json(evaluated.metrics.verified_path())
+    metrics = read_json(verified_path(evaluated.metrics))
     assert metrics["mean"]["test"][0]["value"] == evaluated.test_auroc
     assert evaluated.test_auroc_lower < evaluated.test_auroc < evaluated.test_auroc_upper
     assert 0.8 < evaluated.test_auroc < 1.0  # some patches are too faint to tell
@@ -44,7 +44,7 @@ def test_the_handoff_refers_to_whole_files(tiny, evaluated):
 
 
 def test_the_baselines_stand_beside_it(evaluated):
-    baselines = {one["name"]: one for one in read_json(evaluated.metrics.verified_path())["baselines"]}
+    baselines = {one["name"]: one for one in read_json(verified_path(evaluated.metrics))["baselines"]}
     assert set(baselines) == {"ridge_32px", "aspect_ratio"}
     for one in baselines.values():
         validation, test = one["metrics"]
@@ -72,7 +72,7 @@ def test_mlflow_has_the_numbers_and_no_image_id(tiny, evaluated):
     }
     folder = Path(client().download_artifacts(tiny.trained.mlflow_run_id, "evaluation"))
     kept = pd.read_parquet(folder / "predictions.parquet")
-    assert len(kept) == len(pd.read_parquet(evaluated.predictions.verified_path()))
+    assert len(kept) == len(pd.read_parquet(verified_path(evaluated.predictions)))
     assert "person0" not in kept.to_csv() + "".join(
         one.read_text() for one in folder.iterdir() if one.suffix != ".parquet"
     )
@@ -93,17 +93,17 @@ def test_the_same_model_and_data_give_the_same_files(tiny, evaluated, tmp_path):
 
 
 def test_each_look_at_the_test_split_is_on_record_and_counted(tiny, evaluated, tmp_path):
-    first = read_json(evaluated.metrics.verified_path())
+    first = read_json(verified_path(evaluated.metrics))
     assert first["test_use"]["n_images"] == 60
     assert [one["name"] for one in first["remarks"]] == ["test_reuse"]
     other = tmp_path / "other.keras"
     other.write_bytes(Path(tiny.trained.model.uri).read_bytes() + b"other weights")
     trained = dataclasses.replace(
-        tiny.trained, model=ArtifactRef.of(other), stopped_by="20 minutes have passed", was_ended_by_clock=True,
+        tiny.trained, model=reference_to(other), stopped_by="20 minutes have passed", was_ended_by_clock=True,
         epochs_asked=40,
     )  # fmt: skip
     again = evaluate_model(trained, tiny.prepared, tiny.recipe, RunPaths(tmp_path), who="dr.weber")
-    second = read_json(again.metrics.verified_path())
+    second = read_json(verified_path(again.metrics))
     clock, reuse = second["remarks"]
     assert clock["name"] == "clock" and "after epoch 1 of 40 (20 minutes have passed)" in clock["sentence"]
     number = second["test_use"]["number"]  # other tests measure models on these images too
@@ -126,7 +126,7 @@ def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
     others = content_of_splits(tiny.prepared, ["train", "validation"])
     champion = evidence_of(1, Path(tiny.trained.model.uri), recipe.pixels, tiny.prepared, recipe, paths, others)
     decision = gate_candidate(evaluated, recipe, champion, paths)
-    found = read_json(decision.decision.verified_path())["rules"]
+    found = read_json(verified_path(decision.decision))["rules"]
     # All rules read their numbers; what a model made by hand and 60 images show is another matter.
     assert "evidence" not in [one["name"] for one in found if one["outcome"] == "FAIL"], decision.reasons
     assert not [one for one in decision.reasons if "is not known" in one]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_tasks.explain.maps import box_mask, enlarged, localisation, normalised, random_maps
+from cxr_tasks.explain.localise import box_mask, localisation, random_maps
+from cxr_tasks.explain.maps import enlarged, normalised
 from cxr_tasks.statistics.intervals import wilson
 from tests.evaluate.clusters import nih_shares
 

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.explain.examples import KINDS
-from cxr_tasks.explain.stage import Explanations, explain_model, localisation_sentence
+from cxr_tasks.explain.localise import localisation_sentence
+from cxr_tasks.explain.stage import Explanations, explain_model
+from cxr_tasks.installation.storage.files import read_json, reference_to
 
 pytestmark = pytest.mark.tf
 SIZE_PX = 32
@@ -73,7 +75,8 @@ def patch_network():
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
     """A prepared dataset written by the project's own store, a model, and what evaluation would have left."""
-    from cxr_tasks.evaluate.predict import predictions_of, stored_split
+    from cxr_tasks.datasets.load import stored_split
+    from cxr_tasks.evaluate.predict import predictions_of
     from cxr_tasks.prepare.store import write_dataset
 
     folder = tmp_path_factory.mktemp("dataset")
@@ -82,7 +85,7 @@ def case(tmp_path_factory):
     write_dataset(folder, "tiny", splits=splits, pixels=pixels, vocabulary="pneumonia", size_px=SIZE_PX)
     pd.concat(splits.values(), ignore_index=True).to_parquet(folder / "index.parquet")
     prepared = PreparedDataset(
-        dataset="tiny", folder=str(folder), fingerprint="f" * 64, index=ArtifactRef.of(folder / "index.parquet"),
+        dataset="tiny", folder=str(folder), fingerprint="f" * 64, index=reference_to(folder / "index.parquet"),
         vocabulary="pneumonia", size_px=SIZE_PX, n_train=4, n_validation=40, n_test=40,
     )  # fmt: skip
     model = patch_network()

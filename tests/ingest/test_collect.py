@@ -13,6 +13,7 @@ from cxr_tasks.ingest.collect import collect_parts
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 
 
@@ -38,13 +39,13 @@ def test_the_manifest_does_not_depend_on_the_parts(inspected, monkeypatch, part_
     found = collect_parts(recipe, plan, parts[::-1], paths)
     assert found.manifest.sha256 == whole.manifest.sha256
     assert found.quarantine.sha256 == whole.quarantine.sha256
-    table = pd.read_parquet(found.manifest.verified_path())
+    table = pd.read_parquet(verified_path(found.manifest))
     assert list(table.columns) == [*MANIFEST_COLUMNS, "label_pneumonia"]
     assert table["image_id"].is_monotonic_increasing
 
 
 def test_types_survive_the_file(inspected):
-    table = pd.read_parquet(collect_parts(*inspected()).manifest.verified_path())
+    table = pd.read_parquet(verified_path(collect_parts(*inspected()).manifest))
     kinds = {str(table[name].dtype) for name in ("image_id", "split", "flags", "perceptual_hash", "label_pneumonia")}
     assert kinds == {"str"}
     assert {str(table[name].dtype) for name in ("width_px", "height_px", "bit_depth")} == {"int64"}
@@ -57,7 +58,7 @@ def test_refusals_of_source_and_of_all_parts_are_in_quarantine(xrays, inspected)
     (folder / "IM-0900-0001.jpeg").write_bytes(b"")
     (xrays / "test" / "NORMAL" / "IM-0901-0001.jpeg").write_bytes(b"<html>")
     found = collect_parts(*inspected(10))
-    quarantine = pd.read_csv(found.quarantine.verified_path())
+    quarantine = pd.read_csv(verified_path(found.quarantine))
     assert quarantine["reason"].tolist() == ["not_an_image", "empty_file", "unknown_patient"]
     assert (found.n_images, found.n_quarantined) == (68, 3)
 
@@ -67,7 +68,7 @@ def test_nearly_equal_pictures_share_a_group_and_a_side(xrays, inspected, pictur
     test_name, train_name = "test/PNEUMONIA/person900_virus_900.jpeg", "train/PNEUMONIA/person901_virus_901.jpeg"
     smooth.save(xrays / test_name, quality=90)
     smooth.resize((200, 150)).save(xrays / train_name, quality=60)
-    table = pd.read_parquet(collect_parts(*inspected(20)).manifest.verified_path()).set_index("image_id")
+    table = pd.read_parquet(verified_path(collect_parts(*inspected(20)).manifest)).set_index("image_id")
     assert table.loc[[test_name, train_name], "duplicate_group"].tolist() == [test_name, test_name]
     assert table.loc[[test_name, train_name], "split"].tolist() == ["test", "test"]
     assert (table["duplicate_group"] != "").sum() == 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.ingest.grouping.duplicates import NEAR_BITS, duplicate_groups
+from cxr_tasks.images.duplicates import NEAR_BITS, duplicate_groups
 from cxr_tasks.ingest.inspection.statistics import Samples
 
 
@@ -93,7 +93,7 @@ def test_the_same_pairs_as_by_comparing_all_with_all(seed, n):
 
 
 def test_blocks_leave_no_pair_out(monkeypatch):
-    from cxr_tasks.ingest.grouping import duplicates
+    from cxr_tasks.images import duplicates
 
     bits = np.repeat(random_bits(1), 60, axis=0) ^ (np.arange(256) < np.arange(60)[:, None] % 20)
     whole = duplicate_groups(images_of(bits))

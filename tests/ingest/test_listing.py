@@ -11,6 +11,7 @@ from cxr_tasks.contracts.handoffs import IngestPlan
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.ingest import listing
 from cxr_tasks.ingest.listing import list_images
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
 
@@ -30,7 +31,7 @@ def with_part_size(recipe, size):
 )
 def test_parts_hold_equally_many_rows_and_part_size_at_most_in_sorted_order(xrays, recipe, paths, size, rows):
     plan = list_images(with_part_size(recipe, size), str(xrays), paths)
-    tables = [pd.read_parquet(one.verified_path()) for one in plan.parts]
+    tables = [pd.read_parquet(verified_path(one)) for one in plan.parts]
     assert [len(one) for one in tables] == rows
     assert pd.concat(tables)["image_id"].is_monotonic_increasing
     assert (plan.n_images, plan.n_refused, plan.root) == (68, 0, str(xrays))
@@ -42,7 +43,7 @@ def test_refusals_of_the_source_and_its_notes_are_kept(xrays, recipe, paths, cap
     (xrays / "train" / "NORMAL" / ".DS_Store").write_bytes(b"x")
     with caplog.at_level(logging.INFO):
         plan = list_images(recipe, str(xrays), paths)
-    refused = pd.read_parquet(plan.refusals.verified_path())
+    refused = pd.read_parquet(verified_path(plan.refusals))
     assert refused["reason"].tolist() == ["unknown_patient"]
     assert plan.n_refused == 1
     assert ".DS_Store" in caplog.text

@@ -18,6 +18,7 @@ from cxr_tasks.ingest.inspection import inspect
 from cxr_tasks.ingest.ledger import open_ledger
 from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ def ingest_once(xrays, recipe, cxr_home):
     def once(run: str) -> tuple[InspectedPart, pd.DataFrame]:
         paths = RunPaths.for_run("d", run)
         inspected = inspect_part(recipe, list_images(recipe, str(xrays), paths), 0, paths)
-        return inspected, pd.read_parquet(inspected.images.verified_path())
+        return inspected, pd.read_parquet(verified_path(inspected.images))
 
     return once
 
@@ -99,7 +100,7 @@ def test_refusals_of_content_are_reused_and_those_of_access_are_not(xrays, inges
     del opened[:]
     inspected, _ = ingest_once("r2")
     assert opened == ["train/NORMAL/IM-0901-0001.jpeg"]
-    refused = pd.read_parquet(inspected.refusals.verified_path())
+    refused = pd.read_parquet(verified_path(inspected.refusals))
     assert refused["reason"].tolist() == ["not_an_image", "missing_file"]
 
 

@@ -15,6 +15,7 @@ from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.images.dicom import patient_hash
 from cxr_tasks.ingest.inspection.inspect import inspect_file
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.sources.base import Refusal
 from tests.ingest.folders import ingest, quarantined
 
@@ -152,7 +153,7 @@ def test_chests_by_other_words_are_taken_and_the_knee_is_named(shared_data, cxr_
     ingested, _ = ingest(recipe, shared_data / "cases" / case, cxr_home)
     assert ingested.n_images == 11
     assert quarantined(ingested) == {"b11.dcm": "wrong_body_part"}
-    assert "the body part says: KNEE" in ingested.quarantine.verified_path().read_text()
+    assert "the body part says: KNEE" in verified_path(ingested.quarantine).read_text()
 
 
 def test_that_all_images_are_of_one_patient_is_told(shared_data, cxr_home, tmp_path):
@@ -177,6 +178,6 @@ def test_messages_name_what_is_odd(shared_data, cxr_home, lenient_recipe, tmp_pa
         "high_bit_15.dcm": "unsupported_pixels",
         "no_photometric.dcm": "unsupported_pixels",
     }
-    told = ingested.quarantine.verified_path().read_text()
+    told = verified_path(ingested.quarantine).read_text()
     for word in ("PixelData", "preamble", "HighBit", "PhotometricInterpretation"):
         assert word in told

@@ -14,6 +14,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
 from tests.ingest.folders import ingest
@@ -48,7 +49,7 @@ def test_unusable_files_go_to_quarantine_and_the_run_goes_on(xrays, lenient_reci
     (xrays / "__MACOSX").mkdir()
     with caplog.at_level(logging.INFO):
         ingested, table = ingest(lenient_recipe, xrays, cxr_home)
-    quarantine = pd.read_csv(ingested.quarantine.verified_path()).set_index("image_id")["reason"]
+    quarantine = pd.read_csv(verified_path(ingested.quarantine)).set_index("image_id")["reason"]
     assert quarantine.to_dict() == {
         "train/NORMAL/IM-0900-0001.jpeg": "empty_file",
         "train/NORMAL/IM-0901-0001.jpeg": "not_an_image",
@@ -77,7 +78,7 @@ def test_dicom_files_that_are_not_read_go_to_quarantine_with_what_to_do(xrays, l
         (xrays / "train" / "NORMAL" / name).write_bytes(content)
     ingested, table = ingest(lenient_recipe, xrays, cxr_home)
     assert (ingested.n_images, "train/NORMAL/IM-0903-0001.dcm" in set(table["image_id"])) == (69, True)
-    quarantine = pd.read_csv(ingested.quarantine.verified_path()).set_index("image_id")
+    quarantine = pd.read_csv(verified_path(ingested.quarantine)).set_index("image_id")
     assert quarantine["reason"].to_dict() == {
         "train/NORMAL/IM-0900-0001.dcm": "unsupported_transfer_syntax",
         "train/NORMAL/IM-0901-0001.dcm": "many_frames",
@@ -127,7 +128,7 @@ def test_archive_folder_is_found_and_root_tells_it(xrays, recipe, cxr_home, tmp_
 def test_phantoms_are_ingested_with_their_boxes(recipe, cxr_home):
     spec = DatasetSpec(name="tiny", source="synthetic", vocabulary="pneumonia", options={"n_images": 40, "size_px": 96})
     ingested = ingest_source(dataclasses.replace(recipe, dataset=spec), None, RunPaths.for_run("d", "r"))
-    table = pd.read_parquet(ingested.manifest.verified_path())
+    table = pd.read_parquet(verified_path(ingested.manifest))
     boxes = table.set_index("image_id")["boxes"].map(json.loads)
     is_positive = table.set_index("image_id")["label_pneumonia"] == "positive"
     assert ingested.n_images == 40

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.installation.storage.files import reference_to
 from tests.builders import manifest_table
 
 
@@ -99,9 +99,9 @@ def validated(tmp_path: Path) -> Callable[..., ValidatedStudies]:
         return ValidatedStudies(
             dataset=name,
             root=str(root),
-            manifest=ArtifactRef.of(folder / "manifest.parquet"),
-            validation=ArtifactRef.of(folder / "validation.json"),
-            profile=ArtifactRef.of(folder / "profile.json"),
+            manifest=reference_to(folder / "manifest.parquet"),
+            validation=reference_to(folder / "validation.json"),
+            profile=reference_to(folder / "profile.json"),
             data_docs="",
             n_expectations=21,
             n_warnings=2,

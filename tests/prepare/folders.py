@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_tasks.contracts.artifacts import sha256_file, write_json
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
@@ -15,6 +14,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.patient_keys import patient_secret
+from cxr_tasks.installation.storage.files import sha256_file, write_json
 from cxr_tasks.installation.storage.paths import datasets_root
 from cxr_tasks.prepare.examples import index_of
 from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics

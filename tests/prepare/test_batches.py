@@ -19,7 +19,7 @@ def judge():
     """``judged_pixels`` compiled, as it is served."""
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import judged_pixels
+    from cxr_tasks.images.batches import judged_pixels
 
     compiled = tf.function(
         lambda contents: judged_pixels(contents, SPEC), input_signature=[tf.TensorSpec((None,), tf.string)]
@@ -62,7 +62,7 @@ def test_a_file_alone_is_judged_as_in_a_batch(together, judge, name):
 
 
 def test_a_batch_with_more_pixels_than_are_decoded_side_by_side_gives_the_same(judge, together, monkeypatch):
-    from cxr_tasks.images.graph import batches
+    from cxr_tasks.images import batches
 
     monkeypatch.setattr(batches, "PARALLEL_PIXELS", 1)
     names = ["JPEG grey", "PNG cut", "PNG 16 bits"]
@@ -100,7 +100,7 @@ def test_no_files_are_no_answers(judge):
 def test_the_error_of_a_batch_names_the_index_and_how_many_more_there_are():
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_standard_pixels
+    from cxr_tasks.images.batches import batch_standard_pixels
 
     contents = [TAKEN["JPEG grey"], REFUSED["WebP animated"][0], TAKEN["PNG grey"], b"text"]
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
@@ -110,7 +110,7 @@ def test_the_error_of_a_batch_names_the_index_and_how_many_more_there_are():
 
 
 def test_the_most_pixels_are_a_setting():
-    from cxr_tasks.images.graph.batches import judged_pixels
+    from cxr_tasks.images.batches import judged_pixels
 
     content = encoded(smooth(1100, 1000), "PNG")
     refusals = [judged_pixels([content], SPEC, RequestLimits(megapixels=most)).refusal.numpy()[0] for most in (1, 2)]

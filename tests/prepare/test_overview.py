@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.files import reference_to
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.prepare.overview import bars_of, source_note
 
@@ -55,7 +55,7 @@ def prepared(cxr_home, image_folder, make_manifest, validated):
     Path(studies.manifest.uri).with_name("quarantine.csv").write_text(
         "image_id,reason,detail,action\na.png,truncated,,\nb.png,truncated,,\n<script>.png,too_small,,\n"
     )
-    studies = dataclasses.replace(studies, profile=ArtifactRef.of(Path(studies.profile.uri)))
+    studies = dataclasses.replace(studies, profile=reference_to(Path(studies.profile.uri)))
     return prepare_dataset(studies, RECIPE, RunPaths.for_run("d", "1"))
 
 

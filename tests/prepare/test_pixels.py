@@ -85,7 +85,7 @@ def test_real_x_rays_give_equal_pixels_everywhere(shared_data, tmp_path):
 def _same_everywhere(contents: list[bytes], spec: PixelSpec, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_pixels
+    from cxr_tasks.images.batches import batch_pixels
     from cxr_tasks.images.pixels import standard_pixels
 
     bare = np.stack([standard_pixels(tf.constant(one), spec).numpy() for one in contents])
@@ -109,7 +109,7 @@ def _same_everywhere(contents: list[bytes], spec: PixelSpec, tmp_path: Path) -> 
 def test_no_images_are_an_empty_batch_eager_and_compiled():
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_pixels
+    from cxr_tasks.images.batches import batch_pixels
 
     spec = PixelSpec(size_px=32)
     compiled = tf.function(lambda x: batch_pixels(x, spec), input_signature=[tf.TensorSpec((None,), tf.string)])

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.datasets.split_facts import changes_since, split_facts, split_sentences
+from cxr_tasks.installation.storage.files import reference_to
 from tests.builders import manifest_table
 
 SPLIT = {"salt": "2026-11", "validation": 0.15, "test": 0.2}
@@ -56,15 +57,15 @@ def test_a_dataset_from_before_says_nothing_it_does_not_know():
 
 
 def test_who_changed_split_since_the_version_before_is_counted(cxr_home):
-    from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
     from cxr_tasks.contracts.handoffs import PreparedDataset
+    from cxr_tasks.installation.storage.files import write_json
 
     folder = cxr_home / "datasets" / "made" / ("a" * 16)
     folder.mkdir(parents=True)
     before = pd.DataFrame({"patient_key": list("pqrs"), "split": ["train", "test", "validation", "train"]})
     before.to_parquet(folder / "index.parquet")
     newest = PreparedDataset(
-        dataset="made", folder=str(folder), fingerprint="a" * 64, index=ArtifactRef.of(folder / "index.parquet"),
+        dataset="made", folder=str(folder), fingerprint="a" * 64, index=reference_to(folder / "index.parquet"),
         vocabulary="pneumonia", size_px=16, n_train=2, n_validation=1, n_test=1,
     )  # fmt: skip
     now = pd.DataFrame({"patient_key": list("ppqrst"), "split": ["test", "test", "train", "train", "train", "test"]})

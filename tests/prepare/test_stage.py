@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.latest import latest_dataset, publish_latest
+from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.prepare.stage import prepare_dataset
 
@@ -46,7 +46,7 @@ def test_a_dataset_is_published_whole_and_not_prepared_twice(
         "label_state.labels.txt", "sex.labels.txt", "view.labels.txt",
         *(f"synthetic_binary-{split}.tfrecord-00000-of-00001" for split in ("train", "validation", "test")),
     }  # fmt: skip
-    assert pd.read_parquet(prepared.index.verified_path())["split"].value_counts().to_dict() == {
+    assert pd.read_parquet(verified_path(prepared.index))["split"].value_counts().to_dict() == {
         "train": 4, "validation": 4, "test": 4,
     }  # fmt: skip
     assert json.loads((folder / "statistics.json").read_text())["train"]["pixels"]["n_images"] == 4

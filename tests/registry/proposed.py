@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import sha256_file, write_json
 from cxr_tasks.contracts.policies import load_policy, without_none
 from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.storage.files import sha256_file, write_json
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
 

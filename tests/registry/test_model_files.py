@@ -36,11 +36,11 @@ def another_model(tmp_path):
 
 
 def test_what_is_in_mlflow_is_the_judged_file_byte_by_byte(model_path, tmp_path, cxr_home):
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files, versions
 
     _, number = register(model_path, tmp_path, "first")
     assert artifact(cxr_home, "model.keras").read_bytes() == model_path.read_bytes()
-    loaded = versions.load_version("cxr_binary", number, tmp_path / "loaded")
+    loaded = version_files.load_version("cxr_binary", number, tmp_path / "loaded")
     tags = versions.version_tags("cxr_binary", number)
     assert (tags[MODEL_TAG], tags[CONTRACT_TAG]) == (loaded.digests.model, loaded.digests.contract)
     assert loaded.digests.model == FileDigests.of(model_path, model_path).model
@@ -53,13 +53,13 @@ def test_another_model_in_its_place_is_refused_by_all_who_load(
     cxr_home,
 ):
     from cxr_tasks.contracts.train_specs import TrainSpec
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files
     from cxr_tasks.train.weights.load_weights import load_starting_weights
 
     _, number = register(model_path, tmp_path, "first")
     shutil.copyfile(another_model, artifact(cxr_home, "model.keras"))
     with pytest.raises(DataDefect, match=f"expected the model.keras that was registered .*{SWAPPED}"):
-        versions.load_version("cxr_binary", number, tmp_path / "loaded")
+        version_files.load_version("cxr_binary", number, tmp_path / "loaded")
     with pytest.raises(DataDefect, match=SWAPPED):
         load_starting_weights(
             None,
@@ -70,13 +70,13 @@ def test_another_model_in_its_place_is_refused_by_all_who_load(
 
 
 def test_other_thresholds_in_its_place_are_refused(model_path, tmp_path, cxr_home):
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files
 
     _, number = register(model_path, tmp_path, "first")
     path = artifact(cxr_home, "serving.json")
     path.write_text(path.read_text().replace("0.3", "0.9"))
     with pytest.raises(DataDefect, match="expected the serving.json that was registered"):
-        versions.load_version("cxr_binary", number, tmp_path / "loaded")
+        version_files.load_version("cxr_binary", number, tmp_path / "loaded")
 
 
 def test_a_tag_that_was_changed_with_the_file_does_not_help(
@@ -86,7 +86,7 @@ def test_a_tag_that_was_changed_with_the_file_does_not_help(
     cxr_home,
 ):
     """Whoever can write artifacts can write tags; the audit log is what counts."""
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files, versions
 
     run_id, number = register(model_path, tmp_path, "first")
     tags = versions.version_tags("cxr_binary", number)
@@ -98,7 +98,7 @@ def test_a_tag_that_was_changed_with_the_file_does_not_help(
     shutil.copyfile(another_model, artifact(cxr_home, "model.keras"))
     versions.set_version_tags("cxr_binary", number, {MODEL_TAG: FileDigests.of(another_model, another_model).model})
     with pytest.raises(DataDefect, match=SWAPPED):
-        versions.load_version("cxr_binary", number, tmp_path / "loaded")
+        version_files.load_version("cxr_binary", number, tmp_path / "loaded")
 
 
 def test_a_version_registered_before_is_held_to_its_files_from_the_first_load_on(
@@ -107,19 +107,19 @@ def test_a_version_registered_before_is_held_to_its_files_from_the_first_load_on
     tmp_path,
     cxr_home,
 ):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
 
     run_id, number = register(model_path, tmp_path, "first")
     for tag in (MODEL_TAG, CONTRACT_TAG):
         tracking.client().delete_model_version_tag("cxr_binary", str(number), tag)
-    versions.load_version("cxr_binary", number, tmp_path / "loaded")
+    version_files.load_version("cxr_binary", number, tmp_path / "loaded")
     (entry,) = trail.entries("cxr_binary")
     assert (entry.kind, entry.version, entry.detail["mlflow_run_id"]) == ("model_pinned", number, run_id)
-    versions.load_version("cxr_binary", number, tmp_path / "again")
+    version_files.load_version("cxr_binary", number, tmp_path / "again")
     assert len(trail.entries("cxr_binary")) == 1
     shutil.copyfile(another_model, artifact(cxr_home, "model.keras"))
     with pytest.raises(DataDefect, match=SWAPPED):
-        versions.load_version("cxr_binary", number, tmp_path / "third")
+        version_files.load_version("cxr_binary", number, tmp_path / "third")
 
 
 def test_a_number_that_comes_again_has_no_digests_of_the_one_before(cxr_home):

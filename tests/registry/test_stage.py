@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.stage import record_decision, register_candidate
@@ -44,10 +44,10 @@ def make_candidate(home, tmp_path):
     def make(verdict="PASS"):
         with tracking.open_run("cxr_binary", "candidate") as log:
             run_id = log.run_id
-        model = ArtifactRef.of(home / "model.keras")
+        model = reference_to(home / "model.keras")
         serving = {"pneumonia": {"a": 1.0, "b": 0.0, "threshold": 0.5}}
         write_json(tmp_path / "metrics.json", {"model": {"model_sha256": model.sha256}, "serving": serving})
-        metrics = ArtifactRef.of(tmp_path / "metrics.json")
+        metrics = reference_to(tmp_path / "metrics.json")
         write_json(tmp_path / "decision.json", {"metrics_sha256": metrics.sha256, "mlflow_run_id": run_id})
         trained = TrainedModel(
             model_name="cxr_binary", recipe_sha256=RECIPE.sha256, dataset_fingerprint="cd" * 32, mlflow_run_id=run_id,
@@ -59,7 +59,7 @@ def make_candidate(home, tmp_path):
         )  # fmt: skip
         decision = GateDecision(
             model_name="cxr_binary", verdict=verdict, reasons=() if verdict == "PASS" else ("one.", "two."),
-            decision=ArtifactRef.of(tmp_path / "decision.json"), champion_version=None,
+            decision=reference_to(tmp_path / "decision.json"), champion_version=None,
             dataset_fingerprint="cd" * 32, policy="cxr_binary 1", policy_sha256="ef" * 32,
         )  # fmt: skip
         prepared = PreparedDataset(
@@ -137,7 +137,7 @@ def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
     number = register_candidate(*made_of).version
     write_json(tmp_path / "again.json", {"metrics_sha256": evaluated.metrics.sha256})
     second = dataclasses.replace(
-        first, verdict="NEEDS_HUMAN", reasons=("gone.",), decision=ArtifactRef.of(tmp_path / "again.json")
+        first, verdict="NEEDS_HUMAN", reasons=("gone.",), decision=reference_to(tmp_path / "again.json")
     )
     record_decision(second, trained.mlflow_run_id)
     found = may_serve("cxr_binary", number)
@@ -155,7 +155,7 @@ def test_a_refused_candidate_is_not_registered(make_candidate):
 def test_another_model_file_than_was_judged_is_not_registered(make_candidate, tmp_path):
     trained, *rest = make_candidate()
     (tmp_path / "other.keras").write_bytes(Path(trained.model.uri).read_bytes() + b" ")
-    other = dataclasses.replace(trained, model=ArtifactRef.of(tmp_path / "other.keras"))
+    other = dataclasses.replace(trained, model=reference_to(tmp_path / "other.keras"))
     with pytest.raises(DataDefect, match="expected a decision on the model file with sha256"):
         register_candidate(other, *rest)
 
@@ -163,6 +163,6 @@ def test_another_model_file_than_was_judged_is_not_registered(make_candidate, tm
 def test_other_metrics_than_were_judged_are_not_registered(make_candidate, tmp_path):
     trained, evaluated, *rest = make_candidate()
     write_json(tmp_path / "better.json", {"model": {"model_sha256": trained.model.sha256}, "serving": {}})
-    better = dataclasses.replace(evaluated, metrics=ArtifactRef.of(tmp_path / "better.json"))
+    better = dataclasses.replace(evaluated, metrics=reference_to(tmp_path / "better.json"))
     with pytest.raises(DataDefect, match="expected a decision on the metrics with sha256"):
         register_candidate(trained, better, *rest)

@@ -34,13 +34,13 @@ def model_path(cxr_home, monkeypatch, tmp_path):
 
 
 def register(model_path, tmp_path, name):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
 
     with tracking.open_run("cxr_binary", name) as log:
         run_id = log.run_id
     work = tmp_path / name
     work.mkdir()
-    number = versions.register(
+    number = version_files.register(
         model_name="cxr_binary", run_id=run_id, model_path=model_path, contract=CONTRACT, tags={"a": "b"}, work=work
     )
     return run_id, number
@@ -49,19 +49,19 @@ def register(model_path, tmp_path, name):
 def test_a_version_comes_back_with_model_and_contract(model_path, tmp_path):
     import numpy as np
 
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files
 
     run_id, number = register(model_path, tmp_path, "first")
-    loaded = versions.load_version("cxr_binary", number, tmp_path / "loaded")
+    loaded = version_files.load_version("cxr_binary", number, tmp_path / "loaded")
     assert (loaded.version, loaded.run_id, loaded.contract) == (1, run_id, CONTRACT)
     assert loaded.keras_model()(np.zeros((2, 16, 16, 1), np.float32)).shape == (2, 1)
 
 
 def test_registering_a_run_twice_makes_one_version(model_path, tmp_path):
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files, versions
 
     run_id, number = register(model_path, tmp_path, "first")
-    again = versions.register(
+    again = version_files.register(
         model_name="cxr_binary", run_id=run_id, model_path=model_path, contract=CONTRACT, tags={}, work=tmp_path
     )
     assert again == number == 1
@@ -84,7 +84,7 @@ def test_the_champion_moves_and_the_list_shows_it(model_path, tmp_path):
 def test_a_version_of_something_else_is_refused(model_path, tmp_path):
     import mlflow
 
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files, versions
 
     client = tracking.client()
     mlflow.set_tracking_uri(tracking.tracking_uri())
@@ -93,4 +93,4 @@ def test_a_version_of_something_else_is_refused(model_path, tmp_path):
     client.create_registered_model("cxr_binary")
     client.create_model_version("cxr_binary", source=str(tmp_path / "other"))
     with pytest.raises(versions.NoSuchVersion, match=r"expected data/model\.keras among its artifacts"):
-        versions.load_version("cxr_binary", 1, tmp_path / "loaded")
+        version_files.load_version("cxr_binary", 1, tmp_path / "loaded")

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
 from cxr_tasks.contracts.handoffs import EvaluatedModel
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
@@ -24,6 +23,7 @@ from cxr_tasks.explain.examples import KINDS
 from cxr_tasks.explain.overlays import overlay_png
 from cxr_tasks.explain.stage import Example, Explanations
 from cxr_tasks.gate.stage import gate_candidate
+from cxr_tasks.installation.storage.files import read_json, reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.report.inputs import ReportInputs
 
@@ -119,8 +119,8 @@ def make_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
         write_json(tmp_path / "metrics.json", metrics)
         evaluated = EvaluatedModel(
             model_name="cxr_binary", mlflow_run_id="ab" * 16, test_auroc=None, test_auroc_lower=None,
-            test_auroc_upper=None, predictions=ArtifactRef.of(tmp_path / "predictions.parquet"),
-            metrics=ArtifactRef.of(tmp_path / "metrics.json"),
+            test_auroc_upper=None, predictions=reference_to(tmp_path / "predictions.parquet"),
+            metrics=reference_to(tmp_path / "metrics.json"),
         )  # fmt: skip
         decision = gate_candidate(evaluated, recipe, None, RunPaths(tmp_path / "run"))
         given = {

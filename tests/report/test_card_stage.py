@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = pytest.mark.mlflow
@@ -26,7 +27,7 @@ def test_every_registered_version_has_its_card_on_run_and_version(cxr_home, make
 
     def written(name: str, value) -> ArtifactRef:
         write_json(tmp_path / name, value)
-        return ArtifactRef.of(tmp_path / name)
+        return reference_to(tmp_path / name)
 
     write_json(tmp_path / "statistics.json", inputs.statistics)
     moved = {"images": 12, "patients": 5}
@@ -40,7 +41,7 @@ def test_every_registered_version_has_its_card_on_run_and_version(cxr_home, make
             best_epoch=3, epochs_run=3, val_auroc=0.9, seconds=90.0,
         ),
         EvaluatedModel(
-            model_name="cxr_binary", mlflow_run_id=run_id, predictions=ArtifactRef.of(inputs.predictions),
+            model_name="cxr_binary", mlflow_run_id=run_id, predictions=reference_to(inputs.predictions),
             metrics=written("metrics.json", inputs.metrics), test_auroc=0.9, test_auroc_lower=0.8, test_auroc_upper=1.0,
         ),
         GateDecision(

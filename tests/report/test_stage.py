@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import escape
 
-from cxr_tasks.contracts.artifacts import sha256_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.policies import load_policy
+from cxr_tasks.installation.storage.files import sha256_file, verified_path
 from cxr_tasks.registry.overrides import Override
 from cxr_tasks.report.page.gate import gate_section
 from cxr_tasks.report.writing import write_index, write_report
@@ -63,7 +63,7 @@ def few_resamples(monkeypatch):
 @pytest.fixture
 def page(make_inputs, tmp_path):
     ref = write_report(make_inputs(), tmp_path / "out")
-    return Page(ref.verified_path().read_text(encoding="utf-8"))
+    return Page(verified_path(ref).read_text(encoding="utf-8"))
 
 
 def test_the_page_is_whole_html_with_unique_ids(page):
@@ -128,7 +128,7 @@ def test_it_says_what_a_reader_must_know(page):
 
 
 def test_no_patient_identifier_is_on_the_page(page, make_inputs, tmp_path):
-    text = write_report(make_inputs(), tmp_path / "again").verified_path().read_text()
+    text = verified_path(write_report(make_inputs(), tmp_path / "again")).read_text()
     assert "person1042" not in text
     assert "v000000000000000" not in text
 
@@ -142,7 +142,7 @@ def test_text_from_outside_is_escaped(make_inputs, tmp_path):
     evil = "<script>alert(1)</script>"
     inputs = make_inputs(model_name=evil, git_commit=evil, release={evil: evil}, packages={evil: evil})
     inputs.recipe["name"] = evil
-    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(inputs, tmp_path / "out")).read_text()
     assert evil not in text
     assert "&lt;script&gt;" in text
     assert not Page(text).all("script")
@@ -151,7 +151,7 @@ def test_text_from_outside_is_escaped(make_inputs, tmp_path):
 def test_a_refused_model_says_so_with_every_reason(make_inputs, tmp_path):
     inputs = make_inputs(separation=1.0)
     assert inputs.decision["verdict"] == "FAIL"
-    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(inputs, tmp_path / "out")).read_text()
     assert "Refused by the gate" in text
     assert 'class="verdict FAIL"' in text
     for reason in inputs.decision["reasons"]:
@@ -168,7 +168,7 @@ def test_rules_that_are_not_met_come_first(make_inputs):
 def test_a_floor_of_the_run_is_told(make_inputs, tmp_path):
     inputs = make_inputs()
     inputs.decision["gate_floor"] = {"policy": 0.9, "run": 0.6}
-    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(inputs, tmp_path / "out")).read_text()
     assert "The floor of the mean AUROC was set to 0.6 for this run; the policy asks for 0.9." in text
 
 
@@ -177,7 +177,7 @@ def test_an_override_stands_on_the_page_with_name_and_reason(make_inputs, tmp_pa
     inputs = make_inputs(overrides=[override])
     reason = "The candidate cannot be compared with champion version 2: its model file is gone."
     inputs.decision.update(verdict="NEEDS_HUMAN", reasons=[reason])
-    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(inputs, tmp_path / "out")).read_text()
     assert 'class="verdict NEEDS_HUMAN"' in text
     assert "Left to a person by the gate" in text
     assert reason in text
@@ -188,13 +188,13 @@ def test_an_override_stands_on_the_page_with_name_and_reason(make_inputs, tmp_pa
 def test_a_decision_from_before_policies_still_has_its_table(make_inputs, tmp_path):
     rule = {"name": "auroc_floor", "outcome": "PASS", "sentence": "It is met.", "value": 0.95, "lower": 0.9}
     old = {"verdict": "PASS", "reasons": [], "policy": {}, "rules": [{**rule, "upper": 0.97, "bound": 0.9}]}
-    text = write_report(make_inputs(decision=old), tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(make_inputs(decision=old), tmp_path / "out")).read_text()
     assert "auroc floor" in text
     assert "It is met." in text
 
 
 def test_a_model_that_could_not_be_assessed_has_a_page_too(make_inputs, tmp_path):
-    page = Page(write_report(make_inputs(n=6), tmp_path / "out").verified_path().read_text())
+    page = Page(verified_path(write_report(make_inputs(n=6), tmp_path / "out")).read_text())
     text = " ".join(page.text)
     assert "Not assessable" in text
     assert "at least 5 of each are needed" in text
@@ -203,7 +203,7 @@ def test_a_model_that_could_not_be_assessed_has_a_page_too(make_inputs, tmp_path
 
 def test_several_findings_each_have_their_section(make_inputs, tmp_path):
     inputs = make_inputs(findings=("cardiomegaly", "pneumonia"), decision=None)
-    page = Page(write_report(inputs, tmp_path / "out").verified_path().read_text())
+    page = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text())
     assert {"metrics-cardiomegaly", "metrics-pneumonia"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert "No decision of the gate is on record" in " ".join(page.text)
@@ -219,7 +219,7 @@ def many(make_inputs, tmp_path):
     localised["mass"]["n_patients"] = 9  # that of the other finding was written before patients were counted
     explained = dataclasses.replace(inputs.explanations, localisation=localised, rule="Of 14 findings, a few.")
     ref = write_report(dataclasses.replace(inputs, explanations=explained), tmp_path / "many")
-    return Page(ref.verified_path().read_text(encoding="utf-8")), ref.verified_path().stat().st_size, inputs.metrics
+    return Page(verified_path(ref).read_text(encoding="utf-8")), verified_path(ref).stat().st_size, inputs.metrics
 
 
 def test_fourteen_findings_are_one_page_of_bounded_size(many):
@@ -265,7 +265,7 @@ def test_fourteen_findings_say_what_a_reader_must_know(many):
 
 def test_fourteen_findings_of_which_none_can_be_assessed_have_a_page_too(make_inputs, tmp_path):
     inputs = make_inputs(findings=FOURTEEN, n=6, decision=None)
-    page = Page(write_report(inputs, tmp_path / "out").verified_path().read_text())
+    page = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text())
     text = " ".join(page.text)
     assert "None of the 14 findings could be assessed" in text
     assert not re.search(r"\b(nan|None)\b", text.replace("None of the 14", ""))
@@ -283,14 +283,14 @@ def test_metrics_of_format_1_have_a_page(make_inputs, tmp_path):
         for name in ("auroc", "sensitivity_gap", "specificity_gap", "is_gap_weak"):
             del row[name]
     assert found["subgroups"]
-    page = Page(write_report(inputs, tmp_path / "out").verified_path().read_text())
+    page = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text())
     assert page.open == []
     assert "Subgroups of the test split" in " ".join(page.text)
 
 
 def test_what_is_missing_is_said(make_inputs, tmp_path):
     inputs = make_inputs(explanations=None, decision=None, git_commit=None, history=[], links={})
-    text = write_report(inputs, tmp_path / "out").verified_path().read_text()
+    text = verified_path(write_report(inputs, tmp_path / "out")).read_text()
     for wanted in ("No heat maps were made", "No decision of the gate is on record", "commit not known"):
         assert wanted in text
 
@@ -301,7 +301,7 @@ def test_a_broken_predictions_file_is_a_data_defect_and_leaves_the_old_page(make
     inputs.predictions.write_bytes(b"broken")
     with pytest.raises(DataDefect, match=r"predictions\.parquet"):
         write_report(inputs, tmp_path / "out")
-    assert first.verified_path().is_file()
+    assert verified_path(first).is_file()
 
 
 def test_the_index_lists_reports_newest_first(make_inputs, tmp_path):
@@ -323,6 +323,6 @@ def test_what_a_reader_has_to_know_stands_with_the_gate(make_inputs, tmp_path):
     inputs = make_inputs()
     sentence = "Model number 4 measured on these 300 test images <by the record>."
     inputs.metrics["remarks"] = [{"name": "test_reuse", "sentence": sentence}]
-    found = Page(write_report(inputs, tmp_path / "out").verified_path().read_text(encoding="utf-8"))
+    found = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text(encoding="utf-8"))
     told = [one.strip() for one in found.text if one.strip()]
     assert told[told.index("Use of the test split") + 1] == sentence

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths, home
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 def registered(recipe, prepared, *, n_epochs):
     """Version 1: ``recipe`` trained until after ``n_epochs``, as a clock would have ended it."""
     from cxr_tasks.evaluate.stage import evaluate_model
-    from cxr_tasks.registry import versions
+    from cxr_tasks.registry import version_files
     from cxr_tasks.train.candidate import train_candidate
 
     paths = RunPaths.for_run("cxr_train_binary", "manual__1")
@@ -47,10 +48,10 @@ def registered(recipe, prepared, *, n_epochs):
         "data.name": prepared.dataset,
         "data.fingerprint": prepared.fingerprint,
     }
-    versions.register(
+    version_files.register(
         model_name=recipe.model_name,
         run_id=trained.mlflow_run_id,
-        model_path=trained.model.verified_path(),
+        model_path=verified_path(trained.model),
         contract=contract,
         tags=tags,
         work=paths.stage("register"),

@@ -14,17 +14,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, served_root
+from cxr_tasks.registry import rest
+from cxr_tasks.registry.rest import registry_client
 from cxr_tasks.stack.health import check_health
 from cxr_tasks.stack.start import prepare_files
 from cxr_tasks.stack.supervision import ProgramState
 from serving.check.server_process import free_port
 from serving.release import champion_watch
-from serving.release.champion_watch import Announcements, NewChampion, new_champions, registry_client, retry_release
-from serving.served.state import ServingState, locked, read_state, write_state
+from serving.release.champion_watch import Announcements, NewChampion, new_champions
+from serving.served.state import ServingState, locked, read_state, retry_release, write_state
 
 MODELS = ("cxr_binary", "cxr_multilabel")
 TIMED_OUT = "expected an answer, found ReadTimeout"
@@ -215,7 +217,7 @@ def test_neighbours_on_the_loop_go_on_while_mlflow_hangs(monkeypatch):
 
     before = time.monotonic()
     assert asyncio.run(neighbours_steps()) == 20
-    assert time.monotonic() - before < champion_watch.TIMEOUT_S
+    assert time.monotonic() - before < rest.TIMEOUT_S
 
 
 def test_an_outage_is_one_line_and_asked_less_often(monkeypatch, caplog):

@@ -9,6 +9,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.stack.servers.model_server import request_log_flags
 from serving.client.rest import Answer
 from serving.compare.compare import Comparison, compare, differences, table, write_comparison
@@ -75,7 +76,7 @@ def test_a_comparison_is_written_and_read_by_people(cxr_home):
     (row,) = table(comparison)
     assert row["mean difference (95 %)"] == "+0.2000 (+0.0000 to +0.4000)"
     assert row["to positive / negative"] == "1 / 0"
-    path = write_comparison(comparison).verified_path()
+    path = verified_path(write_comparison(comparison))
     assert path.parent == cxr_home / "comparisons" / "cxr_binary"
     assert json.loads(path.read_text())["findings"][0]["changed_decisions"]["value"] == 0.5
 

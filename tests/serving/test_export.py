@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
+from cxr_tasks.contracts.serving_contract import FILE_NAME
+from cxr_tasks.registry.version_files import read_contract
 from serving.export.golden import golden_images
 
 pytestmark = pytest.mark.tf
@@ -48,7 +49,7 @@ def test_heat_maps_are_scaled_class_activation(loaded, small_model, contract):
     import keras
     import tensorflow as tf
 
-    from cxr_tasks.images.graph.batches import batch_pixels
+    from cxr_tasks.images.batches import batch_pixels
 
     images = list(golden_images().values())[:3]
     maps = loaded.signatures["explain"](image_bytes=tf.constant(images))["heat_maps"].numpy()
@@ -70,7 +71,7 @@ def test_a_file_that_is_no_image_is_refused_by_the_graph(loaded):
 
 
 def test_contract_travels_with_the_version(exported, contract):
-    assert ServingContract.read(exported / "assets.extra" / FILE_NAME) == contract
+    assert read_contract(exported / "assets.extra" / FILE_NAME) == contract
 
 
 def test_a_model_with_other_outputs_is_refused(small_model, contract, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from serving.export import exports
+from serving.served.contents import unless_on_disk
 from serving.served.folders import publish, version_folder, versions_on_disk
 
 REGISTERED = RegisteredModel(model_name="cxr_binary", version=3, mlflow_run_id="a" * 32, alias="champion")
@@ -69,13 +70,13 @@ def test_an_export_that_breaks_off_leaves_nothing(cxr_home):
 
 def test_a_version_on_disk_is_published_again_only_where_it_differs_and_is_not_loaded(cxr_home):
     export = keep()
-    assert exports.unless_on_disk(export, loaded=()) == export.saved_model
+    assert unless_on_disk(export, loaded=()) == export.saved_model
     publish(export.saved_model, "cxr_binary", 3)
-    assert exports.unless_on_disk(export, loaded=()) is None
+    assert unless_on_disk(export, loaded=()) is None
     (version_folder("cxr_binary", 3) / "saved_model.pb").write_text("an older export")
     with pytest.raises(ReleaseRefused, match="another version 3 is loaded"):
-        exports.unless_on_disk(export, loaded=(3,))
-    assert exports.unless_on_disk(export, loaded=()) == export.saved_model
+        unless_on_disk(export, loaded=(3,))
+    assert unless_on_disk(export, loaded=()) == export.saved_model
     assert versions_on_disk("cxr_binary") == []
 
 

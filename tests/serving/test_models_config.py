@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.export.exports import tree_sha256
+from cxr_tasks.installation.storage.files import tree_sha256
 from serving.served.leftovers import settle, settle_all
 from serving.served.models_config import models_config_path, write_models_config
 from serving.served.state import Content, ServingState, locked, read_state, write_state

@@ -8,6 +8,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
@@ -15,12 +16,12 @@ pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
 @pytest.fixture
 def registered(cxr_home, small_model, contract, tmp_path):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
 
     small_model.save(tmp_path / "model.keras")
     with tracking.open_run("cxr_binary", "made") as log:
         pass
-    version = versions.register(
+    version = version_files.register(
         model_name="cxr_binary",
         run_id=log.run_id,
         model_path=tmp_path / "model.keras",
@@ -37,7 +38,7 @@ def test_a_version_is_exported_and_checked_once(registered, tmp_path, monkeypatc
     from serving.release import stage
 
     parity = stage.prepare_release(registered, RunPaths(tmp_path / "run"))
-    told = json.loads(parity.verified_path().read_text())
+    told = json.loads(verified_path(parity).read_text())
     assert told["largest_difference"] <= 1e-3
     assert told["latency"]["former_version"] is None
     export = find_export(registered)

@@ -110,7 +110,7 @@ def test_a_changed_export_is_not_published(platform):
 @pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
 def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
     from cxr_tasks.cli.doctor.serving import file_findings
-    from serving.export.exports import tree_sha256
+    from cxr_tasks.installation.storage.files import tree_sha256
     from serving.served.folders import version_folder
 
     registered = platform.new_version()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.folders import require_holdable, settle_user_home
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from cxr_tasks.stack.folders import require_holdable, settle_user_home
 
 #: What `make` needs before it installs anything.
 BEFORE_INSTALL = ("Makefile", "pyproject.toml", "requirements.lock", "cxr_tasks/contracts", "cxr_tasks/stack")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import published_folder, write_json
+from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.private import make_private
 

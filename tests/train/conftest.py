@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import AugmentSpec, TrainSpec
+from cxr_tasks.installation.storage.files import reference_to
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.builders import manifest_table
 
@@ -69,7 +69,7 @@ def make_split():
     """A builder of loaded splits of ``two_classes``."""
 
     def make(n: int, seed: int = 0):
-        from cxr_tasks.train.data.inputs import LoadedSplit
+        from cxr_tasks.datasets.load import LoadedSplit
 
         return LoadedSplit(*two_classes(n, seed))
 
@@ -112,13 +112,13 @@ def prepare_tiny(tmp_path: Path) -> Callable[..., PreparedDataset]:
         )
         manifest.to_parquet(tmp_path / "manifest.parquet")
         (tmp_path / "profile.json").write_text("{}")
-        reference = ArtifactRef.of(tmp_path / "manifest.parquet")
+        reference = reference_to(tmp_path / "manifest.parquet")
         studies = ValidatedStudies(
             dataset=recipe.dataset.name,
             root=str(root),
             manifest=reference,
             validation=reference,
-            profile=ArtifactRef.of(tmp_path / "profile.json"),
+            profile=reference_to(tmp_path / "profile.json"),
             data_docs="",
             n_expectations=0,
             n_warnings=0,

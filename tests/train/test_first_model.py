@@ -35,7 +35,7 @@ def brightness_model(tmp_path: Path) -> Path:
 @pytest.fixture
 def grey_split():
     """Three images, black, half and white, each of one grey; states of edema and mass."""
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
     greys = np.array([0, 127.5, 255]).astype(np.uint8)
     images = np.broadcast_to(greys[:, None, None, None], (3, SIZE_PX, SIZE_PX, 1)).copy()
@@ -114,11 +114,11 @@ def test_scores_are_kept_so_that_a_resumed_run_trains_on_the_same(brightness_mod
 def test_a_registered_version_is_fetched_and_one_that_is_not_there_named(
     cxr_home, brightness_model, grey_split, tmp_path
 ):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
     from cxr_tasks.train.data.first_model import soft_labels_of
 
     with tracking.open_run("cxr_multilabel", "first") as run:
-        version = versions.register(
+        version = version_files.register(
             model_name="cxr_multilabel",
             run_id=run.run_id,
             model_path=brightness_model,

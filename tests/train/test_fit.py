@@ -92,7 +92,7 @@ def test_after_its_time_training_ends_with_the_epoch(tiny_recipe, make_split, tm
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny_recipe, make_split, tmp_path):
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
     class Broken:
         def __call__(self, n, seed=0):

@@ -244,7 +244,7 @@ def test_counters_of_early_stopping_go_on_where_they_were(phased, make_split, tm
 
 def test_densenet_ends_with_the_same_weights_when_it_is_taken_up(tmp_path):
     """Its normalisation and its backward pass are our own (``lean_norm``)."""
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
     from cxr_tasks.train.loop.fit import fit
 
     rng = np.random.default_rng(5)

@@ -54,8 +54,8 @@ def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, 
 
 def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):
     from cxr_tasks.contracts.labels import findings_of, label_column
+    from cxr_tasks.datasets.load import load_split
     from cxr_tasks.prepare.store import write_dataset
-    from cxr_tasks.train.data.inputs import load_split
 
     findings, n = findings_of("nih14"), 40
     codes = np.random.default_rng(0).integers(0, 4, (n, len(findings)))
@@ -141,7 +141,7 @@ def test_a_plain_split_is_shuffled_augmented_and_mixed_as_it_always_was(make_spl
 
 
 def test_a_split_knows_the_states_of_its_labels_or_takes_them_from_the_labels(make_split):
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
     labels = np.array([[1], [0], [np.nan]], np.float32)
     images = np.zeros((3, 16, 16, 1), np.uint8)
@@ -175,7 +175,8 @@ def test_targets_come_with_their_images_and_uncertain_ones_marked(make_split):
 
 def test_mixed_labels_are_shares_of_three_classes(make_split):
     """The share of a neighbour follows from its effect on the images, which are flat here."""
-    from cxr_tasks.train.data.inputs import BatchPlan, LoadedSplit, training_batches
+    from cxr_tasks.datasets.load import LoadedSplit
+    from cxr_tasks.train.data.inputs import BatchPlan, training_batches
 
     n = 16
     images = np.broadcast_to((10 * np.arange(n)).astype(np.uint8)[:, None, None, None], (n, 16, 16, 1)).copy()

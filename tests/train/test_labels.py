@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec
+from cxr_tasks.datasets.targets import evaluation_targets
 from cxr_tasks.train.data import labels
-from cxr_tasks.train.data.labels import Targets, evaluation_targets, label_counts, policy_table, training_targets
+from cxr_tasks.train.data.labels import Targets, label_counts, policy_table, training_targets
 
 POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = range(4)
 NAN = math.nan

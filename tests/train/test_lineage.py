@@ -23,7 +23,7 @@ def prepared(cxr_home, prepare_tiny, tiny_recipe):
 def register(prepared, tiny_recipe, tmp_path):
     """Version 1 of ``cxr_binary``, trained on the images of a table; without one its dataset is all that is known."""
     from cxr_tasks.datasets.content import write_rows_of_content
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
     from cxr_tasks.train.networks.networks import build_network
 
     def make(seen: pd.DataFrame | None, dataset: str = "elsewhere", fingerprint: str = "e" * 64) -> None:
@@ -43,7 +43,7 @@ def register(prepared, tiny_recipe, tmp_path):
             if seen is not None:
                 write_rows_of_content(tmp_path / "trained_on.parquet", seen)
                 run.artifact(tmp_path / "trained_on.parquet")
-        versions.register(
+        version_files.register(
             model_name="cxr_binary", run_id=run.run_id, model_path=path, contract=contract, tags={}, work=tmp_path
         )
 

@@ -104,7 +104,7 @@ def test_a_file_without_layers_is_named(tmp_path):
 @pytest.mark.mlflow
 @pytest.mark.parametrize(("findings", "head"), [(("edema", "mass"), set()), (("mass", "edema"), {"head"})])
 def test_a_registered_version_gives_its_head_for_the_same_findings_only(cxr_home, tmp_path, findings, head):
-    from cxr_tasks.registry import tracking, versions
+    from cxr_tasks.registry import tracking, version_files
     from cxr_tasks.train.weights.starting_weights import check_starting_weights
 
     source = make_network(1)
@@ -114,7 +114,7 @@ def test_a_registered_version_gives_its_head_for_the_same_findings_only(cxr_home
         decisions=tuple(FindingDecision(finding=one, a=1.0, b=0.0, threshold=0.5) for one in ("edema", "mass")),
     )  # fmt: skip
     with tracking.open_run("cxr_multilabel", "former") as run:
-        number = versions.register(
+        number = version_files.register(
             model_name="cxr_multilabel", run_id=run.run_id, model_path=saved(source, tmp_path / "model.keras"),
             contract=contract, tags={}, work=tmp_path / "register",
         )  # fmt: skip

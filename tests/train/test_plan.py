@@ -16,6 +16,7 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -191,7 +192,7 @@ def test_a_candidate_of_another_resolution_trains_on_its_own_dataset(cxr_home, p
     assert dataset_for(plan, trained) == prepared[1] and recipe_of(plan, trained).pixels.size_px == 24
     import keras
 
-    assert keras.saving.load_model(trained.model.verified_path()).input_shape == (None, 24, 24, 1)
+    assert keras.saving.load_model(verified_path(trained.model)).input_shape == (None, 24, 24, 1)
 
 
 def test_a_killed_candidate_goes_on_with_its_trial_in_its_own_run(cxr_home, prepare_tiny, recipe, tmp_path):

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
+from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
@@ -61,11 +61,11 @@ def test_a_recipe_trains_on_a_small_dataset_in_its_layout(cxr_home, tmp_path, na
         root=ingested.root,
         manifest=ingested.manifest,
         validation=ingested.manifest,
-        profile=ArtifactRef.of(tmp_path / "profile.json"),
+        profile=reference_to(tmp_path / "profile.json"),
         data_docs="",
         n_expectations=0,
         n_warnings=0,
     )
     trained = train_candidate(prepare_dataset(studies, recipe, paths), recipe, paths, run_name=name)
     assert (trained.epochs_run, trained.stopped_by) == (n_phases, "")
-    assert trained.model.verified_path().stat().st_size > 100_000
+    assert verified_path(trained.model).stat().st_size > 100_000

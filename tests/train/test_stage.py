@@ -19,6 +19,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import PhantomSpec, PhaseSpec
+from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -57,7 +58,7 @@ def runs_of(recipe: Recipe):
 def weights_of(trained):
     import keras
 
-    return keras.saving.load_model(trained.model.verified_path()).get_weights()
+    return keras.saving.load_model(verified_path(trained.model)).get_weights()
 
 
 def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe):
@@ -66,7 +67,7 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
 
     prepared, paths = prepare_tiny(tiny_recipe), RunPaths.for_run("cxr_train_binary", "manual__1")
     trained = train_candidate(prepared, tiny_recipe, paths, run_name="first", tags={"who": "test"})
-    history = json.loads(trained.history.verified_path().read_text())
+    history = json.loads(verified_path(trained.history).read_text())
     assert trained.epochs_run == len(history) == 4 and trained.val_auroc == history[trained.best_epoch - 1]["val_auroc"]
     assert trained.recipe_sha256 == tiny_recipe.sha256 and trained.dataset_fingerprint == prepared.fingerprint
 
@@ -128,7 +129,7 @@ def test_a_training_that_starts_from_phantoms_tells_how_they_were_learnt(cxr_hom
     assert {"phantoms_best_val_auroc", "phantoms_seconds"} <= set(run.data.metrics)
     told = client().get_metric_history(trained.mlflow_run_id, "phantoms_val_auroc")
     assert [point.step for point in told] == [1, 2]
-    environment = json.loads((trained.model.verified_path().parent / "environment.json").read_text())
+    environment = json.loads((verified_path(trained.model).parent / "environment.json").read_text())
     assert "sha256 of train.starting_weights" in environment
 
 
@@ -237,7 +238,7 @@ def test_uncertain_labels_become_what_the_recipe_says(cxr_home, prepare_tiny, ti
         (row,) = (line.split() for line in table.splitlines() if line.startswith("pneumonia"))
         assert row[1] == policy and {"10", str(after[0])} <= set(row)
         assert client().get_run(trained.mlflow_run_id).data.params["train.labels.uncertain"] == policy
-        losses[policy] = json.loads(trained.history.verified_path().read_text())[0]["loss"]
+        losses[policy] = json.loads(verified_path(trained.history).read_text())[0]["loss"]
     assert losses["ones"] != losses["ignore"], "the loss sees it too"
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
+from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
-from cxr_tasks.train.candidates.candidates import with_settings
 from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.train.candidates.settings import with_settings
 from cxr_tasks.train.loop.validation_logits import ValidationLogits
 from cxr_tasks.train.winner import NO_RESULT, compare
 
@@ -54,8 +54,8 @@ def trained(tmp_path: Path, recipe: Recipe):
             recipe_sha256=with_settings(recipe, {"train.seed": number}).sha256,
             dataset_fingerprint="ab" * 32,
             mlflow_run_id=f"r{number}",
-            model=ArtifactRef.of(folder / "history.json"),
-            history=ArtifactRef.of(folder / "history.json"),
+            model=reference_to(folder / "history.json"),
+            history=reference_to(folder / "history.json"),
             best_epoch=1,
             epochs_run=1,
             val_auroc=0.5,
@@ -63,7 +63,7 @@ def trained(tmp_path: Path, recipe: Recipe):
             candidate=number,
             candidate_name=f"seed={number}",
             settings={"train.seed": number},
-            validation=ArtifactRef.of(folder / "validation.npz"),
+            validation=reference_to(folder / "validation.npz"),
         )
         return dataclasses.replace(one, **changes)
 
@@ -111,7 +111,7 @@ def test_candidates_on_other_images_are_not_compared_in_pairs(tmp_path, recipe, 
     path = tmp_path / "1" / "validation.npz"
     logits = ValidationLogits.read(path)
     ValidationLogits(logits.logits[:, 2:], logits.targets[2:], np.arange(N - 2)).write(path)
-    finished[1] = dataclasses.replace(finished[1], validation=ArtifactRef.of(path))
+    finished[1] = dataclasses.replace(finished[1], validation=reference_to(path))
     found = compare(plan_of(recipe, 2), finished, RunPaths(tmp_path / "run"))
     assert found["candidates"][0]["to_winner"] is None and found["candidates"][0]["val_score"] is not None
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
+from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate.predictions import validate_predictions
 
@@ -58,14 +58,14 @@ def check(tmp_path, cxr_home):
     def run(predictions):
         predictions.to_parquet(tmp_path / "predictions.parquet", index=False)
         make_index().to_parquet(tmp_path / "index.parquet", index=False)
-        file = ArtifactRef.of(tmp_path / "predictions.parquet")
+        file = reference_to(tmp_path / "predictions.parquet")
         evaluated = EvaluatedModel(
             model_name="cxr_multilabel", mlflow_run_id="r", predictions=file, metrics=file, test_auroc=None,
             test_auroc_lower=None, test_auroc_upper=None,
         )  # fmt: skip
         prepared = PreparedDataset(
             dataset="made", folder=str(tmp_path), fingerprint="f" * 64,
-            index=ArtifactRef.of(tmp_path / "index.parquet"), vocabulary="shared7", size_px=16,
+            index=reference_to(tmp_path / "index.parquet"), vocabulary="shared7", size_px=16,
             n_train=40, n_validation=40, n_test=40,
         )  # fmt: skip
         return validate_predictions(evaluated, prepared, RECIPE, paths)
@@ -75,7 +75,7 @@ def check(tmp_path, cxr_home):
 
 
 def test_whole_predictions_pass_with_record_and_data_docs(check):
-    record = read_json(check(make_predictions(make_index())).verified_path())
+    record = read_json(verified_path(check(make_predictions(make_index()))))
     assert record["success"] is True
     assert record["n_failed"] == {"critical": 0, "warning": 0}
     assert record["suites"] == ["predictions_shared7", "predictions_coverage"]

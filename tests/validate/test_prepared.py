@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate.prepared import validate_prepared
 from tests.builders import manifest_table
@@ -74,7 +74,7 @@ def handoff(folder: Path, index: pd.DataFrame, **counts: int) -> PreparedDataset
     index.to_parquet(folder / "index.parquet", index=False)
     given = {f"n_{split}": n for split, n in COUNTS.items()} | counts
     return PreparedDataset(
-        dataset="made", folder=str(folder), fingerprint="f" * 64, index=ArtifactRef.of(folder / "index.parquet"),
+        dataset="made", folder=str(folder), fingerprint="f" * 64, index=reference_to(folder / "index.parquet"),
         vocabulary="shared7", size_px=SIZE_PX, **given,
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ def failed_of(paths):
 
 def test_a_stored_dataset_passes_with_record_and_data_docs(dataset, paths):
     reference = validate_prepared(handoff(dataset, make_index()), RECIPE, paths)
-    record = read_json(reference.verified_path())
+    record = read_json(verified_path(reference))
     assert record["success"] is True
     assert record["n_failed"] == {"critical": 0, "warning": 0}
     assert record["n_stored"] == COUNTS

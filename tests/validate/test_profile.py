@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
+from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.validate.profile import last_reference, profile_of
 from tests.builders import manifest_table
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import write_json
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.validate.summary import NOT_RECORDED, validation_tags
 
 

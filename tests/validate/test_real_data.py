@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.validate import validate_manifest
 
@@ -32,7 +32,7 @@ def found_in(shared_data, cxr_home, caplog):
         given = ingest_source(recipe, str(shared_data / folder), paths)
         with caplog.at_level(logging.WARNING):
             validated = validate_manifest(given, recipe, paths)
-        record = read_json(validated.validation.verified_path())
+        record = read_json(verified_path(validated.validation))
         return record, {one["about"]: one for one in record["outcomes"] if not one["success"]}, caplog.text
 
     return run

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.validate.outcomes import Outcome
 from cxr_tasks.validate.record import conclude
 
@@ -39,7 +39,7 @@ def test_when_all_are_met_one_line_says_so(conclude_on, caplog):
     with caplog.at_level(logging.INFO):
         reference = conclude_on(make_outcome(), make_outcome())
     assert [record.message for record in caplog.records] == ["dataset made: 2 expectations, all met"]
-    record = read_json(reference.verified_path())
+    record = read_json(verified_path(reference))
     assert (record["n_images"], record["success"]) == (9, True)
     assert record["n_failed"] == {"critical": 0, "warning": 0}
 
@@ -50,7 +50,7 @@ def test_warnings_are_logged_with_their_rows_and_nothing_stops(conclude_on, capl
     assert "dataset made: of 2 expectations 1 are not met (warnings)" in caplog.text
     assert "ages are those of people" in caplog.text
     assert "1.png" in caplog.text
-    assert read_json(reference.verified_path())["success"] is True
+    assert read_json(verified_path(reference))["success"] is True
 
 
 def test_a_critical_failure_is_written_down_before_it_stops(conclude_on, tmp_path):

@@ -7,11 +7,12 @@ import logging
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import ArtifactRef, read_json, write_json
+from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.validate import validate_manifest
 from tests.builders import manifest_table
@@ -65,8 +66,8 @@ def ingested(table, paths, dataset="kermany"):
     return IngestedStudies(
         dataset=dataset,
         root=str(paths.root),
-        manifest=ArtifactRef.of(manifest),
-        quarantine=ArtifactRef.of(paths.stage("ingest") / "quarantine.csv"),
+        manifest=reference_to(manifest),
+        quarantine=reference_to(paths.stage("ingest") / "quarantine.csv"),
         n_images=len(table),
         n_patients=len(table),
         n_quarantined=0,
@@ -94,11 +95,11 @@ def test_a_faultless_manifest_passes_with_record_profile_and_data_docs(validate)
     validated = validate(make_manifest())
     assert failed_of(validate.paths) == {}
     assert validated.n_warnings == 0
-    record = read_json(validated.validation.verified_path())
+    record = read_json(verified_path(validated.validation))
     assert record["success"] is True
     assert record["suites"] == ["manifest_pneumonia", "manifest_findings_binary", "manifest_shortcuts"]
     assert len(record["outcomes"]) == validated.n_expectations > 50
-    profile = read_json(validated.profile.verified_path())
+    profile = read_json(verified_path(validated.profile))
     assert profile["counts"]["images"] == 300
     assert profile["drift"] == {"verdict": "first version", "against": None}
     index = validate.paths.stage("validate") / "data_docs" / "index.html"
@@ -292,17 +293,17 @@ def published(cxr_home):
 
 
 def test_the_next_version_is_held_against_the_last_one(validate, published, caplog):
-    published(read_json(validate(make_manifest()).profile.verified_path()))
+    published(read_json(verified_path(validate(make_manifest()).profile)))
     again = validate(make_manifest())
     assert again.n_warnings == 0
-    assert read_json(again.profile.verified_path())["drift"] == {"verdict": "none", "against": "a" * 64}
+    assert read_json(verified_path(again.profile))["drift"] == {"verdict": "none", "against": "a" * 64}
 
     fewer = make_manifest(200)
     darker = fewer.assign(mean=fewer["mean"] - 0.25, label_pneumonia="positive", sub_label="virus")
     darker.loc[::9, ["label_pneumonia", "sub_label"]] = ["negative", ""]
     with caplog.at_level(logging.WARNING):
         changed = validate(darker)
-    drift = read_json(changed.profile.verified_path())["drift"]
+    drift = read_json(verified_path(changed.profile))["drift"]
     assert drift == {"verdict": "strong", "against": "a" * 64}
     failed = failed_of(validate.paths)
     moved = failed["no distribution is another one: PSI 0.25 at most"]["offending_rows"]
@@ -338,5 +339,5 @@ def test_a_second_run_replaces_record_and_docs(validate):
     with pytest.raises(DataDefect):
         validate(make_manifest(split="holdout"))
     validated = validate(make_manifest())
-    assert read_json(validated.validation.verified_path())["success"] is True
+    assert read_json(verified_path(validated.validation))["success"] is True
     assert len(list((validate.paths.stage("validate") / "data_docs").glob("validations/**/*.html"))) == 3

@@ -10,7 +10,7 @@ from cxr_tasks.cli.doctor.findings import Finding, Level
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import served_root
-from cxr_tasks.registry import permission, versions
+from cxr_tasks.registry import permission, version_files, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import recorded_digests
 from cxr_tasks.stack.show import stack_status
@@ -131,7 +131,7 @@ def model_file_findings(model: str, state: ServingState) -> list[Finding]:
         ]
     try:
         with tempfile.TemporaryDirectory() as work:
-            digests = versions.load_version(model, version, Path(work)).digests
+            digests = version_files.load_version(model, version, Path(work)).digests
     except ServiceUnavailable:
         raise
     except Exception as error:  # whatever MLflow's stores raise for artifacts that are gone

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.cli.following.progress import Progress
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.handoffs import (
     EvaluatedModel,
     GateDecision,
@@ -20,6 +19,7 @@ from cxr_tasks.contracts.handoffs import (
     marked_verdict,
 )
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import report_path
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from serving.client.rest import labelled_version
@@ -69,7 +69,7 @@ def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepa
 
 
 def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: StackSettings) -> dict[str, Any]:
-    metrics = read_json(evaluated.metrics.verified_path())
+    metrics = read_json(verified_path(evaluated.metrics))
     return {
         "model": evaluated.model_name,
         "version": None,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_file, write_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, shared_findings
@@ -18,6 +17,8 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.datasets.leaks import Overlap, overlap_of
 from cxr_tasks.evaluate.reuse import record_test_read, reuse_remark
+from cxr_tasks.installation.storage.files import read_json, sha256_file, write_json
+from cxr_tasks.installation.storage.paths import relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.registry.persons import Person
@@ -54,7 +55,7 @@ def evaluate_elsewhere(
     ``folder`` and a table in the log.
 
     Args:
-        model_path: The ``.keras`` file of ``contract``; both as ``registry.versions.load_version`` gives them.
+        model_path: The ``.keras`` file of ``contract``; both as ``registry.version_files.load_version`` gives them.
         recipe: What the model was trained by: its vocabulary, label policies and ``evaluate`` settings.
         prepared: The other dataset, with the same pixel settings.
         seen: The images it was trained on (``registry.trained_on``).
@@ -70,10 +71,12 @@ def evaluate_elsewhere(
     start_tensorflow()
     import pandas as pd
 
+    from cxr_tasks.datasets.load import stored_split
     from cxr_tasks.evaluate.assess import SPLITS, assess, record_of
     from cxr_tasks.evaluate.elsewhere.side_by_side import dataset_rows
-    from cxr_tasks.evaluate.predict import load_model, logits_of, predictions_table, stored_split, write_predictions
+    from cxr_tasks.evaluate.predict import predictions_table, write_predictions
     from cxr_tasks.evaluate.stage import readable
+    from cxr_tasks.train.networks.saved import load_model, logits_of
 
     folder.mkdir(parents=True, exist_ok=True)
     theirs = findings_of(prepared.vocabulary)
@@ -151,7 +154,7 @@ def shared_by(contract: ServingContract, recipe: Recipe, prepared: PreparedDatas
             f"expected another dataset than {contract.dataset} {prepared.fingerprint[:16]}, the very one that the "
             "model was trained on: its numbers there stand on its MLflow run, where the splits were kept apart"
         )
-    pixels = read_json(prepared.place / "provenance.json")["pixels"]
+    pixels = read_json(relocated(prepared.folder) / "provenance.json")["pixels"]
     if pixels != plain(contract.pixels):
         raise DataDefect(
             f"{prepared.folder}: expected pixels as the model was trained on, {plain(contract.pixels)}, found "

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
 def home() -> Path:
@@ -60,12 +60,13 @@ def audit_log() -> Path:
 REFERRED = ("runs", "datasets", "exports", "served", "reports", "evaluations", "synthetic", "chexpert_tfds", "weights")
 
 
-def relocated(path: Path) -> Path:
+def relocated(path: Path | str) -> Path:
     """``path``, or what it is called now where it lay below the run-time folder of a former place.
 
     A checkout that was moved, another disk, a restored backup: what was written down then begins with another folder,
     and goes on as it does here. A path below today's run-time folder, or to which there is nothing here, stays.
     """
+    path = Path(path)
     if path.is_relative_to(home()):
         return path
     for place in range(len(path.parts) - 1, 0, -1):

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import read_json, sha256_file
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.policies import load_policy, policy_change
+from cxr_tasks.installation.storage.files import read_json, sha256_file
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.permission import may_serve

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.artifacts import read_json, write_text
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_text
+from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.report.inputs import ReportInputs
@@ -70,18 +70,18 @@ def _inputs(
         model_name=registered.model_name,
         version=registered.version,
         generated_at=datetime.now(UTC),
-        metrics=read_json(evaluated.metrics.verified_path()),
-        predictions=evaluated.predictions.verified_path(),
+        metrics=read_json(verified_path(evaluated.metrics)),
+        predictions=verified_path(evaluated.predictions),
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256,
-        statistics=read_json(prepared.place / "statistics.json"),
+        statistics=read_json(relocated(prepared.folder) / "statistics.json"),
         fingerprint=prepared.fingerprint,
-        history=read_json(trained.history.verified_path()),
+        history=read_json(verified_path(trained.history)),
         best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
         provenance=read_json(Path(prepared.folder) / "provenance.json"),
         environment=_environment(trained),
-        decision=read_json(decision.decision.verified_path()),
+        decision=read_json(verified_path(decision.decision)),
     )
 
 

@@ -12,7 +12,7 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.datasets.split_facts import split_sentences
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.table import read_predictions, scored
-from cxr_tasks.explain.stage import localisation_sentence
+from cxr_tasks.explain.localise import localisation_sentence
 from cxr_tasks.installation.software import installed_packages
 from cxr_tasks.report.inputs import ReportInputs
 from cxr_tasks.report.page import plots

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.artifacts import published_folder, read_json, sha256_file, sha256_json
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS
 from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.storage.files import published_folder, read_json, sha256_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.sources.chexpert.folders import TRAIN_TABLE, VALID_TABLE

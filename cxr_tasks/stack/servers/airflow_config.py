@@ -10,9 +10,9 @@ import json
 import shlex
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.installation.logins import AIRFLOW_PASSWORDS, airflow_users
 from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.stack.pools import parallel_tasks
 
 #: The one bundle of DAGs.

@@ -13,9 +13,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.installation.logins import MLFLOW_USER, read_key
 from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.storage.files import write_text
 
 
 def write_auth_config(settings: StackSettings) -> Path:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxr_tasks.contracts.artifacts import write_text
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import recorded_root
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from serving.check.server_process import server_executable
 from serving.served.leftovers import settle_all
 from serving.served.models_config import models_config_path, write_models_config
 
@@ -31,12 +31,6 @@ def write_monitoring_config() -> Path:
     path = models_config_path().with_name("monitoring.config")
     write_text(path, 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
     return path
-
-
-def server_executable() -> list[str]:
-    """``tensorflow_model_server`` where it is on ``PATH``, else the embedded server, which takes the same flags."""
-    real = shutil.which("tensorflow_model_server")
-    return [real] if real else [sys.executable, "-m", "serving.server"]
 
 
 def server_command(settings: StackSettings) -> list[str]:

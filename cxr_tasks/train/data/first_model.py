@@ -11,10 +11,11 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.serving_contract import FILE_NAME, ServingContract
+from cxr_tasks.registry.version_files import read_contract
 from cxr_tasks.train.weights.starting_weights import REGISTERED, check_first_model, weights_root
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ def soft_labels_of(
         ConfigurationError: No such model, or it knows none of ``findings``.
         DataDefect: The model is made for another image size or number of findings.
     """
-    from cxr_tasks.evaluate.predict import load_model, logits_of
     from cxr_tasks.statistics.calibration import sigmoid
+    from cxr_tasks.train.networks.saved import load_model, logits_of
 
     path, contract = _locate(first_model, work)
     outputs = list(findings) if contract is None else list(contract.findings)
@@ -74,14 +75,14 @@ def _locate(first_model: str, work: Path) -> tuple[Path, ServingContract | None]
         return _fetched(found["name"], int(found["version"]), work)
     path = weights_root() / Path(first_model).expanduser()
     beside = path.with_name(FILE_NAME)
-    return path, ServingContract.read(beside) if beside.exists() else None
+    return path, read_contract(beside) if beside.exists() else None
 
 
 def _fetched(name: str, version: int, work: Path) -> tuple[Path, ServingContract]:
     from mlflow.exceptions import MlflowException
 
     from cxr_tasks.registry import tracking
-    from cxr_tasks.registry.versions import load_version
+    from cxr_tasks.registry.version_files import load_version
 
     try:
         loaded = load_version(name, version, work)

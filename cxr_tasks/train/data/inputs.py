@@ -8,111 +8,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
-from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.train_specs import AugmentSpec
-from cxr_tasks.datasets.rows_on_disk import unnamed_rows
+from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.train.data.augment import N_DRAWS, augment_batch, draw_table, mix_batch
-from cxr_tasks.train.data.labels import Targets, states_of
+from cxr_tasks.train.data.labels import Targets
 
 log = logging.getLogger(__name__)
-
-#: What the pixels of one split may take: this share of the free memory, and never more than this many bytes, so that
-#: a training task's memory does not follow the number of images. Above it they are read from a file, batch by batch.
-MEMORY_SHARE = 0.2
-MEMORY_BYTES = 2**29
-READ_BATCH = 256
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedSplit:
-    """One split, in stored order."""
-
-    images: np.ndarray
-    """uint8 ``(n, size, size, 1)``, in memory or ``RowsOnDisk``."""
-    labels: np.ndarray
-    """float32 ``(n, n_findings)``: 0, 1 or NaN for unknown."""
-    states: np.ndarray = None  # type: ignore[assignment]
-    """uint8 ``(n, n_findings)``: codes in the order of ``LabelState``. Left out they follow from the labels, where
-    NaN counts as uncertain."""
-
-    def __post_init__(self) -> None:
-        if self.states is None:
-            object.__setattr__(self, "states", states_of(self.labels))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-def load_split(
-    folder: Path, split: str, *, size_px: int, n_findings: int, n_images: int, spill_folder: Path
-) -> LoadedSplit:
-    """Images, labels and label states of ``split`` of the TFDS dataset in ``folder``.
-
-    Records are parsed by the batch, past TFDS' decoding one by one (measured 3 times its rate). Where the pixels
-    would take more than ``MEMORY_SHARE`` or ``MEMORY_BYTES`` allow they go to a file in ``spill_folder`` instead, which
-    has no name and goes with the split, or with the process.
-
-    Raises:
-        DataDefect: The split holds another number of examples than ``n_images``.
-    """
-    shape = (n_images, size_px, size_px, 1)
-    labels = np.empty((n_images, n_findings), np.float32)
-    states = np.empty((n_images, n_findings), np.uint8)
-
-    def pixels() -> Iterator[np.ndarray]:
-        start = 0
-        for batch_images, batch_labels, batch_states in _stored_batches(folder, split, size_px, n_findings):
-            stop = start + len(batch_images)
-            if stop > n_images:
-                found = f"expected {n_images} examples, found more"
-                raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
-            labels[start:stop], states[start:stop] = batch_labels, batch_states
-            yield batch_images
-            start = stop
-        if start != n_images:
-            found = f"expected {n_images} examples, found {start}"
-            raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
-
-    if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
-        images, start = np.empty(shape, np.uint8), 0
-        for block in pixels():
-            images[start : start + len(block)] = block
-            start += len(block)
-    else:
-        # Versions before this one gave the file a name, and left it.
-        (spill_folder / f"{split}.npy").unlink(missing_ok=True)
-        size = f"{np.prod(shape) / 2**30:.1f} GiB"
-        log.info("%s does not fit in memory; its pixels, %s, are read from a file in %s", split, size, spill_folder)
-        images = unnamed_rows(spill_folder, shape, np.uint8, pixels())
-    return LoadedSplit(images, labels, states)
-
-
-def _stored_batches(folder: Path, split: str, size_px: int, n_findings: int):
-    files = sorted(str(file) for file in folder.glob(f"*-{split}.tfrecord-?????-of-?????"))
-    if not files:
-        raise DataDefect(f"{folder}: expected TFRecord files of the split {split!r}, found none; prepare it again")
-    spec = {
-        "image": tf.io.FixedLenFeature((), tf.string),
-        "labels": tf.io.FixedLenFeature((n_findings,), tf.float32),
-        "label_state": tf.io.FixedLenFeature((n_findings,), tf.int64),
-    }
-
-    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        parsed = tf.io.parse_example(records, spec)
-        pixels = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=size_px * size_px)
-        return tf.reshape(pixels, (-1, size_px, size_px, 1)), parsed["labels"], parsed["label_state"]
-
-    records = tf.data.TFRecordDataset(files)
-    return records.batch(READ_BATCH).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1).as_numpy_iterator()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,9 +159,3 @@ def _mix_three_classes(
     images, shares = mix_batch(images, shares, draws, strength)
     positive, uncertain = tf.split(shares, 2, axis=1)
     return images, positive, tf.where(tf.math.is_nan(positive), 0.0, uncertain)
-
-
-def plain_batches(images: np.ndarray, batch_size: int):
-    """``images`` (uint8) in order as float32 batches in [0, 1], nothing changed and nothing left out."""
-    for start in range(0, len(images), batch_size):
-        yield unit_scale(tf.constant(images[start : start + batch_size]))

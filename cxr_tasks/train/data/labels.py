@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec, Policy
+from cxr_tasks.datasets.targets import CODES, evaluation_targets
+from cxr_tasks.installation.storage.files import replaced_file
 
 if TYPE_CHECKING:
-    from cxr_tasks.train.data.inputs import LoadedSplit
+    from cxr_tasks.datasets.load import LoadedSplit
 
-#: How label states are stored, in ``LoadedSplit.states`` as in the dataset itself.
-CODES: dict[LabelState, int] = {state: code for code, state in enumerate(LabelState)}
 #: Where soft labels are drawn from, uniformly (Pham et al., Neurocomputing 437:186-194, 2021).
 SMOOTHED: dict[str, tuple[float, float]] = {"smoothed_ones": (0.55, 0.85), "smoothed_zeros": (0.0, 0.3)}
 #: Keeps these draws apart from those of the order of images and of augmentation, which start from the same seed.
@@ -44,20 +43,6 @@ class Targets:
     def has_third_class(self) -> np.ndarray:
         """bool ``(k,)``: findings with uncertain labels that are trained as a class of their own."""
         return np.any(self.is_uncertain, axis=0)
-
-
-def states_of(labels: np.ndarray) -> np.ndarray:
-    """Label states, uint8 ``(n, k)``, of labels 1, 0 or NaN; NaN alone tells no more than that it is not known.
-
-    Raises:
-        DataDefect: Another value stands among the labels.
-    """
-    is_positive, is_negative, is_unknown = labels == 1, labels == 0, np.isnan(labels)
-    is_other = ~(is_positive | is_negative | is_unknown)
-    if is_other.any():
-        raise DataDefect(f"labels: expected 0, 1 or NaN, found {labels[is_other][0]} and {is_other.sum() - 1} more")
-    codes = [CODES[LabelState.POSITIVE], CODES[LabelState.NEGATIVE]]
-    return np.select([is_positive, is_negative], codes, CODES[LabelState.UNCERTAIN]).astype(np.uint8)
 
 
 def policies_of(findings: Sequence[str], spec: LabelSpec) -> tuple[Policy, ...]:
@@ -133,20 +118,6 @@ def split_targets(split: LoadedSplit, findings: Sequence[str], spec: LabelSpec, 
         with replaced_file(kept) as aside, open(aside, "wb") as stream:
             np.save(stream, soft, allow_pickle=False)
     return training_targets(split.states, findings, spec, seed=seed, soft=np.load(kept, allow_pickle=False))
-
-
-def evaluation_targets(states: np.ndarray, spec: LabelSpec) -> np.ndarray:
-    """What a model is scored against, float32 ``(n, k)``: 0, 1, or NaN where the label is uncertain.
-
-    Not mentioned is 0 or NaN as ``spec.unmentioned`` says, so that validation asks what training was taught.
-    """
-    by_code = {
-        LabelState.POSITIVE: 1.0,
-        LabelState.NEGATIVE: 0.0,
-        LabelState.UNCERTAIN: np.nan,
-        LabelState.UNMENTIONED: 0.0 if spec.unmentioned == "zeros" else np.nan,
-    }
-    return np.array([by_code[state] for state in LabelState], np.float32)[states]
 
 
 def label_counts(

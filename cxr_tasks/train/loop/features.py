@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from cxr_tasks.contracts.artifacts import replaced_file
+from cxr_tasks.datasets.load import plain_batches
 from cxr_tasks.datasets.rows_on_disk import open_rows, write_rows
-from cxr_tasks.train.data.inputs import plain_batches
+from cxr_tasks.installation.storage.files import replaced_file
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.train.data.inputs import LoadedSplit
+from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.train.data.labels import Targets
 from cxr_tasks.train.loop.features import remove_features
 from cxr_tasks.train.loop.progress import Progress

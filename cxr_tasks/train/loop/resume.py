@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
+from cxr_tasks.installation.storage.files import replaced_file
 
 STATE_FILE = "state.npz"
 LOCK_FILE = "lock"

@@ -12,10 +12,10 @@ from scipy.stats import rankdata
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.train_specs import AugmentSpec
+from cxr_tasks.datasets.load import plain_batches
 from cxr_tasks.datasets.rows_on_disk import unnamed_rows
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.train.data.augment import augment_batch, draw_table
-from cxr_tasks.train.data.inputs import plain_batches
 
 #: The change of machine and framing that stressed views simulate. Fixed, so that recipes can be compared by it.
 STRESS = AugmentSpec(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_tasks.contracts.artifacts import replaced_file
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.statistics.delong import influences, placements
 from cxr_tasks.statistics.intervals import Interval, auroc_interval, logit_scale_interval, z_of
 

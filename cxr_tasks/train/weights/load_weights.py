@@ -57,7 +57,7 @@ def load_starting_weights(network: keras.Model, spec: TrainSpec, findings: tuple
         stored = read_layer_weights(work / PHANTOM_FILE)
         takes_head = False
     elif origin.kind == "registered":
-        from cxr_tasks.registry.versions import load_version
+        from cxr_tasks.registry.version_files import load_version
 
         version = load_version(origin.model_name, origin.version, work / "starting_weights")
         stored = read_layer_weights(version.model_path)

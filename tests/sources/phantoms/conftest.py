@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json
 from cxr_tasks.contracts.specs import DatasetSpec
+from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.sources.base import SourceScan
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS
 from cxr_tasks.sources.phantoms.layouts.files import PhantomFile

@@ -107,7 +107,7 @@ def test_no_image_without_a_fault_is_lost(draw_faulty, records, cxr_home, layout
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_copies_have_the_pixels_of_their_twins_or_nearly(draw_faulty, records, cxr_home, layout):
-    from cxr_tasks.ingest.grouping.duplicates import HASH_BITS, NEAR_BITS
+    from cxr_tasks.images.duplicates import HASH_BITS, NEAR_BITS
 
     drawn, root = draw_faulty(layout), records(layout).root
 

@@ -1,6 +1,6 @@
 """Folders that the stack can live in: their names, and a home for a user who has none. Standard library only.
 
-``python -m cxr_tasks.stack.folders`` checks them before anything is installed, and prints the user's home.
+``python -m cxr_tasks.installation.folders`` checks them before anything is installed, and prints the user's home.
 """
 
 from __future__ import annotations

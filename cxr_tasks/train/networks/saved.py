@@ -1,0 +1,39 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.datasets.load import plain_batches
+
+BATCH = 64
+
+
+def load_model(path: Path, *, size_px: int, n_findings: int) -> keras.Model:
+    """The Keras model in ``path``, found to take ``(n, size_px, size_px, 1)`` and to give ``(n, n_findings)``.
+
+    Raises:
+        DataDefect: Not a ``.keras`` file, code of its own inside (never run), or another input or output shape.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise DataDefect(f"{path}: expected a Keras model, found {type(error).__name__}: {error}") from error
+    found, wanted = (model.input_shape, model.output_shape), ((None, size_px, size_px, 1), (None, n_findings))
+    if found != wanted:
+        raise DataDefect(
+            f"{path}: expected input and output shapes {wanted}, found {found}; it was made for other data"
+        )
+    return model
+
+
+def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logits float64 ``(n, k)`` of ``images`` uint8 ``(n, size, size, 1)``, in their order."""
+    batches = [np.asarray(model(batch, training=False)) for batch in plain_batches(images, BATCH)]
+    width = model.output_shape[-1]
+    return np.concatenate(batches).astype(np.float64) if batches else np.empty((0, width))
