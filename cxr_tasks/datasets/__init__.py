@@ -1,0 +1,1 @@
+"""Prepared datasets as they are stored: found, opened, listed, compared."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""One split of a prepared dataset, opened: pixels, label states and names in their stored order."""
 
 from __future__ import annotations
 

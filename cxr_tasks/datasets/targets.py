@@ -1,4 +1,4 @@
-"""TODO."""
+"""Label states as a dataset stores them, and what they are worth as targets of a score."""
 
 from __future__ import annotations
 

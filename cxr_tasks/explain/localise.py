@@ -1,4 +1,4 @@
-"""TODO."""
+"""How heat maps agree with marked boxes: pointing, overlap and energy, beside maps of chance."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""May this candidate serve? Its numbers against the policy, and against the champion."""

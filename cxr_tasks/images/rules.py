@@ -1,7 +1,7 @@
 """Which image files are taken, by first bytes and header: the same in ``ingest``, ``prepare`` and the served graph.
 
-``cxr_tasks.ingest.inspection.file_header`` keeps these rules in plain Python, ``cxr_tasks.images.graph.headers`` in TensorFlow ops; a
-test holds the two against each other.
+``ingest.inspection.file_header`` keeps these rules in plain Python, ``images.graph.headers`` in TensorFlow ops; a test
+holds the two against each other.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.labels import SPLITS, LabelState, display_name
 from cxr_tasks.installation.storage.files import read_json, write_text
 from cxr_tasks.prepare.overview_examples import example_groups
+from cxr_tasks.sources.base import source_module, source_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,8 +229,7 @@ def settings_text(provenance: Mapping[str, Any]) -> str:
 def source_note(provenance: Mapping[str, Any]) -> list[str]:
     """What the source's module says of itself: where the images come from, whom to cite, what is taken from them."""
     source = provenance.get("settings", {}).get("dataset", {}).get("source", "")
-    name = f"cxr_tasks.sources.{source}"
-    if not source.isidentifier() or importlib.util.find_spec(name) is None:
+    if source not in source_names():
         return []
-    text = inspect.getdoc(importlib.import_module(name)) or ""
+    text = inspect.getdoc(importlib.import_module(source_module(source))) or ""
     return [" ".join(paragraph.replace("``", "").split()) for paragraph in text.split("\n\n")]

@@ -1,7 +1,7 @@
 """What a source of X-rays is, and how the one a recipe names is found.
 
-A new source is one module in this package that defines ``SOURCE``, and one test. Modules whose name starts with an
-underscore, this one, and sub-packages are helpers.
+A new source is one module in this package that defines ``SOURCE``, and one test: ``<name>.py``, or ``<name>/source.py``
+where it needs more than one file. This module and folders without a ``source.py`` are helpers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,10 +85,31 @@ class SourceScan:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What report and card say of a source: sentences, as its publisher or operator would state them."""
+
+    origin: str
+    """Where the images come from, and what to cite."""
+    terms: str
+    """What they, and models trained on them, may be used for."""
+    limits: tuple[str, ...]
+    """What a reader must know before any number; the first says whom the images are of."""
+
+
+#: Of images that nobody published: those of a source that is not known here any more too.
+OF_THE_OPERATOR = About(
+    origin="Images of the operator of this installation.",
+    terms="Of the operator: the permission under which these images were collected also bounds the use of the model.",
+    limits=("The images are the operator's own; no other was measured.",),
+)
+
+
 class Source(Protocol):
     """Reads one layout of files and labels; never writes into the data folder."""
 
     name: str
+    about: About
 
     def scan(self, root: Path, spec: DatasetSpec) -> SourceScan:
         """All images below ``root``, none of them opened.
@@ -123,6 +144,13 @@ def source_module(name: str) -> str:
     """Full name of the module of a known source: ``<name>.py`` here, or ``<name>/source.py`` where it has a folder."""
     has_folder = (Path(__file__).parent / name / "source.py").is_file()
     return f"cxr_tasks.sources.{name}.source" if has_folder else f"cxr_tasks.sources.{name}"
+
+
+def about_source(name: str) -> About:
+    """What is said of the images of a source; of one that is not here, that they are the operator's."""
+    if name in source_names():
+        return get_source(name).about
+    return replace(OF_THE_OPERATOR, origin=f"Source {name}, of the operator of this installation.")
 
 
 def resolve_root(spec: DatasetSpec, data_folder: str | None) -> Path:

@@ -25,7 +25,7 @@ from cxr_tasks.installation.progress import with_progress
 from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms
-from cxr_tasks.sources.base import Box, ImageRecord, SourceScan, get_source
+from cxr_tasks.sources.base import About, Box, ImageRecord, SourceScan, get_source
 from cxr_tasks.sources.kermany.source import scan_layout
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS, checked_faults, plant_faults
 from cxr_tasks.sources.phantoms.faults.planting import Ground, Planted
@@ -43,10 +43,20 @@ SETTINGS_FILE = "synthetic.json"
 _BOX_COLUMNS = ("image_id", "finding", "x", "y", "width", "height")
 
 
+ABOUT = About(
+    origin=("Drawn by this platform (source synthetic): no patient, no hospital."),
+    terms=("No terms of others apply."),
+    limits=(
+        "The images are drawn by a program. The numbers show that the platform works; they say nothing about patients.",
+    ),
+)
+
+
 class SyntheticSource:
     """Draws the phantoms once per set of options; reads them by the source whose layout they are in."""
 
     name = "synthetic"
+    about = ABOUT
 
     def own_root(self, spec: DatasetSpec) -> Path:
         """``home()/synthetic/<fingerprint>``, drawn if it is not there: whole or absent, never half."""

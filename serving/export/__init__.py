@@ -1,0 +1,1 @@
+"""A registered version as a SavedModel, kept until it is no longer of use."""

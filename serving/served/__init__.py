@@ -1,0 +1,1 @@
+"""What serves now, on disk: folders, state, configuration, and whether they agree."""

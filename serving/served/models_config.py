@@ -2,7 +2,8 @@
 
 The real server checks labels before it loads anything, refuses a whole file that moves a label to a version which is
 not loaded, and starts with labels only by ``--allow_version_labels_for_unavailable_models``. So whoever changes a
-state first lets the new version load without a label, and moves the label when it is AVAILABLE (``serving.release.switch``).
+state first lets the new version load without a label, and moves the label when it is AVAILABLE
+(``serving.release.switch``).
 """
 
 from __future__ import annotations

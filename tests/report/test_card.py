@@ -16,7 +16,7 @@ from cxr_tasks.report.card.blocks import (
     shortened_markdown,
 )
 from cxr_tasks.report.card.card import card_of
-from cxr_tasks.sources.about import ORIGINS, origin_of
+from cxr_tasks.sources.base import about_source
 
 TITLES = [
     "Intended use and limits",
@@ -110,10 +110,10 @@ def test_a_finding_that_cannot_be_assessed_has_reasons_in_place_of_numbers(make_
 
 
 def test_a_source_of_ones_own_is_of_the_operator():
-    assert origin_of("kermany") == ORIGINS["kermany"]
-    origin, terms = origin_of("local")
-    assert origin == "Source local, of the operator of this installation."
-    assert terms == ORIGINS["dicom"][1]
+    assert "CC BY 4.0" in about_source("kermany").terms
+    about = about_source("local")
+    assert about.origin == "Source local, of the operator of this installation."
+    assert about.terms == about_source("dicom").terms
 
 
 def test_a_card_without_a_decision_says_so(make_inputs):

@@ -1,0 +1,1 @@
+"""A run followed in the terminal: its tasks, its questions and what came of it."""

@@ -1,0 +1,1 @@
+"""Which images belong together, and into which split each group goes."""

@@ -1,0 +1,1 @@
+"""The one door to files: where they lie, how they are written, locked and hashed."""

@@ -1,0 +1,1 @@
+"""A person lets a version serve: the question, its evidence, the promotion."""

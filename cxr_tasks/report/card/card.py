@@ -13,12 +13,11 @@ from cxr_tasks.report.card.blocks import NOTHING, Bullets, Card, Code, Grid, Sec
 from cxr_tasks.report.card.failure_modes import failure_modes
 from cxr_tasks.report.card.measures import calibration_blocks, metrics_blocks, points_blocks, subgroups_blocks
 from cxr_tasks.report.inputs import ReportInputs
-from cxr_tasks.report.page.conclusion import SOURCE_LIMITS
 from cxr_tasks.report.page.gate import told_remarks
 from cxr_tasks.report.page.render import verdict
 from cxr_tasks.report.page.sections import data_rows, facts
 from cxr_tasks.report.views import left_out_sentence, view_rows
-from cxr_tasks.sources.about import origin_of
+from cxr_tasks.sources.base import about_source
 
 
 def card_of(inputs: ReportInputs, *, policy: str, environment: Mapping[str, Any]) -> Card:
@@ -58,7 +57,7 @@ def _source(inputs: ReportInputs) -> str:
 def _use(inputs: ReportInputs) -> list[Any]:
     findings = [display_name(one).lower() for one in inputs.metrics["findings"]]
     named = findings[0] if len(findings) == 1 else f"each of {len(findings)} findings ({', '.join(findings)})"
-    population = SOURCE_LIMITS.get(_source(inputs), ("The images are the operator's own; no other was measured.",))[0]
+    population = about_source(_source(inputs)).limits[0]
     return [
         Text(
             f"Gives a frontal chest X-ray a probability of {named}, and a decision at an operating point chosen on "
@@ -76,7 +75,7 @@ def _use(inputs: ReportInputs) -> list[Any]:
 
 
 def _data(inputs: ReportInputs) -> list[Any]:
-    origin, terms = origin_of(_source(inputs))
+    about = about_source(_source(inputs))
     rows, head = data_rows(inputs), ["Split", "Images", "Patients"]
     names = list(rows[0]["classes"])
     if len(names) == 1:
@@ -92,7 +91,7 @@ def _data(inputs: ReportInputs) -> list[Any]:
         ]  # fmt: skip
     dealt = split_sentences(inputs.splits, inputs.recipe["split"])
     told = [Text(text) for text in (left_out_sentence(inputs.provenance), " ".join(dealt)) if text]
-    return [Text(f"Origin: {origin}"), Text(f"Terms: {terms}"), *tables, *_views(inputs), *told]
+    return [Text(f"Origin: {about.origin}"), Text(f"Terms: {about.terms}"), *tables, *_views(inputs), *told]
 
 
 def _views(inputs: ReportInputs) -> list[Any]:

@@ -7,28 +7,9 @@ from typing import Any
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.report.calibration_words import calibration_sentences
+from cxr_tasks.sources.base import about_source
 from cxr_tasks.statistics.intervals import FEW_ERRORS_SAID, rests_on_few_errors
 
-#: What a reader must know of each source before any number; source name -> sentences.
-SOURCE_LIMITS = {
-    "kermany": (
-        "The images are of children of one hospital (Guangzhou, ages 1 to 5); nothing here says how the model does on "
-        "adults, elsewhere or on other machines.",
-        "Normal and pneumonia images differ in how they were made as well as in the lungs: brightness, cropping and "
-        "the shape of the file. The baselines show how much such traces give away.",
-    ),
-    "synthetic": (
-        "The images are drawn by a program. The numbers show that the platform works; they say nothing about patients.",
-    ),
-    "nih": (
-        "The images are of one hospital (NIH Clinical Center), and labels were read out of reports by a program: some "
-        "are wrong, and what a report does not mention counts as absent.",
-    ),
-    "chexpert": (
-        "The images are of one hospital (Stanford), and training labels were read out of reports by a program, with "
-        "uncertain ones treated as the recipe says.",
-    ),
-}
 #: What it means that an AUROC's interval rests on few errors (evaluate.intervals.auroc_interval).
 FEW_ERRORS_MEAN = (
     "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered 69 to 98 % in simulations, "
@@ -110,7 +91,7 @@ def _baseline_sentences(metrics: dict[str, Any], finding: str, auroc: dict[str, 
 
 def cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
     """Sentences on limits: of the data, of what was measured, and of use."""
-    sentences = list(SOURCE_LIMITS.get(source, ()))
+    sentences = list(about_source(source).limits)
     for finding in metrics["findings"]:
         found = metrics["by_finding"][finding]
         if found["assessable"]:

@@ -9,8 +9,9 @@ import numpy as np
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
-from cxr_tasks.report.page.conclusion import ALWAYS, SOURCE_LIMITS, few_errors_mean, rests_on_few
+from cxr_tasks.report.page.conclusion import ALWAYS, few_errors_mean, rests_on_few
 from cxr_tasks.report.page.several import Records, by_name, gap_rows, gaps_sentence, ranked_findings, test_records
+from cxr_tasks.sources.base import about_source
 from cxr_tasks.statistics.shares import Comparison, Share
 
 #: How many findings are named at either end.
@@ -99,7 +100,7 @@ def _ridge_sentences(metrics: dict[str, Any], found: dict[str, Records]) -> list
 
 def several_cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
     """Sentences on limits: not assessable and weakest findings, calibration, gaps, the data and use."""
-    sentences, found = list(SOURCE_LIMITS.get(source, ())), _assessed(metrics)
+    sentences, found = list(about_source(source).limits), _assessed(metrics)
     missing = [one for one in metrics["findings"] if one not in found]
     if missing:
         counts = [

@@ -27,7 +27,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, VOCABULARIES, findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan, lateral_refusal
+from cxr_tasks.sources.base import About, ImageRecord, Refusal, SourceScan, lateral_refusal
 from cxr_tasks.sources.chexpert.folders import (
     TRAIN_TABLE,
     VALID_TABLE,
@@ -60,10 +60,24 @@ class ChexpertOptions:
             raise ConfigurationError(f"absent_bound: expected a value from 0 to 1, found {self.absent_bound}")
 
 
+ABOUT = About(
+    origin=("Stanford ML Group, CheXpert. J. Irvin et al.: CheXpert, AAAI 2019."),
+    terms=(
+        "Stanford University Dataset Research Use Agreement: personal, non-commercial research; not to be passed on. "
+        "Whether a model trained on it may be used otherwise is for that agreement to say."
+    ),
+    limits=(
+        "The images are of one hospital (Stanford), and training labels were read out of reports by a program, with "
+        "uncertain ones treated as the recipe says.",
+    ),
+)
+
+
 class ChexpertSource:
     """Reads the tables and the names of the files; opens no image."""
 
     name = "chexpert"
+    about = ABOUT
 
     def own_root(self, spec: DatasetSpec) -> Path | None:
         return None

@@ -1,0 +1,1 @@
+"""DICOM files with a table of labels."""

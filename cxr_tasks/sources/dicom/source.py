@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -18,7 +18,7 @@ from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.installation.storage.paths import inside
-from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.base import OF_THE_OPERATOR, ImageRecord, Refusal, SourceScan
 from cxr_tasks.sources.dicom.table import UID_COLUMN, LabelRow, read_labels
 from cxr_tasks.sources.dicom.uids import find_by_uid
 from cxr_tasks.sources.reading.files import as_text_name, describe_folder, files_below, ignored_notes, is_text_name
@@ -49,10 +49,14 @@ class DicomOptions:
             raise ConfigurationError(f"absent_bound: expected a value from 0 to 1, found {self.absent_bound}")
 
 
+ABOUT = replace(OF_THE_OPERATOR, origin="DICOM files of the operator of this installation.")
+
+
 class DicomSource:
     """Reads the tree and the table, and of the files at most which object each is."""
 
     name = "dicom"
+    about = ABOUT
 
     def own_root(self, spec: DatasetSpec) -> Path | None:
         return None

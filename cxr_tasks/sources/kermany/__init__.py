@@ -1,0 +1,1 @@
+"""Paediatric X-rays of Kermany et al."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources.base import ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.base import About, ImageRecord, Refusal, SourceScan
 from cxr_tasks.sources.kermany.folders import (
     CLASS_NAMES,
     ClassFolder,
@@ -67,10 +67,26 @@ def patient_of_name(file_name: str) -> PatientOfName | None:
     return None
 
 
+ABOUT = About(
+    origin=(
+        "D. Kermany, K. Zhang, M. Goldbaum: Labeled Optical Coherence Tomography and Chest X-Ray Images for "
+        "Classification. Mendeley Data, doi:10.17632/rscbjbr9sj; Cell 172:1122-1131 (2018)."
+    ),
+    terms=("CC BY 4.0: free to use with attribution."),
+    limits=(
+        "The images are of children of one hospital (Guangzhou, ages 1 to 5); nothing here says how the model does on "
+        "adults, elsewhere or on other machines.",
+        "Normal and pneumonia images differ in how they were made as well as in the lungs: brightness, cropping and "
+        "the shape of the file. The baselines show how much such traces give away.",
+    ),
+)
+
+
 class KermanySource:
     """Reads the Kermany layout; outer folders of its archives may be there or not."""
 
     name = "kermany"
+    about = ABOUT
 
     def own_root(self, spec: DatasetSpec) -> Path | None:
         return None

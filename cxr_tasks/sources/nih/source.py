@@ -15,7 +15,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import NIH_SPELLINGS, VOCABULARIES, LabelState, findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources.base import Box, ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.base import About, Box, ImageRecord, Refusal, SourceScan
 from cxr_tasks.sources.nih.files import TABLES, ImageFiles, find_images, folders_holding, layout_root, of_this_folder
 from cxr_tasks.sources.nih.tables import (
     BOX_FRAME,
@@ -48,10 +48,21 @@ class NihOptions:
             raise ConfigurationError(f"absent_bound: expected a value from 0 to 1, found {self.absent_bound}")
 
 
+ABOUT = About(
+    origin=("NIH Clinical Center, ChestX-ray14. X. Wang et al.: ChestX-ray8, CVPR 2017."),
+    terms=("Free to use; the NIH Clinical Center asks to be named as the provider and the paper to be cited."),
+    limits=(
+        "The images are of one hospital (NIH Clinical Center), and labels were read out of reports by a program: some "
+        "are wrong, and what a report does not mention counts as absent.",
+    ),
+)
+
+
 class NihSource:
     """Reads the published layout, whole or in part."""
 
     name = "nih"
+    about = ABOUT
 
     def own_root(self, spec: DatasetSpec) -> Path | None:
         return None

@@ -1,0 +1,1 @@
+"""What sources share: tables, names and files as people have them."""

@@ -1,0 +1,1 @@
+"""The programs that the stack starts and configures."""

@@ -1,7 +1,8 @@
 """Starting the model server: what it serves, when it can start, and which server it is.
 
 The real server waits for ever, with no port open, when a listed model has no version yet. So only models with a
-version are listed (``serving.served.models_config``), and the server starts when the first version of any model is there.
+version are listed (``serving.served.models_config``), and the server starts when the first version of any model is
+there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Single settings of a recipe by their path: which a search or comparison may change, read and changed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What a training reads: batches, augmentation, targets."""

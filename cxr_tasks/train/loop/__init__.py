@@ -1,0 +1,1 @@
+"""The training loop: phases, steps, validation, and going on after a kill."""

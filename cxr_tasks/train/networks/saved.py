@@ -1,4 +1,4 @@
-"""TODO."""
+"""A saved network: loaded without running code that came with it, and its logits."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Starting weights: found, checked, loaded."""

@@ -1,0 +1,1 @@
+"""Versions loaded, warmed up and unloaded."""

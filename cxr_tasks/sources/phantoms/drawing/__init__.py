@@ -1,0 +1,1 @@
+"""Drawn chests: anatomy, findings, noise."""

@@ -1,0 +1,1 @@
+"""Faults planted among drawn X-rays, each with what must come of it."""

@@ -1,0 +1,1 @@
+"""Drawn X-rays as files, in the layouts of the real sources."""
