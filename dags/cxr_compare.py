@@ -9,8 +9,9 @@ also in a JSON file, whose path is what the task returns.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import FAMILIES, data_folder_param
+from assets import FAMILIES
 from dag_rules import rules
+from forms import data_folder_param
 
 from cxr_tasks.stack.pools import REPORTS
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow.sdk import dag, get_current_context, task
-from dag_defaults import (
-    FAMILIES,
-    Family,
-    TaskLink,
-    asked_for,
-    data_folder_param,
-    on_cron,
-    run_paths,
-    tell_result,
-    training_params,
-    with_links,
-)
+from assets import FAMILIES, Family
+from dag_defaults import asked_for, on_cron, run_paths, tell_result
 from dag_rules import rules
+from forms import data_folder_param, training_params
+from task_links import TaskLink, with_links
 
 from cxr_tasks.stack.pools import TRAINING
 

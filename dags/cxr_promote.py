@@ -25,16 +25,11 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task, task_group
-from dag_defaults import (
-    CHALLENGER,
-    TaskLink,
-    challenger_asked_for,
-    model_param,
-    run_paths,
-    tell_result,
-    with_links,
-)
+from assets import CHALLENGER
+from dag_defaults import challenger_asked_for, run_paths, tell_result
 from dag_rules import rules, tell_of_question
+from forms import model_param
+from task_links import TaskLink, with_links
 
 from cxr_tasks.installation.approvers import approval_limit, approvers
 from cxr_tasks.stack.pools import REPORTS, SERVING

@@ -13,17 +13,10 @@ it and sends requests; if anything fails the version is taken away again, and wh
 from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task, task_group
-from dag_defaults import (
-    CHAMPION,
-    SERVED,
-    asked_for,
-    champions_asked_for,
-    model_param,
-    run_paths,
-    tell_result,
-    triggered_by,
-)
+from assets import CHAMPION, SERVED
+from dag_defaults import asked_for, champions_asked_for, run_paths, tell_result, triggered_by
 from dag_rules import rules
+from forms import model_param
 
 from cxr_tasks.stack.pools import SERVING
 

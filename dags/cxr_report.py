@@ -8,19 +8,11 @@ task.
 from __future__ import annotations
 
 from airflow.sdk import dag, get_current_context, task
-from dag_defaults import (
-    REPORT,
-    SERVED,
-    TaskLink,
-    asked_for,
-    champions_asked_for,
-    model_param,
-    on_cron,
-    run_paths,
-    tell_result,
-    with_links,
-)
+from assets import REPORT, SERVED
+from dag_defaults import asked_for, champions_asked_for, on_cron, run_paths, tell_result
 from dag_rules import rules
+from forms import model_param
+from task_links import TaskLink, with_links
 
 from cxr_tasks.stack.pools import REPORTS
 

@@ -12,7 +12,7 @@ its log.
 from __future__ import annotations
 
 from airflow.sdk import dag, task
-from dag_defaults import REQUESTS
+from assets import REQUESTS
 from dag_rules import rules
 
 from cxr_tasks.stack.pools import SERVING

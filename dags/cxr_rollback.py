@@ -8,7 +8,8 @@ another one.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import FAMILIES, triggered_by
+from assets import FAMILIES
+from dag_defaults import triggered_by
 from dag_rules import rules
 
 from cxr_tasks.stack.pools import SERVING

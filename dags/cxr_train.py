@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from dag_defaults import (
-    CHALLENGER,
-    FAMILIES,
-    Family,
-    TaskLink,
-    airflow_tags,
-    asked_for,
-    run_paths,
-    tell_result,
-    training_params,
-    triggered_by,
-    with_links,
-)
+from assets import CHALLENGER, FAMILIES, Family
+from dag_defaults import airflow_tags, asked_for, run_paths, tell_result, triggered_by
 from dag_rules import limit, rules
+from forms import training_params
+from task_links import TaskLink, with_links
 
 from cxr_tasks.stack.pools import TRAINING
 

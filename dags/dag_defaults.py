@@ -1,26 +1,20 @@
-"""What all DAGs share: retries by kind of error, trigger forms, the Assets between them, task links."""
+"""What all DAGs share: retries by kind of error, starts by the clock, and what a run is told and tells."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import (
-    Asset,
-    AssetWatcher,
-    BaseOperatorLink,
     CronTriggerTimetable,
     ExceptionRetryPolicy,
-    Param,
     RetryAction,
     RetryRule,
     get_current_context,
 )
-from work_off import WorkOff
 
-from cxr_tasks.contracts.recipes import recipe_names
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.logins import LIST_USER
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.stack.schedules import cron_of
@@ -57,48 +51,6 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """The recipes of one registered model, and the Assets that lead from its images to its training."""
-
-    name: str
-    model: str
-    recipes: tuple[str, ...]
-    new_images: Asset
-    """New images have arrived (sent from outside, or by hand in the UI); its extra may name recipe and data_folder."""
-    prepared: Asset
-
-
-def _family(name: str) -> Family:
-    model = f"cxr_{name}"
-    return Family(
-        name=name,
-        model=model,
-        recipes=tuple(recipe_names(model)),
-        new_images=Asset(uri=f"cxr://images/{name}", name=f"new_images_{name}", group="cxr"),
-        prepared=Asset(uri=f"cxr://dataset/{name}", name=f"prepared_dataset_{name}", group="cxr"),
-    )
-
-
-BINARY, MULTILABEL = _family("binary"), _family("multilabel")
-FAMILIES = (BINARY, MULTILABEL)
-
-#: One Asset for all models each; an event's extra names model and version.
-CHALLENGER = Asset(uri="cxr://challenger", name="challenger", group="cxr")
-#: No task publishes it: whoever moves the alias, by approval, from a shell or in the MLflow UI, the list notices. Its
-#: events may come from outside.
-CHAMPION = Asset(uri="cxr://champion", name="champion", group="cxr")
-#: No event of its own is needed: it holds the watcher that works off the list of requests in the triggerer.
-REQUESTS = Asset(
-    uri="cxr://requests",
-    name="requests",
-    group="cxr",
-    watchers=[AssetWatcher(name="work_off", trigger=WorkOff([family.model for family in FAMILIES]))],
-)
-SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
-REPORT = Asset(uri="cxr://report", name="report", group="cxr")
-
-
 def on_cron(cron_variable: str) -> Any:
     """Start by the cron expression in environment variable ``cron_variable`` where there is one.
 
@@ -112,61 +64,6 @@ def on_cron(cron_variable: str) -> Any:
     return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
 
 
-def training_params(family: Family) -> dict[str, Param]:
-    """Fields of the trigger form that dataset and training share."""
-    synthetic = f"synthetic_{family.name}"
-    return {
-        "recipe": Param(
-            synthetic if synthetic in family.recipes else family.recipes[0],
-            type="string",
-            enum=list(family.recipes),
-            title="Recipe",
-            description="The experiment: a file in cxr_tasks/recipes.",
-        ),
-        "epochs": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=1000,
-            title="Epochs",
-            description="At most this many; empty: as the recipe says.",
-        ),
-        "gate_floor": Param(
-            None,
-            type=["null", "number"],
-            minimum=0.5,
-            maximum=1.0,
-            title="Gate floor",
-            description="The lower end of the test AUROC's interval must reach this; empty: as the policy says.",
-        ),
-        "allow_cpu": Param(
-            False,
-            type="boolean",
-            title="Allow CPU",
-            description="Train a recipe that is made for a GPU on a CPU all the same; without this it is refused.",
-        ),
-    }
-
-
-def data_folder_param(if_empty: str = "Empty: the recipe's own.") -> Param:
-    return Param(
-        None,
-        type=["null", "string"],
-        title="Data folder",
-        description=f"Folder with the images, on the machine that runs the tasks. {if_empty}",
-    )
-
-
-def model_param() -> Param:
-    return Param(
-        None,
-        type=["null", "string"],
-        enum=[None, *(family.model for family in FAMILIES)],
-        title="Model",
-        description="Name in the registry; empty: every model that has a champion.",
-    )
-
-
 def champions_asked_for() -> list[dict[str, Any]]:
     """The champions this run is about: that of the model in its form, or of all models.
 
@@ -177,8 +74,7 @@ def champions_asked_for() -> list[dict[str, Any]]:
 
     if model := get_current_context()["params"]["model"]:
         return [champion_of(model).to_payload()]
-    models = [family.model for family in FAMILIES]
-    return [champion_of(one).to_payload() for one in models if rest.version_with_alias(one, versions.CHAMPION)]
+    return [champion_of(one).to_payload() for one in MODELS if rest.version_with_alias(one, versions.CHAMPION)]
 
 
 def challenger_asked_for() -> dict[str, Any]:
@@ -235,29 +131,3 @@ def airflow_tags() -> dict[str, str]:
     """Which task of which DAG run makes this MLflow run."""
     context = get_current_context()
     return {"cxr.dag_id": context["ti"].dag_id, "cxr.dag_run_id": context["run_id"]}
-
-
-class TaskLink(BaseOperatorLink):
-    """A button on the task's page in the UI; the task pushes the address as an XCom under ``key``."""
-
-    def __init__(self, label: str, key: str):
-        self._label = label
-        self._key = key
-
-    @property
-    def name(self) -> str:
-        return self._label
-
-    @property
-    def xcom_key(self) -> str:
-        # The very XCom that the task pushes: of a mapped task nothing else would be stored for the link.
-        return self._key
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        return ti_key.xcom_pull(task_ids=ti_key.task_id, key=self._key, map_indexes=ti_key.map_index) or ""
-
-
-def with_links(task_output: Any, *links: TaskLink) -> Any:
-    """The output of a ``@task`` call, with buttons added to that task."""
-    task_output.operator.operator_extra_links = tuple(links)
-    return task_output

@@ -17,6 +17,7 @@ from cxr_tasks.cli.following.follow import TaskFailed
 from cxr_tasks.cli.following.outcome import print_outcomes
 from cxr_tasks.cli.trigger import request_conf, run_and_follow
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.families import FAMILIES
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
@@ -24,7 +25,7 @@ from cxr_tasks.stack.start import up
 from cxr_tasks.worklist.airflow_api import AirflowApi
 
 #: One for each family of models; they run side by side.
-RECIPES = ("synthetic_binary", "synthetic_multilabel")
+RECIPES = tuple(f"synthetic_{family.name}" for family in FAMILIES)
 #: Stands in the audit log, beside the name of the generated administrator.
 REASON = "approved by make demo, without a look: synthetic X-rays"
 

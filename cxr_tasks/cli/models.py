@@ -12,12 +12,13 @@ from rich.table import Table
 
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.contracts.handoffs import marked_verdict
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.registry.versions import model_versions
 from serving.client.rest import labelled_version, served_versions
 from serving.served.agreement import Disagreement, disagreements
-from serving.served.models_config import LABELS, SERVED_MODELS
+from serving.served.models_config import LABELS
 from serving.served.state import ServingState, read_state
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def models_command(options: argparse.Namespace) -> int:
             raise
         print(f"cxr: {error}", file=sys.stderr)
         return _show_served(options, problems)
-    states = {name: read_state(name) for name in SERVED_MODELS}
+    states = {name: read_state(name) for name in MODELS}
     rows = [_row(settings, one, states.get(one.name, ServingState())) for one in registered]
     known = {(one.name, int(one.version)) for one in registered}
     rows += [
@@ -61,7 +62,7 @@ def models_command(options: argparse.Namespace) -> int:
 
 def _show_served(options: argparse.Namespace, problems: list[Disagreement]) -> int:
     """What serves, while the registry does not answer; exit code 1, as its versions are not listed."""
-    rows = [_lost_row(name, one) | {"is_registered": None} for name in SERVED_MODELS for one in read_state(name).loaded]
+    rows = [_lost_row(name, one) | {"is_registered": None} for name in MODELS for one in read_state(name).loaded]
     for row in rows:
         row["problems"] = [str(one) for one in problems if one.model == row["model"]]
     if options.json:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, PixelSpec, SplitSpec, in_range
@@ -27,8 +28,8 @@ class Recipe:
     """
 
     name: str
-    model_name: Literal["cxr_binary", "cxr_multilabel"]
-    """Name in the registry and on the model server."""
+    model_name: str
+    """Name in the registry and on the model server: one of ``contracts.families``."""
     dataset: DatasetSpec
     split: SplitSpec
     pixels: PixelSpec = field(default_factory=PixelSpec)
@@ -43,6 +44,11 @@ class Recipe:
     """Proposes candidates instead of a list."""
 
     def __post_init__(self) -> None:
+        if self.model_name not in MODELS:
+            raise ConfigurationError(
+                f"model_name: expected one of {', '.join(MODELS)} (cxr_tasks/contracts/families.py), found "
+                f"{self.model_name!r}{nearest(self.model_name, MODELS)}"
+            )
         if self.gate_floor is not None:
             in_range("gate_floor", self.gate_floor, 0.5, 1.0)
 

@@ -1,7 +1,7 @@
 """Times in which the version that was to serve did not answer, as the watcher found them and the audit log keeps them.
 
-A look is made every ``LOOK_EVERY_S`` seconds of ``serving.release.outage_watch``, so a time is right to about that; while
-nothing watched (the stack was down), the outage is from the last look that found the version well.
+A look is made every ``LOOK_EVERY_S`` seconds of ``serving.release.outage_watch``, so a time is right to about that;
+while nothing watched (the stack was down), the outage is from the last look that found the version well.
 """
 
 from __future__ import annotations

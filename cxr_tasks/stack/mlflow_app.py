@@ -37,7 +37,7 @@ def create_app() -> Any:
 
 def add_people(store: Any, approvers: tuple[str, ...]) -> None:
     """Give each approver a login to MLflow, with the password of their login to Airflow."""
-    from serving.served.models_config import SERVED_MODELS
+    from cxr_tasks.contracts.families import MODELS
 
     for name in approvers:
         if name == MLFLOW_USER:
@@ -47,7 +47,7 @@ def add_people(store: Any, approvers: tuple[str, ...]) -> None:
             store.create_user(name, password)
         elif not store.authenticate_user(name, password):
             store.update_user(name, password=password)
-        for model in SERVED_MODELS:
+        for model in MODELS:
             store.grant_user_permission(name, "registered_model", model, _PERMISSION)
 
 

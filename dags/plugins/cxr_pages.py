@@ -14,12 +14,12 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.storage.paths import datasets_root, home, inside, reports_root
 from cxr_tasks.registry.addresses import PAGES_PREFIX, requests_page
 from cxr_tasks.report.requests import Shown, render_requests
 from cxr_tasks.worklist.store import Worklist
 from serving.served.agreement import disagreements
-from serving.served.models_config import SERVED_MODELS
 
 #: Pages hold other people's text (labels, file names, reasons) and are opened with the viewer's Airflow login, on the
 #: address of Airflow's own API. So nothing in them runs, whatever is in them: they need no script, a sandbox without
@@ -74,7 +74,7 @@ def index(user: LoggedIn) -> Response:
     if not page.is_file():
         text = "<p>No report yet. The first one is written after the first release.</p>"
         return HTMLResponse(text, headers=_HEADERS)
-    return _noted(_file(reports_root(), Path("index.html")), SERVED_MODELS)
+    return _noted(_file(reports_root(), Path("index.html")), MODELS)
 
 
 @app.get("/requests", response_class=HTMLResponse)
@@ -110,7 +110,7 @@ def _noted(response: FileResponse, models: tuple[str, ...]) -> Response:
     """The page, with what there is to say of registry and serving state above it; other files as they are."""
     if Path(response.path).suffix != ".html":
         return response
-    notes = disagreements(tuple(one for one in models if one in SERVED_MODELS))
+    notes = disagreements(tuple(one for one in models if one in MODELS))
     if not notes:
         return response
     shown = "".join(f'<p role="alert"><strong>Note:</strong> {html.escape(str(one))}</p>' for one in notes)

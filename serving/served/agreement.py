@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxr_tasks.contracts.errors import CxrError
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.registry import rest
 from cxr_tasks.registry.versions import CHAMPION
 from serving.served.folders import is_aside
-from serving.served.models_config import SERVED_MODELS
 from serving.served.state import ServingState, read_state
 
 
@@ -28,7 +28,7 @@ class Disagreement:
         return f"{self.model}: {self.text}. {self.todo}"
 
 
-def disagreements(models: tuple[str, ...] = SERVED_MODELS) -> list[Disagreement]:
+def disagreements(models: tuple[str, ...] = MODELS) -> list[Disagreement]:
     """All there is to say of ``models``; empty where the registry agrees with what serves."""
     found = []
     for model in models:

@@ -6,9 +6,10 @@ import logging
 from dataclasses import replace
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.families import MODELS
 from serving.served import folders as on_disk
 from serving.served.contents import with_contents
-from serving.served.models_config import SERVED_MODELS, write_models_config
+from serving.served.models_config import write_models_config
 from serving.served.state import ServingState, locked, read_state, write_state
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def settle(model_name: str) -> ServingState:
 def settle_all() -> None:
     """``settle`` for every model that nobody is changing at this moment."""
     # A moment's patience: the watcher of champions only looks whether the lock is free.
-    for model_name in SERVED_MODELS:
+    for model_name in MODELS:
         try:
             with locked(model_name, "putting left-overs in order", wait_s=1):
                 settle(model_name)

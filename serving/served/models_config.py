@@ -12,14 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, served_root
 from serving.served.folders import versions_on_disk
 from serving.served.state import read_state
 
-#: Models the platform serves; the order is that of models.config.
-SERVED_MODELS = ("cxr_binary", "cxr_multilabel")
 LABELS = (STABLE, CANARY) = ("stable", "canary")
 
 
@@ -60,7 +59,7 @@ def models_config_path() -> Path:
 def models_to_serve() -> tuple[ListedModel, ...]:
     """Models with a version that is to be loaded and lies on disk: for another the server would wait without end."""
     listed = []
-    for name in SERVED_MODELS:
+    for name in MODELS:
         state = read_state(name)
         present = versions_on_disk(name)
         versions = tuple(one for one in state.loaded if one in present)

@@ -195,9 +195,9 @@ question = {
     "after_the_limit": approve.execute_complete({}, {"error": "too late", "error_type": "timeout"})["chosen_options"],
 }
 # As the triggerer makes it again: by class path and arguments.
-import dag_defaults
+import assets
 from importlib import import_module
-(watcher,) = dag_defaults.REQUESTS.watchers
+(watcher,) = assets.REQUESTS.watchers
 path, arguments = watcher.trigger.serialize()
 module, _, name = path.rpartition(".")
 again = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))

@@ -16,7 +16,7 @@ from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.check.server_process import free_port
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
-_REAL = ("dag_defaults.py", "dag_rules.py", "cxr_requests.py", "plugins")
+_REAL = ("assets.py", "dag_defaults.py", "forms.py", "dag_rules.py", "cxr_requests.py", "plugins")
 
 _STAND_INS = '''
 """The platform's DAGs by name, each a task that writes down what it was asked for, and hands on as they do."""
@@ -24,8 +24,9 @@ import json, os, time
 from pathlib import Path
 
 from airflow.sdk import dag, get_current_context, task
-from dag_defaults import BINARY, CHALLENGER, CHAMPION, DEFAULT_ARGS, SERVED
-from dag_defaults import asked_for, data_folder_param, model_param, tell_result, training_params
+from assets import CHALLENGER, CHAMPION, FAMILIES, SERVED
+from dag_defaults import DEFAULT_ARGS, asked_for, tell_result
+from forms import data_folder_param, model_param, training_params
 
 from cxr_tasks.stack.pools import REPORTS, SERVING, TRAINING
 
@@ -55,6 +56,7 @@ def stand_in(dag_id, at_once, pool, inlet, outlet=None, params=None, seconds=0.0
 
 
 _MODEL = {"model": model_param()}
+BINARY = FAMILIES[0]
 _FORM = {**training_params(BINARY), "data_folder": data_folder_param()}
 stand_in("cxr_dataset_binary", 1, TRAINING, BINARY.new_images, BINARY.prepared, _FORM)
 stand_in("cxr_train_binary", 4, TRAINING, BINARY.prepared, None, training_params(BINARY), 1.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cxr_tasks.cli.doctor.findings import Finding, Level
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
+from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import served_root
 from cxr_tasks.registry import permission, version_files, versions
@@ -18,7 +19,6 @@ from serving.client.rest import labelled_version, served_versions
 from serving.served.agreement import serves, version_disagreements
 from serving.served.contents import changed_files
 from serving.served.folders import version_folder
-from serving.served.models_config import SERVED_MODELS
 from serving.served.state import ServingState, read_state
 
 #: What every published version holds.
@@ -44,7 +44,7 @@ def stack_findings(settings: StackSettings) -> list[Finding]:
 def serving_findings(settings: StackSettings, *, is_up: bool) -> list[Finding]:
     """Per model: champion of the registry, serving state and model server agree, and its files are there."""
     found = []
-    for model in SERVED_MODELS:
+    for model in MODELS:
         try:
             state = read_state(model)
         except CxrError as error:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from cxr_tasks.cli.following import approval
+from cxr_tasks.contracts.families import FAMILIES
 from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 
 _DATASET = ("list_images", "inspect", "collect", "validate", "prepare", "verify")
@@ -16,14 +17,14 @@ _TRAIN = (
 
 #: Model -> the DAGs of its family in the order in which their Assets start them, each with its tasks in order.
 CHAINS: dict[str, dict[str, tuple[str, ...]]] = {
-    f"cxr_{family}": {
-        f"cxr_dataset_{family}": _DATASET,
-        f"cxr_train_{family}": _TRAIN,
+    family.model: {
+        f"cxr_dataset_{family.name}": _DATASET,
+        f"cxr_train_{family.name}": _TRAIN,
         approval.DAG_ID: ("find", "report", "prepare", "evidence", "approve", "settle"),
         "cxr_release": ("find", "prepare", "publish"),
         "cxr_report": ("find", "report"),
     }
-    for family in ("binary", "multilabel")
+    for family in FAMILIES
 }
 
 
