@@ -35,7 +35,7 @@ if __name__ == "__main__":
 _SERVER = """
 import subprocess, sys, time
 from pathlib import Path
-from serving import server_process
+from serving.check import server_process
 
 server_process.server_executable = lambda: [sys.executable, "-c", "import time; time.sleep(600)"]
 with server_process.model_server("cxr_binary", Path("."), Path(sys.argv[1], "log")) as server:
@@ -53,7 +53,8 @@ def test_killed_parent_takes_its_children_along(tmp_path: Path, code: str, n_chi
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}
     task = subprocess.Popen([sys.executable, str(script), str(told)], env=environment, cwd=tmp_path)
     try:
-        wait_for(lambda: len(pids(told)) >= n_children)
+        wait_for(lambda: len(pids(told)) >= n_children or task.poll() is not None)
+        assert task.returncode is None, "the task ended by itself"
         children = [psutil.Process(pid) for pid in pids(told)]
         assert {one.ppid() for one in children} == {task.pid}
     finally:

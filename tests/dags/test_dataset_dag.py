@@ -15,7 +15,7 @@ _PROBE = """
 import socket, sys
 sys.path.insert(0, sys.argv[1])
 from airflow.dag_processing.dagbag import DagBag
-from cxr_tasks.train import starting_weights
+from cxr_tasks.train.weights import starting_weights
 with socket.create_server(("127.0.0.1", 0)) as server:
     starting_weights.IMAGENET_URL = f"http://127.0.0.1:{server.getsockname()[1]}/weights.h5"
 bag = DagBag(dag_folder=sys.argv[1] + "/cxr_dataset.py")

@@ -134,7 +134,8 @@ KILLED_IN_THE_MIDDLE = """
 import json, os, signal, sys
 from cxr_tasks.contracts.handoffs import ValidatedStudies
 from cxr_tasks.installation.storage.paths import RunPaths
-from cxr_tasks.prepare import decode, stage
+from cxr_tasks.images import decode
+from cxr_tasks.prepare import stage
 from tests.prepare.test_stage import RECIPE
 
 def read_and_die(root, image_id, file_sha256):

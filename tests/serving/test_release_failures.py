@@ -25,7 +25,7 @@ import os, resource, signal, sys
 from functools import partial
 from pathlib import Path
 from cxr_tasks.installation.settings import StackSettings
-from serving import smoke
+from serving.check import smoke
 from serving.served.leftovers import settle
 from serving.served.state import locked
 from serving.release.switch import Switch

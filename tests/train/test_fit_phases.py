@@ -32,8 +32,8 @@ from pathlib import Path
 import numpy as np
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.train import fit
-from cxr_tasks.train.data.inputs import LoadedSplit
+from cxr_tasks.train.loop import fit
+from cxr_tasks.datasets.load import LoadedSplit
 
 order = json.loads(Path(sys.argv[1]).read_text())
 step = fit.Trainer.run_epoch

@@ -31,7 +31,8 @@ import json, sys, time
 from pathlib import Path
 from cxr_tasks.contracts.handoffs import TrainingPlan
 from cxr_tasks.installation.storage.paths import RunPaths
-from cxr_tasks.train import fit, plan
+from cxr_tasks.train import stage
+from cxr_tasks.train.loop import fit
 
 step = fit.Trainer.run_epoch
 def slowly(self, epoch, batches):
@@ -40,7 +41,7 @@ def slowly(self, epoch, batches):
     time.sleep(60 if epoch == 2 else 0)
     return record
 fit.Trainer.run_epoch = slowly
-plan.train_one(TrainingPlan.from_payload(json.loads(Path(sys.argv[1]).read_text())), 2, RunPaths(Path(sys.argv[2])))
+stage.train_one(TrainingPlan.from_payload(json.loads(Path(sys.argv[1]).read_text())), 2, RunPaths(Path(sys.argv[2])))
 """
 
 

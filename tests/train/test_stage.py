@@ -31,7 +31,8 @@ from pathlib import Path
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.train import fit, stage
+from cxr_tasks.train import candidate
+from cxr_tasks.train.loop import fit
 
 step = fit.Trainer.run_epoch
 def slowly(self, epoch, batches):
@@ -41,7 +42,7 @@ def slowly(self, epoch, batches):
     return record
 fit.Trainer.run_epoch = slowly
 order = json.loads(Path(sys.argv[1]).read_text())
-stage.train_candidate(
+candidate.train_candidate(
     PreparedDataset.from_payload(order["prepared"]), Recipe.from_dict(order["recipe"]), RunPaths(Path(sys.argv[2])),
     run_name="worker",
 )
