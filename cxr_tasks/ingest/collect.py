@@ -13,7 +13,6 @@ import pyarrow as pa
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
-from cxr_tasks.contracts.patients import crowded, splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.datasets.latest import previous_splits
@@ -26,6 +25,7 @@ from cxr_tasks.ingest.rows import read_batches, read_even_batches, read_table, t
 from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.sources.reading.patients import crowded, splits_fault
 
 logger = logging.getLogger(__name__)
 

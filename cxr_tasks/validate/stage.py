@@ -9,12 +9,12 @@ import pandas as pd
 
 from cxr_tasks.contracts.handoffs import IngestedStudies, ValidatedStudies
 from cxr_tasks.contracts.labels import label_column
-from cxr_tasks.contracts.patients import splits_fault
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.sources.reading.patients import splits_fault
 from cxr_tasks.validate.outcomes import count_failed
 from cxr_tasks.validate.record import conclude
 

@@ -105,9 +105,9 @@ class WorkOff(BaseEventTrigger):
 
 async def _end_settled_questions() -> None:
     """End, for as long as the trigger runs, the questions that something else has settled (see ``cxr_promote``)."""
-    from cxr_tasks.cli.settled_questions import end_settled_questions
     from cxr_tasks.installation.settings import StackSettings
     from cxr_tasks.worklist.airflow_api import AirflowApi
+    from cxr_tasks.worklist.settled_questions import end_settled_questions
 
     api, said = None, ""
     while True:

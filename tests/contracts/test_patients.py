@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.patients import crowded, splits_fault
+from cxr_tasks.sources.reading.patients import crowded, splits_fault
 
 
 def dealt(patients, splits):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.registry.approve.approval import APPROVE
 from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
+from cxr_tasks.worklist.settled_questions import PROMOTE
 
-DAG_ID = "cxr_promote"
+DAG_ID = PROMOTE
 WAITING = "awaiting_input"
 #: The login that ``--approve`` answers with: the one generated for the machine's owner, never that of somebody else.
 ANSWERS_AS = "admin"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from cxr_tasks.cli.following.approval import DAG_ID
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import ApprovalRequest
 from cxr_tasks.registry.questions import ended_because
 from cxr_tasks.worklist.airflow_api import AirflowApi
 
 logger = logging.getLogger(__name__)
+
+#: The DAG that asks a person whether a version may serve.
+PROMOTE = "cxr_promote"
 
 
 def end_settled_questions(api: AirflowApi) -> list[str]:
@@ -21,7 +23,7 @@ def end_settled_questions(api: AirflowApi) -> list[str]:
         ServiceUnavailable: Airflow or the registry does not answer.
     """
     ended = []
-    for question in api.waiting(DAG_ID):
+    for question in api.waiting(PROMOTE):
         evidence = api.xcom(replace(question, task_id="evidence"))
         if evidence is None:
             continue
