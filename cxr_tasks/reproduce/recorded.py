@@ -17,6 +17,7 @@ from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.run_files import fetch_run_files
+from cxr_tasks.sources.base import about_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def recorded_dataset(recorded: RecordedVersion) -> PreparedDataset:
         if any(one.fingerprint == recorded.fingerprint for one in _stored(recorded.dataset)):
             raise
         there = ", ".join(one.label for one in _stored(recorded.dataset)) or "none"
-        data = "" if recorded.recipe.dataset.source == "synthetic" else " --data DIR"
+        data = "" if about_source(recorded.recipe.dataset.source).is_drawn else " --data DIR"
         raise DataDefect(
             f"{recorded.name} was trained on dataset {recorded.dataset} with fingerprint "
             f"{recorded.fingerprint[:16]}..., which is not on disk (there are: {there}): pruned, or made elsewhere. "

@@ -95,6 +95,12 @@ class About:
     """What they, and models trained on them, may be used for."""
     limits: tuple[str, ...]
     """What a reader must know before any number; the first says whom the images are of."""
+    patients: str = "see that the source tells patients apart"
+    """What to see to where one patient seems to have most of the images."""
+    n_train: int = 0
+    """Training images of the published set by its official split, before validation is cut; 0 where there is none."""
+    is_drawn: bool = False
+    """Whether the source makes its images itself, so that nobody has to bring a folder."""
 
 
 #: Of images that nobody published: those of a source that is not known here any more too.
@@ -127,9 +133,11 @@ class Source(Protocol):
 
 def source_names() -> list[str]:
     """Names of the sources in this package, sorted; imports none of them."""
-    folder = Path(__file__).parent
-    modules = (one.name for one in pkgutil.iter_modules([str(folder)]) if not one.ispkg and one.name != "base")
-    return sorted([*modules, *(path.parent.name for path in folder.glob("*/source.py"))])
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(_package_path())
+        if (_has_folder(module.name) if module.ispkg else module.name != "base")
+    )
 
 
 def get_source(name: str) -> Source:
@@ -142,8 +150,15 @@ def get_source(name: str) -> Source:
 
 def source_module(name: str) -> str:
     """Full name of the module of a known source: ``<name>.py`` here, or ``<name>/source.py`` where it has a folder."""
-    has_folder = (Path(__file__).parent / name / "source.py").is_file()
-    return f"cxr_tasks.sources.{name}.source" if has_folder else f"cxr_tasks.sources.{name}"
+    return f"cxr_tasks.sources.{name}.source" if _has_folder(name) else f"cxr_tasks.sources.{name}"
+
+
+def _package_path() -> list[str]:
+    return list(importlib.import_module("cxr_tasks.sources").__path__)
+
+
+def _has_folder(name: str) -> bool:
+    return any((Path(folder) / name / "source.py").is_file() for folder in _package_path())
 
 
 def about_source(name: str) -> About:

@@ -49,6 +49,7 @@ ABOUT = About(
     limits=(
         "The images are drawn by a program. The numbers show that the platform works; they say nothing about patients.",
     ),
+    is_drawn=True,
 )
 
 

@@ -8,6 +8,7 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
 from cxr_tasks.installation.accelerators import why_no_gpu
+from cxr_tasks.sources.base import about_source
 from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
 
 #: Multiply-accumulates of a forward pass of DenseNet121 at 224 px (Huang et al., CVPR 2017, have 2.9e9 in table 2).
@@ -22,8 +23,6 @@ RATES = {
 }
 #: A forward pass is about a third of a training step.
 FORWARD = 1 / 3
-#: Training images of the whole sets by their official splits, before validation is cut, where nothing is listed yet.
-FULL_SETS = {"nih": 86_524, "chexpert": 191_027, "kermany": 5_232}
 
 
 def require_device(recipe: Recipe, *, n_images: int | None = None, n_gpus: int | None = None) -> None:
@@ -39,7 +38,7 @@ def require_device(recipe: Recipe, *, n_images: int | None = None, n_gpus: int |
     if n_gpus is None and not why:
         return  # TensorFlow has the last word
     n_processors = len(os.sched_getaffinity(0))
-    of = n_images or round(FULL_SETS.get(recipe.dataset.source, 0) * (1 - recipe.split.validation))
+    of = n_images or round(about_source(recipe.dataset.source).n_train * (1 - recipe.split.validation))
     hours = cpu_hours(recipe, of, n_processors)
     length = f"about {hours:.0f} hours" if hours >= 1 else "less than an hour"
     data = f"{of:,} images" if n_images else f"all {of:,} training images of the published set"

@@ -25,6 +25,7 @@ from cxr_tasks.report.page.sections import baseline_rows, data_rows, example_gro
 from cxr_tasks.report.page.several import several_sections
 from cxr_tasks.report.pages import environment, stylesheet
 from cxr_tasks.report.views import left_out_sentence, view_rows
+from cxr_tasks.sources.base import about_source
 
 VERDICTS = {
     "PASS": "Passed the gate",
@@ -184,7 +185,7 @@ def commands(inputs: ReportInputs) -> str:
     """What to type to get this model again from the same images."""
     name, size = inputs.recipe["name"], f"{inputs.fingerprint[:16]}"
     epochs = inputs.recipe["train"]["epochs"]
-    data = "" if inputs.recipe["dataset"]["source"] == "synthetic" else " --data DIR"
+    data = "" if about_source(inputs.recipe["dataset"]["source"]).is_drawn else " --data DIR"
     return (
         f"make up                                   # Airflow, MLflow and the model server, on this machine\n"
         f"cxr trigger {name}{data} --epochs {epochs} --wait\n"

@@ -49,7 +49,12 @@ class DicomOptions:
             raise ConfigurationError(f"absent_bound: expected a value from 0 to 1, found {self.absent_bound}")
 
 
-ABOUT = replace(OF_THE_OPERATOR, origin="DICOM files of the operator of this installation.")
+ABOUT = replace(
+    OF_THE_OPERATOR,
+    origin="DICOM files of the operator of this installation.",
+    patients="name the patients in a column 'patient' of the table of labels, where PatientID (0010,0020) of the files "
+    "is not theirs, as an anonymiser leaves it",
+)
 
 
 class DicomSource:

@@ -79,6 +79,8 @@ ABOUT = About(
         "Normal and pneumonia images differ in how they were made as well as in the lungs: brightness, cropping and "
         "the shape of the file. The baselines show how much such traces give away.",
     ),
+    patients="see that the numbers in the file names are those of the patients",
+    n_train=5_232,
 )
 
 

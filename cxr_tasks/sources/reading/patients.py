@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.labels import SPLITS
+from cxr_tasks.sources.base import about_source
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: How each source knows patients apart; what to do for the others is for whoever wrote them.
-_NAMED_BY = {
-    "dicom": "name the patients in a column 'patient' of the table of labels, where PatientID (0010,0020) of the files "
-    "is not theirs, as an anonymiser leaves it",
-    "kermany": "see that the numbers in the file names are those of the patients",
-    "nih": "see that the label table's column 'Patient ID' tells patients apart",
-    "chexpert": "see that the folders patientNNNNN tell patients apart",
-}
-_OTHER_SOURCES = "see that the source tells patients apart"
 
 
 def splits_fault(images: pd.DataFrame, source: str) -> str:
@@ -38,7 +29,7 @@ def splits_fault(images: pd.DataFrame, source: str) -> str:
         of_whom = f"the {len(images)} images are of {len(counts)} patients, {counts.iloc[0]} of them of one"
     return (
         f"{of_whom}: no image is left for {', '.join(empty)}, as a patient is in one split only and equal pictures "
-        f"stay together. Bring images of more patients, or {_NAMED_BY.get(source, _OTHER_SOURCES)}"
+        f"stay together. Bring images of more patients, or {about_source(source).patients}"
     )
 
 
@@ -49,5 +40,5 @@ def crowded(images: pd.DataFrame, source: str) -> str:
         return ""
     return (
         f"one patient has {counts.iloc[0]} of the {len(images)} images: is it one? If not, "
-        f"{_NAMED_BY.get(source, _OTHER_SOURCES)}"
+        f"{about_source(source).patients}"
     )
