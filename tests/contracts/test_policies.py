@@ -154,7 +154,9 @@ def test_a_broken_file_is_named(tmp_path, text, said):
 
 
 def test_the_policy_in_the_readme_can_be_read(tmp_path):
-    section = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").partition("### The gate")[2]
+    section = (
+        (PROJECT_ROOT / "cxr_tasks" / "policies" / "README.md").read_text(encoding="utf-8").partition("# Policies")[2]
+    )
     (tmp_path / "cxr_multilabel.yaml").write_text(section.partition("```yaml")[2].partition("```")[0])
     policy = load_policy("cxr_multilabel", tmp_path)
     assert policy.section_for("my_hospital")[1].champion.margin == 0.02

@@ -79,8 +79,12 @@ def test_looking_up_a_source_imports_no_other(monkeypatch):
 
 @pytest.fixture
 def readme_source() -> Any:
-    """``SOURCE`` of the module that the README shows under "A new source"."""
-    section = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").partition("### A new source\n")[2]
+    """``SOURCE`` of the module that their README shows under "A new source"."""
+    section = (
+        (PROJECT_ROOT / "cxr_tasks" / "sources" / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## A new source\n")[2]
+    )
     module: dict[str, Any] = {}
     exec(section.partition("```python\n")[2].partition("```")[0], module)
     return module["SOURCE"]
