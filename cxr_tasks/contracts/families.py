@@ -7,22 +7,25 @@ server's list follow.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+#: The list itself; each name begins with ``cxr_``.
+ModelName = Literal["cxr_binary", "cxr_multilabel"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFamily:
     """Recipes that compete for one place in the registry and on the model server."""
 
-    name: str
-    """In the names of its DAGs and Assets: ``cxr_train_<name>``, ``new_images_<name>``."""
+    model: ModelName
+    """Name in the registry and on the model server."""
 
     @property
-    def model(self) -> str:
-        """Name in the registry and on the model server."""
-        return f"cxr_{self.name}"
+    def name(self) -> str:
+        """In the names of its DAGs and Assets: ``cxr_train_<name>``, ``new_images_<name>``."""
+        return self.model.removeprefix("cxr_")
 
 
-#: In the order in which they are listed and served.
-FAMILIES = (ModelFamily("binary"), ModelFamily("multilabel"))
-#: Names of the models that the platform registers and serves.
-MODELS = tuple(family.model for family in FAMILIES)
+#: Names of the models that the platform registers and serves, in the order in which they are listed.
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
+FAMILIES = tuple(ModelFamily(model) for model in MODELS)

@@ -128,8 +128,8 @@ def test_a_champion_that_cannot_be_scored_is_a_reason(tiny, tmp_path):
 
 def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknown(tiny, tmp_path, monkeypatch):
     """The first four test images, uncertain and not mentioned in turn, as the stored states have it."""
+    from cxr_tasks.datasets import load
     from cxr_tasks.datasets.load import LoadedSplit
-    from cxr_tasks.evaluate import predict
 
     is_test = pd.read_parquet(tiny.prepared.index.uri)["split"] == "test"
 
@@ -137,7 +137,7 @@ def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknow
         index.loc[index.index[is_test][:4], "label_pneumonia"] = ["uncertain", "unmentioned"] * 2
         return index
 
-    whole = predict.load_split
+    whole = load.load_split
 
     def changed(*arguments, **options):
         loaded = whole(*arguments, **options)
@@ -146,10 +146,10 @@ def test_what_is_not_mentioned_counts_as_the_recipe_says_and_uncertain_is_unknow
         labels = np.where(states >= 2, np.nan, loaded.labels).astype(np.float32)
         return LoadedSplit(loaded.images, labels, states)
 
-    monkeypatch.setattr(predict, "load_split", changed)
+    monkeypatch.setattr(load, "load_split", changed)
     prepared = changed_index(tiny, tmp_path, change)
     by_default, ignored = (
-        predict.stored_split(prepared, "test", FINDINGS, tmp_path, labels=one).labels[:, 0]
+        load.stored_split(prepared, "test", FINDINGS, tmp_path, labels=one).labels[:, 0]
         for one in (None, LabelSpec(unmentioned="ignore"))
     )
     np.testing.assert_array_equal(by_default[:4], [np.nan, 0, np.nan, 0])

@@ -16,7 +16,14 @@ from cxr_tasks.installation.folders import require_holdable, settle_user_home
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 #: What `make` needs before it installs anything.
-BEFORE_INSTALL = ("Makefile", "pyproject.toml", "requirements.lock", "cxr_tasks/contracts", "cxr_tasks/stack")
+BEFORE_INSTALL = (
+    "Makefile",
+    "pyproject.toml",
+    "requirements.lock",
+    "cxr_tasks/contracts",
+    "cxr_tasks/installation",
+    "cxr_tasks/stack",
+)
 
 
 def checkout_at(folder: Path) -> Path:

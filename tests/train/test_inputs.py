@@ -20,11 +20,11 @@ pytestmark = pytest.mark.tf
 def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, tiny_recipe, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
-    from cxr_tasks.train.data import inputs
+    from cxr_tasks.datasets import load
 
     prepared = prepare_tiny(tiny_recipe)
     settings = {"size_px": 16, "n_findings": 1, "n_images": prepared.n_train, "spill_folder": tmp_path}
-    loaded = inputs.load_split(Path(prepared.folder), "train", **settings)
+    loaded = load.load_split(Path(prepared.folder), "train", **settings)
     rows = list(
         tfds.as_numpy(tfds.builder_from_directory(prepared.folder).as_dataset(split="train", shuffle_files=False))
     )
@@ -36,20 +36,20 @@ def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, 
     names = tfds.builder_from_directory(prepared.folder).info.features["label_state"].feature.names
     assert names == [str(state) for state in LabelState]
 
-    monkeypatch.setattr(inputs, "MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(load, "MEMORY_SHARE", 0.0)
     settings["spill_folder"] = tmp_path / "spilled"
     (tmp_path / "spilled").mkdir()
     (tmp_path / "spilled" / "train.npy").write_text("left by a version that gave the file a name")
-    mapped = inputs.load_split(Path(prepared.folder), "train", **settings)
+    mapped = load.load_split(Path(prepared.folder), "train", **settings)
     assert isinstance(mapped.images, np.memmap) and np.array_equal(mapped.images, loaded.images)
     assert list((tmp_path / "spilled").iterdir()) == []  # 12 GB of NIH's, once
 
     with pytest.raises(DataDefect, match="expected 33 examples, found 32"):
-        inputs.load_split(Path(prepared.folder), "train", **{**settings, "n_images": 33})
+        load.load_split(Path(prepared.folder), "train", **{**settings, "n_images": 33})
     with pytest.raises(DataDefect, match="expected 31 examples, found more"):
-        inputs.load_split(Path(prepared.folder), "train", **{**settings, "n_images": 31})
+        load.load_split(Path(prepared.folder), "train", **{**settings, "n_images": 31})
     with pytest.raises(DataDefect, match="split 'holdout'"):
-        inputs.load_split(Path(prepared.folder), "holdout", **settings)
+        load.load_split(Path(prepared.folder), "holdout", **settings)
 
 
 def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec
-from cxr_tasks.datasets.targets import evaluation_targets
+from cxr_tasks.datasets.targets import CODES, evaluation_targets, states_of
 from cxr_tasks.train.data import labels
 from cxr_tasks.train.data.labels import Targets, label_counts, policy_table, training_targets
 
@@ -31,7 +31,7 @@ def spec_of(policy: str, **changes) -> LabelSpec:
 
 def test_codes_are_the_order_of_the_states_as_the_dataset_stores_them():
     assert [str(state) for state in LabelState] == ["positive", "negative", "uncertain", "unmentioned"]
-    assert list(labels.CODES.values()) == [POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED]
+    assert list(CODES.values()) == [POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED]
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_policy_table_shows_counts_before_and_after():
 
 def test_plain_labels_are_targets_and_states_as_they_stand():
     plain = np.array([[1.0, NAN], [0.0, 1.0]])
-    assert labels.states_of(plain).tolist() == [[POSITIVE, UNCERTAIN], [NEGATIVE, POSITIVE]]
-    targets = Targets.of_labels(plain)
-    np.testing.assert_array_equal(targets.values, plain.astype(np.float32))
-    assert not targets.is_uncertain.any()
+    assert states_of(plain).tolist() == [[POSITIVE, UNCERTAIN], [NEGATIVE, POSITIVE]]
+    made = Targets.of_labels(plain)
+    np.testing.assert_array_equal(made.values, plain.astype(np.float32))
+    assert not made.is_uncertain.any()
     with pytest.raises(DataDefect, match="expected 0, 1 or NaN, found 0.5 and 1 more"):
-        labels.states_of(np.array([[0.5, 2.0]]))
+        states_of(np.array([[0.5, 2.0]]))
 
 
 def test_split_without_need_for_a_first_model_never_asks_for_it(tmp_path):

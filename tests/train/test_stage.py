@@ -97,8 +97,8 @@ def test_training_is_in_mlflow_and_in_files(cxr_home, prepare_tiny, tiny_recipe)
 def test_a_training_that_fails_for_good_leaves_no_pixels_and_no_features(
     cxr_home, prepare_tiny, tiny_recipe, monkeypatch
 ):
+    from cxr_tasks.datasets import load
     from cxr_tasks.train.candidate import train_candidate
-    from cxr_tasks.train.data import inputs
 
     head = PhaseSpec(name="head", epochs=2, learning_rate=0.02, unfrozen_blocks=0, augment=False)
     train = dataclasses.replace(tiny_recipe.train, phases=(head,), epochs=2)
@@ -109,7 +109,7 @@ def test_a_training_that_fails_for_good_leaves_no_pixels_and_no_features(
         seen.extend(one.name for one in paths.root.rglob("*.npy"))
         raise DataDefect("the judge has seen enough")
 
-    monkeypatch.setattr(inputs, "MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(load, "MEMORY_SHARE", 0.0)
     with pytest.raises(DataDefect, match="seen enough"):
         train_candidate(prepare_tiny(recipe), recipe, paths, run_name="fails", judge=fails)
     assert seen and all(one.startswith("features-") for one in seen)  # pixels have no name, features are kept to resume
