@@ -27,5 +27,5 @@ class ModelFamily:
 
 
 #: Names of the models that the platform registers and serves, in the order in which they are listed.
-MODELS: tuple[ModelName, ...] = get_args(ModelName)
-FAMILIES = tuple(ModelFamily(model) for model in MODELS)
+MODELS: tuple[str, ...] = get_args(ModelName)
+FAMILIES = tuple(ModelFamily(model) for model in get_args(ModelName))

@@ -23,14 +23,14 @@ class Step:
 #: DAG -> its steps, in the order in which X-rays become a served model.
 WAY: dict[str, tuple[Step, ...]] = {
     "cxr_dataset_*": (
-        Step("ingest", "cxr_tasks/ingest", "manifest, quarantine"),
+        Step("ingest", "cxr_tasks/ingest", "manifest"),
         Step("validate", "cxr_tasks/validate", "Data Docs"),
         Step("prepare", "cxr_tasks/prepare", "TFDS dataset"),
     ),
     "cxr_train_*": (
         Step("train", "cxr_tasks/train", "MLflow run"),
-        Step("evaluate", "cxr_tasks/evaluate", "numbers, intervals"),
-        Step("gate", "cxr_tasks/gate", "PASS or reasons"),
+        Step("evaluate", "cxr_tasks/evaluate", "metrics"),
+        Step("gate", "cxr_tasks/gate", "verdict"),
         Step("register", "cxr_tasks/registry", "a version"),
     ),
     "cxr_promote": (Step("approve", "cxr_tasks/registry/approve", "alias champion"),),
