@@ -175,7 +175,7 @@ class TrainedModel(Handoff):
     settings: dict[str, Any] = field(default_factory=dict)
     """What the candidate's recipe has differently from the plan's."""
     validation: ArtifactRef | None = None
-    """``validation.npz``: the kept model's logits on validation (``train.comparison.ValidationLogits``)."""
+    """``validation.npz``: the kept model's logits on validation (``train.loop.validation_logits.ValidationLogits``)."""
     stopped_by: str = ""
     """Why training ended before its last epoch; '' where it did not."""
     was_ended_by_clock: bool = False

@@ -80,7 +80,7 @@ class MetricRecord:
     n_patients: int | None = None
     """Whose the ``n`` images are; the interval counts them, not the images."""
     n_effective: float | None = None
-    """Of a proportion: how many independent images the ``n`` are worth (evaluate.shares)."""
+    """Of a proportion: how many independent images the ``n`` are worth (statistics.shares)."""
     freedom: float | None = None
     """Of a proportion: degrees of freedom left to its interval; None where they have no limit."""
     method: str = ""

@@ -40,7 +40,7 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "mean": "float in [0, 1], mean grey value",
     "deviation": "float, standard deviation of the grey values on the [0, 1] scale",
     "entropy": "float, bits, Shannon entropy of the 256-bin grey histogram, 0 to 8",
-    "sharpness": "float, variance of the Laplacian on the [0, 1] grey scale, where ingest.statistics takes it",
+    "sharpness": "float, variance of the Laplacian on the [0, 1] grey scale, where ``ingest`` takes it",
     "border_fraction": "float in [0, 1], share of the picture in uniform (black or white) bands along its edges",
     "flags": "str, '' or words joined by commas for a person to look into: 'inverted_suspected', 'coloured_mark', ...",
 }

@@ -202,7 +202,7 @@ class TrainSpec:
     early_stopping_patience: int = 8
     """Epochs without a better validation score after which training ends."""
     stress_views: int = 0
-    """Views of each validation image under a simulated change of machine and framing (``train/validation.py``).
+    """Views of each validation image under a simulated change of machine and framing (``train/loop/validation.py``).
 
     With any, epochs are compared by the mean of the AUROC on plain and on changed images: plain ones can be too easy.
     """

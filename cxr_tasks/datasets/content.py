@@ -1,7 +1,7 @@
 """What the images of a dataset are, apart from their names: hashes of file, pixels and look, and patients' keys.
 
 Kept beside the dataset (``content.parquet``) and with each model trained on it, so that a later evaluation can tell
-which of its images the model has seen (``evaluate.leaks``).
+which of its images the model has seen (``datasets.leaks``).
 """
 
 from __future__ import annotations

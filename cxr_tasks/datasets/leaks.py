@@ -20,7 +20,7 @@ class Overlap:
     by_pixels: np.ndarray
     """The same pixels in another file."""
     by_look: np.ndarray
-    """Nearly the same picture (``ingest.duplicates``)."""
+    """Nearly the same picture (``images.duplicates``)."""
     by_patient: np.ndarray
     """Another image of a patient who was seen."""
     n_without_patient: int
@@ -59,7 +59,7 @@ class Overlap:
 
 
 def overlap_of(images: pd.DataFrame, seen: pd.DataFrame) -> Overlap:
-    """Which of ``images`` are among ``seen``, or of their patients; both have the columns of ``prepare.content``.
+    """Which of ``images`` are among ``seen``, or of their patients; both have the columns of ``datasets.content``.
 
     Patients are compared within a source, as two sources may both have a patient 1, and where keys are of one scheme.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Among the artifacts of a training's MLflow run: the columns of ``prepare.content`` of all that its weights follow
+#: Among the artifacts of a training's MLflow run: the columns of ``datasets.content`` of all that its weights follow
 #: from, validation included, as epoch, calibration and thresholds were chosen by it.
 ARTIFACT = "trained_on.parquet"
 SPLITS = ("train", "validation")

@@ -76,7 +76,7 @@ def evidence_of(
     them than it is. Where more than ``MOST_SEEN`` of them are, there is nothing to compare by.
 
     Args:
-        seen: The images it was trained on (``registry.trained_on``).
+        seen: The images it was trained on (``datasets.trained_on``).
         model_sha256: Of the file that was registered; of ``model_path`` where it is empty.
     """
     out = paths.stage("gate") / f"champion_{version}_predictions.parquet"

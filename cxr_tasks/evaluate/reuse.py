@@ -62,7 +62,7 @@ def record_test_read(
     The same model on the same images is noted once and keeps its number, however often its task is tried.
 
     Args:
-        rows: Of the test images, with the columns of ``prepare.content``.
+        rows: Of the test images, with the columns of ``datasets.content``.
         model_sha256: Of the trained ``.keras`` file; of a version, as its tag ``model.sha256`` has it.
         fingerprint: Of the prepared dataset.
     """

@@ -13,7 +13,7 @@ _ROWS = 256
 def coloured_share(rgb: np.ndarray) -> float:
     """The share of pixels of ``rgb`` (uint8 ``(height, width, 3)``) that differ by more than ``MOST_TINT``, in [0, 1].
 
-    ``prepare.pixels`` counts the same way in TensorFlow.
+    ``images.pixels`` counts the same way in TensorFlow.
     """
     height, width, _ = rgb.shape
     return sum(_n_coloured(rgb[top : top + _ROWS]) for top in range(0, height, _ROWS)) / (height * width)

@@ -1,6 +1,6 @@
 """The value that stands for white where more than 8 bits may be held: one rule for DICOM files, tables in them and PNG.
 
-``prepare.pixels`` has it again as TensorFlow ops, for the served graph.
+``images.pixels`` has it again as TensorFlow ops, for the served graph.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _deep_grey(image_bytes: tf.Tensor) -> Grey:
     decoded = tf.io.decode_png(image_bytes, channels=0, dtype=tf.uint16)
     grey = _grey(decoded, tf.uint16, lambda strip: tf.cast(_luma(tf.cast(strip, tf.int64)), tf.uint16))
     levels = tf.cast(grey.levels, tf.int64)
-    # The range of the values is shown, by the rule of ``contracts.grey_range``: whole bits of the highest one, unless
+    # The range of the values is shown, by the rule of ``images.grey_range``: whole bits of the highest one, unless
     # the file says that all 16 count.
     beyond = tf.constant([1 << n_bits for n_bits in DEEP_BITS[:-1]], tf.int64)
     needed = tf.reduce_sum(tf.cast(tf.reduce_max(levels) >= beyond, tf.int32))

@@ -40,7 +40,7 @@ def collect_parts(
 
     Of the rows only what duplicates and splits follow from is held in memory, the manifest is written as it is read.
     The same files and recipe give a byte-identical manifest, in however many parts and however much was known before
-    (patients of the last prepared version keep their splits, see ``prepare.splits``).
+    (patients of the last prepared version keep their splits, see ``ingest.grouping.splits``).
 
     Raises:
         DataDefect: A part is missing or not what it was, too many files cannot be used, or all images are of one

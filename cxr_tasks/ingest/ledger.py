@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     version: str
     """Of what looked at it."""
     found: str
-    """The inspection or the refusal, as text (``ingest.known``)."""
+    """The inspection or the refusal, as text (``ingest.ledger_rows``)."""
 
     @property
     def is_lasting(self) -> bool:

@@ -41,7 +41,7 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     ``content.parquet``, ``statistics.json``, ``reference_profile.json``, ``provenance.json``, ``left_out.csv`` and
     ``overview.html``, and appears whole or not at all. An image that TensorFlow cannot decode though ingest could is
     left out and listed.
-    The newest dataset of the name stays what it was; ``prepare.latest.publish_latest`` changes that.
+    The newest dataset of the name stays what it was; ``datasets.latest.publish_latest`` changes that.
 
     Raises:
         DataDefect: The manifest is not what it was, a file changed after ingest, a split is empty, or more images

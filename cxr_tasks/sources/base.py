@@ -80,7 +80,7 @@ class SourceScan:
     root: Path
     """Folder that ``image_id`` paths start from; may lie below the folder given (``chest_xray/``)."""
     records: Sequence[ImageRecord]
-    """Of many images best ``sources._records.PackedRecords``, which take little memory."""
+    """Of many images best ``sources.reading.records.PackedRecords``, which take little memory."""
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

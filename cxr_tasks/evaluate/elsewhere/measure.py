@@ -46,7 +46,7 @@ def evaluate_elsewhere(
     """Metrics (the shape of ``assess.assess``) of a model on validation and test of a dataset it was not trained on.
 
     Images that the model has seen in training, or of patients it has seen, are left out of both splits whatever the
-    dataset is called; ``remarks`` say how many and by what they were known (``evaluate.leaks``), and the how-manyth
+    dataset is called; ``remarks`` say how many and by what they were known (``datasets.leaks``), and the how-manyth
     model on these test images it is (``evaluate.reuse``).
 
     Calibration and thresholds are the model's own, chosen where it was trained: what is measured is the model as it
@@ -58,7 +58,7 @@ def evaluate_elsewhere(
         model_path: The ``.keras`` file of ``contract``; both as ``registry.version_files.load_version`` gives them.
         recipe: What the model was trained by: its vocabulary, label policies and ``evaluate`` settings.
         prepared: The other dataset, with the same pixel settings.
-        seen: The images it was trained on (``registry.trained_on``).
+        seen: The images it was trained on (``datasets.trained_on``).
         own: Metrics of the model on the dataset it was trained on, where they are kept.
         model_sha256: Of the file that was registered, by which its looks at test images are counted; of ``model_path``
             where it is empty.

@@ -87,7 +87,7 @@ def patient_hash(patient_id: str) -> str:
 
 
 def read_header(dataset: Dataset, *, patient_required: bool, secret: bytes) -> DicomHeader:
-    """What is told of one picture that may be used; ``secret`` is that of ``prepare.keys``.
+    """What is told of one picture that may be used; ``secret`` is that of ``installation.patient_keys``.
 
     Raises:
         DicomRefused: As ``check_use``; or no patient is named although ``patient_required``.

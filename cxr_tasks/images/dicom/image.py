@@ -46,7 +46,7 @@ def read_dicom(content: bytes, *, patient_required: bool = True) -> DicomImage:
 
     Raises:
         DicomRefused: Not a single, readable grey picture of a chest; nothing else is raised, whatever the bytes.
-        DataDefect: The secret of ``prepare.keys`` is damaged; no file is at fault.
+        DataDefect: The secret of ``installation.patient_keys`` is damaged; no file is at fault.
     """
     from cxr_tasks.images.dicom.pixels import grey_and_colour
 

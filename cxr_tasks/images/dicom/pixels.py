@@ -109,7 +109,7 @@ def _stored(dataset: FileDataset, counts: np.ndarray) -> Stored:
 
 
 def _grey_of_colour(decoded: np.ndarray) -> tuple[np.ndarray, float]:
-    """Luma (the weights of ``prepare.pixels``) of a grey picture stored in colour, and the share that is coloured."""
+    """Luma (the weights of ``images.pixels``) of a grey picture stored in colour, and the share that is coloured."""
     from PIL import Image
 
     share = coloured_share(decoded)

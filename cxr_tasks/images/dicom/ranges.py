@@ -1,6 +1,6 @@
 """The range of grey values: what a header or format claims holds unless the values say that it is not about them.
 
-What is shown otherwise is the range that the values can have (``contracts.grey_range``).
+What is shown otherwise is the range that the values can have (``images.grey_range``).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def assign_splits(
         labels: One column of ``LabelState`` per finding.
         spec: Salt and shares.
         duplicate_group: Images of one value show one picture; ``""`` stands for none.
-        previous: Patient id -> split in the last prepared version (``prepare.latest.previous_splits``); patients that
+        previous: Patient id -> split in the last prepared version (``datasets.latest.previous_splits``); patients that
             are not in it are new. A known patient of an earlier test split that is no more in the official one, where
             there is one, is dealt anew.
 

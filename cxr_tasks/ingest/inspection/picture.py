@@ -84,7 +84,7 @@ def decode(content: bytes) -> Picture:
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:
-    """The picture turned (Exif 2.32, 4.6.4 A), as ``prepare.pixels`` turns it."""
+    """The picture turned (Exif 2.32, 4.6.4 A), as ``images.pixels`` turns it."""
     if orientation == 1:
         return picture
     grey, form = picture.grey, picture.form
@@ -237,7 +237,7 @@ def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:
-    """The weights of ``prepare.pixels``, whose rounding this is."""
+    """The weights of ``images.pixels``, whose rounding this is."""
     return (rgb[..., :3] @ np.array([19595, 38470, 7471]) + (1 << 15)) >> 16
 
 

@@ -137,7 +137,7 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
 
 
 def _notes_on_split(records: Sequence[ImageRecord]) -> list[str]:
-    """Patients in test and outside it, by number; ``prepare.splits`` moves them whole to test."""
+    """Patients in test and outside it, by number; ``ingest.grouping.splits`` moves them whole to test."""
     in_test = {one.patient_id for one in records if one.official_split == "test"}
     if not in_test:
         return []
