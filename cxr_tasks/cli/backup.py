@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from pathlib import Path
 
 from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
@@ -13,6 +14,15 @@ from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
 from cxr_tasks.backup.units import Choice
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import shown
+
+
+def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    parser.add_argument("--without-secrets", action="store_true", help="no logins, no key of patient ids")
+    parser.add_argument("--without-datasets", action="store_true", help="only the fingerprints of prepared datasets")
+    parser.add_argument("--without-runs", action="store_true", help="no tables and pages of the runs")
+    parser.add_argument("--only-databases", action="store_true", help="what an upgrade changes, and no secrets")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def backup_command(options: argparse.Namespace) -> int:
@@ -56,6 +66,14 @@ def backup_command(options: argparse.Namespace) -> int:
         if names:
             print(f"{len(names)} {what}, among them {names[0]}")
     return 0
+
+
+def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="what 'cxr backup' wrote")
+    parser.add_argument("--without-secrets", action="store_true", help="those that are there stay")
+    parser.add_argument("--replace", action="store_true", help="move what is in the way aside; nothing is removed")
+    parser.add_argument("--check", action="store_true", help="only read it and hold it against its digests")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def restore_command(options: argparse.Namespace) -> int:

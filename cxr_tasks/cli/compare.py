@@ -16,6 +16,18 @@ from serving.compare.compare import Comparison, compare, table, write_comparison
 from serving.compare.recorded import images_to_compare
 
 
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("--images", metavar="DIR", help="a folder of images instead of recorded requests")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=500,
+        help="at most so many images, newest requests first (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def compare_command(options: argparse.Namespace) -> int:
     folder = Path(options.images).expanduser() if options.images else None
     images, source = images_to_compare(options.model, folder, options.limit)

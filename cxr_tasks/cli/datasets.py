@@ -13,12 +13,53 @@ from typing import Any
 
 from rich.table import Table
 
+from cxr_tasks.cli.commands import add_parser
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.datasets import catalogue
 from cxr_tasks.datasets.catalogue import StoredVersion
 from cxr_tasks.installation.storage.files import read_json
+
+
+def add_datasets_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    listed = add_parser(actions, "list", list_command, "list all versions", "cxr datasets list nih")
+    listed.add_argument("name", nargs="?", help="name of a dataset; default: all")
+
+    shown = add_parser(
+        actions,
+        "show",
+        show_command,
+        "show what a version holds",
+        "cxr datasets show nih@4a43e858",
+    )
+    shown.add_argument("version", metavar="NAME[@FINGERPRINT]", help="first digits will do; default: the newest")
+
+    compared = add_parser(
+        actions,
+        "diff",
+        diff_command,
+        "count patients, images and labels that are in, out or changed",
+        "cxr datasets diff nih@4a43e858 nih --json   # with the image ids",
+    )
+    compared.add_argument("one", metavar="NAME[@FINGERPRINT]", help="the version before")
+    compared.add_argument("other", metavar="NAME[@FINGERPRINT]", help="the version after")
+
+    pruned = add_parser(
+        actions,
+        "prune",
+        prune_command,
+        "remove old versions; never the newest, nor one that a registered model was trained on",
+        "cxr datasets prune nih --keep 3 --yes",
+    )
+    pruned.add_argument("name", help="name of a dataset")
+    pruned.add_argument("--keep", type=int, default=3, help="so many of the newest stay (default: %(default)s)")
+    pruned.add_argument("--yes", action="store_true", help="remove them; without it they are only shown")
+    pruned.add_argument("--force", action="store_true", help="also those that a registered model was trained on")
+    for one in (listed, shown, compared, pruned):
+        one.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def list_command(options: argparse.Namespace) -> int:

@@ -36,6 +36,16 @@ ARTIFACT_FOLDER = "evaluation_elsewhere"
 DECIDED = ("sensitivity", "specificity")
 
 
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("version", help="number or alias")
+    parser.add_argument(
+        "--on", required=True, metavar="DATASET[@FINGERPRINT]", help="a prepared dataset ('cxr datasets list')"
+    )
+    parser.add_argument("--split", default="test", help="test or validation (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def evaluate_command(options: argparse.Namespace) -> int:
     """Measure, print, and leave the numbers in a folder and on the MLflow run that the version came from."""
     from cxr_tasks.evaluate.assess import SPLITS

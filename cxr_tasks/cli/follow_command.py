@@ -24,6 +24,13 @@ from cxr_tasks.worklist.store import Worklist
 _PAGE = re.compile(r"/dags/(?P<dag>[^/]+)/runs/(?P<run>[^/?#]+)")
 
 
+def add_follow_arguments(parser: argparse.ArgumentParser) -> None:
+    # Not "run": under that name stands the command itself.
+    parser.add_argument("named", metavar="RUN", help="number in 'cxr runs', run id, or address of the run in the UI")
+    parser.add_argument("--approve", metavar="REASON", help="approve the version when asked, as 'cxr trigger' does")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def follow_command(options: argparse.Namespace) -> int:
     """Follow the chain that a run belongs to, from its beginning; what has ended already is shown as such."""
     settings = StackSettings.load()

@@ -26,6 +26,12 @@ from cxr_tasks.registry.persons import PROGRAM
 from serving.served.agreement import Disagreement, disagreements
 
 
+def add_history_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("--at", metavar="TIME", help="say which version served then; UTC where it names no zone")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def history_command(options: argparse.Namespace) -> int:
     """Needs no running stack: the log is a file. A log that is not whole is said on stderr; ``cxr doctor`` says how."""
     everything = trail.entries()

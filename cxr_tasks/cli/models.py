@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+def add_models_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
 def models_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)

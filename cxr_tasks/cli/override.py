@@ -13,6 +13,14 @@ from cxr_tasks.registry.overrides import record_override
 from serving.served.state import retry_release
 
 
+def add_override_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("version", type=int, help="number of the version")
+    parser.add_argument("--by", required=True, metavar="NAME", help="the person who answers for it")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why it may serve nevertheless")
+    parser.add_argument("--json", action="store_true", help="print the override as JSON")
+
+
 def override_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)

@@ -22,6 +22,15 @@ from serving.served.agreement import disagreements
 MAX_FILE_BYTES = 40 * 1024 * 1024
 
 
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JPEG, PNG or DICOM files")
+    parser.add_argument("--model", default="cxr_binary", help="served model (default: %(default)s)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--version", type=int, help="a version instead of a label")
+    which.add_argument("--label", default="stable", help="stable or canary (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the answers as JSON")
+
+
 def predict_command(options: argparse.Namespace) -> int:
     """A row per file and finding; a file that cannot be answered gets one line and the others go on (exit code 1)."""
     settings = StackSettings.load()

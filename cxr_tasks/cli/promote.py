@@ -23,6 +23,15 @@ from cxr_tasks.worklist.store import Worklist
 from serving.served.state import read_state, retry_release
 
 
+def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("version", type=int, help="number of the version")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why it shall serve; kept in the audit log")
+    parser.add_argument("--by", metavar="NAME", help="who decided; default: the login name of this shell")
+    parser.add_argument("--wait", action="store_true", help="until it serves; exit code 1 if its release fails")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def promote_command(options: argparse.Namespace) -> int:
     """Move alias ``champion``, say what happens next, and wait until the version serves where asked to."""
     if options.model not in CHAINS:

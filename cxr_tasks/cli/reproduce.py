@@ -23,6 +23,15 @@ OUTCOMES = {
 }
 
 
+def add_reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("version", type=int)
+    parser.add_argument(
+        "--tolerance", type=float, help="difference of an AUROC that still counts as the same model (default: 0.005)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
 def reproduce_command(options: argparse.Namespace) -> int:
     """Exit code 1 where the outcome is ``different``."""
     from cxr_tasks.reproduce.stage import TOLERANCE, reproduce_version

@@ -12,6 +12,13 @@ from cxr_tasks.registry.audit import trail
 from serving.release.rollback import roll_back
 
 
+def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name in the registry")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; kept in the audit log")
+    parser.add_argument("--by", default="", metavar="NAME", help="who does it; default: the login name")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def rollback_command(options: argparse.Namespace) -> int:
     settings = StackSettings.load()
     require_up(settings)

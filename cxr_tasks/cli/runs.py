@@ -13,10 +13,18 @@ from rich.text import Text
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.cli.following.progress import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
-from cxr_tasks.worklist.request import Request
+from cxr_tasks.worklist.request import KINDS, STATES, Request
 from cxr_tasks.worklist.store import Worklist
 
 _COLOURS = {"waiting": "dim", "started": "cyan", "done": "green", "failed": "red"}
+
+
+def add_runs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="MODEL", help="only requests about this model")
+    parser.add_argument("--kind", choices=KINDS, help="only requests of this kind")
+    parser.add_argument("--state", choices=STATES, action="append", help="only requests in this state; may be repeated")
+    parser.add_argument("--limit", type=int, default=50, help="at most so many, the newest (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def runs_command(options: argparse.Namespace) -> int:

@@ -28,6 +28,24 @@ from cxr_tasks.worklist.store import Worklist
 DAGS_LIMIT_S = 240.0
 
 
+def add_trigger_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="name of a recipe in cxr_tasks/recipes")
+    parser.add_argument("--data", metavar="DIR", help="folder with the images; default: the recipe's own")
+    parser.add_argument("--epochs", type=int, help="train at most this many epochs")
+    parser.add_argument(
+        "--allow-cpu", action="store_true", help="train a recipe made for a GPU on a CPU all the same; it takes days"
+    )
+    parser.add_argument("--gate-floor", type=float, help="floor of the mean AUROC instead of the policy's; recorded")
+    parser.add_argument(
+        "--approve",
+        metavar="REASON",
+        help="with --wait: approve the version when asked, as the generated administrator; without it a person is "
+        "waited for, and the page to answer on is shown",
+    )
+    parser.add_argument("--wait", action="store_true", help="follow the run to its report; exit code 1 if a task fails")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def trigger_command(options: argparse.Namespace) -> int:
     """Check the request here, before Airflow sees it; trigger; follow to the end where asked to."""
     if options.approve is not None and not options.wait:

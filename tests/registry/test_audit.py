@@ -148,8 +148,8 @@ def test_a_changed_line_is_named_and_no_obstacle(log):
 
 
 WRITER = """
-    from cxr_tasks.registry import audit
     import sys
+    from cxr_tasks.registry.audit import trail as audit
     name = sys.argv[1]
     for number in range(25):
         audit.record("promoted", model="cxr_binary", version=number, who=name)
@@ -170,7 +170,7 @@ def test_several_processes_record_at_once(log):
 
 KILLED = """
     import os, signal
-    from cxr_tasks.registry import audit
+    from cxr_tasks.registry.audit import trail as audit
     whole = os.write
     def half(descriptor, content):
         whole(descriptor, bytes(content)[: len(content) // 2])

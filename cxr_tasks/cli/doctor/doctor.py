@@ -27,6 +27,10 @@ from cxr_tasks.registry.audit import anchors, trail
 STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 
 
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def doctor_command(options: argparse.Namespace) -> int:
     """Exit code 1 where a check failed; a warning is none."""
     found = findings()
