@@ -7,12 +7,13 @@ import io
 import pytest
 from rich.console import Console
 
-from cxr_tasks.cli.evaluate import print_evaluation, shown_of
+from cxr_tasks.cli.evaluate import print_evaluation
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.records import target_column
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
+from cxr_tasks.evaluate.elsewhere.outcome import outcome_of
 from cxr_tasks.evaluate.elsewhere.side_by_side import dataset_rows
 from tests.evaluate.conftest import build_predictions
 
@@ -32,7 +33,7 @@ def outcome():
     metrics = assess(table, SHARED, spec, own=own)
     at_home = assess(build_predictions(findings=SHARED, separation=3.5, seed=2), SHARED, spec)
     metrics["datasets"] = {"test": dataset_rows(at_home, "nih", metrics, "chexpert", "test")}
-    told = shown_of(metrics, "test", ("edema", "mass", "pneumonia"), ("pneumonia", "edema", "fracture"))
+    told = outcome_of(metrics, "test", ("edema", "mass", "pneumonia"), ("pneumonia", "edema", "fracture"))
     facts = {"model": "cxr_multilabel", "version": 3, "trained_on": "nih", "dataset": "chexpert"}
     return {**facts, "fingerprint": "ab" * 32, **told, "metrics": "/var/metrics.json", "mlflow_run_id": "run"}
 
@@ -96,7 +97,7 @@ def test_numbers_that_are_not_kept_are_said(outcome):
     ("arguments", "said"),
     [
         (["--on", "nowhere"], "dataset 'nowhere' is not known"),
-        (["--on", "nowhere", "--split", "train"], "--split: expected validation or test, found 'train'"),
+        (["--on", "nowhere", "--split", "train"], "split: expected validation or test, found 'train'"),
     ],
 )
 def test_a_wrong_request_is_one_line(cxr_home, capsys, arguments, said):
