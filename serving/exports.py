@@ -34,7 +34,16 @@ _CODE = (
     *(Path(__file__).with_name(name) for name in ("export.py", "golden.py", "signature.py")),
     *(
         Path(cxr_tasks.prepare.__file__).with_name(name)
-        for name in ("batches.py", "exif.py", "headers.py", "jpeg.py", "pixels.py", "problems.py", "segments.py")
+        for name in (
+            "batches.py",
+            "exif.py",
+            "headers.py",
+            "jpeg.py",
+            "pixels.py",
+            "problems.py",
+            "scans.py",
+            "segments.py",
+        )
     ),
     Path(image_rules.__file__),
 )

@@ -54,6 +54,9 @@ class FileHeader:
     width: int
     height: int
     orientation: int
+    frame_at: int = 0
+    scan_at: int = 0
+    """Where the first frame and the first scan of a JPEG begin."""
 
 
 def refusal(problem: Problem, words: str = "") -> Unusable:
@@ -88,30 +91,35 @@ def read_header(content: bytes) -> FileHeader:
 
 
 def _jpeg(content: bytes) -> FileHeader:
-    frame, tiff_at = b"", 0
+    frame_at = tiff_at = scan_at = 0
     for at in _jpeg_segments(content):
         marker = content[at + 1]
-        if marker in _SOF and not frame:
-            frame = content[at + 1 : at + 10].ljust(9, b"\0")
+        if marker == 0xDA:
+            scan_at = at
+        elif marker in _SOF and not frame_at:
+            frame_at = at
         elif marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0" and not tiff_at:
             tiff_at = at + 10
         elif marker == 0xE2 and content[at + 4 : at + 8] == b"MPF\0":
             raise refusal(Problem.SEVERAL)
-    if not frame:
+    if not frame_at:
         raise refusal(Problem.DAMAGED_HEADER)
+    frame = content[frame_at + 1 : frame_at + 10].ljust(9, b"\0")
     marker, _, depth, height, width, n_channels = struct.unpack(">BHBHHB", frame)
     if marker not in _TAKEN_SOF or depth != 8 or n_channels not in (1, 3):
         raise refusal(Problem.JPEG_FORM)
     if not (width and height):
         raise refusal(Problem.DAMAGED_HEADER)
-    return FileHeader("JPEG", width, height, exif_orientation(content, tiff_at) if tiff_at else 1)
+    orientation = exif_orientation(content, tiff_at) if tiff_at else 1
+    return FileHeader("JPEG", width, height, orientation, frame_at, scan_at)
 
 
 def _jpeg_segments(content: bytes) -> Iterator[int]:
-    """The place of each segment up to the pixels (SOS), which must be reached."""
+    """The place of each segment up to that of the pixels (SOS), which must be reached and comes last."""
     at = 2
     for _ in range(MOST_SEGMENTS):
         if content[at : at + 2] == b"\xff\xda":
+            yield at
             return
         if len(content) < at + 4:
             raise refusal(Problem.ENDS_EARLY)

@@ -22,6 +22,7 @@ from cxr_tasks.contracts.grey_range import white_of
 from cxr_tasks.contracts.image_rules import MOST_COLOURED, MOST_MEGAPIXELS, Problem, too_many_pixels_words
 from cxr_tasks.ingest.file_header import check_png_end, read_header, refusal
 from cxr_tasks.ingest.opening import Unusable
+from cxr_tasks.ingest.scans import has_all_scans
 from cxr_tasks.prepare.colour import coloured_share, coloured_words
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ def decode(content: bytes) -> Picture:
     _check_smallest(header.width, header.height)
     if header.file_format == "PNG":
         check_png_end(content)
-    picture = _plain_jpeg(content) if header.file_format == "JPEG" else None
+    is_jpeg = header.file_format == "JPEG"
+    if is_jpeg and not has_all_scans(content, header.frame_at, header.scan_at):
+        raise refusal(Problem.ENDS_EARLY)
+    picture = _plain_jpeg(content) if is_jpeg else None
     return _upright(picture or _by_pillow(content, header.file_format), header.orientation)
 
 
