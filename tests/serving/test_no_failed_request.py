@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ class Clients:
         self.image = golden_images()["square_grey.jpeg"]
         self.answers: Counter[str] = Counter()
         self.stable_versions: list[int] = []
+        self.probabilities: set[float] = set()
         self.errors: list[str] = []
         self._stop = threading.Event()
         self._threads = [
@@ -51,6 +53,7 @@ class Clients:
             try:
                 answer = rest_client.predict(self.settings, "cxr_binary", self.image, at)
                 assert answer.labels == ("pneumonia",)
+                self.probabilities.add(round(answer.probabilities[0], 4))
                 self.answers[f"rest {at}"] += 1
             except Exception as error:
                 self.errors.append(f"rest {at}: {error}")
@@ -61,7 +64,8 @@ class Clients:
         with GrpcClient.connected(self.settings.grpc_address) as client:
             while not self._stop.is_set():
                 try:
-                    version, _ = client.predict("cxr_binary", [self.image], at=at)
+                    version, said = client.predict("cxr_binary", [self.image], at=at)
+                    self.probabilities.add(round(float(said["probabilities"].ravel()[0]), 4))
                     self.answers[f"grpc {at}"] += 1
                     if at == "stable":
                         self.stable_versions.append(version)
@@ -91,3 +95,50 @@ def test_no_request_fails_through_three_releases_and_a_rollback(platform, record
     # What clients of the label saw: each champion in its turn, and none after the next.
     turns = [version for version, _ in itertools.groupby(clients.stable_versions)]
     assert turns == [first, *released, released[1]]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
+def test_no_request_fails_while_a_release_brings_back_the_files_of_what_serves(platform, record_property, damage):
+    """Twice: the second time what was brought back is damaged again, and files that were changed once stay known."""
+    from serving.exports import tree_sha256
+    from serving.versions import is_aside, version_folder
+
+    registered = platform.new_version()
+    platform.release(registered)
+    folder = version_folder("cxr_binary", registered.version)
+    published = tree_sha256(folder)
+    with Clients(platform.settings) as clients:
+        for _ in range(2):
+            wait_for(clients, clients.n_requests + 40)
+            do_damage(folder, damage)
+            # The server looks into the folders once a second.
+            time.sleep(3)
+            platform.release(registered)
+            assert tree_sha256(folder) == published
+        wait_for(clients, clients.n_requests + 40)
+    record_property("requests", clients.n_requests)
+    print(f"{clients.n_requests} requests, {len(clients.errors)} errors: {dict(clients.answers)}")
+    assert clients.errors == []
+    assert set(clients.answers) == {"rest stable", "rest None", "grpc stable", "grpc None"}
+    # The same model all the while, also under the number that it serves on under for the time of the change.
+    assert len(clients.probabilities) == 1
+    turns = [version for version, _ in itertools.groupby(clients.stable_versions)]
+    assert [one for one in turns if not is_aside(one)] == [registered.version] * 3
+    assert (platform.at("stable"), platform.served()) == (registered.version, [registered.version])
+
+
+def do_damage(folder, damage: str) -> None:
+    if damage == "changed":
+        with open(folder / "saved_model.pb", "ab") as stream:
+            stream.write(b"\0")
+    elif damage == "missing":
+        (folder / "variables" / "variables.index").unlink()
+    else:
+        shutil.rmtree(folder)
+
+
+def wait_for(clients: Clients, n_requests: int) -> None:
+    end = time.monotonic() + 120
+    while clients.n_requests < n_requests and time.monotonic() < end:
+        time.sleep(0.05)
+    assert clients.n_requests >= n_requests
