@@ -19,6 +19,7 @@ from cxr_tasks.contracts.space import MIB, shown
 from cxr_tasks.registry import audit, audit_anchors
 from cxr_tasks.registry.audit import AuditEntry
 from cxr_tasks.registry.audit_anchors import Head
+from cxr_tasks.registry.audit_chain import KINDS
 
 Level = Literal["OK", "WARN", "FAIL"]
 GIB = 2**30
@@ -53,6 +54,11 @@ def audit_findings() -> list[Finding]:
     torn = sum(one.kind == "log_torn" for one in audit.entries())
     if torn:
         found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
+    newer = sorted({one.kind for one in audit.entries()} - set(KINDS))
+    if newer:
+        n_newer = sum(one.kind in newer for one in audit.entries())
+        text = f"{n_newer} entries are of a kind that only a newer version of the code knows: {', '.join(newer)}"
+        found.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
     found += clock_findings(audit.entries())
     if not problems:
         found.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))
