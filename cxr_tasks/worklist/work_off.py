@@ -15,6 +15,8 @@ from typing import Any
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.locks import file_lock
 from cxr_tasks.contracts.plain_text import plain_markdown
+from cxr_tasks.notices import send
+from cxr_tasks.stack.settings import StackSettings
 from cxr_tasks.worklist.airflow_api import AirflowApi, AirflowFailed, DagRun, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, Wanted, kind_of, storable, version_number
@@ -111,7 +113,7 @@ def _take_in(worklist: Worklist, event: Mapping[str, Any]) -> bool:
     except (ConfigurationError, ValueError) as error:
         # What others send may be anything; the events after it must not wait for it.
         request, is_new = worklist.add(not_understood(event), event=event_name(event))
-        worklist.end(request.number, "failed", storable(f"nothing was run: {error}")[:MOST_SAID])
+        _end_unrun(worklist, request, error)
         return is_new
     if wanted is None:
         return False
@@ -141,18 +143,30 @@ def _start_waiting(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
             if error.status == 404 or "import errors" in str(error):
                 logger.warning("request %d waits: %s", request.number, error)
                 continue
-            if worklist.end(request.number, "failed", f"nothing was run: {error}"):
-                done.n_ended += 1
+            done.n_ended += _end_unrun(worklist, request, error)
             continue
         except AirflowFailed as error:
             # It answers, so it may start the others.
-            is_late = error.status >= 500 and datetime.now(UTC) - request.came_at > START_LIMIT
-            if is_late and worklist.end(request.number, "failed", f"nothing was run: {error}"):
-                done.n_ended += 1
-            logger.warning("request %d %s: %s", request.number, "failed" if is_late else "waits", error)
+            logger.warning("request %d waits: %s", request.number, error)
+            if error.status >= 500 and datetime.now(UTC) - request.came_at > START_LIMIT:
+                done.n_ended += _end_unrun(worklist, request, error)
             continue
         worklist.start(request.number)
         done.n_started += 1
+
+
+def _end_unrun(worklist: Worklist, request: Request, error: Exception) -> bool:
+    """End a request for which there is no run that could fail; whether that is news, which is told then.
+
+    What was sent, and so the reason, may hold anything; it stands in the list only.
+    """
+    is_news = worklist.end(request.number, "failed", storable(f"nothing was run: {error}")[:MOST_SAID])
+    if is_news:
+        about = f" of {request.model}" if request.model else ""
+        page = f"{StackSettings.load().airflow_url}{PAGE}#request-{request.number}"
+        title = f"Chest X-rays: request {request.number} ({request.kind}{about}) is not run"
+        send(title, f"{title}. Why stands in 'cxr runs', and at {page}")
+    return is_news
 
 
 def conf_of(request: Request) -> dict[str, Any]:

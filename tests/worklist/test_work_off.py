@@ -213,6 +213,26 @@ def test_a_run_that_asks_for_no_version_there_can_be_is_listed_beside_all_others
     assert [(one.version, one.state) for one in worklist.listing()] == [(None, "failed"), (3, "done")]
 
 
+def test_what_is_not_run_is_told_of_without_what_was_sent(airflow, worklist, webhook, monkeypatch):
+    """There is no run that could fail, so nobody would hear of it."""
+    monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/hook")
+    airflow.refuses = Refused("'person134' is not one of ['a']", 400)
+    airflow.events = [
+        event(id=1, timestamp=now(), extra={"model": "cxr_binary", "version": "person134"}),
+        event("new_images_binary", {"data_folder": "/x/person134"}, id=2, timestamp=now()),
+    ]
+    for _ in range(2):
+        work_off(airflow, worklist)
+    assert [one["title"] for _, one in webhook.received] == [
+        "Chest X-rays: request 1 (promotion) is not run",
+        "Chest X-rays: request 2 (dataset of cxr_binary) is not run",
+    ]
+    assert all(
+        "cxr runs" in one["message"] and "/cxr/requests#request-" in one["message"] for _, one in webhook.received
+    )
+    assert "person134" not in str(webhook.received)
+
+
 def test_a_request_whose_run_cannot_be_started_holds_up_no_other(airflow, worklist, monkeypatch):
     """Airflow fails over the first one's fields, each time: that must not end the pass before the second."""
     airflow.events = [
