@@ -16,6 +16,7 @@ from cxr_tasks.evaluate.leaks import overlap_of
 from cxr_tasks.evaluate.reuse import record_test_read
 from cxr_tasks.gate import ChampionEvidence
 from cxr_tasks.prepare.content import content_of_splits
+from cxr_tasks.prepare.latest import stored_pixels
 from cxr_tasks.registry import versions
 from cxr_tasks.registry.trained_on import trained_on
 from cxr_tasks.tensorflow_start import start_tensorflow
@@ -112,7 +113,7 @@ def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recip
 
     model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))
     stored = stored_split(prepared, "test", recipe.findings, out.parent, labels=recipe.train.labels)
-    if pixels != recipe.pixels:
+    if pixels != stored_pixels(prepared).spec:
         stored = _with_pixels(pixels, stored, prepared)
     write_predictions(predictions_of(model, stored, recipe.findings), out)
 

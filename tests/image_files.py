@@ -188,6 +188,14 @@ REFUSED = {
     "JPEG too large": (jpeg_that_claims(9000, 9000), "9000 x 9000 pixels, at most 64 million"),
     "PNG too large": (png_that_claims(23_000, 23_000), "23000 x 23000 pixels, at most 64 million"),
     "PNG animated": (encoded(GREY, "PNG", **ANIMATION), "a file of several"),
+    "PNG animated beside its still": (
+        encoded(GREY, "PNG", save_all=True, append_images=[smooth(seed=1)], default_image=True),
+        "a file of several",
+    ),
+    "BMP whose pixels begin in its header": (
+        TAKEN["BMP RGB"][:10] + b"\0\0\0\0" + TAKEN["BMP RGB"][14:],
+        "header of the file is damaged",
+    ),
     "PNG black and white": (encoded(GREY.convert("1"), "PNG"), "black and white"),
     "PNG less its end": (_PNG[:-12], "end early"),
     "PNG cut": (_PNG[: len(_PNG) // 2], "end early"),

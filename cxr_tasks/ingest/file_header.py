@@ -139,13 +139,17 @@ def _png(content: bytes) -> FileHeader:
     size, name, width, height, depth, colour = struct.unpack(">I4sIIBB", head[:18])
     if size != 13 or name != b"IHDR" or not 0 < width < 2**31 or not 0 < height < 2**31:
         raise refusal(Problem.DAMAGED_HEADER)
-    tiff_at = 0
+    tiff_at, n_frames, has_own_frame = 0, -1, False
     for at in _png_chunks(content):
         name, data = content[at + 4 : at + 8], content[at + 8 : at + 12]
-        if name == b"acTL" and int.from_bytes(data.ljust(4, b"\0"), "big") > 1:
-            raise refusal(Problem.SEVERAL)
+        if name == b"acTL":
+            n_frames = max(int.from_bytes(data.ljust(4, b"\0"), "big"), n_frames)
+        has_own_frame |= name == b"fcTL"
         if name == b"eXIf" and not tiff_at:
             tiff_at = at + 8
+    # Without a frame before the pixels these are no part of the animation, whose first picture is another.
+    if n_frames > 1 or (n_frames >= 0 and not has_own_frame):
+        raise refusal(Problem.SEVERAL)
     if not tiff_at:
         tiff_at = _late_exif(content)
     if (depth, colour) == (1, 0):
@@ -212,7 +216,7 @@ def _bmp(content: bytes) -> FileHeader:
     if len(content) < 54:
         raise refusal(Problem.ENDS_EARLY)
     pixels_at, size, width, height, _, depth, packed = struct.unpack_from("<IIiiHHI", content, 10)[:7]
-    if size < 40 or width <= 0 or height in {0, -(2**31)}:
+    if size < 40 or pixels_at < 14 + size or width <= 0 or height in {0, -(2**31)}:
         raise refusal(Problem.DAMAGED_HEADER)
     height = abs(height)
     if packed or depth not in (8, 24, 32) or (depth == 8 and not _has_grey_palette(content, 14 + size, pixels_at)):

@@ -15,6 +15,8 @@ from cxr_tasks.contracts.shapes import plain
 #: Grows with every change of the code that alters a stored pixel or what is stored beside it; a test holds it
 #: against the hash of golden pixels.
 PREPARE_VERSION = 3
+#: The first of the versions that give the pixels of today; what changed since is stored beside them.
+PIXELS_SINCE = 3
 
 #: Columns that make two manifests the same input; the patient id is in so that a corrected patient counts as a change.
 CONTENT_COLUMNS = (

@@ -135,12 +135,14 @@ def _png(contents: tf.Tensor, walked: Segments, length: tf.Tensor, first: tf.Ten
     )
     names = walked.pieces[..., 4:]
     n_frames = number(tf.unstack(walked.pieces[..., 8:12], axis=2))
+    # Without one before the pixels these are no part of the animation, whose first picture is another.
+    has_own_frame = tf.reduce_any(matches(names, b"fcTL"), axis=0)
     reaches_pixels = _rests(matches(names, b"IDAT"))
     problem = _first_problem(
         (~is_header | (width < 1) | (height < 1) | (width >= 2**31) | (height >= 2**31), Problem.DAMAGED_HEADER),
         (~reaches_pixels & (walked.end + 8 > length), Problem.ENDS_EARLY),
         (~reaches_pixels, Problem.DAMAGED_HEADER),
-        (tf.reduce_any(matches(names, b"acTL") & (n_frames > 1), axis=0), Problem.SEVERAL),
+        (tf.reduce_any(matches(names, b"acTL") & ((n_frames > 1) | ~has_own_frame), axis=0), Problem.SEVERAL),
         ((depth == 1) & (colour == 0), Problem.PNG_FORM),
         (~is_known, Problem.DAMAGED_HEADER),
     )
@@ -154,7 +156,7 @@ def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
 
     pixels_at, size, width, height, depth = little(10, 4), little(14, 4), little(18, 4), little(22, 4), little(28, 2)
     width, height = (tf.where(one >= 2**31, one - 2**32, one) for one in (width, height))
-    is_damaged = (size < 40) | (width < 1) | (height == 0) | (height == -(2**31))
+    is_damaged = (size < 40) | (pixels_at < 14 + size) | (width < 1) | (height == 0) | (height == -(2**31))
     height = tf.abs(height)
     levels = tf.reshape(bytes_at(contents, 14 + size, 1024), (-1, 256, 4))[..., :3]
     is_grey = tf.reduce_all(levels == tf.range(256, dtype=tf.int64)[:, None], axis=[1, 2]) & (

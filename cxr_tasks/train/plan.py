@@ -13,6 +13,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.space import MIB, room_for
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.tables import text_table
+from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
 from cxr_tasks.prepare.latest import dataset_of
 from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidates import candidates_of, datasets_needed, with_settings
@@ -20,7 +21,7 @@ from cxr_tasks.train.checks import check_training
 from cxr_tasks.train.comparison import ValidationLogits, mean_auroc_of
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.search import Search
-from cxr_tasks.train.stage import TRAINING_TAG, check_fit, train_candidate
+from cxr_tasks.train.stage import TRAINING_TAG, check_fit, check_version, train_candidate
 from cxr_tasks.train.watch import Judge
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def start_training(
     """
     name = run_name or recipe.name
     check_fit(prepared, recipe)
+    check_version(prepared, recipe)
     require_device(recipe, n_images=prepared.n_train)
     planned = check_training(recipe)
     datasets = tuple(_dataset_with(pixels, prepared, recipe) for pixels in datasets_needed(recipe))
@@ -192,7 +194,8 @@ def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) 
     for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
         found = read_json(file)
         same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))
-        if same and found["pixels"] == plain(pixels):
+        is_of_today = (found.get("versions") or {}).get("prepare") == PREPARE_VERSION
+        if same and is_of_today and found["pixels"] == plain(pixels):
             return dataset_of(prepared.dataset, found["fingerprint"])
     raise ConfigurationError(
         f"recipe {recipe.name}: a candidate asks for images of {pixels.size_px} px ({pixels.fit}); expected dataset "
