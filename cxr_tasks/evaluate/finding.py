@@ -19,7 +19,7 @@ from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.measures import SplitMeasures, measure_split
 from cxr_tasks.evaluate.operating_points import at_raw_half, measure
-from cxr_tasks.evaluate.patients import patient_numbers
+from cxr_tasks.evaluate.patients import class_counts, patient_numbers
 from cxr_tasks.evaluate.resampling import Draws
 from cxr_tasks.evaluate.shares import Share
 from cxr_tasks.evaluate.subgroups import subgroup_rows
@@ -68,7 +68,13 @@ def assess_finding(
         "assessable": not reason,
         "reason": reason,
         "counts": {
-            name: {"n": s.n, "n_positive": s.n_positive, "n_patients": s.n_patients, "n_unknown": s.n_unknown}
+            name: {
+                "n": s.n,
+                "n_positive": s.n_positive,
+                "n_patients": s.n_patients,
+                "n_unknown": s.n_unknown,
+                "by_class": class_counts(s.is_positive, s.patient_key),
+            }
             for name, s in splits.items()
         },
         "metrics": {split: plain(one.records) for split, one in measures.items()},

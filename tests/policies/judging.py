@@ -25,7 +25,7 @@ from cxr_tasks.evaluate.intervals import Interval
 from cxr_tasks.evaluate.means import mean_auroc_interval
 from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.operating_points import at_raw_half, proportion_records
-from cxr_tasks.evaluate.patients import patient_numbers
+from cxr_tasks.evaluate.patients import class_counts, patient_numbers
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored, rows_sha256
 from cxr_tasks.gate import Rule, verdict_of
@@ -155,7 +155,8 @@ def _finding(
     validation, test = (splits[name].scored(name, finding) for name in ("validation", "test"))
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
-    counts = {"test": {"n": test.n, "n_positive": test.n_positive}}
+    by_class = class_counts(test.is_positive, test.patient_key)
+    counts = {"test": {"n": test.n, "n_positive": test.n_positive, "by_class": by_class}}
     shown: dict[str, Any] = {
         "assessable": not reason, "reason": reason, "counts": counts, "operating_points": {}, "subgroups": [],
         "metrics": {"test": []}, "raw_half": {"test": []},
