@@ -127,18 +127,18 @@ def lacking(evidence: Evidence, gate: GateSpec) -> dict[str, str]:
 def _too_few_patients(evidence: Evidence, finding: str, least: int) -> str:
     """Why the images of a class are of too few patients; empty where they are not.
 
-    Many images of few patients tell of those patients. One who has most of the images makes all the others count for
-    little, so the patients must also be worth half as many with equally many images.
+    Many images of few patients tell of those patients. Where one of enough patients has most of the images, every
+    interval is as wide as what they are worth together makes it.
     """
     by_class = evidence.of(finding)["counts"]["test"].get("by_class")
     if by_class is None:
         return "metrics.json does not say how many patients its images are of; evaluate the model again"
     for name in ("positive", "negative"):
-        n_patients, worth = int(by_class[name]["n_patients"]), float(by_class[name]["n_effective"])
-        if n_patients < least or worth < least / 2.0:
+        if int(by_class[name]["n_patients"]) < least:
+            worth = f"worth {float(by_class[name]['n_effective']):.1f} with equally many images"
             return (
-                f"test holds {_told(evidence, finding)}; the policy asks for {least} patients of each, worth "
-                f"{least / 2:g} with equally many images (the {name} ones are worth {worth:.1f})"
+                f"test holds {_told(evidence, finding)}; the policy asks for {least} patients of each (the {name} ones "
+                f"are {worth})"
             )
     return ""
 

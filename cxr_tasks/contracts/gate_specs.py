@@ -78,8 +78,8 @@ class AssessableSpec:
     least_positives: int = 20
     """Positive, and negative, test images. With 20, a sensitivity of 0.9 has an interval of 0.70 to 0.97."""
     least_patients: int = 10
-    """Whose the positive, and the negative, test images are; they must be worth at least half as many patients with
-    equally many images. 30 images of 2 patients tell of those two, whatever interval is made of them."""
+    """Whose the positive, and the negative, test images are. 30 images of 2 patients tell of those two, whatever
+    interval is made of them."""
     matters: tuple[str, ...] = (ALL,)
     """Findings that are not passed where they cannot be assessed."""
     others_missing: int = 0
