@@ -122,8 +122,8 @@ REFUSED, PASSED = "R", "p"
 #: What is known of a row that is not as it should be: dataset and kind -> words.
 NOTES = {
     ("nih", HONEST):
-        "hernia: where one drawn patient has half of its 86 images they are worth four or five patients, and the AUROC's "
-        "interval reaches below 0.60; how many images of one patient show a hernia is assumed",
+        "hernia: where one drawn patient has half of its 86 images they are worth four or five patients, and the "
+        "AUROC's lower end is below 0.60; how many images of one patient show a hernia is assumed",
     ("nih", "the ill of one group missed"):
         "5 % of the patients, 14 to 48 of them a finding: worse in 8 to 12 findings, and none of those lies far enough "
         "from zero by itself; a mean over findings, by patient, would show it",
