@@ -146,7 +146,7 @@ def training_dag(family: Family) -> None:
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.evaluate.champion import champion_for_gate
             from cxr_tasks.gate.stage import gate_candidate
-            from cxr_tasks.registry.stage import record_decision
+            from cxr_tasks.register.stage import record_decision
 
             recipe = Recipe.from_dict(chosen["recipe"])
             candidate = EvaluatedModel.from_payload(evaluated)
@@ -170,7 +170,7 @@ def training_dag(family: Family) -> None:
         def register(chosen: dict, evaluated: dict, decision: dict) -> dict:
             from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
-            from cxr_tasks.registry.stage import register_candidate
+            from cxr_tasks.register.stage import register_candidate
             from cxr_tasks.report.card.stage import publish_card
 
             made_of = (

@@ -22,13 +22,22 @@ def record(name: str, value: float | None, lower: float | None = None, upper: fl
     return {"name": name, "value": value, "lower": lower, "upper": upper, "n": 100, "method": "", "reason": "", **more}
 
 
+def make_counts(n: int, n_positive: int, patients: int | None = None) -> dict[str, Any]:
+    """Of a finding on test; each image of another patient, or the images of each class of ``patients``, evenly."""
+    by_class = {}
+    for name, images in (("positive", n_positive), ("negative", n - n_positive)):
+        whose = images if patients is None else min(patients, images)
+        by_class[name] = {"n": images, "n_patients": whose, "n_effective": float(whose)}
+    return {"test": {"n": n, "n_positive": n_positive, "by_class": by_class}}
+
+
 def make_finding(**changed: Any) -> dict[str, Any]:
     """40 positive and 60 negative test images, AUROC 0.95 (0.92 to 0.97), the served decision finds 0.9."""
     served = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", 0.9, 0.8, 0.95)]}}
     given = {
         "assessable": True,
         "reason": "",
-        "counts": {"test": {"n": 100, "n_positive": 40}},
+        "counts": make_counts(100, 40),
         "metrics": {"test": [record("auroc", 0.95, 0.92, 0.97), record("auroc_patient_bootstrap", 0.95, 0.93, 0.96)]},
         "operating_points": {"target_sensitivity": served},
         "subgroups": [],

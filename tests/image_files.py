@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 
@@ -57,6 +58,32 @@ def late_exif_png(orientation: int) -> bytes:
     return content[:-12] + chunk(b"eXIf", exif(orientation)[6:]) + content[-12:]
 
 
+def scan_places(content: bytes) -> list[int]:
+    """Where the scans of a JPEG begin, each with the tables before it."""
+    return [found.start() for found in re.finditer(rb"(\xff\xc4..(?:(?!\xff).)*)*\xff\xda", content, re.DOTALL)]
+
+
+def by_component_jpeg(n_scans: int = 3) -> bytes:
+    """A picture in colour whose components come one after the other, and of them the first ``n_scans``."""
+    plain, flat = (encoded(one, "JPEG") for one in (smooth(), Image.new("L", (120, 100), 128)))
+    frame, scan = plain.index(b"\xff\xc0"), plain.index(b"\xff\xda")
+    size = 2 + struct.unpack(">H", plain[frame + 2 : frame + 4])[0]
+    of_colour = b"\xff\xc0\x00\x11" + plain[frame + 4 : frame + 9] + b"\x03"
+    of_colour += b"".join(bytes([one, 0x11, 0]) for one in (1, 2, 3))
+    scans = [
+        b"\xff\xda\x00\x08\x01" + bytes([number]) + of[of.index(b"\xff\xda") + 6 : -2]
+        for number, of in ((1, plain), (2, flat), (3, flat))
+    ]
+    return plain[:frame] + of_colour + plain[frame + size : scan] + b"".join(scans[:n_scans]) + b"\xff\xd9"
+
+
+def scan_bomb(n_scans: int = 5000, side: int = 8000) -> bytes:
+    """A small progressive JPEG whose last, empty scan is there so many times; each is a pass over all pixels."""
+    content = encoded(Image.new("L", (side, side), 90), "JPEG", progressive=True)
+    last = scan_places(content)[-1]
+    return content[:-2] + content[last:-2] * n_scans + content[-2:]
+
+
 GREY, RGB = smooth(), smooth().convert("RGB")
 ANIMATION = {"save_all": True, "append_images": [smooth(seed=1), smooth(seed=2)]}
 _JPEG, _PNG = encoded(GREY, "JPEG"), encoded(GREY, "PNG")
@@ -93,6 +120,7 @@ TAKEN = {
     "JPEG RGB": encoded(RGB, "JPEG"),
     "JPEG progressive": encoded(GREY, "JPEG", progressive=True),
     "JPEG progressive RGB": encoded(RGB, "JPEG", progressive=True),
+    "JPEG by component": by_component_jpeg(),
     "JPEG with restarts": encoded(GREY, "JPEG", restart_marker_blocks=2),
     "JPEG with bytes behind its end": _JPEG + b"\0" * 64 + b"made by a scanner",
     "JPEG with filling": filled_jpeg(),
@@ -116,6 +144,14 @@ for _orientation in range(1, 9):
     TAKEN[f"PNG turned {_orientation}"] = encoded(GREY, "PNG", exif=exif(_orientation, kind=3 + _orientation % 2))
     TAKEN[f"PNG turned late {_orientation}"] = late_exif_png(_orientation)
 TAKEN["JPEG turned by nonsense"] = encoded(GREY, "JPEG", exif=exif(9))
+
+#: The first of several scans, as a connection that broke between two leaves them.
+_SCANS_LEFT = {
+    f"{name} with {n} of its scans": TAKEN[name][:place] + b"\xff\xd9"
+    for name in ("JPEG progressive", "JPEG progressive RGB")
+    for n, place in enumerate(scan_places(TAKEN[name]))
+    if n
+}
 
 #: name -> content and a part of what is said of it by the graph.
 REFUSED = {
@@ -145,9 +181,21 @@ REFUSED = {
         TAKEN["JPEG progressive"][: len(TAKEN["JPEG progressive"]) * 2 // 3] + b"\xff\xd9",
         "end early",
     ),
+    "JPEG cut and ended before another": (_JPEG[: len(_JPEG) * 2 // 3] + b"\xff\xd9" + _JPEG, "end early"),
+    "JPEG less a component": (by_component_jpeg(2), "end early"),
+    "JPEG less two components": (by_component_jpeg(1), "end early"),
+    "JPEG of very many scans": (scan_bomb(200, 64), "end early"),
     "JPEG too large": (jpeg_that_claims(9000, 9000), "9000 x 9000 pixels, at most 64 million"),
     "PNG too large": (png_that_claims(23_000, 23_000), "23000 x 23000 pixels, at most 64 million"),
     "PNG animated": (encoded(GREY, "PNG", **ANIMATION), "a file of several"),
+    "PNG animated beside its still": (
+        encoded(GREY, "PNG", save_all=True, append_images=[smooth(seed=1)], default_image=True),
+        "a file of several",
+    ),
+    "BMP whose pixels begin in its header": (
+        TAKEN["BMP RGB"][:10] + b"\0\0\0\0" + TAKEN["BMP RGB"][14:],
+        "header of the file is damaged",
+    ),
     "PNG black and white": (encoded(GREY.convert("1"), "PNG"), "black and white"),
     "PNG less its end": (_PNG[:-12], "end early"),
     "PNG cut": (_PNG[: len(_PNG) // 2], "end early"),
@@ -161,3 +209,4 @@ REFUSED = {
     "palette through a colour map": (encoded(colour_map().quantize(64), "PNG"), "colour map"),
     "a large mark": (coloured(0.04), "colour map"),
 }
+REFUSED |= {name: (content, "end early") for name, content in _SCANS_LEFT.items()}

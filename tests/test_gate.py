@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision
-from cxr_tasks.contracts.policies import POLICIES_FOLDER
+from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
@@ -118,7 +118,7 @@ def test_the_form_of_a_decision(recipe, paths, tmp_path):
         "reasons": [],
         "remarks": [],
         "policy": "cxr_binary",
-        "policy_version": 3,
+        "policy_version": load_policy("cxr_binary").version,
         "policy_sha256": sha256_file(POLICIES_FOLDER / "cxr_binary.yaml"),
         "policy_section": "synthetic_binary",
         "gate_floor": None,
@@ -136,7 +136,10 @@ def test_the_form_of_a_decision(recipe, paths, tmp_path):
     )
     assert asked["mean"] == {"auroc": {"lower_at_least": 0.9}}
     assert rows == read_json(Path(model.metrics.uri))["rows_sha256"]
-    assert (decision.policy, decision.policy_sha256) == ("cxr_binary 3", found["policy_sha256"])
+    assert (decision.policy, decision.policy_sha256) == (
+        f"cxr_binary {found['policy_version']}",
+        found["policy_sha256"],
+    )
     assert decision.dataset_fingerprint == "ab" * 32
 
 

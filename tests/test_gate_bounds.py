@@ -8,7 +8,7 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
 from cxr_tasks.statistics.intervals import wilson
-from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores, record
+from tests.gate_builders import make_counts, make_evidence, make_finding, make_gate, make_scores, record
 
 
 def means(*records, findings=("mass", "nodule")):
@@ -119,9 +119,7 @@ def test_a_finding_may_have_floors_of_its_own_on_what_is_served():
 def test_a_rare_finding_that_calls_everybody_is_refused():
     """One positive test image: nothing can be said of what it finds, all of the 201 alarms."""
     metrics = [record("sensitivity", 1.0, 0.2, 1.0), record("specificity", 0.02, 0.01, 0.05)]
-    few = make_finding(
-        counts={"test": {"n": 202, "n_positive": 1}}, assessable=False, operating_points=decided(metrics)
-    )
+    few = make_finding(counts=make_counts(202, 1), assessable=False, operating_points=decided(metrics))
     asked = make_gate(
         served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.15)},
         assessable=AssessableSpec(matters=(), others_missing=1),
@@ -138,9 +136,7 @@ def test_a_rare_finding_that_calls_everybody_is_refused():
 def test_a_finding_without_a_threshold_is_judged_as_it_is_served():
     """At an uncalibrated probability of 0.5, which is what serving takes where validation gave nothing."""
     raw = [record("sensitivity_at_raw_half", 1.0, 0.2, 1.0), record("specificity_at_raw_half", 0.02, 0.01, 0.05)]
-    few = make_finding(
-        counts={"test": {"n": 202, "n_positive": 1}}, assessable=False, operating_points={}, raw_half={"test": raw}
-    )
+    few = make_finding(counts=make_counts(202, 1), assessable=False, operating_points={}, raw_half={"test": raw})
     asked = make_gate(
         served={"sensitivity": Bound(at_least=0.5), "specificity": Bound(at_least=0.15)},
         assessable=AssessableSpec(matters=(), others_missing=1),
@@ -150,7 +146,7 @@ def test_a_finding_without_a_threshold_is_judged_as_it_is_served():
 
 
 def test_each_finding_has_its_floor_and_those_without_images_have_none():
-    few = make_finding(counts={"test": {"n": 100, "n_positive": 3}}, assessable=False)
+    few = make_finding(counts=make_counts(100, 3), assessable=False)
     found = {"edema": make_finding(), "mass": make_finding(), "hernia": few}
     asked = make_gate(
         findings={"auroc": Bound(lower_at_least=0.92)},
@@ -196,7 +192,7 @@ def test_of_few_images_the_upper_end_must_reach_the_floor(found, n, outcome):
         "served": True,
         "test": {"metrics": [record("sensitivity", one.value, one.lower, one.upper)]},
     }
-    hernia = make_finding(counts={"test": {"n": 100, "n_positive": n}}, operating_points={"youden": point})
+    hernia = make_finding(counts=make_counts(100, n), operating_points={"youden": point})
     asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
     mass, few = served_rules(make_evidence({"mass": make_finding(), "hernia": hernia}), asked)
     assert (mass.outcome, few.name, few.finding, few.outcome) == ("PASS", "served_sensitivity", "hernia", outcome)
@@ -206,7 +202,7 @@ def test_of_few_images_the_upper_end_must_reach_the_floor(found, n, outcome):
 
 def test_a_sensitivity_that_is_no_number_is_a_fail_of_few_images_too():
     point = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", None, reason="lost")]}}
-    few = make_finding(counts={"test": {"n": 100, "n_positive": 7}}, operating_points={"youden": point})
+    few = make_finding(counts=make_counts(100, 7), operating_points={"youden": point})
     asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
     (rule,) = served_rules(make_evidence({"hernia": few}), asked)
     assert (rule.outcome, rule.value) == ("FAIL", None)
@@ -239,3 +235,14 @@ def test_a_policy_may_name_exactly_what_evaluation_makes():
         (DECISION_METRICS, served["test"]["metrics"]),
     ):
         assert set(names) == {one["name"] for one in records}
+
+
+@pytest.mark.parametrize(("upper", "outcome"), [(0.63, "PASS"), (0.55, "PASS"), (0.5499, "FAIL")])
+def test_a_floor_on_the_upper_end_refuses_only_what_is_shown_to_be_lower(upper, outcome):
+    """Of 25 ill 11 found is 0.44, which a model that finds 0.6 shows in one of 20 tests; it was refused for it."""
+    found = make_finding(operating_points=decided([record("sensitivity", 0.44, 0.26, upper)]))
+    asked = make_gate(served={"sensitivity": Bound(upper_at_least=0.55)})
+    (rule,) = served_rules(make_evidence({"hernia": found}), asked)
+    assert (rule.outcome, rule.bound) == (outcome, 0.55)
+    where = "at or above" if outcome == "PASS" else "below"
+    assert f"its upper end is {where} the floor of 0.55" in rule.sentence

@@ -8,7 +8,7 @@ from cxr_tasks.contracts.gate_specs import AssessableSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.evidence import Evidence, assessable_rules, evidence_rule, is_number
-from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
+from tests.gate_builders import make_counts, make_evidence, make_finding, make_gate, make_scores
 
 SPEC = EvaluateSpec(bootstrap_samples=100)
 
@@ -54,12 +54,12 @@ def outcomes(rules):
     [(100, 20, "PASS"), (100, 19, "FAIL"), (100, 80, "PASS"), (100, 81, "FAIL")],
 )
 def test_both_classes_need_their_images(n, n_positive, outcome):
-    found = make_finding(counts={"test": {"n": n, "n_positive": n_positive}})
+    found = make_finding(counts=make_counts(n, n_positive))
     _, rule = assessable_rules(make_evidence({"edema": found}), make_gate())
     assert (rule.outcome, rule.bound, rule.value) == (outcome, 20.0, min(n_positive, n - n_positive))
 
 
-FEW = make_finding(counts={"test": {"n": 100, "n_positive": 3}})
+FEW = make_finding(counts=make_counts(100, 3))
 UNMEASURED = make_finding(assessable=False, reason="validation holds 3 positive images")
 
 
@@ -99,3 +99,44 @@ def test_what_is_a_number(value, answer):
 def test_evidence_may_not_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_evidence().champion_version = None
+
+
+def by_class(**changed):
+    given = {name: {"n": 30, "n_patients": 30, "n_effective": 30.0} for name in ("positive", "negative")}
+    return {"test": {"n": 60, "n_positive": 30, "by_class": {**given, **changed}}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome", "said"),
+    [
+        (by_class(positive={"n": 30, "n_patients": 2, "n_effective": 2.0}), "FAIL", "30 positive images of 2 patients"),
+        (by_class(negative={"n": 30, "n_patients": 9, "n_effective": 9.0}), "FAIL", "30 negative images of 9 patients"),
+        (
+            by_class(positive={"n": 30, "n_patients": 9, "n_effective": 2.4}),
+            "FAIL",
+            "worth 2.4 with equally many images",
+        ),
+        (
+            by_class(positive={"n": 30, "n_patients": 10, "n_effective": 5.0}),
+            "PASS",
+            "30 positive images of 10 patients",
+        ),
+        ({"test": {"n": 60, "n_positive": 30}}, "FAIL", "evaluate the model again"),
+    ],
+)
+def test_many_images_of_few_patients_are_not_enough(counts, outcome, said):
+    """30 images of 2 patients passed as enough: the rule counted images."""
+    _, rule = assessable_rules(make_evidence({"edema": make_finding(counts=counts)}), make_gate())
+    assert rule.outcome == outcome
+    assert said in rule.sentence
+
+
+def test_the_patients_of_each_class_are_counted_by_evaluation():
+    table = make_scores()
+    ill = table.index[(table["split"] == "test") & (table["target_pneumonia"] == 1.0)]
+    table.loc[ill, "patient_key"] = ["a", "b"] * (len(ill) // 2) + ["a"] * (len(ill) % 2)
+    metrics = assess(table, ("pneumonia",), SPEC)
+    evidence = Evidence(metrics=metrics, predictions=table, findings=("pneumonia",))
+    found = {one.finding: one for one in assessable_rules(evidence, make_gate())}
+    assert found["pneumonia"].outcome == found[""].outcome == "FAIL"
+    assert f"{len(ill)} positive images of 2 patients" in found["pneumonia"].sentence

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from cxr_tasks.contracts.plain_text import without_controls
@@ -22,8 +24,13 @@ class PlainConsole(Console):
         super().__init__(**{"highlight": False, "markup": False, "emoji": False} | options)
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
-        """``text`` with control characters shown by their codes; all strings printed and all cells come by here."""
+        """``text`` with control characters shown by their codes, before lines and columns are measured."""
         return super().render_str(without_controls(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The same for what was made a ``Text`` before; all that is printed comes by here."""
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(without_controls(one.text), one.style)
 
 
 def wide_console(**options: Any) -> PlainConsole:

@@ -16,6 +16,7 @@ from rich.table import Table
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.handoffs import marked_verdict
+from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import trail
@@ -45,16 +46,16 @@ def history_command(options: argparse.Namespace) -> int:
     elif at:
         print(sentence(options.model, served_at(entries, at), at))
         if outage := outage_at(entries, at):
-            print(f"{options.model}: {outage.shown()}")
+            print(without_controls(f"{options.model}: {outage.shown()}"))
     else:
         wide_console().print(_table(entries))
-        print(sentence(options.model, served_at(entries, datetime.now(UTC)), None))
+        print(sentence(options.model, served_at(entries, None), None))
         for outage in outages(entries):
-            print(f"{options.model}: {outage.shown()}")
+            print(without_controls(f"{options.model}: {outage.shown()}"))
     for again in numbers_come_again(entries):
         print(f"cxr: {options.model}: {again}", file=sys.stderr)
     for one in _registry_says(options.model):
-        print(f"cxr: {one}", file=sys.stderr)
+        print(without_controls(f"cxr: {one}"), file=sys.stderr)
     for problem in problems:
         print(f"cxr: the log is not whole: {problem}; see 'cxr doctor'", file=sys.stderr)
     return 0

@@ -23,7 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settle_user_home(os.environ)
         with room_for("this command"):
-            return options.run(options)
+            code = options.run(options)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as 'head' has; Python would complain again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except CxrError as error:
         print(without_controls(f"cxr: {error}"), file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 
@@ -47,7 +48,7 @@ def reproduce_command(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cxr_tasks").setLevel(logging.INFO)
     comparison = reproduce_version(options.model, options.version, tolerance=tolerance)
-    print(json.dumps(comparison, indent=2) if options.json else readable(comparison))
+    print(json.dumps(comparison, indent=2) if options.json else without_controls(readable(comparison)))
     return 1 if comparison["outcome"] == "different" else 0
 
 

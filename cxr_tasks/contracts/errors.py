@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class CxrError(Exception):
@@ -42,3 +45,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where one of ``known`` is close to ``word``, else an empty string."""
     close = difflib.get_close_matches(word, [str(one) for one in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def chosen(table: Mapping[str, T], name: str, where: str) -> T:
+    """What ``table`` holds for ``name``, which a recipe, policy or file gives at ``where``.
+
+    Instead of ``table.get(name, default)``, which takes a name that nothing was made for as one of the others.
+
+    Raises:
+        ConfigurationError: It holds nothing for it; the nearest known name is told.
+    """
+    if name not in table:
+        raise ConfigurationError(f"{where}: {name!r} is not known{nearest(name, table)}; known: {', '.join(table)}")
+    return table[name]

@@ -14,18 +14,21 @@ from cxr_tasks.contracts.specs import in_range
 
 #: The word that stands for every finding of the model.
 ALL = "all"
+_FLOORS = "at_least, lower_at_least or upper_at_least"
 GAPS = ("sensitivity_gap", "specificity_gap")
 _FINDINGS = sorted({finding for vocabulary in VOCABULARIES.values() for finding in vocabulary})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What is asked of one metric on test; exactly one of the five."""
+    """What is asked of one metric on test; exactly one of the six."""
 
     lower_at_least: float | None = None
     """Of the lower end of its interval; of the AUROC's two intervals, whichever reaches lower."""
     at_least: float | None = None
     """Of the value itself."""
+    upper_at_least: float | None = None
+    """Of the upper end of its interval, so that only what is shown to be lower is refused."""
     at_most: float | None = None
     upper_at_most: float | None = None
     reaches: tuple[float, float] | None = None
@@ -52,11 +55,11 @@ class Bound:
             return "interval"
         if self.lower_at_least is not None:
             return "lower"
-        return "upper" if self.upper_at_most is not None else "value"
+        return "upper" if self.upper_at_most is not None or self.upper_at_least is not None else "value"
 
     @property
     def is_floor(self) -> bool:
-        return self.lower_at_least is not None or self.at_least is not None
+        return any(one is not None for one in (self.lower_at_least, self.at_least, self.upper_at_least))
 
     @property
     def limit(self) -> float:
@@ -70,10 +73,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessableSpec:
-    """How many images a finding must have, and which findings must have them."""
+    """How many images, of how many patients, a finding must have, and which findings must have them."""
 
     least_positives: int = 20
     """Positive, and negative, test images. With 20, a sensitivity of 0.9 has an interval of 0.70 to 0.97."""
+    least_patients: int = 10
+    """Whose the positive, and the negative, test images are. 30 images of 2 patients tell of those two, whatever
+    interval is made of them."""
     matters: tuple[str, ...] = (ALL,)
     """Findings that are not passed where they cannot be assessed."""
     others_missing: int = 0
@@ -81,6 +87,7 @@ class AssessableSpec:
 
     def __post_init__(self) -> None:
         in_range("least_positives", self.least_positives, 2, 1_000_000)
+        in_range("least_patients", self.least_patients, 2, 1_000_000)
         in_range("others_missing", self.others_missing, 0, 100)
         _known("matters", self.matters, [ALL, *_FINDINGS])
 
@@ -97,9 +104,10 @@ class SlicesSpec:
     """With the finding (for the sensitivity) or without it (for the specificity), in the group and outside it."""
     gaps: dict[str, float] = field(default_factory=lambda: {"sensitivity_gap": 0.10, "specificity_gap": 0.15})
     """How much worse is still taken as alike."""
-    correction: Literal["bonferroni", "none"] = "bonferroni"
+    correction: Literal["simes", "bonferroni", "none"] = "simes"
     """``bonferroni``: all intervals hold together at the policy's confidence. 14 findings, two measures and nine groups
-    make 252 intervals, six of which would be below zero by chance alone in a model that is the same for all."""
+    make 252 intervals, six of which would be below zero by chance alone in a model that is the same for all. ``simes``:
+    as often wrong, and a group that is worse in several findings is shown by all of them together (``gate_slices``)."""
 
     def __post_init__(self) -> None:
         in_range("least_images", self.least_images, 1, 1_000_000)
@@ -163,11 +171,11 @@ class GateSpec:
         if "auroc" not in self.mean or self.mean["auroc"].lower_at_least is None:
             raise ConfigurationError("mean.auroc.lower_at_least is missing: no model may pass without a floor")
         if "sensitivity" not in self.served:
-            raise ConfigurationError("served.sensitivity: expected at_least or lower_at_least, found neither")
+            raise ConfigurationError(f"served.sensitivity: expected {_FLOORS}, found none")
         asked = {"served": self.served, **{f"served_by_finding.{k}": v for k, v in self.served_by_finding.items()}}
         for where, bounds in asked.items():
             if "sensitivity" in bounds and not bounds["sensitivity"].is_floor:
-                raise ConfigurationError(f"{where}.sensitivity: expected at_least or lower_at_least, found neither")
+                raise ConfigurationError(f"{where}.sensitivity: expected {_FLOORS}, found none")
         in_range("confidence", self.confidence, 0.9, 0.999)
         in_range("target_sensitivity", self.target_sensitivity, 0.5, 0.999)
 

@@ -12,10 +12,10 @@ import yaml
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.families import ModelName
-from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.labels import VOCABULARIES, findings_of
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, PixelSpec, SplitSpec, in_range
-from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec, check_policies
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -46,6 +46,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.gate_floor is not None:
             in_range("gate_floor", self.gate_floor, 0.5, 1.0)
+        if self.dataset.vocabulary in VOCABULARIES:  # else it is told of by whoever asks for the findings
+            check_policies(self.train.labels, self.findings)
 
     @property
     def findings(self) -> tuple[str, ...]:

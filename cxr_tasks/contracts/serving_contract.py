@@ -45,6 +45,8 @@ class ServingContract:
     dataset_fingerprint: str
     recipe: str
     recipe_sha256: str
+    prepare_version: int | None = None
+    """Version of the preparation that stored the pixels it was trained on; None in contracts of before it was kept."""
 
     @property
     def findings(self) -> tuple[str, ...]:

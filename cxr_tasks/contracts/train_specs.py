@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.contracts.network_options import options_from
 from cxr_tasks.contracts.specs import in_range
 
 
@@ -79,6 +82,24 @@ class LabelSpec:
     """Reports name what is there: not mentioned is taken as absent unless a recipe says otherwise."""
     first_model: str | None = None
     """``models:/NAME/VERSION`` in the registry, or a ``.keras`` file, whose probabilities ``self_trained`` takes."""
+
+
+def check_policies(spec: LabelSpec, findings: Sequence[str]) -> None:
+    """``ConfigurationError`` unless the policies of ``spec`` and the findings they are for are known.
+
+    A default of ``CHEXPERT_POLICIES`` for a finding that this vocabulary lacks is passed over.
+    """
+    for finding, policy in spec.uncertain_by_finding.items():
+        if policy not in get_args(Policy):
+            raise ConfigurationError(
+                f"train.labels.uncertain_by_finding.{finding}: {policy!r} is not known"
+                f"{nearest(policy, get_args(Policy))}; known: {', '.join(get_args(Policy))}"
+            )
+        if finding not in findings and CHEXPERT_POLICIES.get(finding) != policy:
+            raise ConfigurationError(
+                f"train.labels.uncertain_by_finding: {finding!r} is no finding of this vocabulary"
+                f"{nearest(finding, findings)}; its findings: {', '.join(findings)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +240,7 @@ class TrainSpec:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
     def __post_init__(self) -> None:
+        options_from(self.network, self.network_options)
         in_range("epochs", self.epochs, 1, 10_000)
         in_range("batch_size", self.batch_size, 1, 4096)
         in_range("learning_rate", self.learning_rate, 1e-8, 10)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
-from cxr_tasks.installation.storage.paths import datasets_root
+from cxr_tasks.installation.storage.paths import datasets_root, relocated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LATEST_FILE = "latest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPixels:
+    """How the pixels of a stored dataset were made, as its record says."""
+
+    spec: PixelSpec
+    prepare_version: int | None
+    """``images.version.PREPARE_VERSION`` of then; None where the dataset is older than the record."""
+
+
+def stored_pixels(prepared: PreparedDataset) -> StoredPixels:
+    """What the record of ``prepared`` says of its pixels; ``DataDefect`` where it is not on disk."""
+    path = relocated(prepared.folder) / "provenance.json"
+    if not path.is_file():
+        raise DataDefect(f"{path}: expected the record of dataset {prepared.dataset}, found none; prepare it again")
+    provenance = read_json(path)
+    version = (provenance.get("versions") or {}).get("prepare")
+    return StoredPixels(build(PixelSpec, provenance["pixels"], f"{path.name}.pixels"), version)
 
 
 def latest_dataset(name: str) -> PreparedDataset:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.errors import DataDefect, chosen
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.train_specs import LabelSpec
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: How label states are stored, in ``LoadedSplit.states`` as in the dataset itself.
 CODES: dict[LabelState, int] = {state: code for code, state in enumerate(LabelState)}
+#: What an unmentioned label counts as.
+UNMENTIONED = {"zeros": 0.0, "ignore": np.nan}
 
 
 def states_of(labels: np.ndarray) -> np.ndarray:
@@ -41,6 +43,6 @@ def evaluation_targets(states: np.ndarray, spec: LabelSpec) -> np.ndarray:
         LabelState.POSITIVE: 1.0,
         LabelState.NEGATIVE: 0.0,
         LabelState.UNCERTAIN: np.nan,
-        LabelState.UNMENTIONED: 0.0 if spec.unmentioned == "zeros" else np.nan,
+        LabelState.UNMENTIONED: chosen(UNMENTIONED, spec.unmentioned, "train.labels.unmentioned"),
     }
     return np.array([by_code[state] for state in LabelState], np.float32)[states]

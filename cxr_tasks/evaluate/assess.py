@@ -16,7 +16,7 @@
     by_finding.<finding>
       assessable, reason            false where validation or test has too few positives or negatives, or no threshold
                                     finds half of validation's positives (decision.choose_decision)
-      counts.<split>                n, n_positive, n_patients, n_unknown
+      counts.<split>                n, n_positive, n_patients, n_unknown; by_class (patients.class_counts)
       metrics.<split>               records: measures.measure_split
       raw_half.<split>              sensitivity and specificity at an uncalibrated probability of 0.5; decides nothing
       calibration                   method, a, b, note, reliability.<split> (bins for the diagram)

@@ -1,7 +1,8 @@
 """Is a calibrated probability right on a split? Intercept, slope, expected to observed, and what prevalence explains.
 
 Each measure has a reference value that a right calibration has at any prevalence: intercept 0, slope 1, ratio 1. All
-intervals take the images of one patient together (the sandwich of Liang & Zeger, Biometrika 73:13-22, 1986).
+intervals take the images of one patient together (the sandwich of Liang & Zeger, Biometrika 73:13-22, 1986), with what
+few or unequal patients ask for (``estimates.Estimate``).
 
 Source of the measures: Van Calster et al., BMC Medicine 17:230 (2019).
 """
@@ -9,12 +10,13 @@ Source of the measures: Van Calster et al., BMC Medicine 17:230 (2019).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.estimates import Estimate, reach_of_sum
+from cxr_tasks.evaluate.fit_error import fit_error
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.calibration import Platt, sigmoid
 from cxr_tasks.statistics.patients import effective_number, images_each, left_by_clusters, quantile_of
@@ -27,22 +29,6 @@ NAMES = (
     "prevalence_shift",
     "calibration_beyond_shift",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value, and what each image contributes to its error, ``(n,)``; contributions of one patient go together."""
-
-    value: float
-    contributions: np.ndarray
-
-    def variance(self, patient: np.ndarray) -> float:
-        """Of the value, patients taken as independent; a little wider where they are few (n / (n - 1)).
-
-        ``patient`` is the number of each image's patient, int ``(n,)`` from 0 on without a gap.
-        """
-        summed = np.bincount(patient, weights=self.contributions)
-        return float((summed**2).sum() * len(summed) / max(len(summed) - 1, 1))
 
 
 def intercept(is_positive: np.ndarray, logit: np.ndarray) -> Estimate:
@@ -61,8 +47,9 @@ def intercept(is_positive: np.ndarray, logit: np.ndarray) -> Estimate:
         if abs(step) < 1e-10:
             break
     probability = sigmoid(logit + value)
-    information = float((probability * (1.0 - probability)).sum())
-    return Estimate(value, (is_positive - probability) / max(information, 1e-300))
+    weight = probability * (1.0 - probability)
+    information = max(float(weight.sum()), 1e-300)
+    return Estimate(value, (is_positive - probability) / information, weight / information)
 
 
 def slope(is_positive: np.ndarray, logit: np.ndarray, patient: np.ndarray) -> tuple[float, float]:
@@ -83,12 +70,8 @@ def slope(is_positive: np.ndarray, logit: np.ndarray, patient: np.ndarray) -> tu
         residual, inverse, leverage = _penalised(design, is_positive, at)
         if np.abs(step).max() < 1e-8:
             break
-    # A patient with much weight pulls the line to itself, so its residuals are too small by that weight (Mancl &
-    # DeRouen, Biometrics 57:126-134, 2001).
-    own = np.bincount(patient, weights=leverage)[patient]
-    contributions = (design * residual[:, None]) @ inverse[1] / (1.0 - np.minimum(own, 0.9))
-    variance = max(Estimate(float(at[1]), contributions).variance(patient), float(inverse[1, 1]))
-    return float(at[1]) / scale, variance / scale**2
+    error = Estimate(float(at[1]), (design * residual[:, None]) @ inverse[1], leverage, float(inverse[1, 1]))
+    return float(at[1]) / scale, error.variance(patient) / scale**2
 
 
 def _penalised(
@@ -105,13 +88,15 @@ def _penalised(
 def expected_to_observed(is_positive: np.ndarray, probability: np.ndarray) -> Estimate:
     """Logarithm of (sum of probabilities / number of positives)."""
     expected, observed = float(probability.sum()), float(is_positive.sum())
-    return Estimate(math.log(expected / observed), probability / expected - is_positive / observed)
+    share = probability / expected
+    return Estimate(math.log(expected / observed), share - is_positive / observed, share)
 
 
 def log_odds(is_positive: np.ndarray) -> Estimate:
     """Logarithm of the odds that an image is positive: of the prevalence."""
     share = float(is_positive.mean())
-    return Estimate(math.log(share / (1.0 - share)), (is_positive - share) / (len(is_positive) * share * (1.0 - share)))
+    each = np.full(len(is_positive), 1.0 / len(is_positive))
+    return Estimate(math.log(share / (1.0 - share)), each * (is_positive - share) / (share * (1.0 - share)), each)
 
 
 def calibration_records(
@@ -124,7 +109,10 @@ def calibration_records(
     intercept equals it, whatever the model: it is no fault of the calibration. Where more images look ill and the
     labels follow (P(y|x) is the same), the intercept is 0. What lies beyond both is ``calibration_beyond_shift``: 0
     while the intercept is between them, and its interval reaches over that of the intercept and that of the intercept
-    less the shift. Source: Saerens, Latinne & Decaestecker, Neural Computation 14:21-41 (2002).
+    less the shift. Both count that the calibration was fitted on few images (:func:`fit_error`): fitted on 20 positives
+    that the scores of an honest model set apart, odds are three times off by chance. The other measures are of the
+    probabilities as they serve, whatever made them so. Source: Saerens, Latinne & Decaestecker, Neural Computation
+    14:21-41 (2002).
     """
     reason = rows.too_few(spec.min_positives)
     if not reason and platt is None:
@@ -135,10 +123,10 @@ def calibration_records(
     z = _quantile(rows, patient, spec.confidence)
     about = f"sandwich by patient {spec.confidence * 100:g} %"
     large = intercept(positive, logit)
-    reach = z * math.sqrt(large.variance(patient))
+    reach = large.reach(patient, spec.confidence)
     bent, variance = slope(positive, logit, patient)
     ratio = expected_to_observed(positive, sigmoid(logit))
-    wide = z * math.sqrt(ratio.variance(patient))
+    wide = ratio.reach(patient, spec.confidence)
     records = [
         _record(NAMES[0], rows, large.value, large.value - reach, large.value + reach, f"slope 1, {about}"),
         _record(NAMES[1], rows, bent, bent - z * math.sqrt(variance), bent + z * math.sqrt(variance),
@@ -151,7 +139,7 @@ def calibration_records(
         return [*records, *(_undefined(name, rows, f"calibration: {why}") for name in NAMES[3:])]
     if missing := fitted_on.too_few(1):
         return [*records, *(_undefined(name, rows, missing) for name in NAMES[3:])]
-    return [*records, *_shift_records(rows, fitted_on, large, spec, patient)]
+    return [*records, *_shift_records(rows, fitted_on, large, platt, spec)]
 
 
 def _quantile(rows: Scored, patient: np.ndarray, confidence: float) -> float:
@@ -160,29 +148,30 @@ def _quantile(rows: Scored, patient: np.ndarray, confidence: float) -> float:
 
 
 def _shift_records(
-    rows: Scored, fitted_on: Scored, large: Estimate, spec: EvaluateSpec, patient: np.ndarray
+    rows: Scored, fitted_on: Scored, large: Estimate, platt: Platt, spec: EvaluateSpec
 ) -> list[MetricRecord]:
+    patient, elsewhere = _patients(rows), _patients(fitted_on)
     here, there = (log_odds(one.is_positive.astype(float)) for one in (rows, fitted_on))
-    elsewhere, z = there.variance(_patients(fitted_on)), _quantile(rows, patient, spec.confidence)
     shift = here.value - there.value
-    wide = z * math.sqrt(here.variance(patient) + elsewhere)
+    wide = reach_of_sum([(here, patient), (there, elsewhere)], spec.confidence)
     about = f"against {fitted_on.split} ({fitted_on.n_positive} of {fitted_on.n} images)"
-    # Both are measured on the same test images, and what they have in common cancels in their difference.
-    corrected = Estimate(large.value - shift, large.contributions - here.contributions)
-    ends = [
-        (one.value - z * math.sqrt(variance), one.value + z * math.sqrt(variance))
-        for one, variance in (
-            (large, large.variance(patient)),
-            (corrected, corrected.variance(patient) + elsewhere),
-        )
-    ]
+    # Both are measured on the same test images, and what they have in common cancels in their difference; so it does on
+    # those that the calibration comes from, where it follows their prevalence.
+    corrected = Estimate(large.value - shift, large.contributions - here.contributions, large.weights)
+    fit = fit_error(rows, platt, large.value, fitted_on, spec.calibration)
+    ends = []
+    for one, beside in ((large, fit.alone), (corrected, fit.with_prevalence)):
+        reach = reach_of_sum([(one, patient), (beside, elsewhere)], spec.confidence)
+        ends.append((one.value - reach, one.value + reach))
     beyond = large.value - float(np.clip(large.value, min(0.0, shift), max(0.0, shift)))
     lower, upper = min(one for one, _ in ends), max(one for _, one in ends)
     kept = f"intercept {large.value:+.2f}, of which a shift of prevalence can be {shift:+.2f}"
+    fitted = f"and with the error of a calibration fitted on {fitted_on.n_positive} positives"
     return [
         _record(NAMES[3], rows, shift, shift - wide, shift + wide, f"{about}, sandwich by patient"),
-        _record(NAMES[4], rows, beyond, lower, upper, f"{kept}, with and without it"),
-    ]
+        _record(NAMES[4], rows, beyond, lower, upper,
+                f"{kept}, with and without it {fitted}"),
+    ]  # fmt: skip
 
 
 def _patients(rows: Scored) -> np.ndarray:

@@ -11,6 +11,7 @@ from cxr_tasks.contracts.handoffs import ChampionEvidence, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.content import content_of_splits
+from cxr_tasks.datasets.latest import stored_pixels
 from cxr_tasks.datasets.leaks import overlap_of
 from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.reuse import record_test_read
@@ -113,7 +114,7 @@ def _score(model_path: Path, pixels: PixelSpec, prepared: PreparedDataset, recip
 
     model = load_model(model_path, size_px=pixels.size_px, n_findings=len(recipe.findings))
     stored = stored_split(prepared, "test", recipe.findings, out.parent, labels=recipe.train.labels)
-    if pixels != recipe.pixels:
+    if pixels != stored_pixels(prepared).spec:
         stored = _with_pixels(pixels, stored, prepared)
     write_predictions(predictions_of(model, stored, recipe.findings), out)
 

@@ -21,7 +21,7 @@ from cxr_tasks.evaluate.operating_points import at_raw_half, measure
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.calibration import N_BINS, bins_of, sigmoid
-from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.patients import class_counts, patient_numbers
 from cxr_tasks.statistics.resampling import Draws
 from cxr_tasks.statistics.shares import Share
 
@@ -68,7 +68,13 @@ def assess_finding(
         "assessable": not reason,
         "reason": reason,
         "counts": {
-            name: {"n": s.n, "n_positive": s.n_positive, "n_patients": s.n_patients, "n_unknown": s.n_unknown}
+            name: {
+                "n": s.n,
+                "n_positive": s.n_positive,
+                "n_patients": s.n_patients,
+                "n_unknown": s.n_unknown,
+                "by_class": class_counts(s.is_positive, s.patient_key),
+            }
             for name, s in splits.items()
         },
         "metrics": {split: plain(one.records) for split, one in measures.items()},

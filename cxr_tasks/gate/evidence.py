@@ -118,10 +118,38 @@ def lacking(evidence: Evidence, gate: GateSpec) -> dict[str, str]:
         if not evidence.of(finding)["assessable"]:
             found[finding] = str(evidence.of(finding)["reason"])
         elif min(positives, negatives) < least:
-            found[finding] = (
-                f"test holds {positives} positive and {negatives} negative images; the policy asks for {least} of each"
-            )
+            found[finding] = f"test holds {_told(evidence, finding)}; the policy asks for {least} of each"
+        elif why := _too_few_patients(evidence, finding, gate.assessable.least_patients):
+            found[finding] = why
     return found
+
+
+def _too_few_patients(evidence: Evidence, finding: str, least: int) -> str:
+    """Why the images of a class are of too few patients; empty where they are not.
+
+    Many images of few patients tell of those patients. Where one of enough patients has most of the images, every
+    interval is as wide as what they are worth together makes it.
+    """
+    by_class = evidence.of(finding)["counts"]["test"].get("by_class")
+    if by_class is None:
+        return "metrics.json does not say how many patients its images are of; evaluate the model again"
+    for name in ("positive", "negative"):
+        if int(by_class[name]["n_patients"]) < least:
+            worth = f"worth {float(by_class[name]['n_effective']):.1f} with equally many images"
+            return (
+                f"test holds {_told(evidence, finding)}; the policy asks for {least} patients of each (the {name} ones "
+                f"are {worth})"
+            )
+    return ""
+
+
+def _told(evidence: Evidence, finding: str) -> str:
+    """Images of each class and whose they are."""
+    (positives, negatives), found = _images(evidence, finding), evidence.of(finding)["counts"]["test"].get("by_class")
+    if found is None:
+        return f"{positives} positive and {negatives} negative images"
+    whose = [int(found[name]["n_patients"]) for name in ("positive", "negative")]
+    return f"{positives} positive images of {whose[0]} patients and {negatives} negative images of {whose[1]} patients"
 
 
 def assessable_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
@@ -130,7 +158,7 @@ def assessable_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     for finding in evidence.findings:
         positives, negatives = _images(evidence, finding)
         outcome, about = outcome_of(True), display_name(finding).lower()
-        sentence = f"Test holds {positives} positive and {negatives} negative images of {about}."
+        sentence = f"Of {about} test holds {_told(evidence, finding)}."
         if finding in without:
             matters = gate.assessable.concerns(finding)
             outcome = "FAIL" if matters else "NOT_ASSESSABLE"

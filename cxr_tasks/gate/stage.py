@@ -26,7 +26,8 @@ Rules, by name:
 - ``policy``: only where the policy cannot be read; then nothing else is asked;
 - ``evidence``: the files of the evaluation are there, unchanged, tell of the same rows and AUROCs, and were measured at
   the policy's confidence and target sensitivity;
-- ``assessable``: findings have enough positives and negatives, those that matter each, and enough of all;
+- ``assessable``: findings have enough positives and negatives of enough patients, those that matter each, and enough
+  of all;
 - ``mean_<metric>``, ``<metric>``, ``served_<metric>``: bounds on means, on findings, on the served decision; of a
   finding with fewer images than the policy asks for the served decision alone, on the whole of its interval. Of a bound
   that is a range, ``bound`` is its nearer end;

@@ -139,7 +139,7 @@ def _plain_grey(image_bytes: tf.Tensor, header: Headers) -> Grey:
         lambda: tf.cond(
             header.is_bmp,
             lambda: tf.io.decode_bmp(image_bytes, channels=0),
-            lambda: whole_jpeg(image_bytes, header.is_progressive),
+            lambda: whole_jpeg(image_bytes, header),
         ),
     )
     return _grey(decoded, tf.uint8, lambda strip: tf.cast(_luma(tf.cast(strip, tf.int32)), tf.uint8))

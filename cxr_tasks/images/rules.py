@@ -47,6 +47,8 @@ MOST_IMAGES = 64
 LIMIT_VARIABLES = {"megapixels": "CXR_MOST_MEGAPIXELS", "images": "CXR_MOST_IMAGES"}
 #: Segments of a JPEG or chunks of a PNG before its pixels; a file has some ten, with colour profiles some fifty.
 MOST_SEGMENTS = 600
+#: Scans of a JPEG that comes in several; encoders write some ten. Each costs a pass over all of its pixels.
+MOST_SCANS = 100
 #: An eXIf chunk behind a PNG's pixels is looked for in so many last bytes.
 PNG_TAIL_BYTES = 66_000
 #: Entries of an EXIF directory that are looked at; cameras write some fifteen.

@@ -11,10 +11,7 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.labels import findings_of, label_column
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
-
-#: Grows with every change of the code that alters a stored pixel or what is stored beside it; a test holds it
-#: against the hash of golden pixels.
-PREPARE_VERSION = 3
+from cxr_tasks.images.version import PREPARE_VERSION
 
 #: Columns that make two manifests the same input; the patient id is in so that a corrected patient counts as a change.
 CONTENT_COLUMNS = (

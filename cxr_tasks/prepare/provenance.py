@@ -16,9 +16,9 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import CONTENT_FILE
 from cxr_tasks.datasets.latest import LATEST_FILE, latest_dataset
+from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import replaced_file, sha256_file, write_json
 from cxr_tasks.installation.storage.paths import datasets_root
-from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
 
 if TYPE_CHECKING:
     from cxr_tasks.images.decode import LeftOut

@@ -50,6 +50,14 @@ def find_question(request: ApprovalRequest, run: str) -> AuditEntry | None:
     return asked[-1]
 
 
+def was_asked_in(request: ApprovalRequest, run: str) -> bool:
+    """Whether the log has any question about the version as asked in that run."""
+    return any(
+        one.kind == "asked" and one.version == request.version and one.detail.get("run") == run
+        for one in trail.entries(request.model_name)
+    )
+
+
 def ended_because(request: ApprovalRequest, run: str) -> str:
     """What has settled the question since it was asked, by whom and when; '' where it still waits for its answer.
 

@@ -33,6 +33,8 @@ def calibration_sentences(finding: str, validation: Records, test: Records) -> l
         return _older_form(name, test)
     sentences = [_shift_sentence(name, validation, test)]
     wrong = [one for one in (_too_high(test), _bent(test)) if one]
+    if not _too_high(test):
+        sentences.append(_few_fitted_sentence(name, validation, test))
     if wrong:
         sentences.append(
             f"The probabilities of {name} are {' and '.join(wrong)} on test: read them as a ranking, not as a risk."
@@ -48,6 +50,24 @@ def _too_high(records: Records) -> str:
     return (
         f"too {'high' if one['value'] < 0 else 'low'}, their odds by a factor of {factor:.1f} beyond what prevalence "
         f"explains (log odds {_interval(one)})"
+    )
+
+
+def _few_fitted_sentence(name: str, validation: Records, test: Records) -> str:
+    """Probabilities that are off on test, with and without the shift of prevalence, as far as a calibration that was
+    fitted on few images may be: no fault of the model, and wrong all the same."""
+    large, shift = test.get("calibration_intercept"), test["prevalence_shift"]
+    if large is None or large["value"] is None or shift["value"] is None:
+        return ""
+    ends = [large[end] - by for end in ("lower", "upper") for by in (0.0, shift["value"])]
+    if min(ends) <= OFF and max(ends) >= -OFF:
+        return ""
+    n_positive = validation["prevalence"].get("n_positive")
+    fitted = f"{n_positive} positive" if n_positive is not None else "so few"
+    return (
+        f"The probabilities of {name} are too {'high' if large['value'] < 0 else 'low'} on test (calibration intercept "
+        f"{_interval(large)}), no more than chance explains of a calibration fitted on {fitted} validation images: fit "
+        "it on more, and read them as a ranking until then."
     )
 
 

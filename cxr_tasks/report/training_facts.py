@@ -117,14 +117,15 @@ def _labels(labels: Mapping[str, Any] | None, statistics: Mapping[str, Any], fin
         by_finding = labels.get("uncertain_by_finding", {})
         groups: dict[str, list[str]] = {}
         for finding in (one for one in findings if n_of["uncertain"][one]):
-            policy = _POLICIES.get(by_finding.get(finding, labels["uncertain"]), "")
+            named = by_finding.get(finding, labels["uncertain"])
+            policy = _POLICIES.get(named, named)
             if by_finding.get(finding) == "self_trained" and not labels.get("first_model"):
                 policy = "left out of the loss, as there was no first model"
             groups.setdefault(policy, []).append(display_name(finding).lower())
         told = "; ".join(f"{', '.join(names)}: {policy}" for policy, names in groups.items())
         parts.append(f"uncertain ones ({sum(n_of['uncertain'].values())}): {told}")
     if any(n_of["unmentioned"].values()):
-        policy = _POLICIES.get(labels["unmentioned"], "")
+        policy = _POLICIES.get(labels["unmentioned"], labels["unmentioned"])
         parts.append(f"findings that are not mentioned ({sum(n_of['unmentioned'].values())}): {policy}")
     first = labels.get("first_model")
     if first:

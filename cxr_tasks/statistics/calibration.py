@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from cxr_tasks.contracts.errors import chosen
+
 #: Equal-width bins of the calibration error and the reliability diagram.
 N_BINS = 10
 #: Per standard deviation of the logits, where no positive slope fits.
@@ -42,7 +44,8 @@ def sigmoid(value: np.ndarray) -> np.ndarray:
 
 def fit_calibration(is_positive: np.ndarray, logits: np.ndarray, method: Literal["platt", "temperature"]) -> Platt:
     """The calibration of one finding by ``method``, from its validation images."""
-    return {"platt": fit_platt, "temperature": fit_temperature}[method](is_positive, logits)
+    fits = {"platt": fit_platt, "temperature": fit_temperature}
+    return chosen(fits, method, "evaluate.calibration")(is_positive, logits)
 
 
 def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:

@@ -35,6 +35,18 @@ def effective_number(each: np.ndarray) -> float:
     return float(each.sum()) ** 2 / squares if squares else 0.0
 
 
+def class_counts(is_positive: np.ndarray, patient_key: np.ndarray) -> dict[str, dict[str, float]]:
+    """Of the positive and of the negative images: ``n``, ``n_patients`` and ``n_effective``, how many patients with
+    equally many images theirs are worth (:func:`effective_number`)."""
+    patient, is_positive = patient_numbers(patient_key), np.asarray(is_positive).astype(bool)
+    found = {}
+    for name, member in (("positive", is_positive), ("negative", ~is_positive)):
+        each = images_each(patient, member)
+        counts = int(member.sum()), int(np.count_nonzero(each)), effective_number(each)
+        found[name] = dict(zip(("n", "n_patients", "n_effective"), counts, strict=True))
+    return found
+
+
 def left_by_clusters(effective: float, n: int) -> float:
     """Degrees of freedom for a variance made of ``n`` images that are worth ``effective`` independent ones.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import time
 from pathlib import Path
@@ -12,6 +13,9 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.datasets.latest import stored_pixels
+from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import (
     read_json,
     reference_to,
@@ -108,9 +112,17 @@ def train_candidate(
 
 
 def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
-    """``ConfigurationError`` unless ``prepared`` has the resolution and the findings that ``recipe`` asks for."""
+    """``ConfigurationError`` unless ``prepared`` has the pixels and the findings that ``recipe`` asks for.
+
+    Pixels of another definition have no trace in their shape: a model would be trained on them, and served others.
+    """
+    pixels = stored_pixels(prepared).spec
     for name, stored, asked in (
         ("pixels.size_px", prepared.size_px, recipe.pixels.size_px),
+        *(
+            (f"pixels.{field.name}", getattr(pixels, field.name), getattr(recipe.pixels, field.name))
+            for field in dataclasses.fields(pixels)
+        ),
         ("dataset.vocabulary", prepared.vocabulary, recipe.dataset.vocabulary),
     ):
         if stored != asked:
@@ -118,6 +130,18 @@ def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
                 f"recipe {recipe.name}: {name} is {asked!r}, the dataset {prepared.dataset} was prepared with "
                 f"{stored!r}; prepare it with this recipe"
             )
+
+
+def check_version(prepared: PreparedDataset, recipe: Recipe) -> None:
+    """``ConfigurationError`` unless ``prepared`` was stored by the preparation of today, whose pixels are served."""
+    found = stored_pixels(prepared).prepare_version
+    if found != PREPARE_VERSION:
+        by = "before its version was kept" if found is None else f"by version {found} of the preparation"
+        raise ConfigurationError(
+            f"recipe {recipe.name}: the dataset {prepared.dataset} ({prepared.fingerprint[:8]}) was prepared {by}, "
+            f"expected version {PREPARE_VERSION}: what is served would not be what was trained on. Prepare it again "
+            "with this recipe ('cxr trigger')"
+        )
 
 
 def _known_run(folder: Path, experiment: str, training: str) -> str | None:
@@ -166,7 +190,15 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
             "keras": keras.__version__,
         }
     )
-    run.tags({"cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256})
+    pixels = stored_pixels(prepared)
+    run.tags(
+        {
+            "cxr.recipe": recipe.name,
+            "cxr.recipe_sha256": recipe.sha256,
+            "cxr.pixels": json.dumps(plain(pixels.spec)),
+            "cxr.prepare_version": str(pixels.prepare_version or "unknown"),
+        }
+    )
     validation = validation_tags(relocated(prepared.folder))
     for name in splits:
         run.dataset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.network_options import options_from
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
 from cxr_tasks.installation.accelerators import why_no_gpu
@@ -64,12 +65,12 @@ def forward_macs(spec: TrainSpec, size_px: int) -> float:
     """Multiply-accumulates of one image's forward pass; of the residual CNN those of its convolutions."""
     if spec.network == "densenet121":
         return DENSENET_MACS * (size_px / DENSENET_PX) ** 2
-    widths = spec.network_options.get("widths", (24, 48, 96, 160))
-    side = size_px / spec.network_options.get("stem_stride", 2)
+    options = options_from(spec.network, spec.network_options)
+    widths, side = options.widths, size_px / options.stem_stride
     macs, before = side**2 * 25 * widths[0], widths[0]
     for stage, width in enumerate(widths):
         area = (side / 2**stage) ** 2
-        for _ in range(spec.network_options.get("blocks", 1)):
+        for _ in range(options.blocks):
             macs += area * (9 * before * width + 9 * width * width + (before != width) * before * width)
             before = width
     return macs

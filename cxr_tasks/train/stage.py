@@ -12,11 +12,12 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
-from cxr_tasks.train.candidate import TRAINING_TAG, check_fit, train_candidate
+from cxr_tasks.train.candidate import TRAINING_TAG, check_fit, check_version, train_candidate
 from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed
 from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.train.candidates.search import Search
@@ -57,6 +58,7 @@ def start_training(
     """
     name = run_name or recipe.name
     check_fit(prepared, recipe)
+    check_version(prepared, recipe)
     require_device(recipe, n_images=prepared.n_train)
     planned = check_training(recipe)
     datasets = tuple(_dataset_with(pixels, prepared, recipe) for pixels in datasets_needed(recipe))
@@ -194,7 +196,8 @@ def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) 
     for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
         found = read_json(file)
         same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))
-        if same and found["pixels"] == plain(pixels):
+        is_of_today = (found.get("versions") or {}).get("prepare") == PREPARE_VERSION
+        if same and is_of_today and found["pixels"] == plain(pixels):
             return dataset_of(prepared.dataset, found["fingerprint"])
     raise ConfigurationError(
         f"recipe {recipe.name}: a candidate asks for images of {pixels.size_px} px ({pixels.fit}); expected dataset "

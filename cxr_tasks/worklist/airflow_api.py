@@ -54,6 +54,14 @@ class Refused(ConfigurationError):
         self.status = status
 
 
+class AirflowFailed(ServiceUnavailable):
+    """Airflow answers, and fails over a call or does not let this login make it; ``status`` is HTTP's."""
+
+    def __init__(self, text: str, status: int):
+        super().__init__(text)
+        self.status = status
+
+
 class AirflowApi:
     """A session with the API server of the running stack, logged in with the generated login."""
 
@@ -285,4 +293,4 @@ def _refusal(url: str, method: str, path: str, answer: requests.Response) -> Exc
     text = f"Airflow at {url}: {call} was refused with {answer.status_code}: {str(detail)[:500]}"
     if answer.status_code in (400, 404, 409, 422):
         return Refused(text, answer.status_code)
-    return ServiceUnavailable(text)
+    return AirflowFailed(text, answer.status_code)

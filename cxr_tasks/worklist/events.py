@@ -7,7 +7,7 @@ from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
-from cxr_tasks.worklist.request import Kind, Wanted
+from cxr_tasks.worklist.request import Kind, Wanted, version_number
 
 #: Asset -> what its events ask for; those of images and datasets have the family after them.
 _ASSETS: dict[str, Kind] = {
@@ -116,6 +116,7 @@ def _require_known(kind: Kind, said: Mapping[str, Any]) -> None:
 
 
 def _whole(version: Any) -> int:
-    if isinstance(version, bool) or not str(version).isdecimal() or int(version) < 1:
+    number = version_number(version)
+    if number is None:
         raise ConfigurationError(f"expected a version's number, found {version!r}")
-    return int(version)
+    return number

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from cxr_tasks.contracts.errors import ConfigurationError
+
 Kind = Literal["dataset", "training", "promotion", "release", "report"]
 State = Literal["waiting", "started", "done", "failed"]
 
@@ -15,6 +17,8 @@ KINDS: tuple[Kind, ...] = ("dataset", "training", "promotion", "release", "repor
 STATES: tuple[State, ...] = ("waiting", "started", "done", "failed")
 #: A request in one of these states has ended.
 ENDED: tuple[State, ...] = ("done", "failed")
+#: The largest number that a row of the list holds.
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,14 @@ class Wanted:
     """Who or what asked for it, in words."""
     parent: int | None = None
     """The request whose run led to this one."""
+
+    def __post_init__(self) -> None:
+        """``ConfigurationError`` for what no row of the list can hold: it would keep all others from being done."""
+        if self.version is not None and version_number(self.version) != self.version:
+            raise ConfigurationError(f"expected a version's number, found {self.version!r}")
+        for text in (self.key, self.model, self.source):
+            if storable(text) != text:
+                raise ConfigurationError(f"expected text, found half of a character in {text!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +77,23 @@ class Request(Wanted):
         about = str(self.conf.get("recipe") or "")
         named = f"{self.model} version {self.version}" if self.version is not None else self.model
         return " ".join(one for one in (named, about and f"({about})") if one) or "all models"
+
+
+def version_number(value: Any) -> int | None:
+    """The number of a version, of a number or of its digits; None for what can be none.
+
+    >>> version_number("3"), version_number(True), version_number(10**30)
+    (3, None, None)
+    """
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    is_one = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
+    return value if is_one else None
+
+
+def storable(text: str) -> str:
+    """``text`` with an escape for each half of a character, which JSON can hold and no database."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def dag_of(kind: Kind, model: str) -> str:

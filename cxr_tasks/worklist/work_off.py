@@ -14,10 +14,12 @@ from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.plain_text import plain_markdown
+from cxr_tasks.installation.notices import send
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.locks import file_lock
-from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused
+from cxr_tasks.worklist.airflow_api import AirflowApi, AirflowFailed, DagRun, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
-from cxr_tasks.worklist.request import Request, Wanted, kind_of
+from cxr_tasks.worklist.request import Request, Wanted, kind_of, storable, version_number
 from cxr_tasks.worklist.store import Worklist, worklist_path
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,10 @@ OVERLAP = timedelta(minutes=5)
 #: The same for a thorough pass, which also finds events that a clock set back has put before others.
 THOROUGH_OVERLAP = timedelta(days=1)
 RUN_OVERLAP = timedelta(seconds=30)
+#: A start over which Airflow itself fails is tried again for so long.
+START_LIMIT = timedelta(hours=1)
+#: Of an outcome; whoever sent an event may have sent any amount.
+MOST_SAID = 2000
 PASS_WAIT_S = 120.0
 #: Of a note, by which one of ours is told from a person's.
 NOTE_BEGINS = "Request "
@@ -76,24 +82,38 @@ def work_off(api: AirflowApi, worklist: Worklist, *, thorough: bool = False) -> 
 
 
 def _take_in_events(api: AirflowApi, worklist: Worklist, done: Pass, overlap: timedelta) -> None:
-    newest = worklist.mark(EVENTS, datetime.now(UTC))
-    first = worklist.mark(BEGUN, newest)
+    asked_at = datetime.now(UTC)
+    newest, first = _mark(worklist, EVENTS, asked_at), _mark(worklist, BEGUN, asked_at)
     events = api.asset_events_since(max(first, newest - overlap))
     unseen = worklist.unseen(event_name(one) for one in events)
     for event in events:
         if event_name(event) in unseen:
             done.n_taken_in += _take_in(worklist, event)
-        newest = max(newest, datetime.fromisoformat(event["timestamp"]))
+        newest = max(newest, min(asked_at, datetime.fromisoformat(event["timestamp"])))
     worklist.move_mark(EVENTS, newest)
+
+
+def _mark(worklist: Worklist, name: str, now: datetime) -> datetime:
+    """The moment kept under ``name``, never one that is still to come.
+
+    Such a one was kept while the clock was ahead; all that comes from now on would lie before it, and never be seen.
+    """
+    kept = worklist.mark(name, now)
+    if kept <= now:
+        return kept
+    logger.warning("the clock was set back: %s was looked at up to %s, now it is %s", name, kept, now)
+    worklist.move_mark(name, now - OVERLAP)
+    return now - OVERLAP
 
 
 def _take_in(worklist: Worklist, event: Mapping[str, Any]) -> bool:
     """Whether an event made a new request."""
     try:
         wanted = wanted_by(event)
-    except ConfigurationError as error:
+    except (ConfigurationError, ValueError) as error:
+        # What others send may be anything; the events after it must not wait for it.
         request, is_new = worklist.add(not_understood(event), event=event_name(event))
-        worklist.end(request.number, "failed", f"nothing was run: {error}")
+        _end_unrun(worklist, request, error)
         return is_new
     if wanted is None:
         return False
@@ -123,11 +143,30 @@ def _start_waiting(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
             if error.status == 404 or "import errors" in str(error):
                 logger.warning("request %d waits: %s", request.number, error)
                 continue
-            if worklist.end(request.number, "failed", f"nothing was run: {error}"):
-                done.n_ended += 1
+            done.n_ended += _end_unrun(worklist, request, error)
+            continue
+        except AirflowFailed as error:
+            # It answers, so it may start the others.
+            logger.warning("request %d waits: %s", request.number, error)
+            if error.status >= 500 and datetime.now(UTC) - request.came_at > START_LIMIT:
+                done.n_ended += _end_unrun(worklist, request, error)
             continue
         worklist.start(request.number)
         done.n_started += 1
+
+
+def _end_unrun(worklist: Worklist, request: Request, error: Exception) -> bool:
+    """End a request for which there is no run that could fail; whether that is news, which is told then.
+
+    What was sent, and so the reason, may hold anything; it stands in the list only.
+    """
+    is_news = worklist.end(request.number, "failed", storable(f"nothing was run: {error}")[:MOST_SAID])
+    if is_news:
+        about = f" of {request.model}" if request.model else ""
+        page = f"{StackSettings.load().airflow_url}{PAGE}#request-{request.number}"
+        title = f"Chest X-rays: request {request.number} ({request.kind}{about}) is not run"
+        send(title, f"{title}. Why stands in 'cxr runs', and at {page}")
+    return is_news
 
 
 def conf_of(request: Request) -> dict[str, Any]:
@@ -138,8 +177,7 @@ def conf_of(request: Request) -> dict[str, Any]:
 def _follow_runs(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
     """The state of runs that have gone on since the last pass; those that a person or a clock started come in."""
     asked_at = datetime.now(UTC)
-    since = worklist.mark(RUNS, asked_at)
-    begun = worklist.mark(BEGUN, since)
+    since, begun = _mark(worklist, RUNS, asked_at), _mark(worklist, BEGUN, asked_at)
     for facts in api.runs_changed_since(max(begun, since - RUN_OVERLAP)):
         if kind_of(facts["dag_id"]) is not None:
             request = worklist.of_run(facts["dag_id"], facts["dag_run_id"]) or add_run(worklist, facts)
@@ -159,8 +197,8 @@ def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
     wanted = Wanted(
         kind=kind,
         key=f"run {run_id} of {dag_id}",
-        model=model or str(conf.get("model") or ""),
-        version=conf.get("version"),
+        model=model or storable(str(conf.get("model") or "")),
+        version=version_number(conf.get("version")),
         conf=conf,
         source=f"by hand: {who}" if who else "by the clock",
     )

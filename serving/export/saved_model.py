@@ -12,6 +12,7 @@ import tensorflow as tf
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.images.rules import RequestLimits, requested_limits
+from cxr_tasks.images.version import PIXELS_SINCE, PREPARE_VERSION
 from cxr_tasks.registry.version_files import write_contract
 from serving.export import signature
 from serving.export.golden import golden_images
@@ -34,8 +35,10 @@ def export_saved_model(
     ``limits`` are those of the environment where none are given.
 
     Raises:
-        ReleaseRefused: The model does not have one output per finding of the contract.
+        ReleaseRefused: The model does not have one output per finding of the contract, or was trained on pixels that
+            the code of today does not make.
     """
+    _check_pixels(contract)
     n_outputs = int(model.output_shape[-1])
     if n_outputs != len(contract.findings):
         raise ReleaseRefused(
@@ -53,6 +56,23 @@ def export_saved_model(
     write_contract(contract, extra)
     write_warmup(folder / WARMUP_FILE, contract.model_name)
     return folder
+
+
+def _check_pixels(contract: ServingContract) -> None:
+    """Answers can agree with the model's own and be wrong: both are then given pixels that it was not trained on."""
+    trained_on = contract.prepare_version
+    if trained_on is None:
+        logger.info(
+            "%s: registered before the version of the preparation was kept; served with the pixels of its record, %s",
+            contract.model_name,
+            contract.pixels,
+        )
+    elif not PIXELS_SINCE <= trained_on <= PREPARE_VERSION:
+        raise ReleaseRefused(
+            f"{contract.model_name}: trained on pixels of version {trained_on} of the preparation, expected one from "
+            f"{PIXELS_SINCE} to {PREPARE_VERSION}, whose pixels are served; prepare the dataset again and train on it, "
+            "or release it with the code that it was trained by"
+        )
 
 
 def write_warmup(path: Path, model_name: str) -> None:

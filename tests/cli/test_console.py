@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from cxr_tasks.cli.console import PlainConsole
 
@@ -34,3 +35,13 @@ def test_no_escape_sequence_of_a_name_reaches_the_terminal(printed):
     for shown in (printed(table), printed("a\x1b[8m.png", style="red")):
         assert "\x1b[8m" not in shown and "\x1b]0" not in shown
         assert "\\x1b[8m.png" in shown
+
+
+def test_nor_one_in_a_text_with_a_style(printed):
+    """As 'cxr doctor' prints what the registry says of who let a version serve."""
+    for said in (Text("by \x1b[8mE.\x9b2J", style="red"), Text.assemble(("OK", "green"), " by \x1b[8mE.\x9b2J")):
+        table = Table("why")
+        table.add_row(said)
+        for shown in (printed(said), printed(table)):
+            assert "\x1b[8m" not in shown and "\x9b" not in shown
+        assert "by \\x1b[8mE.\\x9b2J" in printed(said)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,18 @@ def test_at_a_time_one_sentence_answers(past, capsys):
     _, shown, _ = run(capsys, "cxr_binary", "--at", "2020-01-01")
     assert shown == "cxr_binary: no version served at 2020-01-01 00:00:00 UTC\n"
     assert run(capsys, "cxr_binary", "--at", "noon")[0] == 1
+
+
+def test_what_serves_now_is_the_last_that_began_also_where_the_clock_was_ahead_then(cxr_home, capsys, monkeypatch):
+    """The order of the log is sure, its times are not."""
+    for version, at in ((1, datetime(2026, 11, 26, 10, tzinfo=UTC)), (2, datetime(2126, 11, 26, 10, tzinfo=UTC))):
+        with monkeypatch.context() as patch:
+            patch.setattr(trail, "datetime", SimpleNamespace(now=lambda _, at=at: at))
+            trail.record("served", model="cxr_binary", version=version, who="airflow")
+    assert trail.verify() == []
+    code, shown, _ = run(capsys, "cxr_binary")
+    assert code == 0
+    assert shown.splitlines()[-1].startswith("cxr_binary: version 2 serves, since 2126-11-26 10:00:00 UTC")
 
 
 def test_json_holds_everything(past, capsys):

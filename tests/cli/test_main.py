@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +11,7 @@ from cxr_tasks.cli.main import build_parser, main
 from cxr_tasks.cli.trigger import request_conf
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation import accelerators
+from cxr_tasks.registry.audit import trail
 from cxr_tasks.train.weights import starting_weights
 
 
@@ -26,6 +30,18 @@ def test_each_command_shows_an_example_and_has_json(command, capsys):
 def test_a_foreseen_error_is_one_line_and_exit_code_1(cxr_home, capsys):
     assert main(["trigger", "kermany_cn"]) == 1
     assert capsys.readouterr().err.startswith("cxr: recipe 'kermany_cn' is not known; did you mean 'kermany_cnn'?")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(cxr_home, form):
+    """As in ``cxr history cxr_binary | head``: the reader is gone before the command has said all."""
+    trail.record("served", model="cxr_binary", version=1, who="airflow")
+    read, write = os.pipe()
+    os.close(read)
+    code = f"import sys; from cxr_tasks.cli.main import main; sys.exit(main(['history', 'cxr_binary', *{form}]))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_without_a_stack_the_command_says_what_to_do(cxr_home, capsys):

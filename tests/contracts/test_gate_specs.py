@@ -44,14 +44,17 @@ def test_a_bound_is_one_of_five(given, said):
     [
         ({"mean": {}, "served": FOUND}, "no model may pass without a floor"),
         ({"mean": {"auroc": Bound(at_least=0.9)}, "served": FOUND}, "mean.auroc.lower_at_least is missing"),
-        ({"mean": {"auroc": FLOOR}, "served": {}}, "served.sensitivity: expected at_least or lower_at_least"),
+        (
+            {"mean": {"auroc": FLOOR}, "served": {}},
+            "served.sensitivity: expected at_least, lower_at_least or upper_at_least",
+        ),
         (
             {
                 "mean": {"auroc": FLOOR},
                 "served": FOUND,
                 "served_by_finding": {"mass": {"sensitivity": Bound(at_most=0.5)}},
             },
-            "served_by_finding.mass.sensitivity: expected at_least or lower_at_least",
+            "served_by_finding.mass.sensitivity: expected at_least, lower_at_least or upper_at_least",
         ),
         ({"mean": {"auroc": FLOOR}, "served": FOUND, "confidence": 0.5}, "confidence: expected a value from 0.9"),
     ],

@@ -31,7 +31,7 @@ WAY: dict[str, tuple[Step, ...]] = {
         Step("train", "cxr_tasks/train", "MLflow run"),
         Step("evaluate", "cxr_tasks/evaluate", "metrics"),
         Step("gate", "cxr_tasks/gate", "verdict"),
-        Step("register", "cxr_tasks/registry", "a version"),
+        Step("register", "cxr_tasks/register", "a version"),
     ),
     "cxr_promote": (Step("approve", "cxr_tasks/registry/approve", "alias champion"),),
     "cxr_release": (Step("release", "serving/release", "TF Serving"),),

@@ -28,13 +28,13 @@ FLOORS = (
     ("ingest", "validate", "prepare", "stack"),
     ("train",),
     ("evaluate",),
-    ("explain", "gate", "reproduce"),
+    ("explain", "gate", "register", "reproduce"),
     ("report",),
     ("cli",),
     ("dags",),
 )
 #: Folders with a verb: what the DAGs do, each by the function of its ``stage.py``.
-STAGES = ("ingest", "validate", "prepare", "train", "evaluate", "explain", "gate", "reproduce", "report")
+STAGES = ("ingest", "validate", "prepare", "train", "evaluate", "explain", "gate", "register", "reproduce", "report")
 #: What ``contracts`` may import beside the standard library and itself.
 ON_THE_GROUND = {"yaml"}
 

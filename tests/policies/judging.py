@@ -31,7 +31,7 @@ from cxr_tasks.gate.slices import slice_rules
 from cxr_tasks.gate.stage import Rule, verdict_of
 from cxr_tasks.statistics.calibration import Platt, sigmoid
 from cxr_tasks.statistics.intervals import Interval
-from cxr_tasks.statistics.patients import patient_numbers
+from cxr_tasks.statistics.patients import class_counts, patient_numbers
 from tests.policies.cohorts import Cohort, draw
 
 #: What the groups of a finding are told by.
@@ -155,7 +155,8 @@ def _finding(
     validation, test = (splits[name].scored(name, finding) for name in ("validation", "test"))
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
-    counts = {"test": {"n": test.n, "n_positive": test.n_positive}}
+    by_class = class_counts(test.is_positive, test.patient_key)
+    counts = {"test": {"n": test.n, "n_positive": test.n_positive, "by_class": by_class}}
     shown: dict[str, Any] = {
         "assessable": not reason, "reason": reason, "counts": counts, "operating_points": {}, "subgroups": [],
         "metrics": {"test": []}, "raw_half": {"test": []},

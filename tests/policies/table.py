@@ -20,9 +20,14 @@ from tests.policies import judging
 from tests.policies.cohorts import COHORTS, Cohort
 
 #: Bounds are chosen on other seeds than those that the tables tell of: below, from 5000 on, say.
-FIRST_SEEDS = dict.fromkeys(COHORTS, 20_000) | {"chexpert": 30_000}
+FIRST_SEEDS = dict.fromkeys(COHORTS, 50_000)
 #: Models drawn of the honest kind and of each other one.
 N_HONEST, N_OTHER = 100, 40
+#: Of rows whose share is near what is asked.
+N_MORE = {
+    ("nih", "the ill of one group missed"): 100,
+    ("synthetic_binary", "odds times 5 on every finding"): 100,
+}
 #: After as many the row is written, so that what was drawn is not lost.
 EVERY = 10
 #: Share of runs in which an honest model must pass, and each of the broken ones must be refused.
@@ -116,14 +121,16 @@ N_TOLD = 4
 REFUSED, PASSED = "R", "p"
 #: What is known of a row that is not as it should be: dataset and kind -> words.
 NOTES = {
+    ("nih", HONEST):
+        "hernia: where one drawn patient has half of its 86 images they are worth four or five patients, and the "
+        "AUROC's lower end is below 0.60; how many images of one patient show a hernia is assumed",
     ("nih", "the ill of one group missed"):
-        "5 % of the patients; of 250 comparisons that hold together one must lie far from zero to be shown",
-    ("synthetic_multilabel", HONEST):
-        "14 findings of 23 to 74 ill: four by a calibration fitted on as few in validation, three by a sensitivity of "
-        "0.46 to 0.48 where 0.5 is asked",
+        "5 % of the patients, 14 to 48 of them a finding: worse in 8 to 12 findings, and none of those lies far enough "
+        "from zero by itself; a mean over findings, by patient, would show it",
     ("nih_sample", HONEST):
-        "180 images cannot tell every honest model from a broken one: most of these rest on 23 to 54 ill of a finding, "
-        "or on a threshold from 7 ill in validation. The section nih is meant for models that are to serve",
+        "180 images cannot tell every honest model from a broken one: most of these rest on 23 or 54 ill, of whom an "
+        "AUROC of 0.70 to 0.78 shows more than chance in 93 to 98 of 100 only; others serve a threshold from 7 ill in "
+        "validation that does miss or call nearly all. The section nih is meant for models that are to serve",
     ("nih_sample", "the ill of one group missed"): "see the honest model",
     ("nih_sample", "threshold collapsed on one finding: calls nearly all"):
         "156 validation images and a floor of 0.10: clearing one in twenty there can be one in ten on test",
@@ -190,7 +197,8 @@ def main(arguments: list[str]) -> None:
         dataset, _, only = argument.partition(":")
         for kind in kinds_of(COHORTS[dataset]):
             if only in kind.name:
-                for row in simulate(dataset, kind, N_HONEST if kind.name == HONEST else N_OTHER):
+                n = N_HONEST if kind.name == HONEST else N_MORE.get((dataset, kind.name), N_OTHER)
+                for row in simulate(dataset, kind, n):
                     print(json.dumps(row), flush=True)
                     write_rows(COHORTS[dataset].model, [row])
 

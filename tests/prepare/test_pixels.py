@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.fingerprint import PREPARE_VERSION
+from cxr_tasks.images.version import PREPARE_VERSION
 
 pytestmark = pytest.mark.tf
 

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxr_tasks.cli.doctor.findings import audit_findings
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit import anchors, trail
 from cxr_tasks.registry.audit.chain import GENESIS, KINDS, AuditEntry, parsed, sealed, split_lines, torn_detail
 from cxr_tasks.registry.audit.check import check_log
 
@@ -193,3 +196,20 @@ def test_a_cut_that_was_noted_stays_a_problem_for_ever():
     note = sealed(**(entries[2].content() | {"kind": "log_cut", "detail": {"seq": 9, "digest": "cd" * 32}}))
     (problem,) = told(content_of([*entries[:2], note]))
     assert problem.startswith("line 3: seq 3 took note that seq 9 (digest cdcdcdcdcdcd...) had been recorded")
+
+
+def test_an_entry_of_a_kind_that_only_newer_code_writes_is_part_of_the_chain(cxr_home):
+    """After an upgrade that was taken back: the log goes on, and nobody is accused of having changed it."""
+    first = made_log(1)
+    newer = made_log(1, seq=2, kind="quarantined", previous=first[0].digest)
+    audit_log().parent.mkdir(parents=True, mode=0o700)
+    audit_log().write_bytes(content_of([*first, *newer]))
+    anchors.write_local_head(anchors.Head.of(newer[0]))
+    entry = trail.record("promoted", model="cxr_binary", version=3, who="anna")
+    assert (entry.seq, entry.previous) == (3, newer[0].digest)
+    assert [one.kind for one in trail.entries()] == ["promoted", "quarantined", "promoted"]
+    assert trail.verify() == []
+    assert [(one.level, one.text[:45]) for one in audit_findings()] == [
+        ("WARN", "1 entries are of a kind that only a newer ver"),
+        ("OK", "3 entries, the chain is whole"),
+    ]

@@ -10,15 +10,20 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import load_recipe
+from cxr_tasks.contracts.serving_contract import FILE_NAME
+from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.register.stage import record_decision, register_candidate
 from cxr_tasks.registry.audit import trail
-from cxr_tasks.registry.stage import record_decision, register_candidate
+from cxr_tasks.registry.version_files import read_contract
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.tf]
 
 RECIPE = dataclasses.replace(load_recipe("synthetic_binary"), pixels=PixelSpec(size_px=16))
+TRAINED_ON = PixelSpec(size_px=16, fit="crop")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +67,11 @@ def make_candidate(home, tmp_path):
             decision=reference_to(tmp_path / "decision.json"), champion_version=None,
             dataset_fingerprint="cd" * 32, policy="cxr_binary 1", policy_sha256="ef" * 32,
         )  # fmt: skip
+        record = {"pixels": plain(TRAINED_ON), "versions": {"prepare": PREPARE_VERSION}}
+        write_json(tmp_path / "dataset" / "provenance.json", record)
         prepared = PreparedDataset(
-            dataset="synthetic_binary", folder="/data/x", fingerprint="cd" * 32, index=model, vocabulary="pneumonia",
-            size_px=16, n_train=6, n_validation=2, n_test=2,
+            dataset="synthetic_binary", folder=str(tmp_path / "dataset"), fingerprint="cd" * 32, index=model,
+            vocabulary="pneumonia", size_px=16, n_train=6, n_validation=2, n_test=2,
         )  # fmt: skip
         return trained, evaluated, decision, prepared, RECIPE, RunPaths(tmp_path / "run")
 
@@ -166,3 +173,17 @@ def test_other_metrics_than_were_judged_are_not_registered(make_candidate, tmp_p
     better = dataclasses.replace(evaluated, metrics=reference_to(tmp_path / "better.json"))
     with pytest.raises(DataDefect, match="expected a decision on the metrics with sha256"):
         register_candidate(trained, better, *rest)
+
+
+def test_the_contract_has_the_pixels_of_the_dataset_that_was_trained_on(make_candidate, tmp_path):
+    """Not the recipe's, which may have been changed since, or may ask for another fit of the same size."""
+    register_candidate(*make_candidate())
+    written = read_contract(tmp_path / "run" / "register" / FILE_NAME)
+    assert RECIPE.pixels != TRAINED_ON == written.pixels
+    assert written.prepare_version == PREPARE_VERSION
+
+
+def test_a_candidate_is_not_registered_with_another_dataset(make_candidate):
+    trained, *others = make_candidate()
+    with pytest.raises(DataDefect, match="expected the dataset that it was trained on, efefefefefef"):
+        register_candidate(dataclasses.replace(trained, dataset_fingerprint="ef" * 32), *others)

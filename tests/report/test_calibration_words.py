@@ -54,6 +54,28 @@ def test_wrong_probabilities_are_told_with_size_and_direction(changed, said):
     assert is_off(made(**changed))
 
 
+@pytest.mark.parametrize(
+    ("intercept", "shift", "is_told"),
+    [
+        (one(1.2, 0.6, 1.8), one(0.0, -0.2, 0.2), True),
+        (one(-1.2, -1.8, -0.6), one(0.0, -0.2, 0.2), True),
+        (one(0.5, 0.2, 0.8), one(0.0, -0.2, 0.2), False),
+        (one(1.2, 0.6, 1.8), one(1.2, 0.9, 1.5), False),  # as far as the prevalence moved
+    ],
+)
+def test_what_few_validation_images_explain_is_told_and_is_no_fault(intercept, shift, is_told):
+    test = made(
+        calibration_beyond_shift=one(intercept["value"], -2.5, 2.5), calibration_intercept=intercept,
+        prevalence_shift=shift,
+    )  # fmt: skip
+    said = calibration_sentences("mass", made(prevalence={**one(0.1, 0.08, 0.12), "n_positive": 12}), test)
+    told = [text for text in said if "a calibration fitted on 12 positive validation images" in text]
+    assert bool(told) == is_told
+    assert not is_off(test)
+    if is_told:
+        assert f"too {'high' if intercept['value'] < 0 else 'low'} on test" in told[0]
+
+
 def test_a_shift_of_prevalence_is_named_and_is_no_fault():
     moved = made(
         prevalence=one(0.33, 0.3, 0.36), prevalence_shift=one(1.3, 1.0, 1.6), expected_observed=one(0.45, 0.4, 0.5)

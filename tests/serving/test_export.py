@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import FILE_NAME
 from cxr_tasks.registry.version_files import read_contract
@@ -82,3 +83,24 @@ def test_a_model_with_other_outputs_is_refused(small_model, contract, tmp_path):
     with pytest.raises(ReleaseRefused, match="expected one output for each of 2 findings"):
         export_saved_model(small_model, two, tmp_path / "1")
     assert not (tmp_path / "1").exists()
+
+
+def test_a_model_of_pixels_that_are_not_made_any_more_is_refused(small_model, contract, tmp_path):
+    from cxr_tasks.images.version import PIXELS_SINCE, PREPARE_VERSION
+    from serving.export.saved_model import export_saved_model
+
+    for version in (PIXELS_SINCE - 1, PREPARE_VERSION + 1):
+        with pytest.raises(ReleaseRefused, match=f"trained on pixels of version {version} of the preparation"):
+            export_saved_model(small_model, dataclasses.replace(contract, prepare_version=version), tmp_path / "1")
+
+
+def test_a_model_registered_before_the_version_was_kept_is_exported_and_it_is_said(exported, contract, caplog):
+    from serving.export.saved_model import _check_pixels
+
+    plain = read_json(exported / "assets.extra" / FILE_NAME)
+    del plain["prepare_version"]
+    write_json(exported.parent / "before.json", plain)
+    before = read_contract(exported.parent / "before.json")
+    with caplog.at_level("INFO"):
+        _check_pixels(before)
+    assert "registered before the version of the preparation was kept" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections import Counter
@@ -16,16 +17,23 @@ from serving.served.state import read_state
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
 LEAST_REQUESTS = 1000
+#: What both ports answer where nothing is loaded.
+UNLOADED = ("Servable not found", "Unrecognized servable version label", "not found for request")
 
 
 class Clients:
-    """Threads that ask over both ports, with label ``stable`` and without; each notes what it was answered."""
+    """Threads that ask over both ports, with label ``stable`` and without; each notes what it was answered.
 
-    def __init__(self, settings):
-        self.settings = settings
+    Args:
+        pause_s: Between one request and the next; none: as fast as answers come.
+    """
+
+    def __init__(self, settings, pause_s: float = 0.0):
+        self.settings, self.pause_s = settings, pause_s
         self.image = golden_images()["square_grey.jpeg"]
         self.answers: Counter[str] = Counter()
         self.stable_versions: list[int] = []
+        self.probabilities: set[float] = set()
         self.errors: list[str] = []
         self._stop = threading.Event()
         self._threads = [
@@ -47,10 +55,11 @@ class Clients:
         return self.answers.total() + len(self.errors)
 
     def _rest(self, at):
-        while not self._stop.is_set():
+        while not self._stop.wait(self.pause_s):
             try:
                 answer = rest.predict(self.settings, "cxr_binary", self.image, at)
                 assert answer.labels == ("pneumonia",)
+                self.probabilities.add(round(answer.probabilities[0], 4))
                 self.answers[f"rest {at}"] += 1
             except Exception as error:
                 self.errors.append(f"rest {at}: {error}")
@@ -59,9 +68,10 @@ class Clients:
         from serving.client.grpc_client import GrpcClient
 
         with GrpcClient.connected(self.settings.grpc_address) as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(self.pause_s):
                 try:
-                    version, _ = client.predict("cxr_binary", [self.image], at=at)
+                    version, said = client.predict("cxr_binary", [self.image], at=at)
+                    self.probabilities.add(round(float(said["probabilities"].ravel()[0]), 4))
                     self.answers[f"grpc {at}"] += 1
                     if at == "stable":
                         self.stable_versions.append(version)
@@ -91,3 +101,58 @@ def test_no_request_fails_through_three_releases_and_a_rollback(platform, record
     # What clients of the label saw: each champion in its turn, and none after the next.
     turns = [version for version, _ in itertools.groupby(clients.stable_versions)]
     assert turns == [first, *released, released[1]]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
+def test_no_request_fails_while_a_release_brings_back_the_files_of_what_serves(platform, record_property, damage):
+    """Twice: what was brought back is damaged again.
+
+    A folder that is gone the server unloads by itself, as ``tensorflow_model_server`` does: nothing answers until the
+    release, and everything from then on.
+    """
+    from serving.export.exports import tree_sha256
+    from serving.served.folders import is_aside, version_folder
+
+    registered = platform.new_version()
+    platform.release(registered)
+    folder = version_folder("cxr_binary", registered.version)
+    published = tree_sha256(folder)
+    with Clients(platform.settings, pause_s=0.02) as clients:
+        for _ in range(2):
+            wait_for(clients, clients.answers.total() + 40)
+            do_damage(folder, damage)
+            # The server looks into the folders once a second.
+            time.sleep(3)
+            platform.release(registered)
+            assert tree_sha256(folder) == published
+            if damage == "gone":
+                time.sleep(0.5)
+                assert {one for one in clients.errors if not any(word in one for word in UNLOADED)} == set()
+                clients.errors.clear()
+        wait_for(clients, clients.answers.total() + 40)
+    record_property("requests", clients.n_requests)
+    print(f"{damage}: {clients.n_requests} requests, {len(clients.errors)} errors: {dict(clients.answers)}")
+    assert clients.errors == []
+    assert set(clients.answers) == {"rest stable", "rest None", "grpc stable", "grpc None"}
+    # The same model all the while, also under the number that it serves on under for the time of the change.
+    assert len(clients.probabilities) == 1
+    turns = [version for version in clients.stable_versions if not is_aside(version)]
+    assert set(turns) == {registered.version}
+    assert (platform.at("stable"), platform.served()) == (registered.version, [registered.version])
+
+
+def do_damage(folder, damage: str) -> None:
+    if damage == "changed":
+        with open(folder / "saved_model.pb", "ab") as stream:
+            stream.write(b"\0")
+    elif damage == "missing":
+        (folder / "variables" / "variables.index").unlink()
+    else:
+        shutil.rmtree(folder)
+
+
+def wait_for(clients: Clients, n_answers: int) -> None:
+    end = time.monotonic() + 120
+    while clients.answers.total() < n_answers and time.monotonic() < end:
+        time.sleep(0.05)
+    assert clients.answers.total() >= n_answers

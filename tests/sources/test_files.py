@@ -20,7 +20,17 @@ from cxr_tasks.sources.reading.files import (
 
 @pytest.mark.parametrize(
     "name",
-    [".DS_Store", "__MACOSX", "Thumbs.db", "THUMBS.DB", "desktop.ini", ".thumbnails", "@eaDir", "._IM-0001-0001.jpeg"],
+    [
+        ".DS_Store",
+        "__MACOSX",
+        "Thumbs.db",
+        "THUMBS.DB",
+        "desktop.ini",
+        ".thumbnails",
+        "@eaDir",
+        "._IM-0001-0001.jpeg",
+        "IM-0001-0001.jpeg:Zone.Identifier",
+    ],
 )
 def test_what_systems_leave_behind_is_litter(name):
     assert is_litter(name)
@@ -33,11 +43,16 @@ def test_anything_else_is_not(name):
 
 def test_files_come_in_sorted_order_and_litter_is_counted(make_folder):
     files = ["b/2.png", "b/10.png", "a.png", "b/c/1.png", "c.png", "b/@eaDir/x/2.png", "b/@eaDir/y.png", "b/Thumbs.db"]
+    files.append("b/2.png:Zone.Identifier")
     root = make_folder(files)
     ignored: Counter[str] = Counter()
     found = [path.relative_to(root).as_posix() for path in files_below(root, ignored)]
     assert found == ["a.png", "b/10.png", "b/2.png", "b/c/1.png", "c.png"]
-    assert ignored_notes(ignored) == ("ignored 1 x @eaDir", "ignored 1 x Thumbs.db")
+    assert ignored_notes(ignored) == (
+        "ignored 1 x *:Zone.Identifier",
+        "ignored 1 x @eaDir",
+        "ignored 1 x Thumbs.db",
+    )
 
 
 def test_links_to_files_are_given_and_linked_folders_not_entered(make_folder, tmp_path):

@@ -150,14 +150,15 @@ def test_where_all_fail_the_reasons_are_given(cxr_home, prepare_tiny, recipe, tm
     from cxr_tasks.train.stage import start_training, train_one
     from cxr_tasks.train.winner import NO_RESULT, pick_winner
 
-    both = changed(recipe, candidates=[{"train.network_options.width": 4}, {"train.seed": 2}])
+    too_small = {"train.network": "densenet121", "train.network_options": {}}
+    both = changed(recipe, candidates=[too_small, {"train.seed": 2}])
     paths = RunPaths(tmp_path / "run")
     plan = start_training(prepare_tiny(both), both, paths)
-    with pytest.raises(ConfigurationError, match="did you mean 'widths'"):
+    with pytest.raises(ConfigurationError, match="from 64 up"):
         train_one(plan, 1, paths)
     with pytest.raises(DataDefect) as caught:
         pick_winner(plan, [], paths)
-    assert "did you mean 'widths'" in str(caught.value) and NO_RESULT in str(caught.value)
+    assert "from 64 up" in str(caught.value) and NO_RESULT in str(caught.value)
     assert client().get_run(plan.parent_run_id).info.status == "FAILED"
     rows = json.loads((paths.root / "train" / "candidates.json").read_text())["candidates"]
     assert [(one["outcome"], one["seconds"]) for one in rows] == [("failed", None)] * 2
@@ -172,6 +173,7 @@ def test_what_cannot_work_is_said_before_anything_starts(cxr_home, prepare_tiny,
         ({"candidates": [{}, {"train.starting_weights": "absent.keras"}]}, "expected the file .*absent.keras"),
         ({"search": {"n_candidates": 2, "space": {"train.starting_weights": ["none", "absent.h5"]}}}, "absent.h5"),
         ({"candidates": [{"train.sed": 2}]}, "did you mean 'train.seed'"),
+        ({"candidates": [{}, {"train.network_options.width": 4}]}, "did you mean 'widths'"),
         ({"pixels": {"size_px": 32}}, "pixels.size_px is 32"),
     ):
         with pytest.raises(ConfigurationError, match=message):

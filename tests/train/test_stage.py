@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
@@ -252,3 +253,27 @@ def test_recipe_and_dataset_must_fit(cxr_home, prepare_tiny, tiny_recipe, tmp_pa
     other = dataclasses.replace(tiny_recipe, pixels=PixelSpec(size_px=24))
     with pytest.raises(ConfigurationError, match=r"pixels\.size_px is 24"):
         train_candidate(prepared, other, RunPaths(tmp_path / "run"), run_name="x")
+
+
+def test_a_dataset_of_another_fit_is_not_trained_on(cxr_home, prepare_tiny, tiny_recipe, tmp_path):
+    """Its images have the very shape that the recipe asks for."""
+    from cxr_tasks.train.candidate import train_candidate
+
+    cropped = dataclasses.replace(tiny_recipe, pixels=dataclasses.replace(tiny_recipe.pixels, fit="crop"))
+    with pytest.raises(ConfigurationError, match=r"pixels\.fit is 'crop', the dataset .* with 'stretch'"):
+        train_candidate(prepare_tiny(tiny_recipe), cropped, RunPaths(tmp_path / "run"), run_name="x")
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"), [({"prepare": 2}, "by version 2 of the preparation"), ({}, "before its version was kept")]
+)
+def test_a_dataset_of_an_older_preparation_is_not_planned_with(
+    cxr_home, prepare_tiny, tiny_recipe, tmp_path, versions, told
+):
+    from cxr_tasks.train.stage import start_training
+
+    prepared = prepare_tiny(tiny_recipe)
+    record = read_json(Path(prepared.folder) / "provenance.json")
+    write_json(Path(prepared.folder) / "provenance.json", {**record, "versions": versions})
+    with pytest.raises(ConfigurationError, match=f"was prepared {told}, expected version"):
+        start_training(prepared, tiny_recipe, RunPaths(tmp_path / "run"))

@@ -18,6 +18,7 @@ from cxr_tasks.installation.storage.paths import audit_log, home, secrets_root
 from cxr_tasks.installation.storage.space import MIB, shown
 from cxr_tasks.registry.audit import anchors, trail
 from cxr_tasks.registry.audit.anchors import Head
+from cxr_tasks.registry.audit.chain import KINDS
 from cxr_tasks.registry.audit.trail import AuditEntry
 
 Level = Literal["OK", "WARN", "FAIL"]
@@ -53,6 +54,11 @@ def audit_findings() -> list[Finding]:
     torn = sum(one.kind == "log_torn" for one in trail.entries())
     if torn:
         found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
+    newer = sorted({one.kind for one in trail.entries()} - set(KINDS))
+    if newer:
+        n_newer = sum(one.kind in newer for one in trail.entries())
+        text = f"{n_newer} entries are of a kind that only a newer version of the code knows: {', '.join(newer)}"
+        found.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
     found += clock_findings(trail.entries())
     if not problems:
         found.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))

@@ -15,6 +15,9 @@ from cxr_tasks.images.graph.exif import bytes_at, int64, matches, number, orient
 from cxr_tasks.images.graph.segments import HEAD_BYTES, PIECE, Segments, walk
 from cxr_tasks.images.rules import BMP_START, JPEG_START, PNG_START, PNG_TAIL_BYTES, Problem, RequestLimits
 
+#: How the pixels of a JPEG in several scans come.
+_BY_COMPONENT, _PROGRESSIVE = 1, 2
+
 
 class Headers(NamedTuple):
     """Per file, each of shape ``(n,)``."""
@@ -24,7 +27,13 @@ class Headers(NamedTuple):
     is_png: tf.Tensor
     is_bmp: tf.Tensor
     is_progressive: tf.Tensor
-    """Whether it is a JPEG whose pixels come in several scans, from coarse to fine."""
+    """Whether it is a JPEG whose pixels come from coarse to fine."""
+    in_scans: tf.Tensor
+    """Whether it is a JPEG whose pixels come in several scans, from coarse to fine or one component after the other."""
+    frame_at: tf.Tensor
+    """int64, of a JPEG: where the segment of its frame header begins."""
+    scan_at: tf.Tensor
+    """int64, of a JPEG: where the segment of its first scan begins."""
     is_deep: tf.Tensor
     """Whether it is a PNG of 16 bits a value."""
     height: tf.Tensor
@@ -43,7 +52,7 @@ def read_headers(contents: tf.Tensor, limits: RequestLimits) -> Headers:
     jpeg = _where_any(is_jpeg, lambda: _jpeg(walked, length))
     png = _where_any(is_png, lambda: _png(contents, walked, length, head))
     bmp = _where_any(is_bmp, lambda: _bmp(contents, length, head))
-    problem, height, width, tiff_at, is_progressive = (
+    problem, height, width, tiff_at, progression, frame_at, scan_at = (
         tf.where(is_jpeg, of_jpeg, tf.where(is_png, of_png, of_bmp))
         for of_jpeg, of_png, of_bmp in zip(jpeg, png, bmp, strict=True)
     )
@@ -54,7 +63,10 @@ def read_headers(contents: tf.Tensor, limits: RequestLimits) -> Headers:
         tf.where(too_large, int64(Problem.TOO_MANY_PIXELS), problem),
         is_png,
         is_bmp,
-        is_progressive > 0,
+        progression == _PROGRESSIVE,
+        progression > 0,
+        frame_at,
+        scan_at,
         is_png & (head[:, 24] == 16),
         height,
         width,
@@ -65,7 +77,7 @@ def read_headers(contents: tf.Tensor, limits: RequestLimits) -> Headers:
 def _where_any(is_it: tf.Tensor, found: Callable[[], _Found]) -> _Found:
     """``found()``, worked out only if there is a file of the kind in the batch."""
     nothing = tf.zeros_like(is_it, tf.int64)
-    return _Found(*tf.cond(tf.reduce_any(is_it), lambda: tuple(found()), lambda: (nothing,) * 5))
+    return _Found(*tf.cond(tf.reduce_any(is_it), lambda: tuple(found()), lambda: (nothing,) * len(_Found._fields)))
 
 
 class _Found(NamedTuple):
@@ -74,8 +86,11 @@ class _Found(NamedTuple):
     width: tf.Tensor
     tiff_at: tf.Tensor
     """Where the TIFF structure of its EXIF data begins; 0 without."""
-    is_progressive: tf.Tensor
-    """1 where it is a progressive JPEG."""
+    progression: tf.Tensor
+    """``_PROGRESSIVE`` or ``_BY_COMPONENT`` where it is such a JPEG; else 0."""
+    frame_at: tf.Tensor
+    scan_at: tf.Tensor
+    """Where the first frame and the first scan of a JPEG begin."""
 
 
 def _jpeg(walked: Segments, length: tf.Tensor) -> _Found:
@@ -84,8 +99,10 @@ def _jpeg(walked: Segments, length: tf.Tensor) -> _Found:
     is_frame = is_ff & (marker >= 0xC0) & (marker <= 0xCF) & (marker != 0xC4) & (marker != 0xC8) & (marker != 0xCC)
     is_taken = (marker <= 0xC2) & (b[4] == 8) & ((b[9] == 1) | (b[9] == 3))
     has_frame = tf.reduce_any(is_frame, axis=0)
-    said = (tf.cast(is_taken, tf.int64), number(b[5:7]), number(b[7:9]), tf.cast(marker == 0xC2, tf.int64))
-    taken, height, width, is_progressive = (_first(is_frame, one) for one in said)
+    said = (tf.cast(is_taken, tf.int64), number(b[5:7]), number(b[7:9]), marker, b[9], walked.places)
+    taken, height, width, kind, n_components, frame_at = (_first(is_frame, one) for one in said)
+    by_component = tf.where(b[4][-1] < n_components, int64(_BY_COMPONENT), int64(0))
+    progression = tf.where(kind == 0xC2, int64(_PROGRESSIVE), by_component)
     is_exif = is_ff & (marker == 0xE1) & matches(walked.pieces[..., 4:], b"Exif\0\0")
     is_several = is_ff & (marker == 0xE2) & matches(walked.pieces[..., 4:], b"MPF\0")
     problem = _first_problem(
@@ -96,7 +113,7 @@ def _jpeg(walked: Segments, length: tf.Tensor) -> _Found:
         (taken == 0, Problem.JPEG_FORM),
         ((height == 0) | (width == 0), Problem.DAMAGED_HEADER),
     )
-    return _Found(problem, height, width, _first(is_exif, walked.places + 10), is_progressive)
+    return _Found(problem, height, width, _first(is_exif, walked.places + 10), progression, frame_at, walked.places[-1])
 
 
 def _png(contents: tf.Tensor, walked: Segments, length: tf.Tensor, first: tf.Tensor) -> _Found:
@@ -111,17 +128,19 @@ def _png(contents: tf.Tensor, walked: Segments, length: tf.Tensor, first: tf.Ten
     )
     names = walked.pieces[..., 4:]
     n_frames = number(tf.unstack(walked.pieces[..., 8:12], axis=2))
+    # Without one before the pixels these are no part of the animation, whose first picture is another.
+    has_own_frame = tf.reduce_any(matches(names, b"fcTL"), axis=0)
     reaches_pixels = _rests(matches(names, b"IDAT"))
     problem = _first_problem(
         (~is_header | (width < 1) | (height < 1) | (width >= 2**31) | (height >= 2**31), Problem.DAMAGED_HEADER),
         (~reaches_pixels & (walked.end + 8 > length), Problem.ENDS_EARLY),
         (~reaches_pixels, Problem.DAMAGED_HEADER),
-        (tf.reduce_any(matches(names, b"acTL") & (n_frames > 1), axis=0), Problem.SEVERAL),
+        (tf.reduce_any(matches(names, b"acTL") & ((n_frames > 1) | ~has_own_frame), axis=0), Problem.SEVERAL),
         ((depth == 1) & (colour == 0), Problem.PNG_FORM),
         (~is_known, Problem.DAMAGED_HEADER),
     )
     early, late = _first(matches(names, b"eXIf"), walked.places + 8), _late_exif(contents, length)
-    return _Found(problem, height, width, tf.where(early > 0, early, late), tf.zeros_like(length))
+    return _without_scans(problem, height, width, tf.where(early > 0, early, late))
 
 
 def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
@@ -130,7 +149,7 @@ def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
 
     pixels_at, size, width, height, depth = little(10, 4), little(14, 4), little(18, 4), little(22, 4), little(28, 2)
     width, height = (tf.where(one >= 2**31, one - 2**32, one) for one in (width, height))
-    is_damaged = (size < 40) | (width < 1) | (height == 0) | (height == -(2**31))
+    is_damaged = (size < 40) | (pixels_at < 14 + size) | (width < 1) | (height == 0) | (height == -(2**31))
     height = tf.abs(height)
     levels = tf.reshape(bytes_at(contents, 14 + size, 1024), (-1, 256, 4))[..., :3]
     is_grey = tf.reduce_all(levels == tf.range(256, dtype=tf.int64)[:, None], axis=[1, 2]) & (
@@ -144,7 +163,12 @@ def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
         ((little(30, 4) != 0) | ~is_taken, Problem.BMP_FORM),
         (length < needed, Problem.ENDS_EARLY),
     )
-    return _Found(problem, height, width, tf.zeros_like(length), tf.zeros_like(length))
+    return _without_scans(problem, height, width, tf.zeros_like(length))
+
+
+def _without_scans(problem: tf.Tensor, height: tf.Tensor, width: tf.Tensor, tiff_at: tf.Tensor) -> _Found:
+    nothing = tf.zeros_like(problem)
+    return _Found(problem, height, width, tiff_at, nothing, nothing, nothing)
 
 
 def _late_exif(contents: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

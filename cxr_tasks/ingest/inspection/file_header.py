@@ -54,6 +54,9 @@ class FileHeader:
     width: int
     height: int
     orientation: int
+    frame_at: int = 0
+    scan_at: int = 0
+    """Where the first frame and the first scan of a JPEG begin."""
 
 
 def refusal(problem: Problem, words: str = "") -> Unusable:
@@ -88,30 +91,35 @@ def read_header(content: bytes) -> FileHeader:
 
 
 def _jpeg(content: bytes) -> FileHeader:
-    frame, tiff_at = b"", 0
+    frame_at = tiff_at = scan_at = 0
     for at in _jpeg_segments(content):
         marker = content[at + 1]
-        if marker in _SOF and not frame:
-            frame = content[at + 1 : at + 10].ljust(9, b"\0")
+        if marker == 0xDA:
+            scan_at = at
+        elif marker in _SOF and not frame_at:
+            frame_at = at
         elif marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0" and not tiff_at:
             tiff_at = at + 10
         elif marker == 0xE2 and content[at + 4 : at + 8] == b"MPF\0":
             raise refusal(Problem.SEVERAL)
-    if not frame:
+    if not frame_at:
         raise refusal(Problem.DAMAGED_HEADER)
+    frame = content[frame_at + 1 : frame_at + 10].ljust(9, b"\0")
     marker, _, depth, height, width, n_channels = struct.unpack(">BHBHHB", frame)
     if marker not in _TAKEN_SOF or depth != 8 or n_channels not in (1, 3):
         raise refusal(Problem.JPEG_FORM)
     if not (width and height):
         raise refusal(Problem.DAMAGED_HEADER)
-    return FileHeader("JPEG", width, height, exif_orientation(content, tiff_at) if tiff_at else 1)
+    orientation = exif_orientation(content, tiff_at) if tiff_at else 1
+    return FileHeader("JPEG", width, height, orientation, frame_at, scan_at)
 
 
 def _jpeg_segments(content: bytes) -> Iterator[int]:
-    """The place of each segment up to the pixels (SOS), which must be reached."""
+    """The place of each segment up to that of the pixels (SOS), which must be reached and comes last."""
     at = 2
     for _ in range(MOST_SEGMENTS):
         if content[at : at + 2] == b"\xff\xda":
+            yield at
             return
         if len(content) < at + 4:
             raise refusal(Problem.ENDS_EARLY)
@@ -131,13 +139,17 @@ def _png(content: bytes) -> FileHeader:
     size, name, width, height, depth, colour = struct.unpack(">I4sIIBB", head[:18])
     if size != 13 or name != b"IHDR" or not 0 < width < 2**31 or not 0 < height < 2**31:
         raise refusal(Problem.DAMAGED_HEADER)
-    tiff_at = 0
+    tiff_at, n_frames, has_own_frame = 0, -1, False
     for at in _png_chunks(content):
         name, data = content[at + 4 : at + 8], content[at + 8 : at + 12]
-        if name == b"acTL" and int.from_bytes(data.ljust(4, b"\0"), "big") > 1:
-            raise refusal(Problem.SEVERAL)
+        if name == b"acTL":
+            n_frames = max(int.from_bytes(data.ljust(4, b"\0"), "big"), n_frames)
+        has_own_frame |= name == b"fcTL"
         if name == b"eXIf" and not tiff_at:
             tiff_at = at + 8
+    # Without a frame before the pixels these are no part of the animation, whose first picture is another.
+    if n_frames > 1 or (n_frames >= 0 and not has_own_frame):
+        raise refusal(Problem.SEVERAL)
     if not tiff_at:
         tiff_at = _late_exif(content)
     if (depth, colour) == (1, 0):
@@ -204,7 +216,7 @@ def _bmp(content: bytes) -> FileHeader:
     if len(content) < 54:
         raise refusal(Problem.ENDS_EARLY)
     pixels_at, size, width, height, _, depth, packed = struct.unpack_from("<IIiiHHI", content, 10)[:7]
-    if size < 40 or width <= 0 or height in {0, -(2**31)}:
+    if size < 40 or pixels_at < 14 + size or width <= 0 or height in {0, -(2**31)}:
         raise refusal(Problem.DAMAGED_HEADER)
     height = abs(height)
     if packed or depth not in (8, 24, 32) or (depth == 8 and not _has_grey_palette(content, 14 + size, pixels_at)):

@@ -16,7 +16,7 @@ from cxr_tasks.ingest.inspection.statistics import Samples, Statistics
 from cxr_tasks.sources.base import Refusal
 
 #: Part of what marks a stored inspection as still good; raise it whenever the same file would give another one.
-INSPECTION_VERSION = 3
+INSPECTION_VERSION = 4
 #: Below this deviation of the grey values (on the [0, 1] scale) a picture shows nothing.
 BLANK_DEVIATION = 0.01
 

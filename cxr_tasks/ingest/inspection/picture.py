@@ -23,6 +23,7 @@ from cxr_tasks.images.grey_range import white_of
 from cxr_tasks.images.rules import MOST_COLOURED, MOST_MEGAPIXELS, Problem, too_many_pixels_words
 from cxr_tasks.ingest.inspection.file_header import check_png_end, read_header, refusal
 from cxr_tasks.ingest.inspection.opening import Unusable
+from cxr_tasks.ingest.inspection.scans import has_all_scans
 
 if TYPE_CHECKING:
     from cxr_tasks.images.dicom import DicomHeader
@@ -79,7 +80,10 @@ def decode(content: bytes) -> Picture:
     _check_smallest(header.width, header.height)
     if header.file_format == "PNG":
         check_png_end(content)
-    picture = _plain_jpeg(content) if header.file_format == "JPEG" else None
+    is_jpeg = header.file_format == "JPEG"
+    if is_jpeg and not has_all_scans(content, header.frame_at, header.scan_at):
+        raise refusal(Problem.ENDS_EARLY)
+    picture = _plain_jpeg(content) if is_jpeg else None
     return _upright(picture or _by_pillow(content, header.file_format), header.orientation)
 
 

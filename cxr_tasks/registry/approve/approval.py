@@ -14,7 +14,7 @@ from cxr_tasks.registry import rest, versions
 from cxr_tasks.registry.approve.promotion import promote, require_permission
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import AIRFLOW_LOGIN, Person
-from cxr_tasks.registry.questions import ended_because, find_question
+from cxr_tasks.registry.questions import ended_because, find_question, was_asked_in
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,11 @@ def settle(
         DataDefect: The task that asks ended without an answer and without need.
     """
     answer = recorded.answer
+    if handed_on is None and not answer.choice and not was_asked_in(request, run):
+        told = "the question ended without an answer: it was asked before questions stood in the audit log"
+        _keep("not_approved", request, "airflow", told, run, {})
+        logger.info("%s version %d: %s; nothing was changed", request.model_name, request.version, told)
+        return None
     if problem := _forged(request, recorded, handed_on, run, approvers):
         _keep("not_approved", request, "airflow", f"not taken as an answer: {problem}", run, {})
         raise ReleaseRefused(

@@ -62,7 +62,11 @@ def data_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 def facts(inputs: ReportInputs) -> dict[str, Any]:
     """What was trained on what, name to value, in the order to show."""
-    model, train, pixels = inputs.metrics.get("model", {}), inputs.recipe["train"], inputs.recipe["pixels"]
+    model, train, pixels = (
+        inputs.metrics.get("model", {}),
+        inputs.recipe["train"],
+        inputs.provenance.get("pixels", inputs.recipe["pixels"]),
+    )
     options = ", ".join(f"{key} {value}" for key, value in train.get("network_options", {}).items())
     count = model.get("n_parameters")
     return {

@@ -33,17 +33,26 @@ LITTER = frozenset(
 )
 #: Thumbs.db is at times THUMBS.DB: file systems of the same makers do not tell them apart.
 _LITTER_BY_LOWER = {name.lower(): name for name in LITTER}
+#: What Windows writes beside a file from elsewhere, where a copy keeps it as a file of its own.
+_ORIGIN_MARKS = (":zone.identifier", ":com.dropbox.attrs")
 _IMAGE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "dcm", "dicom", "bmp", "tif", "tiff"})
 LINKED_FOLDERS = "linked folders"
 
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder name is left by a system and not part of the data (``._x`` is macOS metadata)."""
-    return name.lower() in _LITTER_BY_LOWER or name.startswith("._")
+    return name.lower() in _LITTER_BY_LOWER or name.startswith("._") or is_origin_mark(name)
+
+
+def is_origin_mark(name: str) -> bool:
+    """Whether a file says where another came from: ``scan.png:Zone.Identifier``."""
+    return ":" in name and name.lower().endswith(_ORIGIN_MARKS)
 
 
 def litter_kind(name: str) -> str:
     """What such a name is counted under: its usual spelling, ``._*`` for all macOS metadata."""
+    if is_origin_mark(name):
+        return "*:" + name.rpartition(":")[2]
     return _LITTER_BY_LOWER.get(name.lower(), "._*")
 
 

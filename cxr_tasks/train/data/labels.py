@@ -6,14 +6,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, chosen
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec, Policy
-from cxr_tasks.datasets.targets import CODES, evaluation_targets
+from cxr_tasks.contracts.train_specs import LabelSpec, Policy, check_policies
+from cxr_tasks.datasets.targets import CODES, UNMENTIONED, evaluation_targets
 from cxr_tasks.installation.storage.files import replaced_file
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Where soft labels are drawn from, uniformly (Pham et al., Neurocomputing 437:186-194, 2021).
 SMOOTHED: dict[str, tuple[float, float]] = {"smoothed_ones": (0.55, 0.85), "smoothed_zeros": (0.0, 0.3)}
+#: Policies by which an uncertain label stays unknown; ``self_trained`` without a first model.
+LEFT_UNKNOWN = ("ignore", "self_trained")
 #: Keeps these draws apart from those of the order of images and of augmentation, which start from the same seed.
 _STREAM = 2
 
@@ -53,17 +55,7 @@ def policies_of(findings: Sequence[str], spec: LabelSpec) -> tuple[Policy, ...]:
     Raises:
         ConfigurationError: The recipe names a finding or a policy that is not known.
     """
-    for finding, policy in spec.uncertain_by_finding.items():
-        if policy not in get_args(Policy):
-            raise ConfigurationError(
-                f"train.labels.uncertain_by_finding.{finding}: {policy!r} is not known"
-                f"{nearest(policy, get_args(Policy))}; known: {', '.join(get_args(Policy))}"
-            )
-        if finding not in findings and CHEXPERT_POLICIES.get(finding) != policy:
-            raise ConfigurationError(
-                f"train.labels.uncertain_by_finding: {finding!r} is no finding of this vocabulary"
-                f"{nearest(finding, findings)}; its findings: {', '.join(findings)}"
-            )
+    check_policies(spec, findings)
     return tuple(spec.uncertain_by_finding.get(finding, spec.uncertain) for finding in findings)
 
 
@@ -98,6 +90,8 @@ def training_targets(
             values[rows, place] = soft[rows, place]
         elif policy == "multi_class":
             is_third_class[:, place] = rows
+        elif policy not in LEFT_UNKNOWN:
+            raise ConfigurationError(f"train.labels: nothing was made for the policy {policy!r} of {finding}")
     return Targets(values, is_third_class)
 
 
@@ -166,7 +160,8 @@ def policy_table(states: np.ndarray, findings: Sequence[str], spec: LabelSpec, t
 
 
 def _unmentioned(spec: LabelSpec) -> str:
-    return "negative" if spec.unmentioned == "zeros" else "unknown and masked"
+    is_unknown = np.isnan(chosen(UNMENTIONED, spec.unmentioned, "train.labels.unmentioned"))
+    return "unknown and masked" if is_unknown else "negative"
 
 
 def _draws(seed: int, finding: str, n_images: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.errors import DataDefect, chosen
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.datasets.targets import evaluation_targets
@@ -56,7 +56,8 @@ class Trainer:
         self.spec, self._train, self._precision, self._folder = spec, train, precision, folder
         self._findings = findings
         self._targets = Targets.of_labels(train.labels) if targets is None else targets
-        sampled = image_weights(self._targets.values) if spec.sampling == "class_aware" else None
+        by_class = chosen({"shuffled": False, "class_aware": True}, spec.sampling, "train.sampling")
+        sampled = image_weights(self._targets.values) if by_class else None
         self.plan = BatchPlan(len(train), min(spec.batch_size, len(train)), spec.seed, sampled)
         self._loss = make_loss(spec.loss, self._targets, spec.imbalance, spec.label_smoothing)
         self._weights = class_weights(self._targets.values, spec.imbalance)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cxr_tasks.contracts.errors import chosen
 from cxr_tasks.contracts.train_specs import LossSpec
 from cxr_tasks.train.data.labels import Targets
 from cxr_tasks.train.losses.auc_margin import AucMargin
@@ -26,6 +27,11 @@ class ClassWeights:
     negative: np.ndarray
 
 
+def weighs_classes(imbalance: str) -> bool:
+    """Whether ``train.imbalance`` asks for weights; ``ConfigurationError`` where it is a word without a meaning."""
+    return chosen({"none": False, "class_weights": True}, imbalance, "train.imbalance")
+
+
 def class_weights(labels: np.ndarray, imbalance: str) -> ClassWeights:
     """Weights from the training labels (float ``(n_images, n_findings)``: 0, 1 or NaN for unknown).
 
@@ -33,7 +39,7 @@ def class_weights(labels: np.ndarray, imbalance: str) -> ClassWeights:
     a finding with one class only weighs 1. ``"none"`` weighs everything 1. Soft labels are not counted.
     """
     ones = np.ones(labels.shape[1], np.float32)
-    if imbalance == "none":
+    if not weighs_classes(imbalance):
         return ClassWeights(ones, ones)
     n_positive = np.sum(labels == 1, axis=0).astype(np.float64)
     n_negative = np.sum(labels == 0, axis=0).astype(np.float64)
@@ -48,7 +54,7 @@ def three_class_weights(targets: Targets, imbalance: str) -> np.ndarray:
     """What a negative, a positive and an uncertain label weigh, float32 ``(n_findings, 3)``; as ``class_weights``."""
     classes = [targets.values == 0, targets.values == 1, targets.is_uncertain]
     counts = np.stack([np.sum(one, axis=0) for one in classes], axis=1).astype(np.float64)
-    if imbalance == "none":
+    if not weighs_classes(imbalance):
         return np.ones(counts.shape, np.float32)
     even = counts.sum(axis=1, keepdims=True) / 3 / np.maximum(counts, 1)
     return np.where((counts > 0).all(axis=1, keepdims=True), even, 1.0).astype(np.float32)
@@ -161,10 +167,13 @@ class Loss:
         self._third_weights = three_class_weights(targets, imbalance)
         n_findings = targets.values.shape[1]
         self._auc_margin = AucMargin(n_findings, spec.margin) if spec.kind == "auc_margin" else None
-        self._terms_of: TermsOf = {
+        terms: dict[str, TermsOf] = {
+            "weighted_bce": _cross_entropy,
             "focal": _focal(spec.gamma),
             "asymmetric": _asymmetric(spec.gamma_positive, spec.gamma_negative, spec.clip),
-        }.get(spec.kind, _cross_entropy)
+            "auc_margin": _cross_entropy,  # of findings with a third class; the others take ``AucMargin``
+        }
+        self._terms_of = chosen(terms, spec.kind, "train.loss.kind")
 
     @property
     def variables(self) -> list[keras.Variable]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 from keras import layers
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.network_options import DenseNetOptions
 from cxr_tasks.train.networks.blocks import FEATURES_LAYER, HEAD_LAYER
 
 #: Mean and deviation of ImageNet's red, green and blue on [0, 1]: what published weights were trained on
@@ -16,21 +15,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 #: The last features are 2x2 then; of fewer a heat map says nothing.
 SMALLEST_SIZE_PX = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DenseNetOptions:
-    """``network_options`` of ``densenet121``."""
-
-    dropout: float = 0.0
-    """Of the pooled features, while training."""
-    batch_norm_momentum: float = 0.9
-    """With few steps per epoch Keras' default of 0.99 leaves validation at chance for many epochs."""
-
-    def __post_init__(self) -> None:
-        for name in ("dropout", "batch_norm_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}: expected a value from 0 to below 1, found {getattr(self, name)}")
 
 
 def densenet121(size_px: int, n_findings: int, options: DenseNetOptions) -> keras.Model:

@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
-from cxr_tasks.contracts.errors import ConfigurationError, nearest
-from cxr_tasks.contracts.shapes import build
+from cxr_tasks.contracts.errors import chosen
+from cxr_tasks.contracts.network_options import ResidualCnnOptions, options_from
 from cxr_tasks.train.networks.blocks import FEATURES_LAYER, HEAD_LAYER, POOL_LAYER
-from cxr_tasks.train.networks.densenet import DenseNetOptions, densenet121
+from cxr_tasks.train.networks.densenet import densenet121
 from cxr_tasks.train.networks.lean_norm import with_lean_norm
 
 #: With few steps per epoch the default of 0.99 leaves validation at chance for many epochs.
 BATCH_NORM_MOMENTUM = 0.9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResidualCnnOptions:
-    """``network_options`` of ``residual_cnn``."""
-
-    widths: tuple[int, ...] = (24, 48, 96, 160)
-    """Channels of each stage; each stage works on half the side of the one before."""
-    blocks: int = 1
-    """Residual blocks per stage, of two 3x3 convolutions each."""
-    stem_stride: int = 2
-    instance_norm_stages: int = 0
-    """First stages whose blocks normalise each image by itself instead of over the batch."""
-    local_contrast: bool = False
-    """Also give the network the image with its local mean and deviation taken out."""
-    dropout: float = 0.0
-    """Of the pooled features, while training."""
-
-    def __post_init__(self) -> None:
-        if not self.widths or min(self.widths) < 1 or self.blocks < 1 or self.stem_stride not in {1, 2, 4}:
-            raise ConfigurationError(
-                f"expected positive widths and blocks and a stem_stride of 1, 2 or 4, found {self}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"dropout: expected a value from 0 to below 1, found {self.dropout}")
 
 
 def build_network(name: str, *, size_px: int, n_findings: int, options: dict[str, Any], seed: int = 0) -> keras.Model:
@@ -54,9 +28,10 @@ def build_network(name: str, *, size_px: int, n_findings: int, options: dict[str
     Raises:
         ConfigurationError: The network or an option is not known.
     """
-    checked = build(_family(name).options, options, "train.network_options")
+    make = chosen(_MAKE, name, "train.network")
+    checked = options_from(name, options)
     keras.utils.set_random_seed(seed)
-    return _family(name).make(size_px, n_findings, checked)
+    return make(size_px, n_findings, checked)
 
 
 def residual_cnn(size_px: int, n_findings: int, options: ResidualCnnOptions) -> keras.Model:
@@ -152,26 +127,9 @@ def network_with_flip(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs[0], both, name=network.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    options: type[Any]
-    make: Callable[[int, int, Any], keras.Model]
-
-
-_FAMILIES = {
-    "residual_cnn": _Family(ResidualCnnOptions, residual_cnn),
-    "densenet121": _Family(DenseNetOptions, densenet121),
-}
-
-
-def _family(name: str) -> _Family:
-    if name not in _FAMILIES:
-        raise ConfigurationError(
-            f"train.network: {name!r} is not known{nearest(name, _FAMILIES)}; known: {', '.join(_FAMILIES)}"
-        )
-    return _FAMILIES[name]
+_MAKE: dict[str, Callable[[int, int, Any], keras.Model]] = {"residual_cnn": residual_cnn, "densenet121": densenet121}
 
 
 def options_of(network_options: dict[str, Any], network: str) -> dict[str, Any]:
     """Every option of ``network`` with its value, defaults included: what a run logs."""
-    return dataclasses.asdict(build(_family(network).options, network_options, "train.network_options"))
+    return dataclasses.asdict(options_from(network, network_options))

@@ -10,6 +10,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.datasets.latest import stored_pixels
 from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -92,6 +93,11 @@ def register_candidate(
             f"{recipe.model_name}: expected the verdict PASS or NEEDS_HUMAN, found {decision.verdict}; nothing was "
             "registered"
         )
+    if trained.dataset_fingerprint != prepared.fingerprint:
+        raise DataDefect(
+            f"{recipe.model_name}: expected the dataset that it was trained on, {trained.dataset_fingerprint[:12]}..., "
+            f"found {prepared.fingerprint[:12]}...; nothing was registered"
+        )
     metrics = read_json(verified_path(evaluated.metrics))
     _require_same_model(trained, evaluated, decision, metrics)
     contract, work = serving_contract(metrics, prepared, recipe), paths.stage("register")
@@ -150,7 +156,10 @@ def _require_same_model(
 
 
 def serving_contract(metrics: dict, prepared: PreparedDataset, recipe: Recipe) -> ServingContract:
-    """What the version's logits mean: calibration and thresholds as evaluation fitted them on validation."""
+    """What the version's logits mean: calibration and thresholds as evaluation fitted them on validation.
+
+    Its pixels are those of the dataset that it was trained on, by that dataset's own record.
+    """
     fitted = metrics.get("serving", {})
     missing = [finding for finding in recipe.findings if finding not in fitted]
     if missing:
@@ -163,9 +172,11 @@ def serving_contract(metrics: dict, prepared: PreparedDataset, recipe: Recipe) -
         )
         for finding in recipe.findings
     )
+    pixels = stored_pixels(prepared)
     return ServingContract(
         model_name=recipe.model_name,
-        pixels=recipe.pixels,
+        pixels=pixels.spec,
+        prepare_version=pixels.prepare_version,
         decisions=decisions,
         dataset=prepared.dataset,
         dataset_fingerprint=prepared.fingerprint,
