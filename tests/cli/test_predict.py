@@ -13,7 +13,7 @@ import pytest
 from cxr_tasks.cli import predict
 from cxr_tasks.cli.main import main
 from cxr_tasks.images.dicom import dicom_as_png
-from tests.dicom.files import IDENTIFYING, dicom_file
+from tests.images.dicom.files import IDENTIFYING, dicom_file
 
 
 class _Rest(http.server.BaseHTTPRequestHandler):

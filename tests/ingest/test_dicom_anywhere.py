@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_tasks.contracts.recipes import load_recipe
-from tests.dicom.files import IDENTIFYING, dicom_file
+from tests.images.dicom.files import IDENTIFYING, dicom_file
 from tests.ingest.conftest import noise_picture
 from tests.ingest.folders import ingest
 from tests.sources.chexpert_files import SMALL, Chexpert

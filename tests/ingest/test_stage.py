@@ -16,7 +16,7 @@ from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.stage import ingest_source
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
-from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
+from tests.images.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
 from tests.ingest.folders import ingest
 
 

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.images.dicom import patient_hash, read_dicom
 from cxr_tasks.sources.base import get_source
 from cxr_tasks.sources.dicom.source import SOURCE
-from tests.dicom.files import dicom_file
+from tests.images.dicom.files import dicom_file
 from tests.sources.faults import assert_names_file_and_line
 
 P, N, U, M = LabelState.POSITIVE, LabelState.NEGATIVE, LabelState.UNCERTAIN, LabelState.UNMENTIONED

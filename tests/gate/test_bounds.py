@@ -8,7 +8,7 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
 from cxr_tasks.statistics.intervals import wilson
-from tests.gate_builders import make_counts, make_evidence, make_finding, make_gate, make_scores, record
+from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores, record
 
 
 def means(*records, findings=("mass", "nodule")):

@@ -7,7 +7,7 @@ import pytest
 from cxr_tasks.contracts.gate_specs import ChampionSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.gate.champion import champion_rules
-from tests.gate_builders import make_evidence, make_finding, make_gate, make_scores
+from tests.gate.builders import make_evidence, make_finding, make_gate, make_scores
 
 SPEC = EvaluateSpec(bootstrap_samples=300)
 FINDINGS = ("edema", "mass", "nodule")

@@ -21,7 +21,7 @@ from cxr_tasks.gate.evidence import Evidence, Rule
 from cxr_tasks.gate.stage import decide, gate_candidate, reasons_of, verdict_of
 from cxr_tasks.installation.storage.files import read_json, reference_to, sha256_file, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
-from tests.gate_builders import make_gate, make_scores
+from tests.gate.builders import make_gate, make_scores
 
 FINDINGS = ("pneumonia",)
 SPEC = EvaluateSpec(bootstrap_samples=300)

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from cxr_tasks.images.dicom import DicomRefused, read_dicom
-from tests.dicom.files import dicom_file, ramp
+from tests.images.dicom.files import dicom_file, ramp
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

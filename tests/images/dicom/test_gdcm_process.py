@@ -13,7 +13,7 @@ from pydicom.encaps import get_frame
 
 from cxr_tasks.images.dicom import DicomRefused, gdcm_process
 from cxr_tasks.images.dicom.gdcm_process import decode_with_gdcm
-from tests.dicom.files import dicom_file, ramp, transcoded
+from tests.images.dicom.files import dicom_file, ramp, transcoded
 
 PICTURE = ramp(16, 24)
 FORM = {"syntax": "1.2.840.10008.1.2.4.70", "rows": 16, "columns": 24, "n_samples": 1, "bits": 8}

@@ -9,7 +9,7 @@ from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.evidence import Evidence
 from cxr_tasks.gate.slices import slice_rules
 from cxr_tasks.statistics.intervals import newcombe
-from tests.gate_builders import make_counts, make_evidence, make_finding, make_gate, make_scores
+from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores
 
 
 def group(by, value, found, n_positive, cleared=90, n_negative=100):

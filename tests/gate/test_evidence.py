@@ -8,7 +8,7 @@ from cxr_tasks.contracts.gate_specs import AssessableSpec
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.evidence import Evidence, assessable_rules, evidence_rule, is_number
-from tests.gate_builders import make_counts, make_evidence, make_finding, make_gate, make_scores
+from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores
 
 SPEC = EvaluateSpec(bootstrap_samples=100)
 

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from cxr_tasks.images.dicom import DicomRefused, patient_hash, read_dicom
 from cxr_tasks.images.dicom.header import age_in_years, view_of
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
-from tests.dicom.files import dicom_file
+from tests.images.dicom.files import dicom_file
 
 # pydicom warns where a test writes what real files hold against the standard.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -18,7 +18,7 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8B
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, instance_uid, is_dicom, read_dicom
 from cxr_tasks.installation.patient_keys import patient_secret
-from tests.dicom.files import IDENTIFYING, dicom_bytes, dicom_dataset, dicom_file, ramp
+from tests.images.dicom.files import IDENTIFYING, dicom_bytes, dicom_dataset, dicom_file, ramp
 
 TWELVE = ramp(32, 40, top=4095, dtype=np.uint16)
 #: What none of the outputs may hold, also in parts.

@@ -24,7 +24,7 @@ from pydicom.uid import (
 from cxr_tasks.images.dicom import DicomRefused, read_dicom
 from cxr_tasks.images.dicom.pixels import grey_pixels
 from cxr_tasks.images.dicom.quiet import quiet
-from tests.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp, transcoded
+from tests.images.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp, transcoded
 
 BYTES = ramp(40, 56)
 TWELVE = ramp(40, 56, top=4095, dtype=np.uint16)
