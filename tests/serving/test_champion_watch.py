@@ -144,7 +144,7 @@ def test_a_moved_alias_comes_out_once_and_outages_pass(registry, caplog, monkeyp
     from cxr_tasks.registry import tracking, versions
 
     monkeypatch.setattr(champion_watch, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(champion_watch, "TIMEOUT_S", 5.0)
+    monkeypatch.setattr(rest, "TIMEOUT_S", 5.0)
     client = tracking.client()
     client.create_registered_model("cxr_binary")
     run = client.create_run("0")
