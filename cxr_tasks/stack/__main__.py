@@ -18,11 +18,14 @@ from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.folders import settle_user_home
 from cxr_tasks.installation.settings import StackSettings, require_up
 from cxr_tasks.installation.storage.paths import home
-from cxr_tasks.installation.storage.space import room_for
+from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
 from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
 from cxr_tasks.stack.stop import down
 from cxr_tasks.stack.upgrade import before, migrate
+
+#: Databases, logs and a first dataset; with less a program of the stack ends at its first write, which says nothing.
+NEEDED_BYTES = 128 * MIB
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         settle_user_home(os.environ)
-        with room_for("the stack"):
+        with room_for("the stack", NEEDED_BYTES if options.command == "up" else 0):
             return _run(options, console)
     except CxrError as error:
         Console(stderr=True, highlight=False, markup=False).print(str(error), style="red", soft_wrap=True)

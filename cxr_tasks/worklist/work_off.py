@@ -185,11 +185,15 @@ def _follow_runs(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
     worklist.move_mark(RUNS, asked_at)
 
 
+#: Airflow's word for how a run without a user began -> ours. Events started runs by themselves before there was a list.
+_BEGUN_BY = {"asset_triggered": "by an event", "backfill": "by a backfill"}
+
+
 def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
     """The request that a run does which came from a form, a shell or a clock.
 
     Args:
-        facts: ``dag_id``, ``dag_run_id``, ``conf``, ``triggering_user_name`` and ``queued_at`` of the run.
+        facts: ``dag_id``, ``dag_run_id``, ``conf``, ``triggering_user_name`` and ``run_type`` of the run.
     """
     dag_id, run_id, conf = facts["dag_id"], facts["dag_run_id"], dict(facts["conf"] or {})
     kind, model = kind_of(dag_id) or ("dataset", "")
@@ -200,7 +204,7 @@ def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
         model=model or storable(str(conf.get("model") or "")),
         version=version_number(conf.get("version")),
         conf=conf,
-        source=f"by hand: {who}" if who else "by the clock",
+        source=f"by hand: {who}" if who else _BEGUN_BY.get(str(facts.get("run_type")), "by the clock"),
     )
     return worklist.add_run(wanted, dag_id, run_id, datetime.now(UTC))
 

@@ -81,6 +81,15 @@ def test_too_little_to_begin_says_what_is_there_and_what_is_needed(small_disk: P
         require_space(small_disk, 16 * MIB, "validating")
 
 
+def test_a_stack_is_not_begun_on_a_full_disk(small_disk: Path, capsys: pytest.CaptureFixture[str]):
+    from cxr_tasks.stack.__main__ import main
+
+    assert main(["up"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{small_disk}: 3.0 MiB free there, the stack needs about 128.0 MiB; make room first" in told
+    assert not small_disk.exists()
+
+
 def test_ingest_and_validate_of_a_small_folder_on_a_full_disk(small_disk: Path):
     """The stages as the DAG calls them."""
     from cxr_tasks.contracts.recipes import load_recipe

@@ -301,6 +301,15 @@ def test_a_release_whose_start_takes_long_is_not_asked_for_again(worklist):
     assert ask_for_release(worklist, "cxr_binary", 3)[1]
 
 
+@pytest.mark.parametrize(("run_type", "said"), [("asset_triggered", "by an event"), ("scheduled", "by the clock")])
+def test_a_run_that_nobody_started_says_what_did(airflow, worklist, run_type, said):
+    """Runs that Assets started by themselves are of the time before the list."""
+    airflow.run("cxr_report", "x__1", "success", triggering_user_name=None, run_type=run_type)
+    work_off(airflow, worklist)
+    (request,) = worklist.listing()
+    assert request.source == said
+
+
 def test_a_release_follows_from_the_question_that_was_answered_with_it(worklist):
     def asked(key: str, result: str) -> int:
         made, _ = worklist.add(Wanted(kind="promotion", key=key, model="cxr_binary", version=3))
