@@ -36,7 +36,7 @@ def cxr_release():
     @task(multiple_outputs=False, inlets=[CHAMPION])
     def find() -> list:
         from cxr_tasks.contracts.handoffs import RegisteredModel
-        from serving.release.stage import take_up
+        from serving.release.take_up import take_up
 
         champions = [RegisteredModel.from_payload(one) for one in champions_asked_for()]
         asked = asked_for().get("version")

@@ -70,7 +70,7 @@ def champions_asked_for() -> list[dict[str, Any]]:
     A model without a champion is left out: where none is asked for by name, that is no error.
     """
     from cxr_tasks.registry import rest, versions
-    from serving.release.stage import champion_of
+    from serving.release.take_up import champion_of
 
     if model := get_current_context()["params"]["model"]:
         return [champion_of(model).to_payload()]

@@ -90,6 +90,16 @@ def test_a_stack_is_not_begun_on_a_full_disk(small_disk: Path, capsys: pytest.Ca
     assert not small_disk.exists()
 
 
+def test_a_version_is_not_exported_to_a_full_disk(small_disk: Path):
+    from cxr_tasks.contracts.handoffs import RegisteredModel
+    from cxr_tasks.installation.storage.paths import RunPaths
+    from serving.release.stage import prepare_release
+
+    registered = RegisteredModel(model_name="cxr_binary", version=1, mlflow_run_id="a", alias="champion")
+    with pytest.raises(DiskFull, match=rf"{small_disk}: 3\.0 MiB free there, exporting the version needs about 64\.0"):
+        prepare_release(registered, RunPaths.for_run("cxr_release", "x"))
+
+
 def test_ingest_and_validate_of_a_small_folder_on_a_full_disk(small_disk: Path):
     """The stages as the DAG calls them."""
     from cxr_tasks.contracts.recipes import load_recipe

@@ -146,7 +146,7 @@ def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platf
     """As when the alias is moved by hand, in the MLflow UI, to a version that did not pass its gate."""
     from cxr_tasks.registry.overrides import record_override
     from cxr_tasks.registry.versions import version_tags
-    from serving.release.stage import REFUSED_TAG, take_up
+    from serving.release.take_up import REFUSED_TAG, take_up
 
     monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/hook")
     before = read_state("cxr_binary").stable
