@@ -15,7 +15,6 @@ from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, Trai
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.latest import stored_pixels
-from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import (
     read_json,
     reference_to,
@@ -28,6 +27,7 @@ from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
+from cxr_tasks.train.dataset_fit import check_fit
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.environment import training_environment
 from cxr_tasks.train.loop.watch import Judge, Watcher
@@ -109,39 +109,6 @@ def train_candidate(
         # What a run that was killed goes on from: three times the model, and of no use once that is there.
         (folder / STATE_FILE).unlink(missing_ok=True)
         return trained
-
-
-def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
-    """``ConfigurationError`` unless ``prepared`` has the pixels and the findings that ``recipe`` asks for.
-
-    Pixels of another definition have no trace in their shape: a model would be trained on them, and served others.
-    """
-    pixels = stored_pixels(prepared).spec
-    for name, stored, asked in (
-        ("pixels.size_px", prepared.size_px, recipe.pixels.size_px),
-        *(
-            (f"pixels.{field.name}", getattr(pixels, field.name), getattr(recipe.pixels, field.name))
-            for field in dataclasses.fields(pixels)
-        ),
-        ("dataset.vocabulary", prepared.vocabulary, recipe.dataset.vocabulary),
-    ):
-        if stored != asked:
-            raise ConfigurationError(
-                f"recipe {recipe.name}: {name} is {asked!r}, the dataset {prepared.dataset} was prepared with "
-                f"{stored!r}; prepare it with this recipe"
-            )
-
-
-def check_version(prepared: PreparedDataset, recipe: Recipe) -> None:
-    """``ConfigurationError`` unless ``prepared`` was stored by the preparation of today, whose pixels are served."""
-    found = stored_pixels(prepared).prepare_version
-    if found != PREPARE_VERSION:
-        by = "before its version was kept" if found is None else f"by version {found} of the preparation"
-        raise ConfigurationError(
-            f"recipe {recipe.name}: the dataset {prepared.dataset} ({prepared.fingerprint[:8]}) was prepared {by}, "
-            f"expected version {PREPARE_VERSION}: what is served would not be what was trained on. Prepare it again "
-            "with this recipe ('cxr trigger')"
-        )
 
 
 def _known_run(folder: Path, experiment: str, training: str) -> str | None:
