@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect, chosen
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.train_specs import LabelSpec
-
-if TYPE_CHECKING:
-    pass
-
 
 #: How label states are stored, in ``LoadedSplit.states`` as in the dataset itself.
 CODES: dict[LabelState, int] = {state: code for code, state in enumerate(LabelState)}
