@@ -32,7 +32,6 @@ from cxr_tasks.sources.phantoms.faults.planting import Ground, Planted
 from cxr_tasks.sources.phantoms.layouts.files import DrawnFile, draw_files
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
-from cxr_tasks.sources.reading.records import PackedRecords
 from cxr_tasks.sources.reading.tables import number, read_rows
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class SyntheticSource:
             return scan
         boxes = _read_boxes(root / BOXES_FILE)
         _check_boxes(root / BOXES_FILE, scan, boxes)
-        return replace(scan, records=PackedRecords(_with_boxes(record, boxes) for record in scan.records))
+        return replace(scan, records=[_with_boxes(record, boxes) for record in scan.records])
 
 
 def fingerprint(options: SyntheticOptions) -> str:

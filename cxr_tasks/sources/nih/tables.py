@@ -17,7 +17,6 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import NIH_SPELLINGS
 from cxr_tasks.sources.base import Box
-from cxr_tasks.sources.reading.names import NameTable
 from cxr_tasks.sources.reading.tables import number, read_lines, read_rows, row_defect, shown
 
 NO_FINDING = "No Finding"
@@ -162,7 +161,7 @@ def _span(path: Path, line: int, row: Mapping[str, str], start: str, size: str, 
     return low, high - low, 1
 
 
-def read_official_splits(root: Path) -> NameTable | None:
+def read_official_splits(root: Path) -> dict[str, str] | None:
     """``train`` or ``test`` by image name from the two lists beside the label table; None where there is neither.
 
     Raises:
@@ -177,7 +176,7 @@ def read_official_splits(root: Path) -> NameTable | None:
             f"{root}: expected {TRAIN_VAL_LIST} and {TEST_LIST} or neither, found {there[0].name} alone; fetch the "
             "other, or set dataset.options.official_split to false"
         )
-    splits = NameTable()
+    splits: dict[str, str] = {}
     for path, split in lists.items():
         for line, name in read_lines(path, unique=True):
             if splits.setdefault(name, split) != split:
