@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from cxr_tasks.contracts.recipes import load_recipe
-from cxr_tasks.ingest.stage import ingest_source, inspect_part, list_images
+from cxr_tasks.ingest.stage import inspect_part, list_images
 from cxr_tasks.installation.processes import available_cores, map_in_processes
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.benchmarks.bare_decode import decode_files, load_files
 from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.ingest_memory import peak_memory, plain_records
 from tests.benchmarks.measure import Row, Setting, compare, in_turns, rate
+from tests.ingest.folders import ingest_source
 
 #: What one core would take to decode the files of one measurement; the same files stand there under more names to get
 #: there, as small sets are done before the first worker process has started.

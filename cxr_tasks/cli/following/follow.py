@@ -26,7 +26,6 @@ OUTAGE_LIMIT_S = 900.0
 #: Airflow's scheduler (3.3.2) takes a task that is answered before it has heard that it waits for one whose process was
 #: lost: it counts it as failed, forgets the answer and asks again.
 ANSWER_AFTER_S = 5.0
-TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 #: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
 _TELLING = ("failed", "upstream_failed", "up_for_retry", "running", approval.WAITING)
 
