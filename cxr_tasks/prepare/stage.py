@@ -52,8 +52,8 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     from cxr_tasks.datasets.content import hashes_of
     from cxr_tasks.datasets.split_facts import changes_since, split_facts
     from cxr_tasks.installation.patient_keys import patient_secret
-    from cxr_tasks.prepare.examples import index_of
     from cxr_tasks.prepare.fingerprint import fingerprint_of
+    from cxr_tasks.prepare.index_rows import index_of
 
     manifest = pd.read_parquet(verified_path(validated.manifest))
     index = index_of(
@@ -127,8 +127,8 @@ def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, r
     start_tensorflow()
     from cxr_tasks.datasets.content import write_content
     from cxr_tasks.images.decode import Progress, decoded_files
+    from cxr_tasks.prepare.shards import write_dataset
     from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
-    from cxr_tasks.prepare.store import write_dataset
 
     left_out: list[LeftOut] = []
     splits = {split: index[index["split"] == split] for split in SPLITS}

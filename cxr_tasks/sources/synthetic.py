@@ -21,7 +21,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.installation.processes import map_in_processes
-from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.progress_lines import with_progress
 from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms

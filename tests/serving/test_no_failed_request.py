@@ -111,7 +111,7 @@ def test_no_request_fails_while_a_release_brings_back_the_files_of_what_serves(p
     release, and everything from then on.
     """
     from serving.export.exports import tree_sha256
-    from serving.served.folders import is_aside, version_folder
+    from serving.served.version_folders import is_aside, version_folder
 
     registered = platform.new_version()
     platform.release(registered)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cxr_tasks.cli.following import approval
-from cxr_tasks.cli.following.progress import Progress, Question
+from cxr_tasks.cli.following.followed_run import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused, TaskRun

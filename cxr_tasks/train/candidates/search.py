@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.train.candidates.recipe_settings import setting_of
 from cxr_tasks.train.candidates.search_space import dimensions_of
-from cxr_tasks.train.candidates.settings import setting_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
