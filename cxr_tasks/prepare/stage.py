@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import shutil
 import time
@@ -18,6 +17,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import lock_path
 from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.storage.files import published_folder, replaced_file, verified_path, write_json
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.installation.storage.space import MIB, require_space, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -80,13 +80,11 @@ def _only_one_at_work(folder: Path) -> Iterator[None]:
 
     The system drops the lock of a process that ends in whatever way, so what is left over is nobody's.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock_path(folder), "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process prepares %s; waiting for it", folder)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+
+    def say() -> None:
+        log.info("another process prepares %s; waiting for it", folder)
+
+    with file_lock(lock_path(folder), what=str(folder), purpose="preparing it", on_wait=say):
         for left_over in folder.parent.glob(f".{folder.name}.*"):
             log.warning("removing %s, which a prepare that was killed left behind", left_over)
             shutil.rmtree(left_over)
