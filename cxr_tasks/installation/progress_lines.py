@@ -10,6 +10,41 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
+class ProgressLines:
+    """Count, rate and time left, logged every ``every_s`` seconds; ``n_items`` may only show on the way."""
+
+    def __init__(
+        self,
+        n_items: int | Callable[[], int],
+        *,
+        what: str,
+        logger: logging.Logger,
+        every_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._n_items, self._what, self._logger, self._every_s, self._clock = n_items, what, logger, every_s, clock
+        self._n_done = 0
+        self._started = self._told = clock()
+
+    def add(self, n_done: int) -> None:
+        """So many more are done."""
+        self._n_done += n_done
+        now = self._clock()
+        n_items = self._n_items() if callable(self._n_items) else self._n_items
+        if now - self._told >= self._every_s and self._n_done < n_items:
+            rate = self._n_done / (now - self._started)
+            left = (n_items - self._n_done) / rate
+            text = "%s: %d of %d, %.0f images/s, about %.0f s left"
+            self._logger.info(text, self._what, self._n_done, n_items, rate, left)
+            self._told = now
+
+    def end(self) -> None:
+        """Log the total."""
+        seconds = self._clock() - self._started
+        rate = self._n_done / max(seconds, 1e-9)
+        self._logger.info("%s: %d in %.1f s, %.0f images/s", self._what, self._n_done, seconds, rate)
+
+
 def with_progress(
     items: Iterable[Item],
     *,
@@ -20,21 +55,13 @@ def with_progress(
     every_s: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """The same items; count, rate and time left are logged every ``every_s`` seconds, and a total at the end.
+    """The same items, with their ``ProgressLines`` in the log and a total at the end.
 
-    ``n_items`` may be a function where their number only shows on the way; ``size`` says how many stand in one item.
+    ``size`` says how many stand in one item.
     """
-    in_all = n_items if callable(n_items) else lambda: n_items
-    start = last = clock()
-    done = 0
+    lines = ProgressLines(n_items, what=what, logger=logger, every_s=every_s, clock=clock)
     for item in items:
-        done += size(item)
+        n_done = size(item)
         yield item
-        now = clock()
-        if now - last >= every_s and done < in_all():
-            rate = done / (now - start)
-            left = (in_all() - done) / rate
-            logger.info("%s: %d of %d, %.0f images/s, about %.0f s left", what, done, in_all(), rate, left)
-            last = now
-    seconds = clock() - start
-    logger.info("%s: %d in %.1f s, %.0f images/s", what, done, seconds, done / max(seconds, 1e-9))
+        lines.add(n_done)
+    lines.end()

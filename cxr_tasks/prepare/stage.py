@@ -124,14 +124,14 @@ def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, r
     """Write shards, index and statistics; returns what could not be decoded."""
     start_tensorflow()
     from cxr_tasks.datasets.content import write_content
-    from cxr_tasks.images.decode import Progress, decoded_files
+    from cxr_tasks.images.decode import decoded_files, told
     from cxr_tasks.prepare.shards import write_dataset
     from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
 
     left_out: list[LeftOut] = []
     splits = {split: index[index["split"] == split] for split in SPLITS}
     profiles = {split: PixelProfile() for split in SPLITS}
-    progress, bound = Progress(len(index)), recipe.dataset.quarantine_bound
+    progress, bound = told(len(index)), recipe.dataset.quarantine_bound
 
     def images_of(split: str) -> Iterator[tuple[int, np.ndarray]]:
         for place, pixels in decoded_files(root, splits[split], recipe.pixels, left_out=left_out, progress=progress):
