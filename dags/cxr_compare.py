@@ -42,11 +42,11 @@ def cxr_compare():
 
         from cxr_tasks.contracts.shapes import plain
         from cxr_tasks.installation.settings import StackSettings
-        from serving.compare import compare, recorded
+        from serving.compare import asked_images, compare
 
         asked = get_current_context()["params"]
         folder = Path(asked["data_folder"]) if asked["data_folder"] else None
-        images, source = recorded.images_to_compare(asked["model"], folder, asked["limit"])
+        images, source = asked_images.images_to_compare(asked["model"], folder, asked["limit"])
         comparison = compare.compare(asked["model"], StackSettings.load(), images, source)
         compare.log_table(comparison)
         return plain(compare.write_comparison(comparison))

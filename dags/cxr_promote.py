@@ -92,7 +92,7 @@ def cxr_promote():
     # Also after a report or a check that failed: the person is told, and decides knowing it.
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def evidence(asked: dict) -> dict:
-        from cxr_tasks.registry.approve.evidence import approval_request
+        from cxr_tasks.registry.approve.evidence_page import approval_request
         from cxr_tasks.registry.versions import registered_model
         from cxr_tasks.report.stage import has_report
         from serving.export.exports import find_export

@@ -17,13 +17,13 @@ import pytest
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.ingest.stage import ingest_source
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.validate import validate_manifest
+from tests.ingest.folders import ingest_source
 
 pytestmark = pytest.mark.gx
 

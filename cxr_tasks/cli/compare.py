@@ -12,8 +12,8 @@ from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings
+from serving.compare.asked_images import images_to_compare
 from serving.compare.compare import Comparison, compare, table, write_comparison
-from serving.compare.recorded import images_to_compare
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:

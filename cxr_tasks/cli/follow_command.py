@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.following.approval import require_may_answer
+from cxr_tasks.cli.following.followed_run import CHAINS, Progress
 from cxr_tasks.cli.following.outcome import print_outcomes
-from cxr_tasks.cli.following.progress import CHAINS, Progress
 from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.cli.trigger import follow_to_the_end
 from cxr_tasks.contracts.errors import ConfigurationError

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from cxr_tasks.cli.console import PlainConsole
-from cxr_tasks.cli.following.progress import Progress
+from cxr_tasks.cli.following.followed_run import Progress
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.following.display import LinePrinter
 from cxr_tasks.cli.following.follow import follow, release_of
-from cxr_tasks.cli.following.progress import CHAINS
+from cxr_tasks.cli.following.followed_run import CHAINS
 from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.contracts.errors import ConfigurationError, ReleaseRefused, nearest
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cxr_tasks.cli.console import wide_console
-from cxr_tasks.cli.following.progress import CHAINS
+from cxr_tasks.cli.following.followed_run import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.worklist.request import KINDS, STATES, Request
 from cxr_tasks.worklist.store import Worklist

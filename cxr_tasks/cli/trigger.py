@@ -14,8 +14,8 @@ from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.cli.following.approval import require_may_answer
 from cxr_tasks.cli.following.display import live_display
 from cxr_tasks.cli.following.follow import follow, patiently
+from cxr_tasks.cli.following.followed_run import CHAINS, Progress, triggered
 from cxr_tasks.cli.following.outcome import outcome_of, print_outcomes
-from cxr_tasks.cli.following.progress import CHAINS, Progress, triggered
 from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe

@@ -223,11 +223,6 @@ class GateDecision(Handoff):
     gate_floor: dict[str, Any] | None = None
     """The floor of the mean AUROC that a person set for the run (``run``) in place of the policy's (``policy``)."""
 
-    @property
-    def shown_verdict(self) -> str:
-        """The verdict for people: one that was reached with a lower floor than the policy's says so."""
-        return marked_verdict(self.verdict, self.gate_floor)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel(Handoff):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.datasets.latest import LATEST_FILE
 from cxr_tasks.installation.storage.files import read_json
+from cxr_tasks.installation.storage.locks import file_lock, is_locked
 from cxr_tasks.installation.storage.paths import datasets_root
 
 #: How a version's folder is called: the first digits of its fingerprint.
@@ -115,11 +114,10 @@ def remove_version(version: StoredVersion) -> None:
     """Remove one version's folder; out of its place first, so that no reader finds half of it.
 
     Raises:
-        DataDefect: It is being prepared at this moment.
+        ServiceUnavailable: It is being prepared at this moment.
     """
-    with _lock(version.folder) as is_ours:
-        if not is_ours:
-            raise DataDefect(f"{version.folder}: a prepare is at work on it; try again when it has ended")
+    what = f"dataset {version.label}"
+    with file_lock(lock_path(version.folder), what=what, purpose="removing it", wait_s=0):
         # The name of what a killed prepare leaves, so that it goes in the end if this is killed too.
         aside = version.folder.with_name(f".{version.folder.name}.removed")
         shutil.rmtree(aside, ignore_errors=True)
@@ -132,23 +130,9 @@ def left_overs(name: str) -> list[Path]:
     found = []
     for path in sorted((datasets_root() / name).glob(".*.*")):
         target = path.with_name(path.name[1:].split(".")[0])
-        if path.is_dir():
-            with _lock(target) as is_ours:
-                if is_ours:
-                    found.append(path)
+        if path.is_dir() and not is_locked(lock_path(target)):
+            found.append(path)
     return found
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """The lock that ``prepare_dataset`` takes on ``folder``; False where another process has it."""
-    with open(lock_path(folder), "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def lock_path(folder: Path) -> Path:

@@ -79,11 +79,6 @@ class Ridge:
         return [(other - self.centre) @ weights for other in others]
 
 
-def ridge_scores(train_x: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scores ``(n,)`` of each of ``others`` ``(n, d)`` by a :class:`Ridge` regression of ``train_y`` on ``train_x``."""
-    return Ridge(train_x)(train_y, *others)
-
-
 def oriented(train_value: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """One number per image as a score, turned so that it ranks the training split right way up."""
     sign = 1.0 if auroc(train_y == 1.0, train_value) >= 0.5 else -1.0

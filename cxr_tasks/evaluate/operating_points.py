@@ -19,8 +19,6 @@ from cxr_tasks.statistics.shares import Share
 
 #: Thresholds stay where a float32 can hold them; next to 1 its steps are far coarser than next to 0.
 THRESHOLD_RANGE = (1e-30, 1.0 - 1e-6)
-#: Always chosen; ``target_ppv`` comes beside them where a recipe asks for it and validation reaches it.
-OPERATING_POINTS = ("youden", "best_f1", "target_sensitivity")
 
 
 def choose_thresholds(is_positive: np.ndarray, logits: np.ndarray, target_sensitivity: float) -> dict[str, float]:

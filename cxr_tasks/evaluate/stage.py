@@ -140,7 +140,7 @@ def training_remarks(trained: TrainedModel) -> list[Remark]:
 def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: Path) -> None:
     import pandas as pd
 
-    from cxr_tasks.evaluate import recorded
+    from cxr_tasks.evaluate import predictions_of_run
     from cxr_tasks.registry.tracking import open_run
 
     with open_run(evaluated.model_name, "evaluate", run_id=evaluated.mlflow_run_id) as run:
@@ -148,9 +148,11 @@ def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: P
         run.tags({"cxr.rows_sha256": metrics["rows_sha256"], "cxr.predictions_sha256": evaluated.predictions.sha256})
         for name in ("metrics.json", "evaluated.json"):
             run.artifact(folder / name, ARTIFACT_FOLDER)
-        kept = folder / "kept" / recorded.FILE
+        kept = folder / "kept" / predictions_of_run.FILE
         kept.parent.mkdir(exist_ok=True)
-        recorded.without_image_ids(pd.read_parquet(verified_path(evaluated.predictions))).to_parquet(kept, index=False)
+        predictions_of_run.without_image_ids(pd.read_parquet(verified_path(evaluated.predictions))).to_parquet(
+            kept, index=False
+        )
         run.artifact(kept, ARTIFACT_FOLDER)
         for finding, found in metrics["by_finding"].items():
             if found["classification_report"]:

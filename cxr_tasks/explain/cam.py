@@ -53,8 +53,3 @@ class GradCam:
         number = tf.constant(output)
         maps = [self._maps_of(batch, number).numpy() for batch in plain_batches(images, BATCH)]
         return np.concatenate(maps) if maps else np.empty((0, *self.cells), np.float32)
-
-
-def grad_cam(model: keras.Model, images: np.ndarray, output: int) -> np.ndarray:
-    """The maps of one output of ``model``; several outputs are faster from one :class:`GradCam`."""
-    return GradCam(model).maps(images, output)

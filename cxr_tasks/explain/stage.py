@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cxr_tasks.datasets.load import StoredSplit
     from cxr_tasks.explain.cam import GradCam
-    from cxr_tasks.explain.examples import Chosen
+    from cxr_tasks.explain.chosen_images import Chosen
     from cxr_tasks.explain.localise import Localisation
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def explain_model(
     from cxr_tasks.datasets.load import stored_split
     from cxr_tasks.evaluate.table import read_predictions
     from cxr_tasks.explain.cam import GradCam
-    from cxr_tasks.explain.examples import choose_findings
+    from cxr_tasks.explain.chosen_images import choose_findings
     from cxr_tasks.train.networks.saved import load_model
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def _chosen(
     predictions: pd.DataFrame, metrics: dict[str, Any], finding: str, n_confident: int, n_near: int
 ) -> list[Chosen]:
     from cxr_tasks.evaluate.table import scored
-    from cxr_tasks.explain.examples import choose_examples
+    from cxr_tasks.explain.chosen_images import choose_examples
     from cxr_tasks.statistics.calibration import Platt
 
     serving = metrics["serving"][finding]

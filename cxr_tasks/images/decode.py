@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.images.batches import judged_pixels
 from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
+from cxr_tasks.installation.progress_lines import ProgressLines
 from cxr_tasks.installation.storage.paths import inside
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 READ_BATCH = 64
 #: Files read at the same time: what a disk on the network needs to answer at its full rate.
 READERS = 8
-PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +37,8 @@ class LeftOut:
     reason: str
 
 
-class Progress:
-    """Says in the log, every few seconds, how many images are done, at what rate, and how long the rest will take."""
-
-    def __init__(self, n_images: int) -> None:
-        self._n_images, self._n_done = n_images, 0
-        self._started = self._told = time.monotonic()
-
-    def add(self, n_images: int) -> None:
-        self._n_done += n_images
-        now = time.monotonic()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told, rate = now, self._n_done / (now - self._started)
-            left = (self._n_images - self._n_done) / rate
-            log.info("%d of %d images, %.0f img/s, about %.0f s left", self._n_done, self._n_images, rate, left)
-
-
 def decoded_files(
-    root: Path, index: pd.DataFrame, spec: PixelSpec, *, left_out: list[LeftOut], progress: Progress | None = None
+    root: Path, index: pd.DataFrame, spec: PixelSpec, *, left_out: list[LeftOut], progress: ProgressLines | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The stored pixels of the files of ``index`` (columns ``image_id``, ``file_sha256``) below ``root``, in order.
 
@@ -82,10 +65,15 @@ def decoded_files(
                 progress.add(len(contents))
 
 
+def told(n_images: int) -> ProgressLines:
+    """What says in the log how many of ``n_images`` are decoded."""
+    return ProgressLines(n_images, what="images decoded", logger=log, every_s=10.0)
+
+
 def decode_files(root: Path, index: pd.DataFrame, spec: PixelSpec, *, into: np.ndarray) -> list[LeftOut]:
     """``decoded_files`` written ``into`` uint8 ``(len(index), size, size, 1)``; what is left out stays as it was."""
     left_out: list[LeftOut] = []
-    for place, pixels in decoded_files(root, index, spec, left_out=left_out, progress=Progress(len(index))):
+    for place, pixels in decoded_files(root, index, spec, left_out=left_out, progress=told(len(index))):
         into[place] = pixels
     return left_out
 

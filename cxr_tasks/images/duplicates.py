@@ -24,7 +24,6 @@ HASH_BITS = 256
 #: equalised greys or cut by 2 % and more, a copy is not found as a rule.
 NEAR_BITS = 24
 N_PIECES = 13
-_PIECE_NEAR_BITS = NEAR_BITS // N_PIECES
 #: Candidate pairs compared at a time, about 150 bytes each.
 _BLOCK_PAIRS = 2**16
 #: Bytes of the digest that stands for a pixel hash: two of a billion images share one with a chance of 1e-21.
@@ -146,7 +145,7 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places of pairs that agree in a piece but for ``_PIECE_NEAR_BITS`` (1) bits, by blocks; pairs may come again."""
+    """Places of pairs that agree in a piece but for one bit, as many as a piece may have; pairs may come again."""
     for piece in range(N_PIECES):
         # Every 13th bit: neighbouring bits (frequencies) of a hash go together, and would make pieces less telling.
         places = range(piece, HASH_BITS, N_PIECES)

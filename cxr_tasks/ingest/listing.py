@@ -17,8 +17,7 @@ from cxr_tasks.ingest.rows import write_rows
 from cxr_tasks.installation.storage.files import reference_to
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
-from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
-from cxr_tasks.sources.reading.records import PackedRecords
+from cxr_tasks.sources.base import ImageRecord, by_image_id, get_source, resolve_root
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +41,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
     _check_test_split(recipe, scan.records, scan.root)
     folder = paths.stage("ingest") / "listing"
     n_images = len(scan.records)
-    packed = scan.records if isinstance(scan.records, PackedRecords) else PackedRecords(scan.records)
-    records = _each_once(packed.sorted())
+    records = _each_once(sorted(scan.records, key=by_image_id))
     schema = listing_schema(recipe.findings)
     parts: list[ArtifactRef] = []
     n_parts = -(-n_images // spec.part_size)

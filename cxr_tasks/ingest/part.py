@@ -20,7 +20,7 @@ from cxr_tasks.ingest.ledger_rows import VERSION, entries_of, keyed_version
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, inspected_schema
 from cxr_tasks.ingest.rows import RowWriter, n_rows, read_batches, row_writer, table_writer
 from cxr_tasks.installation.processes import map_chunks_in_processes
-from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.progress_lines import with_progress
 from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import shutil
 import time
@@ -18,6 +17,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import lock_path
 from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.storage.files import published_folder, replaced_file, verified_path, write_json
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.installation.storage.space import MIB, require_space, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -52,8 +52,8 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     from cxr_tasks.datasets.content import hashes_of
     from cxr_tasks.datasets.split_facts import changes_since, split_facts
     from cxr_tasks.installation.patient_keys import patient_secret
-    from cxr_tasks.prepare.examples import index_of
     from cxr_tasks.prepare.fingerprint import fingerprint_of
+    from cxr_tasks.prepare.index_rows import index_of
 
     manifest = pd.read_parquet(verified_path(validated.manifest))
     index = index_of(
@@ -80,13 +80,11 @@ def _only_one_at_work(folder: Path) -> Iterator[None]:
 
     The system drops the lock of a process that ends in whatever way, so what is left over is nobody's.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock_path(folder), "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process prepares %s; waiting for it", folder)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+
+    def say() -> None:
+        log.info("another process prepares %s; waiting for it", folder)
+
+    with file_lock(lock_path(folder), what=str(folder), purpose="preparing it", on_wait=say):
         for left_over in folder.parent.glob(f".{folder.name}.*"):
             log.warning("removing %s, which a prepare that was killed left behind", left_over)
             shutil.rmtree(left_over)
@@ -126,14 +124,14 @@ def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, r
     """Write shards, index and statistics; returns what could not be decoded."""
     start_tensorflow()
     from cxr_tasks.datasets.content import write_content
-    from cxr_tasks.images.decode import Progress, decoded_files
+    from cxr_tasks.images.decode import decoded_files, told
+    from cxr_tasks.prepare.shards import write_dataset
     from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
-    from cxr_tasks.prepare.store import write_dataset
 
     left_out: list[LeftOut] = []
     splits = {split: index[index["split"] == split] for split in SPLITS}
     profiles = {split: PixelProfile() for split in SPLITS}
-    progress, bound = Progress(len(index)), recipe.dataset.quarantine_bound
+    progress, bound = told(len(index)), recipe.dataset.quarantine_bound
 
     def images_of(split: str) -> Iterator[tuple[int, np.ndarray]]:
         for place, pixels in decoded_files(root, splits[split], recipe.pixels, left_out=left_out, progress=progress):

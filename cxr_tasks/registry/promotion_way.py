@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.promotion_specs import Way
@@ -11,8 +10,6 @@ from cxr_tasks.registry.alias_moves import last_move
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import AIRFLOW_LOGIN, MLFLOW_LOGIN, Person
 from cxr_tasks.registry.versions import CHAMPION
-
-WAYS: tuple[str, ...] = get_args(Way)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

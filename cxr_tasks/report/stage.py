@@ -49,9 +49,9 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     Raises:
         DataDefect: A file of the training run, or its prepared dataset, is missing or not what it was.
     """
-    from cxr_tasks.evaluate.recorded import predictions_of_run
+    from cxr_tasks.evaluate.predictions_of_run import predictions_of_run
     from cxr_tasks.explain.stage import explain_model
-    from cxr_tasks.report.inputs import ReportInputs
+    from cxr_tasks.report.material import ReportInputs
     from cxr_tasks.report.writing import write_index, write_report
 
     work = paths.stage(f"report/{registered.model_name}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 
 _POLICIES = {
     "zeros": "taken as negative",

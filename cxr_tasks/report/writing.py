@@ -11,7 +11,7 @@ from cxr_tasks.contracts.handoffs import is_lowered
 from cxr_tasks.installation.storage.files import read_json, reference_to, write_json, write_text
 
 if TYPE_CHECKING:
-    from cxr_tasks.report.inputs import ReportInputs
+    from cxr_tasks.report.material import ReportInputs
 
 log = logging.getLogger(__name__)
 

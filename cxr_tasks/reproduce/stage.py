@@ -17,8 +17,8 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
-from cxr_tasks.reproduce.compare import differences, first_other_epoch, outcome_of
-from cxr_tasks.reproduce.recorded import RecordedVersion, recorded_dataset, recorded_version
+from cxr_tasks.reproduce.equality import differences, first_other_epoch, outcome_of
+from cxr_tasks.reproduce.record_of_version import RecordedVersion, recorded_dataset, recorded_version
 from cxr_tasks.train.loop.watch import Judge
 
 log = logging.getLogger(__name__)

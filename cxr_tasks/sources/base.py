@@ -11,6 +11,7 @@ import os
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,6 +54,10 @@ class ImageRecord:
     """Width and height of the picture that ``boxes`` refer to, where not the file's own: they are scaled along."""
 
 
+#: What records are sorted by.
+by_image_id = attrgetter("image_id")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """One file that does not get into the manifest; a row of ``quarantine.csv``."""
@@ -80,7 +85,6 @@ class SourceScan:
     root: Path
     """Folder that ``image_id`` paths start from; may lie below the folder given (``chest_xray/``)."""
     records: Sequence[ImageRecord]
-    """Of many images best ``sources.reading.records.PackedRecords``, which take little memory."""
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

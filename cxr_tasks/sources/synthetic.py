@@ -21,7 +21,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.installation.processes import map_in_processes
-from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.progress_lines import with_progress
 from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms
@@ -32,7 +32,6 @@ from cxr_tasks.sources.phantoms.faults.planting import Ground, Planted
 from cxr_tasks.sources.phantoms.layouts.files import DrawnFile, draw_files
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
-from cxr_tasks.sources.reading.records import PackedRecords
 from cxr_tasks.sources.reading.tables import number, read_rows
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class SyntheticSource:
             return scan
         boxes = _read_boxes(root / BOXES_FILE)
         _check_boxes(root / BOXES_FILE, scan, boxes)
-        return replace(scan, records=PackedRecords(_with_boxes(record, boxes) for record in scan.records))
+        return replace(scan, records=[_with_boxes(record, boxes) for record in scan.records])
 
 
 def fingerprint(options: SyntheticOptions) -> str:

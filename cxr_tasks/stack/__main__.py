@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from rich.console import Console
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.folders import settle_user_home
 from cxr_tasks.installation.settings import StackSettings, require_up
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
@@ -113,12 +113,11 @@ def one_at_a_time(console: Console) -> Iterator[None]:
     """Hold the run-time folder's lock: two starts at once would each stop what the other started."""
     folder = home() / "stack"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(folder / "lock", "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print("waiting for another 'up' or 'down' of this stack to end")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+
+    def say() -> None:
+        console.print("waiting for another 'up' or 'down' of this stack to end")
+
+    with file_lock(folder / "lock", what="the stack", purpose="'up' or 'down'", on_wait=say):
         yield
 
 

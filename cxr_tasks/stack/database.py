@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import write_text
-from cxr_tasks.stack.processes import PROGRAM_MARK
+from cxr_tasks.stack.marked_processes import PROGRAM_MARK
 from cxr_tasks.stack.programs import airflow_environment, inherited_environment
 from cxr_tasks.stack.servers.mlflow_server import write_ahead
 

@@ -10,7 +10,7 @@ import os
 import sys
 
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.stack.processes import leftovers, stop_processes
+from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, program_environment
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from cxr_tasks.stack.processes import MARK, PROGRAM_MARK
+from cxr_tasks.stack.marked_processes import MARK, PROGRAM_MARK
 from cxr_tasks.stack.servers.mlflow_server import server_environment
 
 #: A library setting of another project in the caller's shell must not reach this stack.

@@ -14,7 +14,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.installation.logins import LIST_USER, airflow_login, airflow_users
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.health import check_health
-from cxr_tasks.stack.processes import leftovers
+from cxr_tasks.stack.marked_processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.supervision import Supervision
 

@@ -16,10 +16,10 @@ from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
+from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.stack.ports import require_free
 from cxr_tasks.stack.private import make_private
-from cxr_tasks.stack.processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.servers.airflow_config import write_airflow_config
 from cxr_tasks.stack.servers.mlflow_server import write_auth_config

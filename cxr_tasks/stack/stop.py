@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.stack.processes import leftovers, stop_processes
+from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.supervision import Supervision, socket_path
 
 #: Programs have up to 15 s to stop before supervisord kills them.

@@ -143,23 +143,6 @@ def brier_and_ece(sums: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return sums[0] / n, np.abs(sums[1:]).sum(axis=0) / n
 
 
-def weighted_brier(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Brier score of each resample, shape ``(b,)``, under ``weights`` ``(b, n)``; None counts each image once."""
-    return _weighted(is_positive, probability, weights)[0]
-
-
-def weighted_ece(is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Calibration error of each resample, shape ``(b,)``, under ``weights`` ``(b, n)``; None counts each image once."""
-    return _weighted(is_positive, probability, weights)[1]
-
-
-def _weighted(
-    is_positive: np.ndarray, probability: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    weights = np.ones((1, len(probability))) if weights is None else weights
-    return brier_and_ece(np.stack(calibration_columns(is_positive, probability)) @ weights.T, weights.sum(axis=1))
-
-
 def bins_of(probability: np.ndarray) -> np.ndarray:
     """Bin number, 0 to ``N_BINS - 1``, of each probability in [0, 1]."""
     return np.minimum((np.asarray(probability) * N_BINS).astype(int), N_BINS - 1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from scipy.spatial.distance import jensenshannon
 from scipy.special import chdtri
 
 #: Unrelated samples of one distribution reach the "chance" of a comparison once in this many times.
@@ -46,10 +45,7 @@ def jensen_shannon_distance(one: np.ndarray, other: np.ndarray) -> float:
     Source: Lin, IEEE Trans. Inf. Theory 37:145-151 (1991); Endres & Schindelin, ibid. 49:1858-1860 (2003).
     """
     _check(one, other)
-    p, q = one / one.sum(), other / other.sum()
-    middle = (p + q) / 2
-    divergence = sum(float(np.sum(x[x > 0] * np.log2(x[x > 0] / middle[x > 0]))) for x in (p, q)) / 2
-    return math.sqrt(min(max(divergence, 0.0), 1.0))
+    return float(jensenshannon(one, other, base=2))
 
 
 def chance_psi(n_bins: int, n_expected: int, n_actual: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,6 @@ from cxr_tasks.statistics.patients import (
     quantile_of,
     tail_of,
 )
-from cxr_tasks.statistics.resampling import Draws, percentile_bounds
 
 #: With a product of independent images of the rarer class and distance of the AUROC from 0 or 1 below this, DeLong's
 #: variance is made by a few images, and how they spread is not known.
@@ -247,17 +245,6 @@ def _rank_alike(one: np.ndarray, other: np.ndarray) -> bool:
     return bool((midranks(one) == midranks(other)).all())
 
 
-def auroc_difference(
-    is_positive: np.ndarray,
-    candidate: np.ndarray,
-    champion: np.ndarray,
-    confidence: float,
-    patient_key: np.ndarray | None = None,
-) -> Interval:
-    """:func:`paired_difference` with its interval."""
-    return paired_difference(is_positive, candidate, champion, patient_key).interval(confidence)
-
-
 def wilson(n_hits: int, n: int, confidence: float) -> Interval:
     """A proportion of independent images with Wilson's score interval (JASA 22:209-212, 1927); right at 0 and 1 too.
 
@@ -283,19 +270,6 @@ def score_interval(share: float, n: float, quantile: float, method: str) -> Inte
     return Interval(share, lower, upper, method)
 
 
-def newcombe(hits: int, n: int, other_hits: int, other_n: int, confidence: float) -> Interval:
-    """The share ``hits / n`` less ``other_hits / other_n`` of other images, with Newcombe's hybrid score interval.
-
-    Built from the two Wilson intervals, so it holds at shares of 0 and 1 and in small groups. Source: Newcombe,
-    Statistics in Medicine 17:873-890 (1998), method 10.
-
-    Raises:
-        UndefinedMetric: A group is empty.
-    """
-    one, other = wilson(hits, n, confidence), wilson(other_hits, other_n, confidence)
-    return independent_difference(one, other, f"Newcombe {confidence * 100:g} %")
-
-
 def independent_difference(one: Interval, other: Interval, method: str) -> Interval:
     """The value of ``one`` less that of ``other``, which is of other patients; its interval comes from both bounds.
 
@@ -315,31 +289,6 @@ def correlated_difference(one: Interval, other: Interval, correlation: float, me
         for a, b in sides
     )
     return Interval(difference, difference - down, difference + up, method)
-
-
-def patient_bootstrap(
-    patient_key: np.ndarray,
-    statistic: Callable[[np.ndarray], np.ndarray],
-    *,
-    confidence: float,
-    samples: int,
-    seed: int,
-) -> tuple[float, float]:
-    """Percentile bounds of ``statistic`` when patients, each with all their images, are drawn with replacement.
-
-    Args:
-        patient_key: shape ``(n,)``; images of one patient are not independent, so they are drawn together.
-        statistic: weights ``(b, n)`` -> values ``(b,)``, NaN where a resample leaves it undefined.
-        samples: How many resamples.
-        seed: The same seed draws the same patients, so two models can be compared resample by resample.
-
-    Raises:
-        UndefinedMetric: More than half of the resamples are undefined.
-    """
-    draws = Draws.of(patient_key, samples, seed)
-    places = draws.places(patient_key)
-    values = draws.values(lambda block: statistic(block[places].T), len(places))
-    return percentile_bounds(values, len(draws.keys), confidence)
 
 
 def _expit(value: float) -> float:

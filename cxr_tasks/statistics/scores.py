@@ -132,18 +132,6 @@ def weighted_auroc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarr
     return auroc_of(_steps(is_positive, score, weights))
 
 
-def weighted_average_precision(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """:func:`average_precision_of` under ``weights`` ``(b, n)``; None counts each image once."""
-    return average_precision_of(_steps(is_positive, score, weights))
-
-
-def weighted_specificity_at(
-    is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None, *, sensitivity: float
-) -> np.ndarray:
-    """:func:`specificity_of` under ``weights`` ``(b, n)``; None counts each image once."""
-    return specificity_of(_steps(is_positive, score, weights), sensitivity)
-
-
 def _steps(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> Steps:
     ranking = Ranking(is_positive, score)
     return ranking.steps(np.ones((len(score), 1)) if weights is None else np.asarray(weights, np.float64).T)
@@ -152,13 +140,6 @@ def _steps(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | Non
 def f1_of(hits: np.ndarray, positives: np.ndarray, called: np.ndarray) -> np.ndarray:
     """F1 from counts of each resample, shape ``(b,)``; NaN where nothing is positive and nothing is called."""
     return _ratio(2.0 * hits, positives + called)
-
-
-def weighted_f1(is_positive: np.ndarray, is_called: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """F1 of each resample at fixed calls, shape ``(b,)``, under ``weights`` ``(b, n)``."""
-    weights = np.ones((1, len(is_positive))) if weights is None else weights
-    columns = (is_positive & is_called, is_positive, is_called)
-    return f1_of(*(weights @ one.astype(float) for one in columns))
 
 
 def roc_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

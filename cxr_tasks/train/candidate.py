@@ -36,7 +36,7 @@ from cxr_tasks.validate.summary import validation_tags
 
 if TYPE_CHECKING:
     from cxr_tasks.datasets.load import LoadedSplit
-    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.data.label_treatment import Targets
     from cxr_tasks.train.loop.fit import Fitted
     from cxr_tasks.train.loop.progress import Progress
     from cxr_tasks.train.loop.validation_logits import ValidationLogits
@@ -223,7 +223,7 @@ def _load(prepared: PreparedDataset, recipe: Recipe, split: str, folder: Path) -
 
 def _targets(train: LoadedSplit, recipe: Recipe, folder: Path, run: RunLog) -> Targets:
     """Training targets under the recipe's label policies; what became of the labels goes to the log and to MLflow."""
-    from cxr_tasks.train.data.labels import label_counts, policy_table, split_targets
+    from cxr_tasks.train.data.label_treatment import label_counts, policy_table, split_targets
 
     spec, findings = recipe.train.labels, recipe.findings
     targets = split_targets(train, findings, spec, seed=recipe.train.seed, folder=folder)

@@ -20,8 +20,8 @@ from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
 from cxr_tasks.train.candidate import TRAINING_TAG, train_candidate
 from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed
 from cxr_tasks.train.candidates.checks import check_training
+from cxr_tasks.train.candidates.recipe_settings import with_settings
 from cxr_tasks.train.candidates.search import Search
-from cxr_tasks.train.candidates.settings import with_settings
 from cxr_tasks.train.dataset_fit import check_fit, check_version
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.loop.validation_logits import ValidationLogits, mean_auroc_of

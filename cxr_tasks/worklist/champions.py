@@ -32,11 +32,6 @@ def ask_for_release(
     return worklist.add(wanted, unless_open=True)
 
 
-def is_under_way(worklist: Worklist, model: str, version: int) -> bool:
-    """Whether a release of that version waits or runs."""
-    return bool(worklist.listing(kind="release", model=model, version=version, states=("waiting", "started"), limit=1))
-
-
 def _approval(worklist: Worklist, model: str, version: int) -> int | None:
     """The request whose question was answered with this champion; None where the alias was moved by hand."""
     asked = worklist.listing(kind="promotion", model=model, version=version, limit=20)

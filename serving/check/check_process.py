@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cxr_tasks.installation.storage.files import write_text
 from serving.check.server_process import RunningServer, configured_server
-from serving.served.folders import version_folder
 from serving.served.models_config import ListedModel, config_text
 from serving.served.state import read_state
+from serving.served.version_folders import version_folder
 
 #: Name of the version that serves now, on the check's server.
 FORMER = "former"

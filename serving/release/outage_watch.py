@@ -12,8 +12,8 @@ from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.installation.storage.paths import served_root
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.outages import BEGAN, ENDED, outages
-from serving.served.folders import version_folder
 from serving.served.state import is_being_changed, read_state
+from serving.served.version_folders import version_folder
 
 LOOK_EVERY_S = 15.0
 #: So many looks in a row find it away before that is an outage: a server that starts again is none.

@@ -14,7 +14,7 @@ from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.versions import CHAMPION
 from serving.check.smoke import smoke_test
 from serving.release.switch import Switch
-from serving.served import folders as on_disk
+from serving.served import version_folders as on_disk
 from serving.served.contents import require_unchanged
 from serving.served.leftovers import settle
 from serving.served.state import Content, locked, read_state, write_state

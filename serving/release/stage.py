@@ -30,7 +30,7 @@ from serving.check.smoke import smoke_test
 from serving.export import exports
 from serving.release.switch import Switch
 from serving.release.take_up import AIRFLOW
-from serving.served import folders as on_disk
+from serving.served import version_folders as on_disk
 from serving.served.contents import is_whole, unless_on_disk
 from serving.served.leftovers import settle
 from serving.served.state import Content, ServingState, locked, read_state

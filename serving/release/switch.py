@@ -17,7 +17,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.settings import StackSettings
 from serving.client import rest
-from serving.served import folders as on_disk
+from serving.served import version_folders as on_disk
 from serving.served.models_config import CANARY, STABLE, write_models_config
 from serving.served.state import ServingState, read_state, write_state
 

@@ -12,8 +12,8 @@ from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.registry import rest
 from cxr_tasks.registry.versions import CHAMPION
-from serving.served.folders import is_aside
 from serving.served.state import ServingState, read_state
+from serving.served.version_folders import is_aside
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from cxr_tasks.contracts.errors import CxrError, DataDefect, ReleaseRefused
 from cxr_tasks.installation.storage.files import tree_sha256
 from cxr_tasks.registry.audit import trail
 from serving.export.exports import Export, export_record
-from serving.served import folders as on_disk
+from serving.served import version_folders as on_disk
 from serving.served.state import UNKNOWN_RUN, Content, ServingState
 
 

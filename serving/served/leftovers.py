@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.families import MODELS
-from serving.served import folders as on_disk
+from serving.served import version_folders as on_disk
 from serving.served.contents import with_contents
 from serving.served.models_config import write_models_config
 from serving.served.state import ServingState, locked, read_state, write_state

@@ -16,8 +16,8 @@ from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, served_root
-from serving.served.folders import versions_on_disk
 from serving.served.state import read_state
+from serving.served.version_folders import versions_on_disk
 
 LABELS = (STABLE, CANARY) = ("stable", "canary")
 

@@ -19,7 +19,7 @@ from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.installation.storage.locks import file_lock, is_locked
 from cxr_tasks.installation.storage.paths import served_root
-from serving.served.folders import versions_on_disk
+from serving.served.version_folders import versions_on_disk
 
 STATE_FILE = "state.json"
 LOCK_FILE = ".lock"

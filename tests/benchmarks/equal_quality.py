@@ -16,10 +16,11 @@ import numpy as np
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import TrainSpec
-from cxr_tasks.statistics.intervals import Interval, auroc_difference
+from cxr_tasks.statistics.intervals import Interval
 from cxr_tasks.statistics.scores import auroc
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 from tests.benchmarks.train_step import KerasTraining, OurTraining
+from tests.evaluate.formulas import auroc_difference
 
 if TYPE_CHECKING:
     from cxr_tasks.datasets.load import LoadedSplit

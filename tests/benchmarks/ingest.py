@@ -7,6 +7,7 @@ import math
 import os
 import resource
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from cxr_tasks.contracts.recipes import load_recipe
-from cxr_tasks.ingest.stage import ingest_source, inspect_part, list_images
+from cxr_tasks.ingest.stage import inspect_part, list_images
 from cxr_tasks.installation.processes import available_cores, map_in_processes
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.benchmarks.bare_decode import decode_files, load_files
 from tests.benchmarks.data import RECIPE, records_below
-from tests.benchmarks.ingest_memory import peak_memory
+from tests.benchmarks.ingest_memory import peak_memory, plain_records
 from tests.benchmarks.measure import Row, Setting, compare, in_turns, rate
+from tests.ingest.folders import ingest_source
 
 #: What one core would take to decode the files of one measurement; the same files stand there under more names to get
 #: there, as small sets are done before the first worker process has started.
@@ -32,6 +34,8 @@ LARGE_SIDES_PX = (1500, 1800, 2100, 2500)
 N_LARGE = 48
 PNG_SIDE_PX = 256
 FEW, MANY = 1000, 20_000
+#: Images of CheXpert, and what the records of a scan of so many may take.
+CHEXPERT, MOST_RECORDS_MIB = 224_316, 100
 
 _File = tuple[str, str, str]
 
@@ -45,7 +49,7 @@ def run(setting: Setting) -> list[Row]:
         ", large": _large_jpegs(setting.scratch / "large", files),
     }
     rows = [row for kind, some in kinds.items() for row in _task(setting, kind, some)]
-    return [*rows, _whole_stage(setting, files), _memory(setting)]
+    return [*rows, _whole_stage(setting, files), _memory(setting), _records(setting)]
 
 
 class _Speed(NamedTuple):
@@ -153,6 +157,25 @@ def _memory(setting: Setting) -> Row:
         less_is_better=True,
         ours_is=f"peak memory of an ingest of {many:,} small files",
         baseline_is=f"of {few:,}; python -m tests.benchmarks.ingest_memory has more",
+    )
+
+
+def _records(setting: Setting) -> Row:
+    """Memory of the records of a scan, which listing holds until the last is written."""
+    n_records = FEW if setting.is_quick else CHEXPERT
+    tracemalloc.start()
+    records = plain_records(n_records)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return compare(
+        "ingest: records in memory",
+        ours=[held / 2**20],
+        baseline=[MOST_RECORDS_MIB * n_records / CHEXPERT],
+        unit="MiB",
+        goal=1.0,
+        less_is_better=True,
+        ours_is=f"{len(records):,} records of CheXpert by tracemalloc",
+        baseline_is=f"a bound of {MOST_RECORDS_MIB} MiB at {CHEXPERT:,}",
     )
 
 

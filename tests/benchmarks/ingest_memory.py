@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -22,8 +23,11 @@ from typing import Any
 import psutil
 
 from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, findings_of
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
+from cxr_tasks.sources.base import ImageRecord
+from cxr_tasks.sources.chexpert.rows import RowReader
 from tests.benchmarks.memory_layouts import LAYOUTS
 
 _MIB = 2**20
@@ -57,6 +61,31 @@ def peak_memory(folder: Path, n_files: int, layout: str = "kermany") -> dict[str
     write_layout(root, n_files)
     first, again = measure(root, home, recipe), measure(root, home, recipe)
     return {"layout": layout, "n_files": n_files, **first, **{f"again_{name}": value for name, value in again.items()}}
+
+
+def plain_records(n_records: int) -> list[ImageRecord]:
+    """Records as a scan of CheXpert makes them: names of their own, states that rows with equal labels share."""
+    reader = RowReader(findings_of("chexpert14"))
+    details = {"Sex": "Male", "Frontal/Lateral": "Frontal", "AP/PA": "AP"}
+    kinds = list(itertools.islice(itertools.product(["", "1.0", "0.0", "-1.0"], repeat=len(CHEXPERT_SPELLINGS)), 4000))
+    records = []
+    for number in range(n_records):
+        patient, study = divmod(number, 4)
+        path = f"CheXpert-v1.0-small/train/patient{patient:05d}/study{study + 1}/view1_frontal.jpg"
+        codes = dict(zip(CHEXPERT_SPELLINGS, kinds[number % len(kinds)], strict=True))
+        row = reader.read(Path("train.csv"), number, {"Path": path, "Age": str(20 + patient % 70), **details, **codes})
+        records.append(
+            ImageRecord(
+                image_id=row.path.listed,
+                patient_id=row.path.patient_id,
+                study_id=row.path.study_id,
+                states=row.states,
+                view=row.view,
+                sex=row.sex,
+                age_years=row.age_years,
+            )
+        )
+    return records
 
 
 def _in_new_process(home: Path, step: str, given: dict[str, Any]) -> dict[str, Any]:

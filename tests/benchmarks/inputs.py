@@ -96,9 +96,9 @@ def prepare(root: Path, recipe: Recipe) -> PreparedDataset:
     """The files of ``root`` ingested and prepared for ``recipe``; validation is left out, as it changes no pixel."""
     import pandas as pd
 
-    from cxr_tasks.ingest.stage import ingest_source
     from cxr_tasks.prepare.stage import prepare_dataset
     from cxr_tasks.validate.profile import profile_of
+    from tests.ingest.folders import ingest_source
 
     paths = RunPaths.for_run("bench", f"prepare {root.name}")
     ingested = ingest_source(recipe, str(root), paths)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cxr_tasks.cli.following import display
 from cxr_tasks.cli.following.display import LinePrinter, progress_table
-from cxr_tasks.cli.following.progress import CHAINS, triggered
+from cxr_tasks.cli.following.followed_run import CHAINS, triggered
 from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cxr_tasks.cli.following import follow as follow_module
 from cxr_tasks.cli.following.follow import TaskFailed, combined, follow, release_of
-from cxr_tasks.cli.following.progress import CHAINS, triggered
+from cxr_tasks.cli.following.followed_run import CHAINS, triggered
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 from cxr_tasks.worklist.champions import ask_for_release

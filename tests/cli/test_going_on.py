@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cxr_tasks.cli.following.progress import triggered
+from cxr_tasks.cli.following.followed_run import triggered
 from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
@@ -18,7 +18,7 @@ _WAITS = """
 import time
 from cxr_tasks.worklist.airflow_api import DagRun
 from cxr_tasks.cli.going_on import says_what_goes_on
-from cxr_tasks.cli.following.progress import triggered
+from cxr_tasks.cli.following.followed_run import triggered
 followed = [triggered("cxr_binary", DagRun("cxr_dataset_binary", "cxr__1", "running"), "a reason")]
 with says_what_goes_on(followed, "http://127.0.0.1:8080"):
     print("follows", flush=True)

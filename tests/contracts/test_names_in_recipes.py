@@ -50,7 +50,7 @@ def test_every_network_of_the_vocabulary_has_options():
 def test_a_loss_kind_that_the_table_lacks_does_not_train_as_another():
     import numpy as np
 
-    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.data.label_treatment import Targets
     from cxr_tasks.train.losses.losses import make_loss
 
     targets = Targets.of_labels(np.array([[0.0], [1.0]], np.float32))
@@ -65,7 +65,7 @@ def test_a_loss_kind_that_the_table_lacks_does_not_train_as_another():
 def test_a_policy_that_nothing_was_made_for_does_not_leave_labels_unknown(monkeypatch):
     import numpy as np
 
-    from cxr_tasks.train.data.labels import CODES, training_targets
+    from cxr_tasks.train.data.label_treatment import CODES, training_targets
 
     states = np.array([[CODES[LabelState.UNCERTAIN]]], np.uint8)
     for policy in get_args(train_specs.Policy):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.cli.following.progress import CHAINS
+from cxr_tasks.cli.following.followed_run import CHAINS
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.worklist.events import wanted_by
 from cxr_tasks.worklist.request import dag_of, kind_of

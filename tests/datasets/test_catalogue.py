@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.datasets.catalogue import find_version, left_overs, lock_path, removable, remove_version, stored_versions
 from cxr_tasks.datasets.latest import publish_latest
 from cxr_tasks.installation.storage.paths import datasets_root
@@ -116,7 +116,7 @@ def test_a_version_under_work_is_not_removed(three):
     version = find_version(f"{NAME}@c")
     with open(lock_path(version.folder), "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(DataDefect, match="a prepare is at work on it"):
+        with pytest.raises(ServiceUnavailable, match="expected nobody else to change it"):
             remove_version(version)
     assert version.folder.is_dir()
 

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def prepared(cxr_home):
     """A small synthetic dataset prepared at 32 px, with its recipe."""
-    from cxr_tasks.ingest.stage import ingest_source
     from cxr_tasks.prepare.stage import prepare_dataset
+    from tests.ingest.folders import ingest_source
 
     mapping = load_recipe("synthetic_binary").to_dict()
     mapping["dataset"]["options"] = {"n_images": 90, "seed": 5, "size_px": 128}

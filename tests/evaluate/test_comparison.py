@@ -9,7 +9,7 @@ from cxr_tasks.contracts.errors import DataDefect, UndefinedMetric
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.table import Scored, scored
 from cxr_tasks.gate.comparison import Pair, mean_auroc_difference, paired, regressions
-from cxr_tasks.statistics.intervals import auroc_difference
+from tests.evaluate.formulas import auroc_difference
 
 FINDINGS = ("pneumonia",)
 SPEC = EvaluateSpec(bootstrap_samples=500)

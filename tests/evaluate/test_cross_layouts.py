@@ -35,8 +35,8 @@ def recipe_for(layout: str) -> Recipe:
 
 
 def prepared_phantoms(folder, layout: str) -> PreparedDataset:
-    from cxr_tasks.ingest.stage import ingest_source
     from cxr_tasks.prepare.stage import prepare_dataset
+    from tests.ingest.folders import ingest_source
 
     recipe, paths = recipe_for(layout), RunPaths.for_run("cross_layouts", layout)
     write_phantoms(folder, SyntheticOptions(layout=layout, n_images=90, size_px=96))

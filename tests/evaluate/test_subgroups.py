@@ -9,9 +9,9 @@ import pytest
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.subgroups import subgroup_rows
 from cxr_tasks.evaluate.table import Scored
-from cxr_tasks.statistics.intervals import newcombe
 from cxr_tasks.statistics.scores import auroc
 from cxr_tasks.statistics.shares import Comparison
+from tests.evaluate.formulas import newcombe
 
 #: sex, positives, of which found, negatives, of which cleared
 GROUPS = [("female", 40, 20, 60, 30), ("male", 50, 45, 50, 40), ("unknown", 10, 0, 10, 0)]

@@ -58,7 +58,8 @@ def test_hashes_have_the_form_that_is_expected(suite, column, tmp_path):
     import numpy as np
     from PIL import Image
 
-    from cxr_tasks.ingest.inspection.inspect import Inspection, inspect_file
+    from cxr_tasks.ingest.inspection.inspect import Inspection
+    from tests.ingest.inspected_files import inspect_file
 
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 80), dtype=np.uint8)).save(tmp_path / "a.png")
     found = inspect_file(tmp_path, "a.png")

@@ -28,13 +28,13 @@ def test_equals_the_class_activation_map_of_a_pooled_head(network, output):
     """Zhou et al. (2016): the maps weighted by the head's weights; the gradient's mean is that over h * w cells."""
     import keras
 
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
     features = keras.Model(network.inputs, network.get_layer("features").output)
     activations = features.predict(IMAGES / 255.0, verbose=0)
     weights = network.get_layer("head").get_weights()[0][:, output]
     expected = np.maximum(activations @ weights, 0.0)
-    found = grad_cam(network, IMAGES, output)
+    found = GradCam(network).maps(IMAGES, output)
     cells = activations.shape[1] * activations.shape[2]
     assert found.shape == expected.shape
     assert expected.max() > 0
@@ -42,10 +42,10 @@ def test_equals_the_class_activation_map_of_a_pooled_head(network, output):
 
 
 def test_a_map_does_not_depend_on_the_other_images_of_its_batch(network):
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
-    together = grad_cam(network, IMAGES, 0)
-    alone = np.concatenate([grad_cam(network, IMAGES[i : i + 1], 0) for i in range(len(IMAGES))])
+    together = GradCam(network).maps(IMAGES, 0)
+    alone = np.concatenate([GradCam(network).maps(IMAGES[i : i + 1], 0) for i in range(len(IMAGES))])
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_heat_lies_where_the_evidence_is():
     """A network that only counts bright pixels must point at the bright patch."""
     import keras
 
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
     image = keras.Input((32, 32, 1))
     features = keras.layers.Activation("relu", name="features")(keras.layers.AveragePooling2D(4)(image))
@@ -61,34 +61,35 @@ def test_heat_lies_where_the_evidence_is():
     model = keras.Model(image, keras.layers.Dense(1, name="head", kernel_initializer="ones")(pooled))
     picture = np.zeros((1, 32, 32, 1), np.uint8)
     picture[0, 20:28, 4:12] = 255
-    heat = grad_cam(model, picture, 0)[0]
+    heat = GradCam(model).maps(picture, 0)[0]
     assert np.unravel_index(heat.argmax(), heat.shape) in {(5, 1), (5, 2), (6, 1), (6, 2)}
     assert heat[:4].max() == 0
 
 
 def test_no_images_give_no_maps(network):
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
-    assert grad_cam(network, IMAGES[:0], 0).shape[0] == 0
+    assert GradCam(network).maps(IMAGES[:0], 0).shape[0] == 0
 
 
 def test_a_model_without_the_layer_is_refused():
     import keras
 
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
     image = keras.Input((32, 32, 1))
     model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image)))
     with pytest.raises(DataDefect, match="expected a layer named 'features'"):
-        grad_cam(model, IMAGES, 0)
+        GradCam(model).maps(IMAGES, 0)
 
 
 def test_one_tracing_serves_all_outputs(network):
-    from cxr_tasks.explain.cam import GradCam, grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
     cam = GradCam(network)
     for output in (1, 0, 1):
-        np.testing.assert_allclose(cam.maps(IMAGES, output), grad_cam(network, IMAGES, output), rtol=1e-4, atol=1e-6)
+        alone = GradCam(network).maps(IMAGES, output)
+        np.testing.assert_allclose(cam.maps(IMAGES, output), alone, rtol=1e-4, atol=1e-6)
     assert cam._maps_of.experimental_get_tracing_count() == 1
 
 
@@ -96,10 +97,10 @@ def test_a_network_that_also_sees_the_mirror_image_has_the_maps_of_the_image_as_
     """Also after saving and loading: half the gradient goes to the mirror image, and places stay where they are."""
     import keras
 
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.train.networks.networks import network_with_flip
 
     network_with_flip(network).save(tmp_path / "both.keras")
     both = keras.saving.load_model(tmp_path / "both.keras", compile=False, safe_mode=True)
-    plain, found = grad_cam(network, IMAGES, 1), grad_cam(both, IMAGES, 1)
+    plain, found = GradCam(network).maps(IMAGES, 1), GradCam(both).maps(IMAGES, 1)
     np.testing.assert_allclose(2 * found, plain, rtol=1e-3, atol=1e-6)

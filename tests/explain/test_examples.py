@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from cxr_tasks.evaluate.table import Scored
-from cxr_tasks.explain.examples import KINDS, MOST_CONFIDENT, NEAR_THRESHOLD, choose_examples, choose_findings
+from cxr_tasks.explain.chosen_images import KINDS, MOST_CONFIDENT, NEAR_THRESHOLD, choose_examples, choose_findings
 
 PROBABILITY = np.array([0.95, 0.90, 0.55, 0.99, 0.52, 0.10, 0.45, 0.05, 0.02, 0.48])
 POSITIVE = np.array([True, True, True, False, False, True, True, False, False, False])

@@ -14,7 +14,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.explain.examples import KINDS
+from cxr_tasks.explain.chosen_images import KINDS
 from cxr_tasks.explain.localise import localisation_sentence
 from cxr_tasks.explain.stage import Explanations, explain_model
 from cxr_tasks.installation.storage.files import read_json, reference_to
@@ -77,7 +77,7 @@ def case(tmp_path_factory):
     """A prepared dataset written by the project's own store, a model, and what evaluation would have left."""
     from cxr_tasks.datasets.load import stored_split
     from cxr_tasks.evaluate.predict import predictions_of
-    from cxr_tasks.prepare.store import write_dataset
+    from cxr_tasks.prepare.shards import write_dataset
 
     folder = tmp_path_factory.mktemp("dataset")
     splits = {name: make_index(n, name) for name, n in (("train", 4), ("validation", 40), ("test", 40))}

@@ -8,7 +8,7 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.evidence import Evidence
 from cxr_tasks.gate.slices import slice_rules
-from cxr_tasks.statistics.intervals import newcombe
+from tests.evaluate.formulas import newcombe
 from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores
 
 

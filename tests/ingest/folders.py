@@ -8,9 +8,16 @@ import pandas as pd
 
 from cxr_tasks.contracts.handoffs import IngestedStudies
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.ingest.stage import ingest_source
+from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
+
+
+def ingest_source(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> IngestedStudies:
+    """All steps of the stage, one after the other."""
+    plan = list_images(recipe, data_folder, paths)
+    inspected = [inspect_part(recipe, plan, part, paths) for part in range(len(plan.parts))]
+    return collect_parts(recipe, plan, inspected, paths)
 
 
 def ingest(recipe: Recipe, root: Path, cxr_home: Path, run: str = "r1") -> tuple[IngestedStudies, pd.DataFrame]:

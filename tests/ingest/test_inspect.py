@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from xxhash import xxh3_128_hexdigest
 
-from cxr_tasks.ingest.inspection.inspect import Inspection, inspect_file, inspect_files, open_files
+from cxr_tasks.ingest.inspection.inspect import Inspection, open_files
 from cxr_tasks.ingest.inspection.picture import decode
 from cxr_tasks.sources.base import Refusal
+from tests.ingest.inspected_files import inspect_file, inspect_files
 
 
 def encoded(picture: Image.Image, file_format: str = "JPEG", **options) -> bytes:

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from cxr_tasks.ingest.inspection.inspect import HeaderFacts, Inspection, Opened, inspect_file
+from cxr_tasks.ingest.inspection.inspect import HeaderFacts, Inspection, Opened
 from cxr_tasks.ingest.inspection.opening import FileState
 from cxr_tasks.ingest.ledger_rows import VERSION, entries_of, entry_of, keyed_version, read_found
 from cxr_tasks.installation.storage.paths import secrets_root
 from cxr_tasks.sources.base import Refusal
+from tests.ingest.inspected_files import inspect_file
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec, SplitSpec
 from cxr_tasks.images.dicom import patient_hash
-from cxr_tasks.ingest.stage import ingest_source
 from cxr_tasks.installation.storage.paths import RunPaths, secrets_root
 from cxr_tasks.validate.stage import validate_manifest
 from tests.images.dicom.files import IDENTIFYING, dicom_file
 from tests.ingest.conftest import noise_picture
-from tests.ingest.folders import ingest, quarantined
+from tests.ingest.folders import ingest, ingest_source, quarantined
 
 N_USABLE = 24
 

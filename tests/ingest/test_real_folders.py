@@ -14,10 +14,10 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.images.dicom import patient_hash
-from cxr_tasks.ingest.inspection.inspect import inspect_file
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.sources.base import Refusal
 from tests.ingest.folders import ingest, quarantined
+from tests.ingest.inspected_files import inspect_file
 
 pytestmark = pytest.mark.data
 

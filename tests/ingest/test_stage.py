@@ -13,11 +13,10 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.ingest.stage import ingest_source
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from tests.images.dicom.files import dicom_bytes, dicom_dataset, dicom_file, ramp
-from tests.ingest.folders import ingest
+from tests.ingest.folders import ingest, ingest_source
 
 
 def test_manifest_has_a_row_per_image_in_the_contract_columns(xrays, recipe, cxr_home):

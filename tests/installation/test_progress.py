@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.progress_lines import with_progress
 
 logger = logging.getLogger("tests.progress")
 

@@ -16,7 +16,7 @@ from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.patient_keys import patient_secret
 from cxr_tasks.installation.storage.files import sha256_file, write_json
 from cxr_tasks.installation.storage.paths import datasets_root
-from cxr_tasks.prepare.examples import index_of
+from cxr_tasks.prepare.index_rows import index_of
 from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
 from tests.builders import manifest_table
 

@@ -10,7 +10,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.records import INDEX_COLUMNS
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.examples import index_of, stored_boxes, targets_of
+from cxr_tasks.prepare.index_rows import index_of, stored_boxes, targets_of
 
 PIXELS = PixelSpec(size_px=64)
 

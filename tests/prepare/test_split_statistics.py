@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.examples import index_of
+from cxr_tasks.prepare.index_rows import index_of
 from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.prepare.examples import index_of
+from cxr_tasks.prepare.index_rows import index_of
 
 pytestmark = pytest.mark.tf
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tf
 def test_plain_tfds_reads_back_what_was_written(tmp_path, image_folder, make_manifest, monkeypatch):
     import tensorflow_datasets as tfds
 
-    from cxr_tasks.prepare import store
+    from cxr_tasks.prepare import shards
 
     boxes = json.dumps([{"finding": "opacity", "x": 0, "y": 6, "width": 15, "height": 12}])
     manifest = make_manifest(image_folder)
@@ -28,8 +28,8 @@ def test_plain_tfds_reads_back_what_was_written(tmp_path, image_folder, make_man
     rng = np.random.default_rng(0)
     pixels = {name: rng.integers(0, 256, (len(part), 16, 16, 1)).astype(np.uint8) for name, part in splits.items()}
     given = {name: enumerate(images) for name, images in pixels.items()}
-    monkeypatch.setattr(store, "SHARD_BYTES", 520)  # two examples of 256 bytes per shard
-    store.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 520)  # two examples of 256 bytes per shard
+    shards.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
 
     builder = tfds.builder_from_directory(str(tmp_path / "d"))
     assert {name: info.num_examples for name, info in builder.info.splits.items()} == {
@@ -56,14 +56,14 @@ def test_rows_passed_over_make_their_shard_shorter_and_keep_the_order(
 ):
     import tensorflow_datasets as tfds
 
-    from cxr_tasks.prepare import store
+    from cxr_tasks.prepare import shards
 
     index = index_of(make_manifest(image_folder), "pneumonia", PixelSpec(size_px=16), salt="s", secret=bytes(32))
     splits = {name: index[index["split"] == name] for name in SPLITS}
     image = np.zeros((16, 16, 1), np.uint8)
     given = {"train": [(0, image), (3, image)], "validation": [(3, image)], "test": [(n, image) for n in range(4)]}
-    monkeypatch.setattr(store, "SHARD_BYTES", 520)
-    store.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 520)
+    shards.write_dataset(tmp_path / "d", "tiny", splits=splits, pixels=given, vocabulary="pneumonia", size_px=16)
     builder = tfds.builder_from_directory(str(tmp_path / "d"))
     assert {name: info.shard_lengths for name, info in builder.info.splits.items()} == {
         "train": [1, 1], "validation": [0, 1], "test": [2, 2],
@@ -84,6 +84,6 @@ def test_rows_passed_over_make_their_shard_shorter_and_keep_the_order(
     ],
 )  # fmt: skip
 def test_shards_are_of_about_equal_size(n, bytes_each, lengths):
-    from cxr_tasks.prepare.store import shard_lengths
+    from cxr_tasks.prepare.shards import shard_lengths
 
     assert shard_lengths(n, bytes_each=bytes_each) == lengths

@@ -12,7 +12,7 @@ from cxr_tasks.contracts.errors import DataDefect, NotApproved, ReleaseRefused
 from cxr_tasks.registry import versions
 from cxr_tasks.registry.approve.approval import Answer, Recorded
 from cxr_tasks.registry.approve.approval import settle as settle_recorded
-from cxr_tasks.registry.approve.evidence import approval_request
+from cxr_tasks.registry.approve.evidence_page import approval_request
 from cxr_tasks.registry.approve.promotion import promote
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.questions import ended_because

@@ -9,7 +9,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.plain_text import plain_markdown as plain
 from cxr_tasks.registry import tracking, versions
-from cxr_tasks.registry.approve.evidence import against_champion, approval_request, verdict_table
+from cxr_tasks.registry.approve.evidence_page import against_champion, approval_request, verdict_table
 from cxr_tasks.registry.approve.promotion import promote
 from cxr_tasks.registry.overrides import record_override
 from tests.registry.proposed import MODEL, RULES, todays_policy

@@ -10,7 +10,7 @@ from cxr_tasks.cli.settled_questions import end_settled_questions
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.registry import questions
 from cxr_tasks.registry.approve.approval import Answer, Recorded, settle
-from cxr_tasks.registry.approve.evidence import approval_request
+from cxr_tasks.registry.approve.evidence_page import approval_request
 from cxr_tasks.registry.approve.promotion import promote
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.worklist.airflow_api import TaskRun
@@ -76,7 +76,7 @@ def test_a_question_that_the_log_knows_waits_on(airflow, worklist, ask):
 def test_a_question_that_was_asked_before_the_log_kept_them_is_asked_again(airflow, worklist, ask, monkeypatch):
     """After an upgrade: its answer would not count, and a person who gave one would have to find that out."""
     with monkeypatch.context() as former:
-        former.setattr("cxr_tasks.registry.approve.evidence.record_question", lambda request, run: None)
+        former.setattr("cxr_tasks.registry.approve.evidence_page.record_question", lambda request, run: None)
         request = ask("old")
     payload = request.to_payload()
     del payload["mlflow_run_id"], payload["champion_run_id"]
@@ -98,7 +98,7 @@ def test_a_question_that_was_asked_before_the_log_kept_them_is_asked_again(airfl
 
 def test_an_answer_to_a_question_that_the_log_does_not_know_counts_no_more_than_before(worklist, ask, monkeypatch):
     with monkeypatch.context() as former:
-        former.setattr("cxr_tasks.registry.approve.evidence.record_question", lambda request, run: None)
+        former.setattr("cxr_tasks.registry.approve.evidence_page.record_question", lambda request, run: None)
         request = ask("old")
     given = Answer(choice="Approve", who="admin", reason="yes")
     recorded = Recorded(subject=request.subject, body=request.body, answer=given)

@@ -19,13 +19,13 @@ from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.explain.examples import KINDS
+from cxr_tasks.explain.chosen_images import KINDS
 from cxr_tasks.explain.overlays import overlay_png
 from cxr_tasks.explain.stage import Example, Explanations
 from cxr_tasks.gate.stage import gate_candidate
 from cxr_tasks.installation.storage.files import read_json, reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 
 PATIENT = "person1042"
 SPEC = EvaluateSpec(bootstrap_samples=100)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.reproduce.compare import Difference, differences, first_other_epoch, is_auroc, outcome_of
+from cxr_tasks.reproduce.equality import Difference, differences, first_other_epoch, is_auroc, outcome_of
 
 
 def made_metrics(auroc=0.9, brier=0.1, **ridge):

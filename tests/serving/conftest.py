@@ -101,8 +101,8 @@ class Platform:
 def platform_home(tmp_path_factory, exported):
     """A registry with version 1 as champion, and a server that answers with it."""
     from serving.check.server_process import configured_server, free_port
-    from serving.served.folders import publish
     from serving.served.models_config import models_config_path, write_models_config
+    from serving.served.version_folders import publish
 
     home = tmp_path_factory.mktemp("platform") / "var"
     with pytest.MonkeyPatch.context() as patch:

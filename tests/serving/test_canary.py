@@ -8,8 +8,8 @@ from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.registry.audit import trail
 from serving.client import rest
 from serving.export.golden import golden_images
-from serving.served.folders import versions_on_disk
 from serving.served.state import read_state
+from serving.served.version_folders import versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 

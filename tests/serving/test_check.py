@@ -22,7 +22,7 @@ def own(small_model, contract):
 def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contract, tmp_path, cxr_home):
     from serving.check.check import check_server
     from serving.check.check_process import check_process
-    from serving.served.folders import publish
+    from serving.served.version_folders import publish
 
     publish(exported, "cxr_binary", 2)
     base_path = tmp_path / "exports"

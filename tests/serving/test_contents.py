@@ -11,9 +11,9 @@ from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.registry.audit import trail
 from serving.export import exports
 from serving.served.contents import changed_files, require_unchanged, runs_of
-from serving.served.folders import version_folder
 from serving.served.leftovers import settle
 from serving.served.state import UNKNOWN_RUN, Content, ServingState, read_state, write_state
+from serving.served.version_folders import version_folder
 
 MODEL = "cxr_binary"
 #: As written before contents and runs were kept.

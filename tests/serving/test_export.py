@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.serving_contract import FILE_NAME
+from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.registry.version_files import read_contract
 from serving.export.golden import golden_images
 

@@ -13,7 +13,7 @@ from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from serving.export import exports
 from serving.served.contents import unless_on_disk
-from serving.served.folders import publish, version_folder, versions_on_disk
+from serving.served.version_folders import publish, version_folder, versions_on_disk
 
 REGISTERED = RegisteredModel(model_name="cxr_binary", version=3, mlflow_run_id="a" * 32, alias="champion")
 

@@ -110,7 +110,7 @@ def test_no_request_fails_while_releases_bring_back_the_files_of_what_serves(pla
     A folder that is gone the server unloads by itself, as ``tensorflow_model_server`` does: nothing answers until the
     release, and everything from then on.
     """
-    from serving.served.folders import is_aside, version_folder
+    from serving.served.version_folders import is_aside, version_folder
 
     registered = platform.new_version()
     platform.release(registered)

@@ -17,8 +17,8 @@ from cxr_tasks.registry.audit import trail
 from serving.client import rest
 from serving.release.champion_watch import Announcements
 from serving.served.agreement import disagreements
-from serving.served.folders import versions_on_disk
 from serving.served.state import read_state
+from serving.served.version_folders import versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -189,7 +189,7 @@ def test_files_that_were_changed_on_disk_are_not_gone_back_to(platform, make_oth
     from cxr_tasks.contracts.errors import DataDefect
     from serving.release.rollback import roll_back
     from serving.served.contents import changed_files
-    from serving.served.folders import version_folder
+    from serving.served.version_folders import version_folder
 
     serve_first(platform, make_other)
     platform.release(platform.new_version(make_other(49)))

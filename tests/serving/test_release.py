@@ -9,8 +9,8 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.registry.audit import trail
 from serving.client import rest
-from serving.served.folders import versions_on_disk
 from serving.served.state import read_state
+from serving.served.version_folders import versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -111,7 +111,7 @@ def test_a_changed_export_is_not_published(platform):
 def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
     from cxr_tasks.cli.doctor.serving import file_findings
     from cxr_tasks.installation.storage.files import tree_sha256
-    from serving.served.folders import version_folder
+    from serving.served.version_folders import version_folder
 
     registered = platform.new_version()
     platform.release(registered)

@@ -12,9 +12,9 @@ from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.client import rest
 from serving.export.golden import golden_images
-from serving.served.folders import versions_on_disk
 from serving.served.leftovers import settle_all
 from serving.served.state import locked, read_state
+from serving.served.version_folders import versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 

@@ -8,8 +8,8 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused, ServiceUnavailable
 from cxr_tasks.registry.audit import trail
-from serving.served.folders import version_folder, versions_on_disk
 from serving.served.state import locked, read_state, write_state
+from serving.served.version_folders import version_folder, versions_on_disk
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from serving.served.folders import prune, publish, version_folder, versions_on_disk, withdraw
+from serving.served.version_folders import prune, publish, version_folder, versions_on_disk, withdraw
 
 
 @pytest.fixture

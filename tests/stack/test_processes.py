@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from cxr_tasks.stack.processes import MARK, PROGRAM_MARK, leftovers, stop_processes
+from cxr_tasks.stack.marked_processes import MARK, PROGRAM_MARK, leftovers, stop_processes
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 #: Ignores the request to end, as a hanging program does.
@@ -69,7 +69,7 @@ def test_process_that_does_not_end_is_killed(tmp_path: Path):
 
 
 def test_caller_is_never_among_them(tmp_path: Path):
-    code = "import sys; from pathlib import Path; from cxr_tasks.stack.processes import leftovers\n"
+    code = "import sys; from pathlib import Path; from cxr_tasks.stack.marked_processes import leftovers\n"
     code += "print(leftovers(Path(sys.argv[1])))"
     environment = {**os.environ, MARK: str(tmp_path), "PYTHONPATH": str(PROJECT_ROOT)}
     said = subprocess.run(

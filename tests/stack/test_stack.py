@@ -17,7 +17,7 @@ import requests
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings, client_environment
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry import tracking
-from cxr_tasks.stack.processes import leftovers
+from cxr_tasks.stack.marked_processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME
 from cxr_tasks.stack.show import stack_status
 

@@ -19,7 +19,7 @@ from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack import start
 from cxr_tasks.stack.__main__ import main
-from cxr_tasks.stack.processes import leftovers, stop_processes
+from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import PROGRAMS, Program
 
 

@@ -12,7 +12,7 @@ import pytest
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.stack.processes import leftovers
+from cxr_tasks.stack.marked_processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import SOCKET_PATH_BYTES, Supervision, socket_path, start_supervisor

@@ -12,9 +12,8 @@ from cxr_tasks.statistics.calibration import (
     fit_platt,
     fit_temperature,
     sigmoid,
-    weighted_brier,
-    weighted_ece,
 )
+from tests.evaluate.formulas import weighted_brier, weighted_ece
 
 
 def test_the_fit_recovers_a_known_distortion():

@@ -9,18 +9,16 @@ from scipy.stats import binom, norm
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.statistics.delong import influences
 from cxr_tasks.statistics.intervals import (
-    auroc_difference,
     auroc_interval,
     independent_difference,
     logit_scale_interval,
-    newcombe,
-    patient_bootstrap,
     rests_on_few_errors,
     score_interval,
     wilson,
     z_of,
 )
 from cxr_tasks.statistics.scores import weighted_auroc
+from tests.evaluate.formulas import auroc_difference, newcombe, patient_bootstrap
 
 
 def two_normals(rng: np.random.Generator, n_positive: int, n_negative: int, separation: float):

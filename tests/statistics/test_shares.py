@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.statistics.intervals import newcombe, wilson
+from cxr_tasks.statistics.intervals import wilson
 from cxr_tasks.statistics.shares import Comparison, Share
 from tests.evaluate.clusters import nih_shares
+from tests.evaluate.formulas import newcombe
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (1, 29), (81, 263), (10, 10), (1, 1)])

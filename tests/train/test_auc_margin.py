@@ -216,7 +216,7 @@ def test_loss_and_optimizer_bring_the_auroc_of_a_separable_problem_to_one():
     import tensorflow as tf
 
     from cxr_tasks.contracts.train_specs import LossSpec
-    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.data.label_treatment import Targets
     from cxr_tasks.train.loop.validation import mean_auroc
     from cxr_tasks.train.losses.auc_margin import make_auc_margin_optimizer
     from cxr_tasks.train.losses.losses import make_loss

@@ -9,7 +9,7 @@ from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import PhaseSpec, SearchSpec
 from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed, name_of
-from cxr_tasks.train.candidates.settings import with_settings
+from cxr_tasks.train.candidates.recipe_settings import with_settings
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_model_for_another_number_of_findings_is_refused(brightness_model, gre
 
 
 def test_scores_are_kept_so_that_a_resumed_run_trains_on_the_same(brightness_model, grey_split, tmp_path):
-    from cxr_tasks.train.data.labels import split_targets
+    from cxr_tasks.train.data.label_treatment import split_targets
 
     spec = LabelSpec(
         uncertain="self_trained", uncertain_by_finding={"mass": "zeros"}, first_model=str(brightness_model)

@@ -197,7 +197,7 @@ def test_killed_in_every_phase_it_ends_with_the_same_bits(phased, make_split, tm
 @pytest.mark.parametrize("kind", ["auc_margin", "focal"])
 def test_all_that_learns_beside_the_network_is_taken_up_again(phased, make_split, tmp_path, kind):
     """The head of a third class, the loss' own variables and its optimizer, images drawn by class."""
-    from cxr_tasks.train.data.labels import Targets
+    from cxr_tasks.train.data.label_treatment import Targets
 
     labels = make_split(48).labels
     is_uncertain = np.arange(48)[:, None] % 5 == 0

@@ -12,7 +12,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.train_specs import AugmentSpec
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 
 pytestmark = pytest.mark.tf
 
@@ -55,7 +55,7 @@ def test_loaded_pixels_and_labels_equal_what_tfds_reads(cxr_home, prepare_tiny, 
 def test_all_four_states_are_read_back_as_they_were_stored(tmp_path):
     from cxr_tasks.contracts.labels import findings_of, label_column
     from cxr_tasks.datasets.load import load_split
-    from cxr_tasks.prepare.store import write_dataset
+    from cxr_tasks.prepare.shards import write_dataset
 
     findings, n = findings_of("nih14"), 40
     codes = np.random.default_rng(0).integers(0, 4, (n, len(findings)))

@@ -14,8 +14,8 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
 from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec
 from cxr_tasks.datasets.targets import CODES, evaluation_targets, states_of
-from cxr_tasks.train.data import labels
-from cxr_tasks.train.data.labels import Targets, label_counts, policy_table, training_targets
+from cxr_tasks.train.data import label_treatment
+from cxr_tasks.train.data.label_treatment import Targets, label_counts, policy_table, training_targets
 
 POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = range(4)
 NAN = math.nan
@@ -104,8 +104,10 @@ def test_findings_of_the_recipe_go_before_its_rule_for_the_others():
 
 
 def test_default_policies_hold_for_vocabularies_without_those_findings():
-    assert labels.policies_of(["pneumonia"], LabelSpec()) == ("ignore",)
-    by_finding = dict(zip(VOCABULARIES["nih14"], labels.policies_of(VOCABULARIES["nih14"], LabelSpec()), strict=True))
+    assert label_treatment.policies_of(["pneumonia"], LabelSpec()) == ("ignore",)
+    by_finding = dict(
+        zip(VOCABULARIES["nih14"], label_treatment.policies_of(VOCABULARIES["nih14"], LabelSpec()), strict=True)
+    )
     assert {name: policy for name, policy in by_finding.items() if policy != "ignore"} == CHEXPERT_POLICIES
 
 
@@ -193,5 +195,5 @@ def test_split_without_need_for_a_first_model_never_asks_for_it(tmp_path):
 
     spec = dataclasses.replace(spec_of("self_trained"), first_model="models:/nowhere/1")
     certain = SimpleNamespace(states=column(POSITIVE, UNMENTIONED))
-    targets = labels.split_targets(certain, ["edema"], spec, seed=1, folder=tmp_path)
+    targets = label_treatment.split_targets(certain, ["edema"], spec, seed=1, folder=tmp_path)
     assert targets.values[:, 0].tolist() == [1, 0] and not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.train_specs import LossSpec
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 
 pytestmark = pytest.mark.tf
 

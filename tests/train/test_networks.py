@@ -109,10 +109,10 @@ def test_with_flip_it_answers_with_the_mean_of_image_and_mirror_image(tmp_path):
     found = keras.Model(both.inputs[0], both.get_layer("features").output)(images).numpy()
     assert found == pytest.approx(features, abs=1e-5)
     assert both.get_layer("head").kernel.shape == (8, 3) and len(both.weights) == len(network.weights)
-    from cxr_tasks.explain.cam import grad_cam
+    from cxr_tasks.explain.cam import GradCam
 
     pixels = (images * 255).astype(np.uint8)
-    alone, half = grad_cam(network, pixels, 1), grad_cam(both, pixels, 1)
+    alone, half = GradCam(network).maps(pixels, 1), GradCam(both).maps(pixels, 1)
     assert half == pytest.approx(alone / 2, abs=1e-5) and alone.max() > 0
 
 

@@ -53,7 +53,7 @@ def test_a_second_trainer_is_sent_away_until_the_first_has_ended(tmp_path):
     with only_one_trainer(tmp_path):
         other = spawn.Process(target=_try_lock, args=(tmp_path, answer))
         other.start()
-        assert "another process is training here" in answer.get(timeout=300)
+        assert "expected nobody else to change it, found training" in answer.get(timeout=300)
         other.join()
     other = spawn.Process(target=_try_lock, args=(tmp_path, answer))
     other.start()

@@ -45,10 +45,10 @@ def shortened(name: str) -> Recipe:
     ],
 )
 def test_a_recipe_trains_on_a_small_dataset_in_its_layout(cxr_home, tmp_path, name, layout, n_phases):
-    from cxr_tasks.ingest.stage import ingest_source
     from cxr_tasks.prepare.stage import prepare_dataset
     from cxr_tasks.sources.synthetic import write_phantoms
     from cxr_tasks.train.candidate import train_candidate
+    from tests.ingest.folders import ingest_source
 
     recipe, paths = shortened(name), RunPaths.for_run("shipped_recipes", name)
     write_phantoms(tmp_path, SyntheticOptions(layout=layout, n_images=60, size_px=96))

@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.artifacts import read_json, write_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import PhantomSpec, PhaseSpec
-from cxr_tasks.installation.storage.files import verified_path
+from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
-from cxr_tasks.train.candidates.settings import with_settings
+from cxr_tasks.train.candidates.recipe_settings import with_settings
 from cxr_tasks.train.loop.validation_logits import ValidationLogits
 from cxr_tasks.train.winner import NO_RESULT, compare
 

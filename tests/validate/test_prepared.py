@@ -32,7 +32,7 @@ COUNTS = {"train": 12, "validation": 6, "test": 8}
 
 def make_index():
     """An index with all label states, boxes on some images, and unknown ages."""
-    from cxr_tasks.prepare.examples import index_of
+    from cxr_tasks.prepare.index_rows import index_of
 
     n = sum(COUNTS.values())
     states = np.array(["positive", "negative", "uncertain", "unmentioned"])
@@ -52,7 +52,7 @@ def make_index():
 
 def write(folder: Path, *, blank: str = "") -> PreparedDataset:
     """The dataset of ``make_index()`` in ``folder``; the image ``blank`` has one grey value."""
-    from cxr_tasks.prepare.store import write_dataset
+    from cxr_tasks.prepare.shards import write_dataset
 
     index = make_index()
     rng = np.random.default_rng(0)

@@ -25,7 +25,7 @@ TWO_NAMES = "the same picture is not listed under two names"
 @pytest.fixture
 def found_in(shared_data, cxr_home, caplog):
     """``found_in(folder, recipe)``: the record of its validation, the expectations not met, and the log."""
-    from cxr_tasks.ingest.stage import ingest_source
+    from tests.ingest.folders import ingest_source
 
     def run(folder, recipe):
         paths = RunPaths.for_run("cxr_dataset", folder)

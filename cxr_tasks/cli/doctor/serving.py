@@ -18,8 +18,8 @@ from cxr_tasks.stack.show import stack_status
 from serving.client.rest import labelled_version, served_versions
 from serving.served.agreement import serves, version_disagreements
 from serving.served.contents import changed_files
-from serving.served.folders import version_folder
 from serving.served.state import ServingState, read_state
+from serving.served.version_folders import version_folder
 
 #: What every published version holds.
 VERSION_FILES = ("saved_model.pb", "variables/variables.index")

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cxr_tasks.cli.following.progress import Progress
+from cxr_tasks.cli.following.followed_run import Progress
 from cxr_tasks.registry import tracking
 from cxr_tasks.worklist.airflow_api import TaskRun
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cxr_tasks.cli.following import approval
-from cxr_tasks.cli.following.progress import Progress, Question
+from cxr_tasks.cli.following.followed_run import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused, TaskRun
@@ -26,7 +26,6 @@ OUTAGE_LIMIT_S = 900.0
 #: Airflow's scheduler (3.3.2) takes a task that is answered before it has heard that it waits for one whose process was
 #: lost: it counts it as failed, forgets the answer and asks again.
 ANSWER_AFTER_S = 5.0
-TERMINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 #: States of a mapped task's instances, the one that tells most first; all others are states of waiting.
 _TELLING = ("failed", "upstream_failed", "up_for_retry", "running", approval.WAITING)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxr_tasks.cli.following.progress import Progress
+from cxr_tasks.cli.following.followed_run import Progress
 from cxr_tasks.contracts.handoffs import (
     EvaluatedModel,
     GateDecision,

@@ -46,10 +46,6 @@ class _Told:
     n_unknown: int = 0
 
     @property
-    def is_chest(self) -> bool:
-        return bool(self.chest) and not self.others
-
-    @property
     def named(self) -> str:
         return " ".join(sorted(self.chest | self.others))
 

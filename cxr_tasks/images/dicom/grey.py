@@ -4,6 +4,11 @@ Modality LUT or rescale, then VOI LUT or window, then the inversion of MONOCHROM
 and C.11.2). Stored values have at most 16 bits, so the table is exact and small, and a picture is one look-up.
 
 What a header says of the range holds as long as it is about these values; see ``cxr_tasks.images.dicom.ranges``.
+
+Not pydicom's ``apply_modality_lut`` and ``apply_voi_lut``: on well-formed headers they give the same, yet a VOI LUT of
+8 bits wraps greater values around, a first value mapped above the entries' type or below 0 and a table with a byte per
+entry raise an ``OverflowError`` or ``struct.error``, and so do numbers with a decimal comma or a function that is
+written and empty. All of these lie in files of hospitals, and tests hold what is shown for them.
 """
 
 from __future__ import annotations
@@ -149,10 +154,7 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
 
 
 def _lookup_table(item: Dataset, dataset: Dataset, *, is_signed: bool) -> tuple[np.ndarray, int]:
-    """Entries and first value mapped of one table of a sequence; the bits that it claims are not looked at.
-
-    Not pydicom's ``apply_voi_lut``: that wraps values over 255 around where entries have 8 bits.
-    """
+    """Entries and first value mapped of one table of a sequence; the bits that it claims are not looked at."""
     try:
         n_entries, first, bits = (int(value) for value in item.LUTDescriptor)
     except (AttributeError, TypeError, ValueError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.ages import age_in_years
 from cxr_tasks.images.dicom.body_parts import check_body_part
 from cxr_tasks.images.dicom.elements import text, word
 from cxr_tasks.images.dicom.refused import DicomRefused
@@ -57,10 +57,6 @@ _VIEW_CODES = {
     "R-10236": "lateral",
 }
 _SEXES = {"F": "female", "M": "male"}
-#: Age strings (PS3.5, 6.2): three digits and a unit. Some files leave out zeros or the unit, which then is years.
-_AGE = re.compile(r"(?P<number>\d{1,3})(?P<unit>[YMWD]?)")
-_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
-OLDEST_YEARS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +101,7 @@ def read_header(dataset: Dataset, *, patient_required: bool, secret: bytes) -> D
         study_id=_hash(text(dataset, "StudyInstanceUID"), STUDY_SALT, secret),
         view=view_of(dataset),
         sex=_SEXES.get(word(dataset, "PatientSex"), "unknown"),
-        age_years=age_in_years(text(dataset, "PatientAge")),
+        age_years=_age_years(text(dataset, "PatientAge")),
         modality=modality,
         body_part=body_part,
     )
@@ -155,17 +151,12 @@ def view_of(dataset: Dataset) -> str:
     return view
 
 
-def age_in_years(age: str) -> float:
-    """Years of a DICOM age string; NaN for anything else and for ages over 120.
-
-    >>> age_in_years("006M"), age_in_years("81")
-    (0.5, 81.0)
-    """
-    match = _AGE.fullmatch(age.strip().upper())
-    if match is None:
+def _age_years(written: str) -> float:
+    """NaN for what is no age too: a header may hold anything."""
+    try:
+        return age_in_years(written)
+    except ValueError:
         return math.nan
-    years = int(match["number"]) / _UNITS_A_YEAR[match["unit"]]
-    return years if years <= OLDEST_YEARS else math.nan
 
 
 def _hash(value: str, salt: str, secret: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from xxhash import xxh3_128
@@ -62,17 +61,6 @@ class Opened:
     """None where it could not be read, and where the same bytes may be usable next time."""
     file_sha256: str
     found: Inspection | Refusal | None
-
-
-def inspect_file(root: Path, image_id: str) -> Inspection | Refusal:
-    """What is in the file ``root / image_id``, or why it is refused. Reads it, and decodes it, once."""
-    return inspect_files([(str(root), image_id)])[0]
-
-
-def inspect_files(work: Sequence[tuple[str, str]]) -> list[Inspection | Refusal]:
-    """``inspect_file`` of every (root, image_id), at less cost for each."""
-    opened = open_files([(root, image_id, "") for root, image_id in work])
-    return [one.found for one in opened if one.found is not None]
 
 
 def open_files(work: Sequence[tuple[str, str, str]]) -> list[Opened]:

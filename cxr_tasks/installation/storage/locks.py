@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, *, what: str, purpose: str, wait_s: float) -> Iterator[None]:
+def file_lock(
+    path: Path, *, what: str, purpose: str, wait_s: float = math.inf, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Hold the lock file ``path`` for the length of the block; not to be nested, one would wait for the other.
 
     Args:
         what: What the lock guards, in the error of those who wait in vain.
         purpose: What the holder does, written into the file and shown in that error.
-        wait_s: How long to wait for the present holder; 0 asks once.
+        wait_s: How long to wait for the present holder: 0 asks once, without it as long as it takes.
+        on_wait: Called once where somebody else holds the lock, before waiting.
 
     Raises:
         ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
@@ -28,7 +32,9 @@ def file_lock(path: Path, *, what: str, purpose: str, wait_s: float) -> Iterator
     end = time.monotonic() + wait_s
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        while not _taken(descriptor):
+        if not (is_held := _taken(descriptor)) and on_wait:
+            on_wait()
+        while not (is_held or _taken(descriptor)):
             if time.monotonic() >= end:
                 raise ServiceUnavailable(
                     f"{what}: expected nobody else to change it, found {_holder(path)} after waiting {wait_s:.0f} s; "

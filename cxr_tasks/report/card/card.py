@@ -12,7 +12,7 @@ from cxr_tasks.datasets.split_facts import split_sentences
 from cxr_tasks.report.card.blocks import NOTHING, Bullets, Card, Code, Grid, Section, Text
 from cxr_tasks.report.card.failure_modes import failure_modes
 from cxr_tasks.report.card.measures import calibration_blocks, metrics_blocks, points_blocks, subgroups_blocks
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.gate import told_remarks
 from cxr_tasks.report.page.render import verdict
 from cxr_tasks.report.page.sections import data_rows, facts

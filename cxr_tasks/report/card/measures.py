@@ -8,7 +8,7 @@ from typing import Any
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.report.card.blocks import NOTHING, Grid, Text
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.sections import METRIC_NAMES, POINT_NAMES, finding_sections
 from cxr_tasks.report.page.several import several_sections, test_records
 

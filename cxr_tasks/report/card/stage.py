@@ -13,7 +13,7 @@ from cxr_tasks.installation.storage.files import read_json, verified_path, write
 from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 
 log = logging.getLogger(__name__)
 

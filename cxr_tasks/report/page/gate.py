@@ -7,7 +7,7 @@ from typing import Any
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
 from cxr_tasks.contracts.remarks import TITLES, remarks_in
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 
 _NAMES = {
     "policy": "Policy",

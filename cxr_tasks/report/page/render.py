@@ -14,7 +14,7 @@ from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.localise import localisation_sentence
 from cxr_tasks.installation.software import installed_packages
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page import plots
 from cxr_tasks.report.page.conclusion import can_do, cannot_do, counts_patients
 from cxr_tasks.report.page.conclusion_several import several_can_do, several_cannot_do, what_to_do

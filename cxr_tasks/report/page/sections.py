@@ -9,9 +9,9 @@ from typing import Any
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS
 from cxr_tasks.evaluate.subgroups import turned
-from cxr_tasks.explain.examples import KINDS
+from cxr_tasks.explain.chosen_images import KINDS
 from cxr_tasks.explain.stage import Example
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.training_facts import training_facts
 
 METRIC_NAMES = {**FINDING_METRICS, **DECISION_METRICS}

@@ -7,7 +7,7 @@ from typing import Any
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import served_point
 from cxr_tasks.evaluate.subgroups import turned
-from cxr_tasks.report.inputs import ReportInputs
+from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.sections import baseline_rows
 
 #: Rows of the table of largest gaps.

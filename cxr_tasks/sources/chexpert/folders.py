@@ -18,7 +18,6 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.paths import inside
 from cxr_tasks.sources.reading.files import files_below, is_litter
-from cxr_tasks.sources.reading.names import NameTable
 
 TRAIN_TABLE = "train.csv"
 VALID_TABLE = "valid.csv"
@@ -86,16 +85,16 @@ def _image_folders(base: Path, tables: Path, split: str) -> tuple[Path, ...]:
 class ListedImages:
     """The files of one split by the path that a table lists them under; each is taken once. None is opened."""
 
-    _image_id: NameTable
+    _image_id: dict[str, str]
     """Path as a table lists it, without the collection's folder -> path below ``Folders.base``."""
-    _by_stem: NameTable | None = None
+    _by_stem: dict[str, list[str]] | None = None
     """Such paths without their suffix -> those with it, for images only; made when it is first needed."""
 
     def take(self, listed: str) -> str | None:
         """Path below ``Folders.base`` of the file listed so, or of its PNG or DICOM twin; None where there is none."""
         if listed not in self._image_id:
             listed = self._converted(listed)
-        return self._image_id.pop(listed)
+        return self._image_id.pop(listed, None)
 
     def __len__(self) -> int:
         """Files not taken so far."""
@@ -103,12 +102,12 @@ class ListedImages:
 
     def _converted(self, listed: str) -> str:
         if self._by_stem is None:
-            self._by_stem = NameTable()
+            self._by_stem = {}
             for other in self._image_id:
                 stem, suffix = _stem_and_suffix(other)
                 if suffix in IMAGE_SUFFIXES:
-                    self._by_stem.add(stem, other)
-        there = [one for one in self._by_stem.notes(_stem_and_suffix(listed)[0]) if one in self._image_id]
+                    self._by_stem.setdefault(stem, []).append(other)
+        there = [one for one in self._by_stem.get(_stem_and_suffix(listed)[0], ()) if one in self._image_id]
         return there[0] if len(there) == 1 else ""
 
 
@@ -122,7 +121,7 @@ def listed_images(folders: Folders, split: str, ignored: Counter[str]) -> Listed
         raise DataDefect(
             f"{folders.base}: expected the images of {split}.csv in a folder {split!r}, found {_entries(folders.base)}"
         )
-    found = NameTable()
+    found: dict[str, str] = {}
     for folder in folders.images[split]:
         start = len(folder.as_posix()) + 1
         prefix = folder.relative_to(folders.base).as_posix()

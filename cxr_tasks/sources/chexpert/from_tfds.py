@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS
-from cxr_tasks.installation.progress import with_progress
+from cxr_tasks.installation.progress_lines import with_progress
 from cxr_tasks.installation.storage.files import published_folder, read_json, sha256_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.tensorflow_start import start_tensorflow

@@ -27,7 +27,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, VOCABULARIES, findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources.base import About, ImageRecord, Refusal, SourceScan, lateral_refusal
+from cxr_tasks.sources.base import About, ImageRecord, Refusal, SourceScan, by_image_id, lateral_refusal
 from cxr_tasks.sources.chexpert.folders import (
     TRAIN_TABLE,
     VALID_TABLE,
@@ -40,8 +40,6 @@ from cxr_tasks.sources.chexpert.folders import (
 from cxr_tasks.sources.chexpert.from_tfds import find_prepared, unpacked
 from cxr_tasks.sources.chexpert.rows import Row, RowReader
 from cxr_tasks.sources.reading.files import ignored_notes
-from cxr_tasks.sources.reading.names import NameTable
-from cxr_tasks.sources.reading.records import PackedRecords
 from cxr_tasks.sources.reading.tables import read_rows, row_defect
 
 
@@ -105,7 +103,7 @@ class ChexpertSource:
         scan.check_absent()
         return SourceScan(
             root=folders.base,
-            records=scan.records.sorted(),
+            records=sorted(scan.records, key=by_image_id),
             refusals=tuple(scan.refusals),
             notes=(*notes, *scan.notes()),
         )
@@ -143,11 +141,11 @@ class _Scan:
     folders: Folders
     options: ChexpertOptions
     reader: RowReader
-    records: PackedRecords = field(default_factory=PackedRecords)
+    records: list[ImageRecord] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
-    _listed_at: NameTable = field(default_factory=NameTable)
+    _listed_at: dict[str, str] = field(default_factory=dict)
     _first_absent: str = ""
 
     def read_table(self, split: str, table: str, official_split: str) -> None:

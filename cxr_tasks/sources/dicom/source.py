@@ -18,11 +18,10 @@ from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.installation.storage.paths import inside
-from cxr_tasks.sources.base import OF_THE_OPERATOR, ImageRecord, Refusal, SourceScan
-from cxr_tasks.sources.dicom.table import UID_COLUMN, LabelRow, read_labels
+from cxr_tasks.sources.base import OF_THE_OPERATOR, ImageRecord, Refusal, SourceScan, by_image_id
+from cxr_tasks.sources.dicom.label_table import UID_COLUMN, LabelRow, read_labels
 from cxr_tasks.sources.dicom.uids import find_by_uid
 from cxr_tasks.sources.reading.files import as_text_name, describe_folder, files_below, ignored_notes, is_text_name
-from cxr_tasks.sources.reading.records import PackedRecords
 from cxr_tasks.sources.reading.tables import row_defect, shown
 
 #: Names of what lies beside images; a file of such a name is one only where the table lists it. The images themselves
@@ -90,7 +89,7 @@ class DicomSource:
         refusals += [_without_label(image_id, table) for image_id in files if image_id not in done]
         return SourceScan(
             root=root,
-            records=records.sorted(),
+            records=sorted(records, key=by_image_id),
             refusals=tuple(refusals),
             notes=(f"labels from {options.labels}", *labels.notes, *ignored_notes(ignored)),
         )
@@ -140,9 +139,9 @@ def _is_side_file(path: Path) -> bool:
 
 def _match(
     root: Path, table: Path, rows: Sequence[LabelRow], places: dict[str, list[str]], *, by_uid: bool
-) -> tuple[PackedRecords, list[Refusal]]:
+) -> tuple[list[ImageRecord], list[Refusal]]:
     """Rows with their files: a record of the first file of each, a refusal for none and for every further one."""
-    records = PackedRecords()
+    records: list[ImageRecord] = []
     refusals: list[Refusal] = []
     for row in rows:
         found = places.get(row.key, [])

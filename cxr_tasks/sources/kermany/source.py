@@ -26,7 +26,6 @@ from cxr_tasks.sources.kermany.folders import (
     third_classes,
 )
 from cxr_tasks.sources.reading.files import as_text_name, files_below, ignored_notes, is_text_name
-from cxr_tasks.sources.reading.records import PackedRecords
 
 _PNEUMONIA_NAME = re.compile(r"person(?P<patient>\d+)_(?P<kind>bacteria|virus)_\d+\.\w+", re.ASCII | re.IGNORECASE)
 # IM-0125-0001-0002.jpeg occurs too: a further image of the same study.
@@ -113,7 +112,7 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
         )
     root = layout_root(root)
     folders = class_folders(root)
-    records = PackedRecords()
+    records: list[ImageRecord] = []
     refusals, ignored = strangers(root, folders, side_files)
     notes = third_classes(refusals)
     for place in folders:

@@ -24,7 +24,6 @@ from cxr_tasks.sources.reading.files import (
     is_text_name,
     litter_kind,
 )
-from cxr_tasks.sources.reading.names import NameTable
 
 #: The label table, better version first: in that of 2020 impossible ages are corrected.
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -79,16 +78,16 @@ class ImageFiles:
     ignored: Counter[str] = field(default_factory=Counter)
     other_folders: list[str] = field(default_factory=list)
     """Folders below ``root`` that were not entered."""
-    _places_of: NameTable = field(default_factory=NameTable)
+    _places_of: dict[str, list[str]] = field(default_factory=dict)
     """File name -> paths below ``root``, POSIX separators."""
-    _by_stem: NameTable | None = None
+    _by_stem: dict[str, list[str]] | None = None
     """As ``_places_of``, for file names without their suffix; made when it is first needed."""
     _n_with_suffix: int = 0
 
     def add(self, place: str) -> None:
         """Note the file at this path below ``root``."""
         name = place.rpartition("/")[2]
-        self._places_of.add(name, place)
+        self._places_of.setdefault(name, []).append(place)
         self._n_with_suffix += bool(_stem_and_suffix(name)[1])
 
     def places(self, name: str) -> list[str]:
@@ -96,15 +95,13 @@ class ImageFiles:
 
         A listed name is only ever looked up, never joined to a path, so it cannot lead anywhere.
         """
-        found = self._places_of.notes(name)
-        if found:
+        if found := self._places_of.get(name):
             return found
         if self._by_stem is None:
-            self._by_stem = NameTable()
-            for other in self._places_of:
-                for place in self._places_of.notes(other):
-                    self._by_stem.add(_stem_and_suffix(other)[0], place)
-        return self._by_stem.notes(_stem_and_suffix(name)[0])
+            self._by_stem = {}
+            for other, places in sorted(self._places_of.items()):
+                self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(places)
+        return self._by_stem.get(_stem_and_suffix(name)[0], [])
 
     def unlisted(self, taken: Iterable[str]) -> int:
         """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""

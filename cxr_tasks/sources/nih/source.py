@@ -15,7 +15,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import NIH_SPELLINGS, VOCABULARIES, LabelState, findings_of
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources.base import About, Box, ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.base import About, Box, ImageRecord, Refusal, SourceScan, by_image_id
 from cxr_tasks.sources.nih.files import TABLES, ImageFiles, find_images, folders_holding, layout_root, of_this_folder
 from cxr_tasks.sources.nih.tables import (
     BOX_FRAME,
@@ -27,8 +27,6 @@ from cxr_tasks.sources.nih.tables import (
     read_official_splits,
 )
 from cxr_tasks.sources.reading.files import ignored_notes
-from cxr_tasks.sources.reading.names import NameTable
-from cxr_tasks.sources.reading.records import PackedRecords
 from cxr_tasks.sources.reading.tables import row_defect, shown
 
 BOX_TABLE = "BBox_List_2017.csv"
@@ -91,7 +89,7 @@ class NihSource:
         _note_files(records, refusals, files, notes)
         return SourceScan(
             root=root,
-            records=records.sorted(),
+            records=sorted(records, key=by_image_id),
             refusals=tuple(refusals),
             notes=(*notes.lines, *ignored_notes(files.ignored)),
         )
@@ -104,7 +102,7 @@ def _read(root: Path, findings: Sequence[str], options: NihOptions, files: Image
     if (root / TABLES[1]).exists() and table.name != TABLES[1]:
         notes.lines.append(f"{TABLES[1]} is there too and is not read")
     oddities: Counter[str] = Counter()
-    splits = _official_splits(root, notes) if options.official_split else NameTable()
+    splits = _official_splits(root, notes) if options.official_split else {}
     has_splits = len(splits) > 0
     reading = _Reading(table, findings, splits, _boxes_by_name(root, oddities, notes), files, has_splits)
     for entry in read_entries(of_this_folder(table, root), oddities):
@@ -138,14 +136,14 @@ def _checked_findings(spec: DatasetSpec) -> tuple[str, ...]:
     return findings
 
 
-def _official_splits(root: Path, notes: _Notes) -> NameTable:
+def _official_splits(root: Path, notes: _Notes) -> dict[str, str]:
     """``train`` or ``test`` by image name. An image in neither list has no official split: it is not in test."""
     for name in (TRAIN_VAL_LIST, TEST_LIST):
         of_this_folder(root / name, root)
     splits = read_official_splits(root)
     if splits is None:
         notes.lines.append(f"no {TRAIN_VAL_LIST} and {TEST_LIST}: no official split")
-        return NameTable()
+        return {}
     return splits
 
 
@@ -159,28 +157,28 @@ def _boxes_by_name(root: Path, oddities: Counter[str], notes: _Notes) -> dict[st
 
 @dataclass(slots=True)
 class _Reading:
-    """Rows of the label table with their files, one after the other: none of 112,120 is held."""
+    """Rows of the label table with their files, one after the other."""
 
     table: Path
     findings: Sequence[str]
-    splits: NameTable
+    splits: dict[str, str]
     """By image name; a row takes its own out."""
     boxes: dict[str, list[Box]]
     """As ``splits``."""
     files: ImageFiles
     has_splits: bool
-    records: PackedRecords = field(default_factory=PackedRecords)
+    records: list[ImageRecord] = field(default_factory=list)
     """One for each row with one file."""
     refusals: list[Refusal] = field(default_factory=list)
     """One for each row with none, or several."""
     n_listed: int = 0
     _n_unsplit: int = 0
-    _line_of: NameTable = field(default_factory=NameTable)
+    _line_of: dict[str, int] = field(default_factory=dict)
 
     def add(self, entry: Entry, oddities: Counter[str]) -> None:
         """Match one row with its file."""
         self.n_listed += 1
-        official_split = self.splits.pop(entry.name) or ""
+        official_split = self.splits.pop(entry.name, "")
         self._n_unsplit += not official_split
         boxes = self._wanted_boxes(entry, oddities)
         places = self.files.places(entry.name)
@@ -188,7 +186,7 @@ class _Reading:
             self.refusals.append(_refusal(self.table, entry, places))
             return
         image_id = places[0]
-        if (line := self._line_of.setdefault(image_id, str(entry.line))) != str(entry.line):
+        if (line := self._line_of.setdefault(image_id, entry.line)) != entry.line:
             text = f"{shown(entry.name)} is the file {image_id} of line {line} already; keep one row"
             raise row_defect(self.table, entry.line, text)
         self.records.append(

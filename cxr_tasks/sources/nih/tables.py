@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from cxr_tasks.contracts.ages import OLDEST_YEARS, age_in_years
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import NIH_SPELLINGS
 from cxr_tasks.sources.base import Box
-from cxr_tasks.sources.reading.names import NameTable
 from cxr_tasks.sources.reading.tables import number, read_lines, read_rows, row_defect, shown
 
 NO_FINDING = "No Finding"
@@ -27,7 +27,6 @@ BOX_SPELLINGS = {**NIH_SPELLINGS, "Infiltrate": "infiltration"}
 BOX_FRAME = (1024, 1024)
 #: A number beyond this is no place in an image at all.
 _FARTHEST = 10_000
-OLDEST_YEARS = 120
 
 TRAIN_VAL_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 
@@ -37,8 +36,6 @@ _COLUMNS = (_NAME, _LABELS, _FOLLOW_UP, _PATIENT, _AGE, _SEX, _VIEW)
 _SEXES = {"M": "male", "F": "female", "": "unknown"}
 _VIEWS = {"PA": "pa", "AP": "ap", "": "unknown"}
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_AGE_FORM = re.compile(r"(?P<number>[0-9]{1,4})(?:\.0)?(?P<unit>[YMWD]?)")
-_UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 # 00000001_003.png: patient 1, and a number per image.
 _PATIENT_OF_NAME = re.compile(r"(?P<patient>[0-9]{8})_[0-9]{3}\.\w+")
 
@@ -68,7 +65,7 @@ def read_entries(path: Path, noted: Counter[str]) -> Iterator[Entry]:
     for line, row in read_rows(path, _COLUMNS, unique=_NAME, header=_entry_header):
         try:
             positive = positive_findings(row[_LABELS])
-            age_years = years_of_age(row[_AGE])
+            age_years = _years_of_age(row[_AGE])
             patient_id = patient_key(row[_PATIENT])
             study_id = f"{patient_id}_{_whole(_FOLLOW_UP, row[_FOLLOW_UP]):03d}"
             sex, view = _known(_SEX, row[_SEX], _SEXES), _known(_VIEW, row[_VIEW], _VIEWS)
@@ -103,22 +100,11 @@ def positive_findings(labels: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def years_of_age(text: str) -> float:
-    """``58``, ``058Y``, ``012M``, ``003W`` or ``003D`` in years; NaN for none and for more than anybody reaches.
-
-    Raises:
-        ValueError: Another form.
-
-    >>> years_of_age("018M")
-    1.5
-    """
-    if not text:
-        return math.nan
-    match = _AGE_FORM.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{_AGE}: expected years such as 58 or 058Y, or 012M, 003W, 003D, found {shown(text)}")
-    years = int(match["number"]) / _UNITS_PER_YEAR[match["unit"]]
-    return years if years <= OLDEST_YEARS else math.nan
+def _years_of_age(text: str) -> float:
+    try:
+        return age_in_years(text)
+    except ValueError as error:
+        raise ValueError(f"{_AGE}: {error}") from None
 
 
 def patient_key(text: str) -> str:
@@ -162,7 +148,7 @@ def _span(path: Path, line: int, row: Mapping[str, str], start: str, size: str, 
     return low, high - low, 1
 
 
-def read_official_splits(root: Path) -> NameTable | None:
+def read_official_splits(root: Path) -> dict[str, str] | None:
     """``train`` or ``test`` by image name from the two lists beside the label table; None where there is neither.
 
     Raises:
@@ -177,7 +163,7 @@ def read_official_splits(root: Path) -> NameTable | None:
             f"{root}: expected {TRAIN_VAL_LIST} and {TEST_LIST} or neither, found {there[0].name} alone; fetch the "
             "other, or set dataset.options.official_split to false"
         )
-    splits = NameTable()
+    splits: dict[str, str] = {}
     for path, split in lists.items():
         for line, name in read_lines(path, unique=True):
             if splits.setdefault(name, split) != split:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
-from cxr_tasks.sources.reading.names import NameTable
 
 #: Longest cell that is still taken as one: what a spreadsheet can hold. More is a quotation mark that never closes.
 LONGEST_CELL = 32_767
@@ -64,23 +63,23 @@ def read_rows(
     while names and not names[-1]:
         names.pop()
     _check_header(path, line, names, columns if unique is None else (*columns, unique))
-    first_line = NameTable()
+    first_line: dict[str, int] = {}
     for line, cells in records:
         if len(cells) != len(names):
             _drop_empty_tail(path, line, cells, len(names))
         row = dict(zip(names, cells, strict=True))
         row.pop("", None)
-        if unique is not None and (where := first_line.setdefault(row[unique], str(line))) != str(line):
+        if unique is not None and (where := first_line.setdefault(row[unique], line)) != line:
             raise row_defect(path, line, f"{unique} {shown(row[unique])} stands on line {where} already; keep one")
         yield line, row
 
 
 def read_lines(path: Path, *, unique: bool = False) -> Iterator[tuple[int, str]]:
     """Line number and stripped text of every line with content, as of a list of file names; errors as ``read_rows``."""
-    first_line = NameTable()
+    first_line: dict[str, int] = {}
     for line, text in enumerate(_text_lines(path), start=1):
         if stripped := text.strip():
-            if unique and (where := first_line.setdefault(stripped, str(line))) != str(line):
+            if unique and (where := first_line.setdefault(stripped, line)) != line:
                 raise row_defect(path, line, f"{shown(stripped)} stands on line {where} already; keep one")
             yield line, stripped
 

@@ -10,7 +10,7 @@ from typing import Any
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.train.candidates.settings import with_settings
+from cxr_tasks.train.candidates.recipe_settings import with_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.candidates.candidates import candidates_of
+from cxr_tasks.train.candidates.recipe_settings import with_settings
 from cxr_tasks.train.candidates.search_space import dimensions_of
-from cxr_tasks.train.candidates.settings import with_settings
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.weights.starting_weights import check_first_model, check_starting_weights
 

@@ -6,7 +6,6 @@ its own, asks for its settings when it starts, so a later one learns from those 
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import logging
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.train.candidates.recipe_settings import setting_of
 from cxr_tasks.train.candidates.search_space import dimensions_of
-from cxr_tasks.train.candidates.settings import setting_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -113,8 +113,7 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         journal = self._folder / JOURNAL_FILE
-        with open(journal.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(journal.with_suffix(".lock"), what=f"the search in {self._folder}", purpose="a candidate of it"):
             # The journal's own lock would outlive a killed process; within ours it has nothing left to do.
             backend = JournalFileBackend(str(journal), lock_obj=_NoLock())  # type: ignore[arg-type]
             yield optuna.create_study(

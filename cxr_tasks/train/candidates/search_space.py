@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.train.candidates.settings import setting_of, with_settings
+from cxr_tasks.train.candidates.recipe_settings import setting_of, with_settings
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -17,7 +17,7 @@ from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.train.data.augment import N_DRAWS, augment_batch, draw_table, mix_batch
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 
 log = logging.getLogger(__name__)
 

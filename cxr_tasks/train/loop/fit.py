@@ -13,7 +13,7 @@ import keras
 
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.load import LoadedSplit
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 from cxr_tasks.train.loop.features import remove_features
 from cxr_tasks.train.loop.progress import Progress
 from cxr_tasks.train.loop.resume import save_state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import zipfile
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
+from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.locks import file_lock
 
 STATE_FILE = "state.npz"
 LOCK_FILE = "lock"
@@ -68,11 +68,5 @@ def only_one_trainer(folder: Path) -> Iterator[None]:
     Raises:
         ServiceUnavailable: Another process trains here: a retry that came while the first one still lives.
     """
-    with open(folder / LOCK_FILE, "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceUnavailable(
-                f"{folder}: another process is training here; try again when it has ended"
-            ) from None
+    with file_lock(folder / LOCK_FILE, what=str(folder), purpose="training", wait_s=0):
         yield

@@ -17,7 +17,7 @@ from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.datasets.targets import evaluation_targets
 from cxr_tasks.train.data.inputs import BatchPlan, image_weights, training_batches
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 from cxr_tasks.train.loop.features import cached_features, feature_batches, remove_features, weights_key
 from cxr_tasks.train.loop.phases import (
     augmentation_of,

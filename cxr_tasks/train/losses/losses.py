@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.errors import chosen
 from cxr_tasks.contracts.train_specs import LossSpec
-from cxr_tasks.train.data.labels import Targets
+from cxr_tasks.train.data.label_treatment import Targets
 from cxr_tasks.train.losses.auc_margin import AucMargin
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.train_specs import TrainSpec
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.train.networks.blocks import HEAD_LAYER
 from cxr_tasks.train.weights.starting_weights import (
     IMAGENET_FILE,
@@ -160,8 +160,7 @@ def imagenet_file() -> Path:
     root = weights_root()
     root.mkdir(parents=True, exist_ok=True)
     path = root / IMAGENET_FILE
-    with open(root / f".{IMAGENET_FILE}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(root / f".{IMAGENET_FILE}.lock", what=IMAGENET_FILE, purpose="downloading it"):
         if not path.exists():
             # Beside its place and renamed, as Keras writes to the final name and a kill would leave half a file.
             with tempfile.TemporaryDirectory(dir=root) as aside:

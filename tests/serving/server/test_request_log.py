@@ -44,7 +44,7 @@ def _until_written(log) -> None:
 
 
 def test_requests_are_read_again_newest_first_for_the_owner_only(cxr_home):
-    from serving.compare.recorded import recorded_images
+    from serving.compare.asked_images import recorded_images
 
     (path,) = recorded(20)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -55,7 +55,7 @@ def test_requests_are_read_again_newest_first_for_the_owner_only(cxr_home):
 
 
 def test_smoke_tests_are_no_requests_of_anybody(cxr_home):
-    from serving.compare.recorded import recorded_images
+    from serving.compare.asked_images import recorded_images
     from serving.export.golden import golden_images
     from serving.server.request_log import RequestLog
 
@@ -83,13 +83,13 @@ def test_the_oldest_files_go(cxr_home):
     paths = recorded(200, max_bytes=160_000, size=4_000)
     assert len(paths) <= 8
     assert sum(path.stat().st_size for path in paths) < 200_000
-    from serving.compare.recorded import recorded_images
+    from serving.compare.asked_images import recorded_images
 
     assert recorded_images("cxr_binary", 1)[0].startswith(b"00199")
 
 
 def test_a_share_is_taken(cxr_home):
-    from serving.compare.recorded import recorded_images
+    from serving.compare.asked_images import recorded_images
 
     recorded(1000, share=0.2)
     assert 150 < len(recorded_images("cxr_binary", 1000)) < 250
@@ -97,7 +97,7 @@ def test_a_share_is_taken(cxr_home):
 
 def test_a_record_cut_short_ends_a_file(cxr_home):
     """The last one may be in the middle of being written."""
-    from serving.compare.recorded import recorded_images
+    from serving.compare.asked_images import recorded_images
 
     (path,) = recorded(3)
     with open(path, "r+b") as stream:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.ingest.inspection.inspect import inspect_file
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS
+from tests.ingest.inspected_files import inspect_file
 
 
 def seen(drawn, told):

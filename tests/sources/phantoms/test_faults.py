@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.ingest.inspection.inspect import inspect_file
 from cxr_tasks.sources.base import Refusal
 from cxr_tasks.sources.phantoms.faults.faults import FAULTS, checked_faults, plant_faults
 from cxr_tasks.sources.phantoms.faults.planting import Ground
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
+from tests.ingest.inspected_files import inspect_file
 
 EVERY = [(layout, name) for layout in LAYOUTS for name, fault in FAULTS.items() if layout in fault.layouts]
 #: Those that a scan survives and that single files show.

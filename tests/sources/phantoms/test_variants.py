@@ -11,7 +11,6 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.images.dicom import read_dicom
 from cxr_tasks.sources.phantoms.layouts.options import VARIANTS, SyntheticOptions
-from cxr_tasks.sources.reading.records import PackedRecords
 
 #: Together where they are about different things, as they are found.
 DRAWN = [
@@ -71,8 +70,8 @@ def test_a_variant_is_read_as_the_usual_form_is(draw, layout, variants):
             study_id=record.image_id if layout == "kermany" else was.study_id,
             official_split=renamed.get(was.official_split, was.official_split),
         )
-        # Packed, as ages that are not known are equal then, in every version of Python.
-        assert PackedRecords([record]) == PackedRecords([same])
+        # As text: an age that is not known is not equal to itself in every version of Python.
+        assert repr(record) == repr(same)
     assert {one.image_id for one in drawn.files} == {
         path.relative_to(drawn.folder).as_posix()
         for path in drawn.folder.rglob("*")

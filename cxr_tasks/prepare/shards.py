@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from cxr_tasks.contracts.labels import SEXES, VIEWS, LabelState, findings_of, label_column
-from cxr_tasks.prepare.examples import targets_of
+from cxr_tasks.prepare.index_rows import targets_of
 
 VERSION = "1.0.0"
 #: Shards hold about this much; one file up to there, several where a cluster can read them side by side.
