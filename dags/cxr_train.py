@@ -188,7 +188,7 @@ def training_dag(family: Family) -> None:
             return registered.to_payload()
 
         @task(outlets=[CHALLENGER])
-        def propose(registered: dict) -> None:
+        def propose(registered: dict, decision: dict) -> None:
             if registered["alias"] != "challenger":
                 raise AirflowSkipException(
                     f"version {registered['version']} was registered without an alias: the gate could not decide alone"
@@ -197,6 +197,8 @@ def training_dag(family: Family) -> None:
                 "model": family.model,
                 "version": registered["version"],
                 "mlflow_run_id": registered["mlflow_run_id"],
+                # Judged anew, it is proposed anew; tried again, it is not.
+                "decision_sha256": decision["decision"]["sha256"],
             }
 
         mlflow_run = TaskLink("MLflow run", "mlflow_url")
@@ -209,7 +211,7 @@ def training_dag(family: Family) -> None:
         checked >> decision
         registered = register(chosen, evaluated, decision)
         passed(decision) >> registered
-        propose(registered)
+        propose(registered, decision)
 
     training()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from cxr_tasks.contracts.errors import DataDefect
@@ -16,7 +18,7 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
-from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests
+from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests, recorded_digests
 from cxr_tasks.registry.version_files import write_contract
 
 logger = logging.getLogger(__name__)
@@ -119,12 +121,9 @@ def register_candidate(
         },
         work=work,
     )
+    told = {"mlflow_run_id": trained.mlflow_run_id, **_files_of(number, trained, contract, work)}
     # A gate that ran again has another decision, and the version is the one made before: the newest counts.
     versions.set_version_tags(recipe.model_name, number, gate_tags(decision))
-    told = {"mlflow_run_id": trained.mlflow_run_id}
-    # One made before its files went into MLflow byte by byte, and judged again now, bears no such tag.
-    if MODEL_TAG in versions.version_tags(recipe.model_name, number):
-        told |= FileDigests.of(verified_path(trained.model), write_contract(contract, work)).as_detail()
     _record_once("registered", decision, number, who, told)
     alias = versions.CHALLENGER if decision.verdict == "PASS" else ""
     if alias:
@@ -136,6 +135,32 @@ def register_candidate(
     return RegisteredModel(
         model_name=recipe.model_name, version=number, mlflow_run_id=trained.mlflow_run_id, alias=alias
     )
+
+
+def _files_of(number: int, trained: TrainedModel, contract: ServingContract, work: Path) -> dict[str, str]:
+    """Digests of the version's files for the audit log; {} of one made before its files went into MLflow byte by byte.
+
+    One that is judged again keeps the files it was made of. Code of before wrote the same contract in other bytes.
+
+    Raises:
+        DataDefect: Its files are others than were judged now.
+    """
+    name, tags = contract.model_name, versions.version_tags(contract.model_name, number)
+    if MODEL_TAG not in tags:
+        return {}
+    judged = FileDigests.of(verified_path(trained.model), write_contract(contract, work))
+    if recorded_digests(name, number, trained.mlflow_run_id, tags) == judged:
+        return judged.as_detail()
+    made = version_files.load_version(name, number, work / "registered")
+    if made.contract.prepare_version is None:
+        contract = replace(contract, prepare_version=None)
+    if (made.digests.model, made.contract) != (judged.model, contract):
+        raise DataDefect(
+            f"{name} version {number}: expected the model, calibration and thresholds that it was registered with, "
+            "found others in what was measured and judged now. What it would serve is not what was judged; nothing was "
+            "changed. Train again for a version of its own"
+        )
+    return made.digests.as_detail()
 
 
 def _require_same_model(

@@ -6,40 +6,37 @@ Below the source's own folder: the data (``phantoms.layouts`` says where), ``box
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import ast
+import contextlib
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.installation.processes import map_in_processes
-from cxr_tasks.installation.progress_lines import with_progress
-from cxr_tasks.installation.storage.files import published_folder, write_json
+from cxr_tasks.installation.storage.files import published_folder, read_json, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.sources import phantoms
 from cxr_tasks.sources.base import About, Box, ImageRecord, SourceScan, get_source
 from cxr_tasks.sources.kermany.source import scan_layout
-from cxr_tasks.sources.phantoms.faults.faults import FAULTS, checked_faults, plant_faults
-from cxr_tasks.sources.phantoms.faults.planting import Ground, Planted
-from cxr_tasks.sources.phantoms.layouts.files import DrawnFile, draw_files
+from cxr_tasks.sources.phantoms.faults.faults import checked_faults
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
+from cxr_tasks.sources.phantoms.writing import BOX_COLUMNS, BOXES_FILE, PLANTED_FILE, draw_phantoms
 from cxr_tasks.sources.reading.tables import number, read_rows
 
 logger = logging.getLogger(__name__)
 
-BOXES_FILE = "boxes.csv"
-PLANTED_FILE = "planted.json"
 SETTINGS_FILE = "synthetic.json"
-_BOX_COLUMNS = ("image_id", "finding", "x", "y", "width", "height")
+#: What the code that draws is known by, and its ``drawing_code`` while that holds. Until the folders were laid out
+#: anew, file names and imports counted too; what was drawn or learnt by then goes on under its name.
+_KNOWN_AS = "d660a0a2f8b546aaca1de8b32911e13e2973b0be2b3c5281aaf8edb7b6a8e57f"
+_WHILE = "4a8e9300f890b46650034412f11521b43925273b99d1bb779899b7fd789d3b72"
 
 
 ABOUT = About(
@@ -63,6 +60,12 @@ class SyntheticSource:
         options = _options(spec)
         root = home() / "synthetic" / fingerprint(options)[:16]
         if not root.is_dir():
+            if former := _drawn_before(root, options):
+                logger.info(
+                    "the code that draws has changed: drawn anew in %s; what it drew before is not used any more: %s",
+                    root,
+                    ", ".join(str(one) for one in former),
+                )
             with published_folder(root) as aside:
                 write_phantoms(aside, options)
         return root
@@ -86,35 +89,45 @@ class SyntheticSource:
 def fingerprint(options: SyntheticOptions) -> str:
     """sha256 (hex) over the options and the code that draws: other code draws other images.
 
-    How the files are read (``layout_options``) is not part of it.
+    How the files are read (``layout_options``) is not part of it. Weights learnt from phantoms are kept by it too.
     """
-    code = hashlib.sha256()
-    for path in [Path(__file__), *sorted(Path(phantoms.__file__).parent.rglob("*.py"))]:
-        code.update(path.read_bytes())
+    code = drawing_code()
     settings = {name: value for name, value in plain(options).items() if name != "layout_options"}
-    return sha256_json({"options": settings, "code": code.hexdigest()})
+    return sha256_json({"options": settings, "code": _KNOWN_AS if code == _WHILE else code})
+
+
+@functools.cache
+def drawing_code() -> str:
+    """sha256 (hex) of the code that draws, wherever its files lie: no imports, docstrings, comments or empty lines."""
+    files = Path(phantoms.__file__).parent.rglob("*.py")
+    return sha256_json(sorted(filter(None, (_statements(path.read_text(encoding="utf-8")) for path in files))))
+
+
+def _statements(source: str) -> str:
+    """The lines of ``source`` that do something."""
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant(value=str())):
+                left_out.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    return "\n".join(line for number, line in lines if number not in left_out and line.split("#")[0].strip())
 
 
 def write_phantoms(root: Path, options: SyntheticOptions) -> None:
-    """Draw ``options.n_images`` files below ``root``, on all cores, with their tables, boxes and faults.
-
-    Raises:
-        ConfigurationError: A fault is not known, not one of the layout, or there are too few images for it.
-    """
-    checked_faults(options.faults, options.layout)
-    layout = LAYOUTS[options.layout]
-    files = layout.plan(options)
-    folder = root / layout.folder(options)
-    for parent in sorted({(folder / file.image_id).parent for file in files}):
-        parent.mkdir(parents=True, exist_ok=True)
-    drawn = map_in_processes(draw_files, ((str(folder), file) for file in files), n_items=len(files))
-    images = list(with_progress(drawn, n_items=len(files), what="phantoms drawn", logger=logger))
-    layout.write_tables(folder, files, images, options)
-    ground = Ground(layout=options.layout, folder=folder, files=files, rng=np.random.default_rng([options.seed, 0, 8]))
-    planted = plant_faults(ground, options.faults)
-    _write_boxes(root / BOXES_FILE, ground, images, planted)
-    write_json(root / PLANTED_FILE, [_planted_row(one, options) for one in planted])
+    """``draw_phantoms`` below ``root``, and the settings they were drawn by."""
+    draw_phantoms(root, options)
     write_json(root / SETTINGS_FILE, {"options": plain(options), "fingerprint": fingerprint(options)})
+
+
+def _drawn_before(root: Path, options: SyntheticOptions) -> list[Path]:
+    """Folders beside ``root`` that hold images of the same options, drawn by other code."""
+    found = []
+    for settings in sorted(root.parent.glob(f"[!.]*/{SETTINGS_FILE}")):
+        with contextlib.suppress(DataDefect, AttributeError):  # nothing to tell of what cannot be read
+            if read_json(settings).get("options") == plain(options):
+                found.append(settings.parent)
+    return found
 
 
 def _options(spec: DatasetSpec) -> SyntheticOptions:
@@ -133,31 +146,12 @@ def _data_folder(root: Path, options: SyntheticOptions) -> Path:
     return folder
 
 
-def _planted_row(planted: Planted, options: SyntheticOptions) -> dict[str, str]:
-    return {**plain(planted), "ends": FAULTS[planted.fault].end(options.layout)}
-
-
-def _write_boxes(path: Path, ground: Ground, images: list[DrawnFile], planted: list[Planted]) -> None:
-    """``boxes.csv``, without images that have gone or show something else by now; enlarged with their pictures."""
-    changed = {one.image_id for one in planted if not FAULTS[one.fault].is_of_all}
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(_BOX_COLUMNS)
-        for file, image in zip(ground.files, images, strict=True):
-            if file.image_id in changed or not ground.path(file).exists():
-                continue
-            scale = ground.scales.get(file.image_id, 1)
-            for box in image.boxes:
-                finding, *edges = plain(box).values()
-                table.writerow((file.image_id, finding, *(edge * scale for edge in edges)))
-
-
 def _read_boxes(path: Path) -> Mapping[str, list[Box]]:
     if not path.is_file():
         raise DataDefect(f"{path}: expected the boxes of the phantoms, found no file; draw them again")
     boxes: defaultdict[str, list[Box]] = defaultdict(list)
-    for line, row in read_rows(path, _BOX_COLUMNS):
-        x, y, width, height = (number(path, line, row, name, low=0) for name in _BOX_COLUMNS[2:])
+    for line, row in read_rows(path, BOX_COLUMNS):
+        x, y, width, height = (number(path, line, row, name, low=0) for name in BOX_COLUMNS[2:])
         boxes[row["image_id"]].append(Box(finding=row["finding"], x=x, y=y, width=width, height=height))
     return boxes
 

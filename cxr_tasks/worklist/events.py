@@ -28,6 +28,8 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
 }
 #: By what a version is known beside its number, where an event says it.
 IDENTITY = ("mlflow_run_id", "model_sha256")
+#: What else our own tasks say, which tells two requests apart.
+_TOLD = ("decision_sha256",)
 #: What Airflow itself adds to an event.
 _AIRFLOWS = ("from_rest_api", "from_trigger")
 
@@ -109,7 +111,7 @@ def said_by(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_known(kind: Kind, said: Mapping[str, Any]) -> None:
     """``ConfigurationError`` for a misspelt field, which would be done without; what else a sender adds may stay."""
-    known = (*_FIELDS[kind], *IDENTITY)
+    known = (*_FIELDS[kind], *IDENTITY, *_TOLD)
     for name in said:
         if name not in known and (hint := nearest(name, known)):
             raise ConfigurationError(f"{name!r} is no field of this event{hint} (known: {', '.join(known)})")

@@ -37,7 +37,7 @@ _TRAIN = {
     "choose": ["check_predictions", "evaluate", "gate", "register"],
     "evaluate": ["check_predictions", "gate", "register"],
     "check_predictions": ["gate"],
-    "gate": ["passed", "register"],
+    "gate": ["passed", "propose", "register"],
     "passed": ["register"],
     "register": ["propose"],
     "propose": [],

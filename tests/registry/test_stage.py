@@ -154,6 +154,61 @@ def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
     assert versions.version_with_alias("cxr_binary", versions.CHALLENGER) is None
 
 
+@pytest.fixture
+def registered_by_code_of_before(make_candidate, monkeypatch):
+    """A candidate whose version was made when contracts did not say yet which preparation stored the pixels."""
+    made_of = make_candidate("PASS")
+
+    def written_then(contract, folder):
+        facts = plain(contract)
+        del facts["prepare_version"]
+        write_json(folder / FILE_NAME, facts)
+        return folder / FILE_NAME
+
+    with monkeypatch.context() as former:
+        former.setattr("cxr_tasks.registry.version_files.write_contract", written_then)
+        former.setattr("cxr_tasks.register.stage.write_contract", written_then)
+        return made_of, register_candidate(*made_of).version
+
+
+def judged_again(made_of, tmp_path, threshold=0.5):
+    """The same candidate, measured and judged anew."""
+    trained, evaluated, first, *rest = made_of
+    serving = {"pneumonia": {"a": 1.0, "b": 0.0, "threshold": threshold}}
+    facts = {"model": {"model_sha256": trained.model.sha256}, "serving": serving, "measured": "again"}
+    write_json(tmp_path / "metrics_again.json", facts)
+    metrics = reference_to(tmp_path / "metrics_again.json")
+    write_json(tmp_path / "again.json", {"metrics_sha256": metrics.sha256})
+    decision = dataclasses.replace(first, decision=reference_to(tmp_path / "again.json"))
+    return trained, dataclasses.replace(evaluated, metrics=metrics), decision, *rest
+
+
+def test_a_version_of_before_that_is_judged_again_keeps_its_files(registered_by_code_of_before, tmp_path):
+    """After an upgrade that raised the policy: it is released from what was registered, byte by byte."""
+    from cxr_tasks.registry.version_files import load_version
+
+    made_of, number = registered_by_code_of_before
+    before = load_version("cxr_binary", number, tmp_path / "before")
+    again = judged_again(made_of, tmp_path)
+    assert register_candidate(*again).version == number
+    assert logged(again[2]) == [("registered", number, "PASS")]
+    assert load_version("cxr_binary", number, tmp_path / "after").digests == before.digests
+
+
+def test_a_version_whose_thresholds_come_out_otherwise_now_is_not_taken_for_the_one_judged(
+    registered_by_code_of_before, tmp_path
+):
+    from cxr_tasks.registry import versions
+
+    made_of, number = registered_by_code_of_before
+    again = judged_again(made_of, tmp_path, threshold=0.6)
+    with pytest.raises(DataDefect, match="found others in what was measured and judged now"):
+        register_candidate(*again)
+    tags = versions.version_tags("cxr_binary", number)
+    assert tags["gate.decision_sha256"] == made_of[2].decision.sha256
+    assert logged(again[2]) == []
+
+
 def test_a_refused_candidate_is_not_registered(make_candidate):
     with pytest.raises(DataDefect, match="expected the verdict PASS or NEEDS_HUMAN, found FAIL; nothing"):
         register_candidate(*make_candidate("FAIL"))

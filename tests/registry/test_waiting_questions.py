@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from cxr_tasks.cli.settled_questions import end_settled_questions
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.registry import questions
@@ -14,6 +13,7 @@ from cxr_tasks.registry.approve.evidence_page import approval_request
 from cxr_tasks.registry.approve.promotion import promote
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.worklist.airflow_api import TaskRun
+from cxr_tasks.worklist.settled_questions import end_settled_questions
 from cxr_tasks.worklist.store import Worklist
 from tests.registry.proposed import MODEL
 

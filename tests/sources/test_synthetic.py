@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import logging
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,8 +13,9 @@ from PIL import Image
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.specs import DatasetSpec
-from cxr_tasks.sources import synthetic
+from cxr_tasks.sources import phantoms, synthetic
 from cxr_tasks.sources.base import resolve_root
+from cxr_tasks.sources.phantoms import writing
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.sources.synthetic import SOURCE, fingerprint, write_phantoms
 
@@ -71,7 +75,7 @@ def test_a_run_that_dies_while_drawing_leaves_no_folder(cxr_home, monkeypatch):
     def fail(work):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(synthetic, "draw_files", fail)
+    monkeypatch.setattr(writing, "draw_files", fail)
     with pytest.raises(OSError, match="No space left"):
         resolve_root(make_spec(), None)
     assert list((cxr_home / "synthetic").iterdir()) == []
@@ -86,6 +90,59 @@ def test_fingerprint_tells_options_apart_and_is_in_the_settings_file(cxr_home):
     assert fingerprint(options) == fingerprint(dataclasses.replace(options, layout_options={"absent_bound": 0.2}))
     settings = json.loads((resolve_root(make_spec(), None) / "synthetic.json").read_text())
     assert settings["fingerprint"] == fingerprint(options)
+
+
+@pytest.fixture
+def drawing_copy(tmp_path, monkeypatch):
+    """A copy of the code that draws, to be changed."""
+    copy = shutil.copytree(Path(phantoms.__file__).parent, tmp_path / "phantoms")
+    monkeypatch.setattr(phantoms, "__file__", str(copy / "__init__.py"))
+    yield copy
+    synthetic.drawing_code.cache_clear()
+
+
+def fingerprint_anew():
+    synthetic.drawing_code.cache_clear()
+    return fingerprint(SyntheticOptions())
+
+
+def test_what_was_drawn_before_the_folders_were_laid_out_anew_is_known_still():
+    # Where the code that draws was changed so that the pictures stay, put its drawing_code() into _WHILE; where others
+    # are drawn, remove _KNOWN_AS and _WHILE.
+    assert fingerprint(SyntheticOptions()) == "2662f1568cd0259b684fdb11b0a700022cf2606f20adcab97b32a829b750482c"
+
+
+def test_code_that_is_moved_or_explained_draws_the_same(drawing_copy):
+    before = fingerprint_anew()
+    (drawing_copy / "elsewhere").mkdir()
+    (drawing_copy / "drawing" / "noise.py").rename(drawing_copy / "elsewhere" / "grain.py")
+    places = drawing_copy / "drawing" / "places.py"
+    places.write_text('"""Other words."""\n\n# more of them\nimport os\n' + places.read_text(), encoding="utf-8")
+    assert fingerprint_anew() == before
+
+
+def test_code_that_does_something_else_draws_something_else(drawing_copy):
+    before = fingerprint_anew()
+    with open(drawing_copy / "drawing" / "noise.py", "a", encoding="utf-8") as noise:
+        noise.write("LEVEL = 3\n")
+    assert fingerprint_anew() != before
+
+
+def test_images_are_drawn_anew_with_a_word_where_the_code_has_changed(cxr_home, drawing_copy, caplog):
+    caplog.set_level(logging.INFO)
+    synthetic.drawing_code.cache_clear()
+    former = resolve_root(make_spec(), None)
+    assert "drawn anew" not in caplog.text
+    resolve_root(make_spec(seed=1), None)
+    assert "drawn anew" not in caplog.text
+    with open(drawing_copy / "drawing" / "noise.py", "a", encoding="utf-8") as noise:
+        noise.write("LEVEL = 3\n")
+    synthetic.drawing_code.cache_clear()
+    (cxr_home / "synthetic" / "broken").mkdir()
+    (cxr_home / "synthetic" / "broken" / "synthetic.json").write_text("{")
+    root = resolve_root(make_spec(), None)
+    assert root != former
+    assert f"drawn anew in {root}; what it drew before is not used any more: {former}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,16 @@ def test_a_task_that_says_the_same_again_means_the_same(changed, is_same):
     assert (wanted_by(event(**TASK)).key == wanted_by(event(**{**TASK, **changed})).key) is is_same
 
 
+def test_a_version_that_was_judged_again_is_proposed_again():
+    def proposed(decision):
+        return wanted_by(event(extra={"model": "cxr_binary", "version": 3, "decision_sha256": decision}, **TASK))
+
+    assert proposed("ab12").key == proposed("ab12").key
+    assert proposed("ab12").key != proposed("cd34").key
+    assert proposed("ab12").conf == {"model": "cxr_binary", "version": 3}
+    assert proposed("ab12").identity == {}
+
+
 def test_a_version_is_known_by_its_run_beside_its_number():
     said = {"model": "cxr_binary", "version": 3, "mlflow_run_id": "ab12"}
     assert wanted_by(event(extra=said)).identity == {"mlflow_run_id": "ab12"}

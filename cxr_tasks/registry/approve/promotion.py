@@ -71,9 +71,9 @@ def require_permission(model_name: str, version: int) -> str:
     changed, note = policy_today(model_name, version)
     if changed:
         raise ReleaseRefused(
-            f"{model_name} version {version} may not be promoted: {changed} To have it judged again, clear task 'gate' "
-            "of its training run in Airflow with all that follows it, or train it again; where a person answers for "
-            f"it: cxr override {model_name} {version} --by NAME --reason TEXT"
+            f"{model_name} version {version} may not be promoted: {changed} To have it measured and judged again, "
+            "clear task 'evaluate' of its training run in Airflow with all that follows it, or train it again; where a "
+            f"person answers for it: cxr override {model_name} {version} --by NAME --reason TEXT"
         )
     return note
 
