@@ -169,13 +169,22 @@ def prepared_export(registered: RegisteredModel) -> Export:
 
 
 def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPORTS) -> list[int]:
-    """Remove all exports of a model but those of ``keep`` and the ``newest`` others; the removed versions."""
+    """Remove all exports of a model but those of ``keep`` and the ``newest`` others; the removed versions.
+
+    Newest by when they were checked, not by number: numbers begin anew in a new registry.
+    """
     base = export_folder(model_name, 0).parent
-    kept = sorted(int(one.name) for one in base.iterdir() if one.name.isdecimal()) if base.is_dir() else []
-    old = [one for one in kept if one not in keep][:-newest]
+    kept = [int(one.name) for one in base.iterdir() if one.name.isdecimal()] if base.is_dir() else []
+    old = sorted((one for one in kept if one not in keep), key=lambda one: (_made_at(base / str(one)), one))[:-newest]
     for version in old:
         shutil.rmtree(base / str(version))
     return old
+
+
+def _made_at(folder: Path) -> int:
+    """When an export was made or last checked, in ns; 0 of one that is not whole."""
+    record = folder / "export.json"
+    return record.stat().st_mtime_ns if record.is_file() else 0
 
 
 def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> ExportRecord:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from pathlib import Path
 
 import pytest
 
-import cxr_tasks.prepare
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from serving.export import exports
 from serving.served.contents import unless_on_disk
 from serving.served.version_folders import publish, version_folder, versions_on_disk
+from tests.house.imports import ROOT, file_graph
 
 REGISTERED = RegisteredModel(model_name="cxr_binary", version=3, mlflow_run_id="a" * 32, alias="champion")
 
@@ -92,14 +90,20 @@ def test_old_exports_go_and_those_that_serve_stay(cxr_home):
     assert exports.prune_exports("cxr_multilabel", frozenset()) == []
 
 
+def test_in_a_new_registry_low_numbers_are_the_newest(cxr_home):
+    """It would go before its release: numbers begin at 1 again, and those of the former registry are higher."""
+    for version in (21, 22, 23, 1):
+        keep(dataclasses.replace(REGISTERED, version=version))
+    assert exports.prune_exports("cxr_binary", frozenset(), newest=2) == [21, 22]
+    assert sorted(one.name for one in (cxr_home / "exports" / "cxr_binary").iterdir()) == ["1", "23"]
+
+
 def test_every_module_that_the_graph_of_pixels_is_made_by_counts_as_its_code():
     """One that is left out can change, and an export made by it before is taken for one of today."""
-    serving = Path(exports.__file__).parent
-    prepare = Path(cxr_tasks.prepare.__file__).parent
-    pattern = re.compile(r"^from cxr_tasks\.prepare\.(\w+) import", re.MULTILINE)
-    wanted, seen = {serving / "signature.py"}, set()
+    graph = file_graph()
+    wanted, seen = {"serving/export/signature.py"}, set()
     while wanted:
-        path = wanted.pop()
-        seen.add(path)
-        wanted |= {prepare / f"{name}.py" for name in pattern.findall(path.read_text())} - seen
-    assert seen <= set(exports._CODE)
+        seen.add(file := wanted.pop())
+        wanted |= {one for one in graph[file] if one.startswith("cxr_tasks/images/")} - seen
+    assert len(seen) > 8  # or nothing was followed
+    assert {ROOT / one for one in seen} <= set(exports._CODE)
