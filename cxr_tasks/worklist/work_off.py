@@ -209,10 +209,19 @@ def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
     return worklist.add_run(wanted, dag_id, run_id, datetime.now(UTC))
 
 
+def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
+    """Whether the run of an ended request was cleared: it goes on, or has ended anew between two passes."""
+    if facts["state"] in _ACTIVE:
+        return True
+    ended = facts.get("end_date")
+    return bool(ended and request.ended_at) and datetime.fromisoformat(ended) > request.ended_at
+
+
 def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:
     """Whether this pass saw the request's end; one whose run was cleared and runs again is open again."""
-    if facts["state"] in _ACTIVE and request.is_ended:
+    if request.is_ended and _has_run_again(request, facts):
         worklist.reopen(request.number, "its run was cleared and runs again")
+        request = worklist.find(request.number) or request
     if facts["state"] not in _TERMINAL or request.is_ended:
         return False
     is_well = facts["state"] == "success"

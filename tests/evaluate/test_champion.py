@@ -159,6 +159,6 @@ def test_a_registry_that_does_not_answer_is_tried_again(prepared, monkeypatch):
 
     dataset, recipe, paths = prepared
     monkeypatch.setattr(module.versions, "version_with_alias", lambda *given: Version())
-    monkeypatch.setattr(module.versions, "load_version", silent)
+    monkeypatch.setattr(module.version_files, "load_version", silent)
     with pytest.raises(ServiceUnavailable):
         module.champion_for_gate(dataset, recipe, paths)

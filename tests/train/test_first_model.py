@@ -68,9 +68,10 @@ def test_a_file_gives_plain_probabilities_in_the_order_of_the_findings(brightnes
 
 
 def test_with_a_contract_probabilities_are_calibrated_and_matched_by_name(brightness_model, grey_split, tmp_path):
+    from cxr_tasks.registry.version_files import write_contract
     from cxr_tasks.train.data.first_model import soft_labels_of
 
-    contract(("nodule", 1.0, 0.0), ("edema", 3.0, -1.0)).write(brightness_model.parent)
+    write_contract(contract(("nodule", 1.0, 0.0), ("edema", 3.0, -1.0)), brightness_model.parent)
     rows = np.array([True, False, True])
     soft = soft_labels_of(str(brightness_model), grey_split, ["edema", "mass"], tmp_path, rows=rows)
     mean = grey_split.images[:, 0, 0, 0] / 255

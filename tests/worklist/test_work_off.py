@@ -164,6 +164,20 @@ def test_a_note_that_a_person_wrote_stays(airflow, worklist):
     assert airflow.notes == {}
 
 
+def test_a_cleared_run_that_ends_between_two_passes_has_the_outcome_of_its_second_end(airflow, worklist):
+    airflow.run("cxr_train_binary", "manual__1", "success", end_date=now())
+    work_off(airflow, worklist)
+    (request,) = worklist.listing()
+    assert request.state == "done"
+    work_off(airflow, worklist)
+    assert len(worklist.history(request.number)) == len(set(worklist.history(request.number)))
+    airflow.run("cxr_train_binary", "manual__1", "failed", end_date=now())
+    work_off(airflow, worklist)
+    (again,) = worklist.listing()
+    assert (again.number, again.state) == (request.number, "failed")
+    assert "its run was cleared and runs again" in [what for _, what in worklist.history(request.number)]
+
+
 def test_a_run_that_was_cleared_is_open_again_and_has_one_outcome(airflow, worklist):
     for state, expected in (("failed", "failed"), ("running", "started"), ("success", "done")):
         airflow.run("cxr_train_binary", "manual__1", state)
