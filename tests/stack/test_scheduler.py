@@ -14,7 +14,9 @@ import os, sys, threading
 from cxr_tasks.stack.servers.scheduler import SHARED, import_shared
 import_shared()
 ours = sorted(name for name in sys.modules if name.split(".")[0] in ("cxr_tasks", "serving", "expectations"))
-assert ours == ["cxr_tasks", "cxr_tasks.stack", "cxr_tasks.stack.servers.scheduler"], ours
+assert ours == [
+    "cxr_tasks", "cxr_tasks.stack", "cxr_tasks.stack.servers", "cxr_tasks.stack.servers.scheduler"
+], ours
 assert not {"tensorflow", "keras"} & set(sys.modules)
 assert threading.enumerate() == [threading.main_thread()]
 child = os.fork()
