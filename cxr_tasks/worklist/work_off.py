@@ -214,7 +214,9 @@ def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
     if facts["state"] in _ACTIVE:
         return True
     ended = facts.get("end_date")
-    return bool(ended and request.ended_at) and datetime.fromisoformat(ended) > request.ended_at
+    if not ended or request.ended_at is None:
+        return False
+    return datetime.fromisoformat(ended) > request.ended_at
 
 
 def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:
