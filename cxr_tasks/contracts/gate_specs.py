@@ -107,7 +107,7 @@ class SlicesSpec:
     correction: Literal["simes", "bonferroni", "none"] = "simes"
     """``bonferroni``: all intervals hold together at the policy's confidence. 14 findings, two measures and nine groups
     make 252 intervals, six of which would be below zero by chance alone in a model that is the same for all. ``simes``:
-    as often wrong, and a group that is worse in several findings is shown by all of them together (``gate_slices``)."""
+    as often wrong, and a group that is worse in several findings is shown by all of them together (``gate.slices``)."""
 
     def __post_init__(self) -> None:
         in_range("least_images", self.least_images, 1, 1_000_000)

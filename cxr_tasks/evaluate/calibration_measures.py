@@ -2,7 +2,7 @@
 
 Each measure has a reference value that a right calibration has at any prevalence: intercept 0, slope 1, ratio 1. All
 intervals take the images of one patient together (the sandwich of Liang & Zeger, Biometrika 73:13-22, 1986), with what
-few or unequal patients ask for (``estimates.Estimate``).
+few or unequal patients ask for (``statistics.estimates.Estimate``).
 
 Source of the measures: Van Calster et al., BMC Medicine 17:230 (2019).
 """
@@ -15,10 +15,10 @@ import numpy as np
 
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.estimates import Estimate, reach_of_sum
 from cxr_tasks.evaluate.fit_error import fit_error
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.calibration import Platt, sigmoid
+from cxr_tasks.statistics.estimates import Estimate, reach_of_sum
 from cxr_tasks.statistics.patients import effective_number, images_each, left_by_clusters, quantile_of
 
 #: Records of :func:`calibration_records`, in their order.

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from cxr_tasks.evaluate.estimates import Estimate
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.calibration import Platt, fit_calibration, sigmoid
+from cxr_tasks.statistics.estimates import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.hours import hours_of
 
 APPROVERS_VARIABLE = "CXR_APPROVERS"
 HOURS_VARIABLE = "CXR_APPROVAL_HOURS"
 DEFAULT_APPROVER = "admin"
 DEFAULT_HOURS = 168.0
-#: A year; Airflow keeps no history that long.
-MOST_HOURS = 8760.0
 
 
 def approvers(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -43,13 +42,4 @@ def approval_limit(environment: Mapping[str, str]) -> timedelta:
     Raises:
         ConfigurationError: It is not a number above 0 and at most a year.
     """
-    text = environment.get(HOURS_VARIABLE) or str(DEFAULT_HOURS)
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = float("nan")
-    if not 0 < hours <= MOST_HOURS:
-        raise ConfigurationError(
-            f"{HOURS_VARIABLE}={text}: expected a number of hours above 0 and at most {MOST_HOURS:g}, for example 24"
-        )
-    return timedelta(hours=hours)
+    return hours_of(environment, HOURS_VARIABLE, DEFAULT_HOURS)

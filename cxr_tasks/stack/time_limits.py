@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.hours import hours_of
 
 #: Kind of work -> the variable with the hours that one task of it may take, and the hours without it.
 LIMITS = {
@@ -16,7 +16,6 @@ LIMITS = {
 }
 #: A run may take as long as so many of its longest tasks: the candidates of a training are trained one by one.
 TASKS_IN_A_RUN = {"data": 4, "training": 12, "release": 4, "other": 4}
-MOST_HOURS = 8760.0
 
 
 def task_limit(environment: Mapping[str, str], kind: str) -> timedelta:
@@ -29,16 +28,7 @@ def task_limit(environment: Mapping[str, str], kind: str) -> timedelta:
     datetime.timedelta(seconds=5400)
     """
     variable, usual = LIMITS[kind]
-    text = environment.get(variable) or f"{usual:g}"
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = float("nan")
-    if not 0 < hours <= MOST_HOURS:
-        raise ConfigurationError(
-            f"{variable}={text}: expected a number of hours above 0 and at most {MOST_HOURS:g}, for example {usual:g}"
-        )
-    return timedelta(hours=hours)
+    return hours_of(environment, variable, usual)
 
 
 def run_limit(environment: Mapping[str, str], kind: str) -> timedelta:
