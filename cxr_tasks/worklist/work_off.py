@@ -216,7 +216,8 @@ def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
     ended = facts.get("end_date")
     if not ended or request.ended_at is None:
         return False
-    return datetime.fromisoformat(ended) > request.ended_at
+    # An end that is still to come was written by a clock that was ahead; it would be news at every pass.
+    return request.ended_at < datetime.fromisoformat(ended) <= datetime.now(UTC)
 
 
 def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:

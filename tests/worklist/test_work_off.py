@@ -178,6 +178,15 @@ def test_a_cleared_run_that_ends_between_two_passes_has_the_outcome_of_its_secon
     assert "its run was cleared and runs again" in [what for _, what in worklist.history(request.number)]
 
 
+def test_an_end_by_a_clock_that_was_ahead_is_told_once(airflow, worklist):
+    airflow.run("cxr_train_binary", "manual__1", "success", end_date=now(3600))
+    work_off(airflow, worklist)
+    (request,) = worklist.listing()
+    told = worklist.history(request.number)
+    work_off(airflow, worklist)
+    assert (worklist.history(request.number), worklist.listing()[0].state) == (told, "done")
+
+
 def test_a_run_that_was_cleared_is_open_again_and_has_one_outcome(airflow, worklist):
     for state, expected in (("failed", "failed"), ("running", "started"), ("success", "done")):
         airflow.run("cxr_train_binary", "manual__1", state)
