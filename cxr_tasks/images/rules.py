@@ -1,6 +1,6 @@
 """Which image files are taken, by first bytes and header: the same in ``ingest``, ``prepare`` and the served graph.
 
-``ingest.inspection.file_header`` keeps these rules in plain Python, ``images.graph.headers`` in TensorFlow ops; a test
+``images.inspection.file_header`` keeps these rules in plain Python, ``images.graph.headers`` in TensorFlow ops; a test
 holds the two against each other.
 """
 

@@ -44,8 +44,8 @@ def test_no_finding_has_its_rule_where_it_is_in_the_vocabulary(suite):
 
 
 def test_what_ingest_takes_is_what_is_expected():
+    from cxr_tasks.images.inspection import picture
     from cxr_tasks.images.rules import TAKEN
-    from cxr_tasks.ingest.inspection import picture
     from expectations import manifest
 
     assert set(manifest._FORMATS) == {*TAKEN.replace(" or ", ", ").split(", "), "DICOM"}

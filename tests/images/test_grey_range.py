@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.images.dicom import dicom_as_png, read_dicom
+from cxr_tasks.images.inspection.picture import decode
 from cxr_tasks.images.pixels import decode_grey
-from cxr_tasks.ingest.inspection.picture import decode
 from tests.images.dicom.files import dicom_file
 
 pytestmark = pytest.mark.tf

@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.images.duplicates import NEAR_BITS, duplicate_groups
-from cxr_tasks.ingest.inspection.statistics import Samples
+from cxr_tasks.images.inspection.statistics import Samples
 
 
 def hashes_of(bits: np.ndarray) -> list[str]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from xxhash import xxh3_128_hexdigest
 
+from cxr_tasks.images.inspection.picture import decode
 from cxr_tasks.ingest.inspection.inspect import Inspection, open_files
-from cxr_tasks.ingest.inspection.picture import decode
 from cxr_tasks.sources.base import Refusal
 from tests.ingest.inspected_files import inspect_file, inspect_files
 

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.ingest.inspection import opening
-from cxr_tasks.ingest.inspection.opening import FileState, Unusable, read_whole, state_of
+from cxr_tasks.ingest.inspection.opening import FileState, read_whole, state_of
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What the headers of image files say, read in the graph before any decoder sees a file.
 
-The rules are those of ``ingest.inspection.file_header``, in TensorFlow ops over a whole batch at once: each op costs as
+The rules are those of ``images.inspection.file_header``, in TensorFlow ops over a whole batch at once: each op costs as
 much for one file as for sixty, and a request of one X-ray is answered in some ten milliseconds.
 """
 

@@ -2,7 +2,7 @@
 
 A progressive file that was cut between two scans and given an end marker decodes without a word, coarse as it is. What
 can be known is in the heads of its scans: a whole picture has every coefficient of every component, to the last bit.
-The same rule in plain Python is ``cxr_tasks.ingest.inspection.scans``.
+The same rule in plain Python is ``cxr_tasks.images.inspection.scans``.
 """
 
 from __future__ import annotations

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from xxhash import xxh3_128
-
-from cxr_tasks.ingest.inspection.opening import FileState, Unusable, read_whole
-from cxr_tasks.ingest.inspection.picture import Form, Picture, decode, own_size_bound
-from cxr_tasks.ingest.inspection.statistics import Samples, Statistics
+from cxr_tasks.images.inspection.picture import Form, decode, own_size_bound
+from cxr_tasks.images.inspection.pixel_hash import pixel_hash
+from cxr_tasks.images.inspection.statistics import Samples, Statistics
+from cxr_tasks.images.inspection.unusable import Unusable
+from cxr_tasks.ingest.inspection.opening import FileState, read_whole
 from cxr_tasks.sources.base import Refusal
 
 #: Part of what marks a stored inspection as still good; raise it whenever the same file would give another one.
@@ -104,18 +103,6 @@ def _look_at(
         return Opened(image_id, state, file_sha256, refusal)
     samples.add(picture.grey, picture.white)
     return _Decoded(image_id, state, file_sha256, pixel_hash(picture), picture.form)
-
-
-def pixel_hash(picture: Picture) -> str:
-    """XXH3 (128 bits) of the grey pixels and their shape, as hex. Who alters files on purpose meets their sha256."""
-    grey = picture.grey
-    height, width = grey.shape
-    if not grey.flags.c_contiguous:
-        grey = np.ascontiguousarray(grey)
-    # Little-endian, as ``decode`` gives them.
-    digest = xxh3_128(grey.view(np.uint8))
-    digest.update(b":%dx%dx%d" % (width, height, picture.white))
-    return digest.hexdigest()
 
 
 def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:

@@ -8,20 +8,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.installation.storage.paths import inside
 
 LARGEST_FILE_BYTES = 512 * 1024 * 1024
 #: Without waiting: a named pipe would hang the run otherwise.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FILE = frozenset({"", ".", ".."})
-
-
-class Unusable(Exception):
-    """Why a file is refused, as a row of the quarantine says it; never leaves ``cxr_tasks.ingest``."""
-
-    def __init__(self, reason: str, detail: str, action: str):
-        super().__init__(detail)
-        self.reason, self.detail, self.action = reason, detail, action
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from cxr_tasks.images.inspection.file_header import read_header
+from cxr_tasks.images.inspection.picture import decode
+from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.images.rules import RequestLimits
-from cxr_tasks.ingest.inspection.file_header import read_header
-from cxr_tasks.ingest.inspection.opening import Unusable
-from cxr_tasks.ingest.inspection.picture import decode
 from tests.image_files import REFUSED, TAKEN, encoded, exif, late_exif_png, smooth
 
 CONTENTS = {**TAKEN, **{name: content for name, (content, _) in REFUSED.items()}}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.ingest.inspection.statistics import Samples
+from cxr_tasks.images.inspection.statistics import Samples
 
 
 def statistics(grey, white=255):

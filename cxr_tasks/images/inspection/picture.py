@@ -20,10 +20,10 @@ from PIL import Image, UnidentifiedImageError
 
 from cxr_tasks.images.colour import coloured_share, coloured_words
 from cxr_tasks.images.grey_range import white_of
+from cxr_tasks.images.inspection.file_header import check_png_end, read_header, refusal
+from cxr_tasks.images.inspection.scans import has_all_scans
+from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.images.rules import MOST_COLOURED, MOST_MEGAPIXELS, Problem, too_many_pixels_words
-from cxr_tasks.ingest.inspection.file_header import check_png_end, read_header, refusal
-from cxr_tasks.ingest.inspection.opening import Unusable
-from cxr_tasks.ingest.inspection.scans import has_all_scans
 
 if TYPE_CHECKING:
     from cxr_tasks.images.dicom import DicomHeader

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.images.rules import (
     BMP_START,
     JPEG_START,
@@ -25,7 +26,6 @@ from cxr_tasks.images.rules import (
     other_format_words,
     too_many_pixels_words,
 )
-from cxr_tasks.ingest.inspection.opening import Unusable
 
 #: Reason and action of the quarantine for each kind of refusal.
 _REASONS = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.ingest.inspection.perceptual import perceptual_hashes
+from cxr_tasks.images.inspection.perceptual import perceptual_hashes
 
 
 def smooth_picture(seed: int) -> np.ndarray:

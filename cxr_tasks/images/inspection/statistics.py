@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxr_tasks.ingest.inspection.inversion import is_inverted_suspected, weighted_sums
-from cxr_tasks.ingest.inspection.perceptual import perceptual_hashes
+from cxr_tasks.images.inspection.inversion import is_inverted_suspected, weighted_sums
+from cxr_tasks.images.inspection.perceptual import perceptual_hashes
 
 #: Points per side that the perceptual hash is of, before they are averaged; twice as many where the shorter side of
 #: the picture has this many pixels, as more noise lies between two points then.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_tasks.ingest.inspection.inversion import is_inverted_suspected
+from cxr_tasks.images.inspection.inversion import is_inverted_suspected
 
 
 def small(path) -> np.ndarray:

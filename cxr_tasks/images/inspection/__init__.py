@@ -1,0 +1,1 @@
+"""One image file looked at: what it is, what it shows, why it is refused."""
