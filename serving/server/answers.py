@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 
 from serving.server.core import ServerCore
 from serving.server.loading.servable import Servable
+from serving.server.prediction_log import PredictionLog
 from serving.server.request_log import RequestLog
 from serving.server.run import tensors
 from serving.server.run.examples import classify, multi_inference, regress
@@ -30,8 +31,11 @@ from serving.server.status import StatusError
 class Answers:
     """The calls of the services on one ``ServerCore``; each raises ``StatusError``."""
 
-    def __init__(self, core: ServerCore, request_log: RequestLog | None = None) -> None:
+    def __init__(
+        self, core: ServerCore, request_log: RequestLog | None = None, prediction_log: PredictionLog | None = None
+    ) -> None:
         self._core, self.metrics, self._request_log = core, core.metrics, request_log
+        self.prediction_log = prediction_log
         self._check_method = core.options.enable_signature_method_name_check
         as_content = core.options.enable_serialization_as_tensor_content
         self._encode = tensors.encode_content if as_content else tensors.encode_typed
@@ -44,6 +48,8 @@ class Answers:
             _name_version(response.model_spec, servable)
         if self._request_log is not None:
             self._request_log.offer(request, response)
+        if self.prediction_log is not None:
+            self.prediction_log.offer(request, response)
         return response
 
     def classify(self, request: classification_pb2.ClassificationRequest) -> classification_pb2.ClassificationResponse:

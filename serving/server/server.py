@@ -13,6 +13,7 @@ from serving.server.core import ServerCore
 from serving.server.flags import ServerOptions
 from serving.server.loading.loading import ServableLoader
 from serving.server.metrics import Metrics
+from serving.server.prediction_log import PredictionLog
 from serving.server.request_log import RequestLog
 from serving.server.rest.calls import RestApi
 from serving.server.rest.port import RestServer
@@ -36,6 +37,7 @@ class ModelServer:
         if options.request_log_folder and options.request_log_share > 0:
             folder, most = Path(options.request_log_folder), options.request_log_max_mib << 20
             self._request_log = RequestLog(folder, options.request_log_share, most)
+        self._prediction_log = PredictionLog(options) if options.prediction_log_folder else None
 
     def start(self) -> None:
         """Loads all models, then opens the ports.
@@ -48,7 +50,9 @@ class ModelServer:
         self.core.start()
         if self._request_log is not None:
             self._request_log.start()
-        answers = Answers(self.core, self._request_log)
+        if self._prediction_log is not None:
+            self._prediction_log.start()
+        answers = Answers(self.core, self._request_log, self._prediction_log)
         self._grpc = start_grpc(answers, self.options)
         log.info("Running gRPC ModelServer at %s:%d ...", self.options.host, self.options.port)
         if self.options.rest_api_port:
@@ -64,6 +68,8 @@ class ModelServer:
         self._loader.stop()
         if self._request_log is not None:
             self._request_log.stop()
+        if self._prediction_log is not None:
+            self._prediction_log.stop()
 
     def _start_rest(self, answers: Answers) -> RestServer | None:
         """The REST port; where it cannot be had the server goes on without, and says so."""

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from serving.server.answers import Answers
 from serving.server.flags import ServerOptions
 from serving.server.metrics import Metrics
+from serving.server.prediction_log import REQUEST_ID_HEADER, begin_request
 from serving.server.status import StatusError, shortened
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,13 @@ HEALTHY_SERVICES = frozenset({"", "PredictionService", "ModelService"})
 SERVING = 1
 
 Turns = threading.Semaphore
+Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, answers: Answers, turns: Turns) -> None:
-        self.Predict = _answered(_timed("Predict", answers.predict, answers.metrics), turns)
+        predict = _answered(_timed("Predict", answers.predict, answers.metrics), turns)
+        self.Predict = predict if answers.prediction_log is None else _named(predict)
         self.Classify = _answered(_timed("Classify", answers.classify, answers.metrics), turns)
         self.Regress = _answered(_timed("Regress", answers.regress, answers.metrics), turns)
         self.MultiInference = _answered(_timed("MultiInference", answers.multi_inference, answers.metrics), turns)
@@ -46,6 +49,17 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return _answered(lambda one: self._answers.reload(one, context.is_active), self._turns)(request, context)
 
 
+def _named(handler: Handler) -> Handler:
+    """``handler``, its call known by the client's id where that is a UUID; the id goes back with the answer."""
+
+    def named(request: Any, context: grpc.ServicerContext) -> Any:
+        given = (value for key, value in context.invocation_metadata() or () if key == REQUEST_ID_HEADER)
+        context.set_trailing_metadata(((REQUEST_ID_HEADER, begin_request(str(next(given, "")))),))
+        return handler(request, context)
+
+    return named
+
+
 def _timed(api: str, answer: Callable[[Any], Any], metrics: Metrics) -> Callable[[Any], Any]:
     """``answer``, its time counted where it went well."""
 
@@ -59,7 +73,7 @@ def _timed(api: str, answer: Callable[[Any], Any], metrics: Metrics) -> Callable
     return timed
 
 
-def _answered(answer: Callable[[Any], Any], turns: Turns) -> Callable[[Any, grpc.ServicerContext], Any]:
+def _answered(answer: Callable[[Any], Any], turns: Turns) -> Handler:
     """``answer`` as a gRPC handler: ``StatusError`` becomes the call's status, all else INTERNAL and a log line.
 
     Where no turn is free the call is answered RESOURCE_EXHAUSTED instead of waiting unseen.

@@ -24,6 +24,7 @@ FLOORS = (
     ("contracts",),
     ("installation", "statistics"),
     ("images", "registry", "backup", "expectations"),
+    ("predictions",),
     ("datasets", "sources", "serving", "worklist"),
     ("ingest", "validate", "prepare", "stack"),
     ("train",),

@@ -19,6 +19,7 @@ from cxr_tasks.installation.settings import HOST, StackSettings
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import recorded_root
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from cxr_tasks.predictions.log import bounds_of, predictions_root
 from serving.check.server_process import server_executable
 from serving.served.leftovers import settle_all
 from serving.served.models_config import models_config_path, write_models_config
@@ -73,6 +74,22 @@ def request_log_flags(environment: Mapping[str, str]) -> list[str]:
     return [f"--request_log_folder={recorded_root()}", f"--request_log_share={share:g}"]
 
 
+def prediction_log_flags(environment: Mapping[str, str]) -> list[str]:
+    """Flags of the embedded server that log scores and image statistics, unless ``CXR_PREDICTION_LOG`` is ``off``.
+
+    Raises:
+        ConfigurationError: The variable, or one that bounds the log, cannot be understood.
+    """
+    bounds = bounds_of(environment)
+    if bounds is None:
+        return []
+    return [
+        f"--prediction_log_folder={predictions_root()}",
+        f"--prediction_log_days={bounds.days}",
+        f"--prediction_log_max_mib={bounds.max_bytes >> 20}",
+    ]
+
+
 def main() -> None:
     """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
     settings = StackSettings.load()
@@ -87,7 +104,8 @@ def main() -> None:
             importlib.import_module("serving.server.server")
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)
-    command = server_command(settings) + (request_log_flags(os.environ) if is_embedded else [])
+    logs = [*request_log_flags(os.environ), *prediction_log_flags(os.environ)] if is_embedded else []
+    command = server_command(settings) + logs
     print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
     if is_embedded:
         from serving.server.main import main as serve

@@ -66,6 +66,7 @@ class RestApi:
     def __init__(self, answers: Answers, metrics: Metrics, metrics_path: str | None) -> None:
         """``metrics_path``: where the Prometheus page is; None where there is none."""
         self._answers, self._metrics, self._metrics_path = answers, metrics, metrics_path
+        self.names_requests = answers.prediction_log is not None
 
     def answer(self, method: str, path: str, body: bytes) -> HttpAnswer:
         """The answer to ``method path`` (still percent-encoded, query included) with ``body`` (unpacked)."""

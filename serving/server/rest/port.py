@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from serving.server.flags import ServerOptions
+from serving.server.prediction_log import REQUEST_ID_HEADER, begin_request
 from serving.server.rest.body import BodyRefused, check_length, linger, read_body
 from serving.server.rest.calls import JSON_TYPE, HttpAnswer, RestApi
 
@@ -58,6 +59,8 @@ class RestServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: RestServer
+    _request_id = ""
+    """Of the call at hand; '' where none is given."""
 
     def setup(self) -> None:
         self.request.settimeout(self.server.options.rest_api_timeout_in_ms / 1000)
@@ -78,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HttpAnswer(200 if self.server.options.rest_api_enable_cors_support else 400, OPTIONS_TYPE, b""))
             return
         with self.server.turn:
+            if self.server.api.names_requests:
+                self._request_id = begin_request(self.headers.get(REQUEST_ID_HEADER, ""))
             try:
                 answer = self.server.api.answer(self.command, self.path, body)
             except Exception:
@@ -115,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if packs:
             self.send_header("Content-Encoding", "gzip")
+        if self._request_id:
+            self.send_header(REQUEST_ID_HEADER, self._request_id)
+            self._request_id = ""
         if self.close_connection:
             self.send_header("Connection", "close")
         if self.server.options.rest_api_enable_cors_support:

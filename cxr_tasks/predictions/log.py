@@ -1,0 +1,168 @@
+"""The prediction log on disk: ``<model>/<day>/<time>-<process>.parquet`` below ``var/predictions``, for the owner only.
+
+Each file is written aside and renamed, so that a reader sees whole files. Small ones of a day are put together as they
+grow many; what is older or larger in all than the bounds goes, the oldest day first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.paths import home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+VARIABLE, DAYS_VARIABLE, MIB_VARIABLE = "CXR_PREDICTION_LOG", "CXR_PREDICTION_LOG_DAYS", "CXR_PREDICTION_LOG_MIB"
+#: A year of daily looks and a month besides.
+USUAL_DAYS, USUAL_MIB = 400, 1024
+#: So many files smaller than ``SMALL_BYTES`` of one day are put together.
+MOST_SMALL, SMALL_BYTES = 48, 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBounds:
+    """How much of one model's log is kept."""
+
+    days: int = USUAL_DAYS
+    max_bytes: int = USUAL_MIB << 20
+
+
+def predictions_root() -> Path:
+    """The log of all models; a row tells of a patient's picture by numbers only."""
+    return home() / "predictions"
+
+
+def model_folder(model: str, root: Path | None = None) -> Path:
+    return (root or predictions_root()) / quote(model, safe="")
+
+
+def bounds_of(environment: Mapping[str, str]) -> LogBounds | None:
+    """What the environment asks for; None where ``CXR_PREDICTION_LOG`` is ``off``.
+
+    Raises:
+        ConfigurationError: It is neither ``on`` nor ``off``, or a bound is no whole number above 0.
+
+    >>> bounds_of({"CXR_PREDICTION_LOG_DAYS": "30"})
+    LogBounds(days=30, max_bytes=1073741824)
+    """
+    word = environment.get(VARIABLE) or "on"
+    if word not in ("on", "off"):
+        raise ConfigurationError(f"{VARIABLE}={word}: expected on or off")
+    numbers = {}
+    for variable, usual in ((DAYS_VARIABLE, USUAL_DAYS), (MIB_VARIABLE, USUAL_MIB)):
+        text = environment.get(variable) or str(usual)
+        if not (text.isdecimal() and 0 < int(text) < 10**7):
+            raise ConfigurationError(f"{variable}={text}: expected a whole number above 0, for example {usual}")
+        numbers[variable] = int(text)
+    if word == "off":
+        return None
+    return LogBounds(days=numbers[DAYS_VARIABLE], max_bytes=numbers[MIB_VARIABLE] << 20)
+
+
+def append_rows(rows: Sequence[Mapping[str, Any]], root: Path | None = None) -> None:
+    """Write rows (keys: ``LOG_COLUMNS`` and those of findings) as files of their model and day.
+
+    Raises:
+        OSError: The disk does not take them.
+    """
+    import pandas as pd
+
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((str(row["model"]), f"{row['time']:%Y-%m-%d}"), []).append(row)
+    for (model, day), some in groups.items():
+        folder = model_folder(model, root) / day
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(pd.DataFrame(some), folder)
+        _put_together(folder)
+
+
+def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = None) -> list[Path]:
+    """Remove days beyond the bounds, the oldest first, never today's; the folders removed."""
+    import shutil
+
+    folder = model_folder(model, root)
+    days = days_of(folder)
+    sizes = {day: sum(one.stat().st_size for one in path.iterdir()) for day, path in days.items()}
+    total, removed = sum(sizes.values()), []
+    for day in sorted(days):
+        if day >= today or (total <= bounds.max_bytes and day >= today - timedelta(days=bounds.days)):
+            continue
+        shutil.rmtree(days[day])
+        total -= sizes[day]
+        removed.append(days[day])
+    return removed
+
+
+def days_of(folder: Path) -> dict[date, Path]:
+    """Day -> its folder; whatever else lies there is left out."""
+    found = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            found[date.fromisoformat(path.name)] = path
+        except ValueError:
+            continue
+    return found
+
+
+def read_log(model: str, first: date, last: date, root: Path | None = None) -> pd.DataFrame:
+    """All rows of the days ``first`` to ``last``, both included, by time; empty where there are none.
+
+    A file that cannot be read is named in the log and left out: a day's other rows still tell.
+    """
+    import pandas as pd
+
+    tables = []
+    for day, folder in sorted(days_of(model_folder(model, root)).items()):
+        if first <= day <= last:
+            for path in sorted(folder.glob("*.parquet")):
+                try:
+                    tables.append(pd.read_parquet(path))
+                except (OSError, ValueError) as error:
+                    log.warning("%s cannot be read and is left out: %s", path, error)
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    # A process that is killed between putting files together and removing them leaves rows twice.
+    return table.drop_duplicates(["request_id", "image"]).sort_values("time", kind="stable").reset_index(drop=True)
+
+
+def _write(table: pd.DataFrame, folder: Path) -> None:
+    for name in map(str, table.columns):
+        if name.startswith("probability_") or name == "typicality":
+            table[name] = table[name].astype("float32")
+    name = f"{datetime.now(UTC):%H%M%S.%f}-{os.getpid()}.parquet"
+    with replaced_file(folder / name) as aside:
+        table.to_parquet(aside, index=False, compression="zstd")
+        # The log may lie elsewhere than the run-time folder; its files are for the owner there too.
+    (folder / name).chmod(0o600)
+
+
+def _put_together(folder: Path) -> None:
+    import pandas as pd
+
+    small = [path for path in sorted(folder.glob("*.parquet")) if path.stat().st_size < SMALL_BYTES]
+    if len(small) <= MOST_SMALL:
+        return
+    tables, read = [], []
+    for path in small:
+        try:
+            tables.append(pd.read_parquet(path))
+            read.append(path)
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read and stays as it is: %s", path, error)
+    _write(pd.concat(tables, ignore_index=True), folder)
+    for path in read:
+        path.unlink(missing_ok=True)

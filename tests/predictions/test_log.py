@@ -1,0 +1,72 @@
+"""The prediction log on disk: whole files, for the owner only, within bounds."""
+
+from __future__ import annotations
+
+import stat
+from datetime import date, timedelta
+
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.predictions import log as prediction_log
+from cxr_tasks.predictions.log import LogBounds, append_rows, bounds_of, model_folder, read_log, remove_old
+from tests.predictions.served_rows import AT, make_row
+
+
+def test_rows_come_back_by_day_and_only_the_owner_reads_them(cxr_home):
+    append_rows([make_row(image=1), make_row(time=AT + timedelta(days=1)), make_row(model="cxr/../odd")])
+    assert len(read_log("cxr_binary", AT.date(), AT.date())) == 1
+    both = read_log("cxr_binary", AT.date(), AT.date() + timedelta(days=1))
+    assert both["time"].is_monotonic_increasing and len(both) == 2
+    files = list((cxr_home / "predictions").rglob("*.parquet"))
+    assert len(files) == 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE(files[0].parent.stat().st_mode) == 0o700
+    # A name that would lead elsewhere stays below the log.
+    assert sorted(one.name for one in (cxr_home / "predictions").iterdir()) == ["cxr%2F..%2Fodd", "cxr_binary"]
+
+
+def test_many_small_files_become_few_and_no_row_is_lost_or_doubled(cxr_home):
+    n = prediction_log.MOST_SMALL + 5
+    rows = [make_row() for _ in range(n)]
+    for row in rows:
+        append_rows([row])
+    day = model_folder("cxr_binary") / AT.date().isoformat()
+    assert len(list(day.glob("*.parquet"))) < 10
+    # Killed between putting together and removing: a file is there twice.
+    append_rows(rows[:3])
+    found = read_log("cxr_binary", AT.date(), AT.date())
+    assert sorted(found["request_id"]) == sorted(row["request_id"] for row in rows)
+
+
+def test_a_broken_file_is_named_and_the_others_are_read(cxr_home, caplog):
+    append_rows([make_row()])
+    (model_folder("cxr_binary") / AT.date().isoformat() / "broken.parquet").write_bytes(b"PAR1 no table")
+    assert len(read_log("cxr_binary", AT.date(), AT.date())) == 1
+    assert "broken.parquet" in caplog.text
+
+
+def test_what_is_old_or_too_much_goes_the_oldest_first_and_never_today(cxr_home):
+    today = date(2026, 11, 20)
+    for back in range(6):
+        append_rows([make_row(time=AT - timedelta(days=back))])
+    size = next(model_folder("cxr_binary").rglob("*.parquet")).stat().st_size
+    assert [one.name for one in remove_old("cxr_binary", LogBounds(days=4, max_bytes=1 << 30), today)] == ["2026-11-15"]
+    removed = remove_old("cxr_binary", LogBounds(days=4, max_bytes=3 * size + size // 2), today)
+    assert [one.name for one in removed] == ["2026-11-16", "2026-11-17"]
+    assert [one.name for one in remove_old("cxr_binary", LogBounds(days=4, max_bytes=1), today)][-1] == "2026-11-19"
+    assert [one.name for one in model_folder("cxr_binary").iterdir()] == ["2026-11-20"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"CXR_PREDICTION_LOG": "maybe"}, {"CXR_PREDICTION_LOG_DAYS": "-1"}, {"CXR_PREDICTION_LOG_MIB": "0"}],
+)
+def test_settings_that_mean_nothing_are_refused(environment):
+    with pytest.raises(ConfigurationError, match=next(iter(environment))):
+        bounds_of(environment)
+
+
+def test_it_can_be_turned_off():
+    assert bounds_of({"CXR_PREDICTION_LOG": "off"}) is None
+    assert bounds_of({}) == LogBounds()
