@@ -11,7 +11,7 @@
                         also average precision, prevalence, Brier scores and calibration errors (means.mean_records)
     several.<split>     only with several findings: ``findings`` taken together, ``micro`` records (those of the mean),
                         and the served decisions as ``served.mean`` and ``served.micro`` (means.micro_records,
-                        served_records)
+                        served_records); ``subgroups`` (subgroups_together), which files of before 30 Nov 2026 lack
     multilabel_report   scikit-learn's table over all assessable findings, test split at the served decisions, as text
     by_finding.<finding>
       assessable, reason            false where validation or test has too few positives or negatives, or no threshold
@@ -47,6 +47,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.finding import AssessedFinding, assess_finding
 from cxr_tasks.evaluate.means import mean_records, micro_records, served_records
+from cxr_tasks.evaluate.subgroups_together import subgroups_together
 from cxr_tasks.evaluate.table import check_predictions, rows_sha256, scored
 from cxr_tasks.statistics.resampling import Draws
 
@@ -89,7 +90,9 @@ def assess(
             split: plain(mean_records([one.measures[split] for one in found], split, draws[split], spec))
             for split in SPLITS
         },
-        "several": {split: _several(found, split, draws[split], spec) for split in SPLITS} if several else {},
+        "several": {split: _several(found, split, draws[split], spec, predictions) for split in SPLITS}
+        if several
+        else {},
         "multilabel_report": multilabel_report(found, "test") if several else "",
         "by_finding": {one.finding: one.shown for one in found},
         "serving": {one.finding: one.serving for one in found},
@@ -120,15 +123,18 @@ def _counts(predictions: pd.DataFrame, split: str) -> dict[str, int]:
     return {"n_images": len(rows), "n_patients": int(rows["patient_key"].nunique())}
 
 
-def _several(found: Sequence[AssessedFinding], split: str, draws: Draws, spec: EvaluateSpec) -> dict[str, Any]:
-    """Findings taken together: micro ranking, and the served decisions as mean and micro."""
+def _several(
+    found: Sequence[AssessedFinding], split: str, draws: Draws, spec: EvaluateSpec, predictions: pd.DataFrame
+) -> dict[str, Any]:
+    """Findings taken together: micro ranking, the served decisions as mean and micro, and groups."""
     decided = [one.decided[split] for one in found if split in one.decided]
     if not decided:
-        return {"findings": [], "micro": [], "served": {}}
+        return {"findings": [], "micro": [], "served": {}, "subgroups": []}
     return {
         "findings": [one.rows.finding for one in decided],
         "micro": plain(micro_records(decided, split, draws, spec)),
         "served": plain(served_records(decided, split, draws, spec)),
+        "subgroups": subgroups_together(decided, predictions),
     }
 
 

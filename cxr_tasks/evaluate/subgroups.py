@@ -36,10 +36,7 @@ def subgroup_rows(
     All of them count patients, also those with images in the group and outside it. ``compared.<measure>`` holds what
     the gap is made from (``shares.Comparison.facts``), so that it can be made again at another confidence.
     """
-    described = predictions.set_index("image_id").loc[rows.image_id]
-    groups = {name: described[name].astype(str).to_numpy() for name in ("source", "view", "sex")}
-    patient = patient_numbers(rows.patient_key)
-    groups["age_years"] = _age_bands(described["age_years"].to_numpy(float))
+    groups, patient = groups_of(rows, predictions), patient_numbers(rows.patient_key)
     if index is not None and "sub_label" in index.columns:
         finer = index.set_index("image_id")["sub_label"].reindex(rows.image_id).fillna("")
         groups["sub_label"] = finer.astype(str).to_numpy()
@@ -53,6 +50,13 @@ def subgroup_rows(
                 for name in names
             ]
     return found
+
+
+def groups_of(rows: Scored, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Source, view, sex and age band -> each image's value, str ``(n,)``; empty or ``unknown`` where it is not told."""
+    described = predictions.set_index("image_id").loc[rows.image_id]
+    groups = {name: described[name].astype(str).to_numpy() for name in ("source", "view", "sex")}
+    return {**groups, "age_years": _age_bands(described["age_years"].to_numpy(float))}
 
 
 def _age_bands(age_years: np.ndarray) -> np.ndarray:

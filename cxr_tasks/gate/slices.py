@@ -9,6 +9,7 @@ from typing import Any
 from cxr_tasks.contracts.gate_specs import GateSpec, SlicesSpec
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.gate.evidence import Evidence, Rule, lacking, outcome_of
+from cxr_tasks.gate.slices_together import groups_together, together_rules
 from cxr_tasks.statistics.intervals import Interval
 from cxr_tasks.statistics.shares import Comparison, Share
 
@@ -28,7 +29,8 @@ def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
 
     Broken where a group is worse by more than the bound and its interval lies below zero. Intervals are made from the
     shares in ``metrics.json`` as ``evaluate.subgroups`` makes them, by patient, but hold together
-    (``SlicesSpec.correction``). A ``metrics.json`` of before patients were counted holds counts of images alone.
+    (``SlicesSpec.correction``). A ``metrics.json`` of before patients were counted holds counts of images alone. Where
+    findings are also taken together (``gate.slices_together``), each kind has half of the policy's level.
     """
     without = lacking(evidence, gate)
     groups = [
@@ -38,19 +40,32 @@ def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
         for gap in gate.slices.gaps
         for one in _groups(evidence.of(finding)["subgroups"], finding, gap, gate.slices)
     ]
-    if not groups:
+    over_findings = groups_together(evidence, gate)
+    if not groups and not over_findings:
         by, least = ", ".join(gate.slices.by), gate.slices.least_images
         sentence = f"There are no two groups by {by} with {least} images each to compare."
         return [Rule(name="slices", outcome="NOT_APPLICABLE", sentence=sentence)]
     alone = float(evidence.metrics["confidence"])
-    together = _confidences(groups, gate.slices, alone)
+    share = _level_of(gate.slices, alone, is_halved=bool(over_findings))
+    level = share / max(len(groups), 1)
+    together = _confidences(groups, gate.slices, alone, level)
     compared: dict[tuple[str, str], list[_Group]] = {}
     for one in groups:
         compared.setdefault((one.finding, one.gap), []).append(one)
-    return [_rule(some, gate.slices, alone, together, len(groups)) for some in compared.values()]
+    return [
+        *together_rules(over_findings, gate.slices, share),
+        *(_rule(some, gate.slices, alone, together, len(groups), level) for some in compared.values()),
+    ]
 
 
-def _confidences(groups: Sequence[_Group], spec: SlicesSpec, alone: float) -> dict[tuple[str, str], float]:
+def _level_of(spec: SlicesSpec, alone: float, *, is_halved: bool) -> float:
+    """Chance of a wrong refusal that one kind of comparison may have in all; uncorrected, that each of them has."""
+    return (1.0 - alone) * (0.5 if is_halved and spec.correction != "none" else 1.0)
+
+
+def _confidences(
+    groups: Sequence[_Group], spec: SlicesSpec, alone: float, level: float
+) -> dict[tuple[str, str], float]:
     """Gap and group -> confidence of its intervals, such that all of them hold together.
 
     ``simes``: a group's findings are taken together (Simes, Biometrika 73:751-754, 1986): where ``k`` of them are worse
@@ -59,7 +74,7 @@ def _confidences(groups: Sequence[_Group], spec: SlicesSpec, alone: float) -> di
     far from zero as one of 250 must. Of a model that is the same for all, any refusal stays as rare as by Bonferroni
     for findings that are independent or go together (Sarkar, Annals of Statistics 26:494-504, 1998).
     """
-    level, families = (1.0 - alone) / len(groups), {(one.gap, one.name): 1 for one in groups}
+    families = {(one.gap, one.name): 1 for one in groups}
     if spec.correction == "none":
         return dict.fromkeys(families, alone)
     if spec.correction == "simes":
@@ -103,7 +118,12 @@ def _counts(row: dict[str, Any], measure: str) -> tuple[int, int]:
 
 
 def _rule(
-    groups: list[_Group], spec: SlicesSpec, alone: float, together: dict[tuple[str, str], float], n_compared: int
+    groups: list[_Group],
+    spec: SlicesSpec,
+    alone: float,
+    together: dict[tuple[str, str], float],
+    n_compared: int,
+    level: float,
 ) -> Rule:
     finding, gap = groups[0].finding, groups[0].gap
     bound = spec.gaps[gap]
@@ -112,7 +132,7 @@ def _rule(
     broken = [(one, gap) for one, gap in found if gap.value < -bound and gap.upper < 0.0]
     worst, numbers = min(broken or found, key=lambda pair: pair[1].value)
     told = "; ".join(_told(one, gap) for one, gap in broken or [(worst, numbers)])
-    confidence, level = together[gap, worst.name], (1.0 - alone) / n_compared
+    confidence = together[gap, worst.name]
     counted = f"{n_compared} comparisons"
     if (shown := round((1.0 - confidence) / level)) > 1 and spec.correction == "simes":
         counted += f", {shown} findings of {worst.name} shown together"

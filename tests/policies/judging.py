@@ -20,10 +20,11 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.decision import Decision, choose_decision
-from cxr_tasks.evaluate.means import mean_auroc_interval
+from cxr_tasks.evaluate.means import Decided, mean_auroc_interval
 from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.operating_points import at_raw_half, proportion_records
 from cxr_tasks.evaluate.subgroups import subgroup_rows
+from cxr_tasks.evaluate.subgroups_together import subgroups_together
 from cxr_tasks.evaluate.table import Scored, rows_sha256
 from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
 from cxr_tasks.gate.evidence import Evidence, assessable_rules, evidence_rule
@@ -123,15 +124,18 @@ def judged(
     changes = dict.fromkeys(changed, change)
     splits = {name: Images.of(table, name) for name in ("validation", "test")}
     found = {one: _finding(splits, one, spec, changes.get(one)) for one in cohort.findings}
-    ranked = [rows for rows, shown, _ in found.values() if shown["assessable"]]
+    ranked = [one.rows for one in found.values() if one.shown["assessable"]]
+    decided = [one.decided for one in found.values() if one.decided is not None]
+    together = subgroups_together(decided, splits["test"].described) if len(found) > 1 else []
     mean = mean_auroc_interval(ranked, spec.confidence)
     metrics = {
         "confidence": spec.confidence,
         "findings": list(cohort.findings),
         "rows_sha256": rows_sha256(table, cohort.findings) if cohort.test[0] <= FEW else "",
         "mean": {"test": [_mean_record(name, mean, len(table)) for name in ("auroc", "auroc_patient_bootstrap")]},
-        "by_finding": {one: shown for one, (_, shown, _) in found.items()},
-        "serving": {one: serving for one, (_, _, serving) in found.items()},
+        "several": {"test": {"subgroups": together}},
+        "by_finding": {name: one.shown for name, one in found.items()},
+        "serving": {name: one.serving for name, one in found.items()},
     }
     evidence = Evidence(metrics=metrics, predictions=table, findings=cohort.findings)
     first = [evidence_rule(evidence, asked, spec)] if cohort.test[0] <= FEW and len(ranked) == len(found) else []
@@ -149,9 +153,18 @@ def passes(rules: tuple[Rule, ...]) -> bool:
     return verdict_of(rules) == "PASS"
 
 
-def _finding(
-    splits: Mapping[str, Images], finding: str, spec: EvaluateSpec, change: Change | None
-) -> tuple[Scored, dict[str, Any], dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class JudgedFinding:
+    """What the rules read of one finding."""
+
+    rows: Scored
+    shown: dict[str, Any]
+    serving: dict[str, Any]
+    decided: Decided | None = None
+    """The served calls, where the finding can be assessed."""
+
+
+def _finding(splits: Mapping[str, Images], finding: str, spec: EvaluateSpec, change: Change | None) -> JudgedFinding:
     validation, test = (splits[name].scored(name, finding) for name in ("validation", "test"))
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
@@ -163,13 +176,13 @@ def _finding(
     }  # fmt: skip
     if few:
         shown["raw_half"]["test"] = plain(at_raw_half(test, spec))
-        return test, shown, {"threshold": 0.5}
+        return JudgedFinding(test, shown, {"threshold": 0.5})
     decision = choose_decision(validation, spec)
     if change is not None:
         decision = change(decision, validation)
     threshold = decision.thresholds[decision.served]
-    is_called = decision.platt.probabilities(test.logit) >= threshold
-    served = {"metrics": plain(proportion_records(test, is_called, spec))}
+    decided = Decided.of(test, decision.platt, threshold)
+    served = {"metrics": plain(proportion_records(test, decided.is_called, spec))}
     shown["operating_points"] = {decision.served: {"threshold": threshold, "served": True, "test": served}}
     if not reason:
         auroc = delong_record(test, spec)
@@ -177,8 +190,8 @@ def _finding(
         shown["metrics"]["test"] = plain([*records, *calibration_records(test, decision.platt, spec, validation)])
         # So many positives no group has: that leaves out their AUROCs, which no rule reads, and nothing else.
         without_aurocs = dataclasses.replace(spec, min_positives=test.n + 1)
-        shown["subgroups"] = subgroup_rows(test, is_called, splits["test"].described, None, without_aurocs)
-    return test, shown, {"threshold": threshold}
+        shown["subgroups"] = subgroup_rows(test, decided.is_called, splits["test"].described, None, without_aurocs)
+    return JudgedFinding(test, shown, {"threshold": threshold}, None if reason else decided)
 
 
 def _mean_record(name: str, one: Interval, n: int) -> dict[str, Any]:

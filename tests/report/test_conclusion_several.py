@@ -6,7 +6,7 @@ import pytest
 
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.report.page.conclusion_several import several_can_do, several_cannot_do, what_to_do
-from cxr_tasks.report.page.several import SUMMARY, gap_rows, ranked_findings, summary_rows
+from cxr_tasks.report.page.several import SUMMARY, gap_rows, gap_sections, ranked_findings, summary_rows
 
 FINDINGS = ("atelectasis", "edema", "hernia", "mass", "nodule")
 
@@ -67,6 +67,31 @@ def test_clear_gaps_are_named_with_what_chance_would_make(metrics):
     assert "1 of 2 gaps" in text
     assert "mass, Sex female: -0.30 (-0.45 to -0.10, n = 40 positive)" in text
     assert any("repeat the comparison on new data: Sex female" in one for one in what_to_do(metrics))
+
+
+def test_a_group_that_is_missed_over_all_findings_is_named(metrics):
+    facts = {"value": -0.2, "error": 0.05, "freedom": 40.0, "n_strata": 4, "n": [60, 400], "n_patients": [50, 300]}
+    rows = [{"by": "age_years", "value": "0-19", "sensitivity": facts, "specificity": None}]
+    metrics["several"]["test"]["subgroups"] = rows
+    assert "for Age 0-19 -0.20 (-0.30 to -0.10)" in " ".join(several_cannot_do(metrics, "nih"))
+    rows[0]["sensitivity"] = {**facts, "n": [19, 400]}
+    assert "Over all findings together" not in " ".join(several_cannot_do(metrics, "nih"))
+    del metrics["several"]["test"]["subgroups"]  # as written before findings were taken together
+    assert "Over all findings together" not in " ".join(several_cannot_do(metrics, "nih"))
+
+
+def test_the_matrix_of_gaps_has_a_column_for_all_findings(metrics):
+    for finding in FINDINGS:
+        set_gap(metrics, finding, gap=[-0.1, -0.3, 0.1])
+    facts = {"value": -0.2, "error": 0.05, "freedom": 40.0, "n_strata": 4, "n": [60, 400], "n_patients": [50, 300]}
+    metrics["several"]["test"]["subgroups"] = [
+        {"by": "sex", "value": "female", "sensitivity": facts, "specificity": None}
+    ]
+    gaps = gap_sections(metrics)
+    assert gaps["names"][-1] == "All together"
+    (row,) = gaps["groups"]
+    assert len(row["cells"]) == len(gaps["names"])
+    assert (row["cells"][-1]["text"], row["cells"][-1]["is_clear"]) == ("-0.20", True)
 
 
 def test_a_sensitivity_below_what_validation_promised_asks_for_new_thresholds(metrics):

@@ -10,7 +10,15 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
 from cxr_tasks.report.page.conclusion import ALWAYS, few_errors_mean, rests_on_few
-from cxr_tasks.report.page.several import Records, by_name, gap_rows, gaps_sentence, ranked_findings, test_records
+from cxr_tasks.report.page.several import (
+    Records,
+    by_name,
+    gap_rows,
+    gaps_sentence,
+    gaps_together,
+    ranked_findings,
+    test_records,
+)
 from cxr_tasks.sources.base import about_source
 from cxr_tasks.statistics.shares import Comparison, Share
 
@@ -128,6 +136,12 @@ def _gap_sentence(metrics: dict[str, Any]) -> str:
     clear = sorted((one for one in gap_rows(metrics) if one["is_clear"]), key=lambda one: one["gap"][0])
     worst = [one for one in clear if one["gap"][0] < 0][:NAMED]
     sentence = gaps_sentence(metrics)
+    missed = {
+        group: one["gap"] for group, one in gaps_together(metrics).items() if one["is_clear"] and one["gap"][0] < 0
+    }
+    if missed:
+        told = "; ".join(f"{group} {gap[0]:+.2f} ({gap[1]:+.2f} to {gap[2]:+.2f})" for group, gap in missed.items())
+        sentence += f" Over all findings together, sensitivity is lower than in the rest for {told}."
     if not worst:
         return sentence
     named = "; ".join(

@@ -6,12 +6,15 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.evaluate.assess import served_point
-from cxr_tasks.evaluate.subgroups import turned
+from cxr_tasks.evaluate.subgroups import FEW_POSITIVES, turned
 from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.sections import baseline_rows
+from cxr_tasks.statistics.stratified import StratifiedDifference
 
 #: Rows of the table of largest gaps.
 MOST_GAPS = 12
+#: Heads the column of gaps over all findings (``evaluate.subgroups_together``).
+ALL_FINDINGS = "All together"
 #: Property -> what stands before its value in the name of a group.
 GROUP_WORDS = {"age_years": "Age", "sub_label": "Label", "sex": "Sex", "view": "View", "source": "Source"}
 
@@ -123,15 +126,38 @@ def gap_sections(metrics: dict[str, Any]) -> dict[str, Any]:
     findings = [one for one in ranked_findings(metrics) if metrics["by_finding"][one]["assessable"]]
     place = {(one["group"], one["finding"]): one for one in rows}
     clear = sorted((one for one in rows if one["is_clear"]), key=lambda one: -abs(one["gap"][0]))[:MOST_GAPS]
+    together = gaps_together(metrics)
+    names = [display_name(one) for one in findings]
     return {
-        "names": [display_name(one) for one in findings],
+        "names": [*names, ALL_FINDINGS] if together else names,
         "groups": [
-            {"name": group, "cells": [_gap_cell(place.get((group, one))) for one in findings]}
+            {
+                "name": group,
+                "cells": [
+                    *(_gap_cell(place.get((group, one))) for one in findings),
+                    *([_gap_cell(together.get(group))] if together else []),
+                ],
+            }
             for group in dict.fromkeys(one["group"] for one in rows)
         ],
         "sentence": gaps_sentence(metrics),
         "largest": [{**one, "finding": display_name(one["finding"])} for one in clear],
     }
+
+
+def gaps_together(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Group -> its gap over all findings; none of metrics of before findings were taken together."""
+    found = {}
+    for row in metrics["several"]["test"].get("subgroups", ()):
+        if row["sensitivity"] is not None:
+            difference = StratifiedDifference.of_facts(row["sensitivity"])
+            gap, is_weak = difference.interval(metrics["confidence"]), min(difference.n) < FEW_POSITIVES
+            found[f"{GROUP_WORDS.get(row['by'], row['by'])} {row['value']}"] = {
+                "gap": [gap.value, gap.lower, gap.upper],
+                "is_gap_weak": is_weak,
+                "is_clear": not is_weak and not gap.lower <= 0.0 <= gap.upper,
+            }
+    return found
 
 
 def _gap_cell(one: dict[str, Any] | None) -> dict[str, Any]:

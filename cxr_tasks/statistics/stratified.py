@@ -1,0 +1,116 @@
+"""A difference of two shares over several findings taken together, with an interval that counts patients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxr_tasks.statistics.intervals import Interval
+from cxr_tasks.statistics.patients import effective_number, quantile_of
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """The images of one finding, all arrays of shape ``(n,)``."""
+
+    is_hit: np.ndarray
+    patient: np.ndarray
+    """Numbers from 0 on, the same in all strata: a patient may have images in several."""
+    is_one: np.ndarray
+    is_other: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class StratifiedDifference:
+    """The share of hits among images ``one`` less that among images ``other``, over all strata."""
+
+    value: float
+    error: float
+    """Standard error, by patient over all strata."""
+    freedom: float
+    """Degrees of freedom that the fewer or more unequal patients of both sides leave."""
+    n_strata: int
+    n: tuple[int, int]
+    """Images of each side, counted in every stratum they are in."""
+    n_patients: tuple[int, int]
+
+    def interval(self, confidence: float) -> Interval:
+        """Student's interval, within -1 to 1."""
+        reach = quantile_of(confidence, self.freedom) * self.error
+        method = f"Mantel-Haenszel {confidence * 100:g} % by patient, {self.n_strata} findings"
+        return Interval(self.value, max(-1.0, self.value - reach), min(1.0, self.value + reach), method)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, JSON-ready."""
+        return {
+            "value": self.value, "error": self.error, "freedom": self.freedom, "n_strata": self.n_strata,
+            "n": list(self.n), "n_patients": list(self.n_patients),
+        }  # fmt: skip
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> StratifiedDifference:
+        n, n_patients = ((int(first), int(second)) for first, second in (facts["n"], facts["n_patients"]))
+        return cls(
+            float(facts["value"]), float(facts["error"]), float(facts["freedom"]), int(facts["n_strata"]), n, n_patients
+        )
+
+
+def stratified_difference(strata: Sequence[Stratum]) -> StratifiedDifference | None:
+    """The Mantel-Haenszel difference of two shares over ``strata`` (Greenland & Robins, Biometrics 41:55-68, 1985).
+
+    Each stratum weighs ``n_one n_other / (n_one + n_other)``, so that a finding with few images on one side says little
+    and a group whose findings are rarer is not compared with another mix of findings. Its error comes from the sums of
+    each patient's residuals over all strata, each made larger by the patient's part of its side (Bell & McCaffrey,
+    Survey Methodology 28:169-181, 2002): images of one patient, and findings of one image, go together as they do.
+    Residuals are those around one difference for all strata, so that strata of single images are counted.
+
+    95 % intervals covered 0.91 to 0.97 of 600 drawn splits each (14 findings of 1 to 20 % of the images, 300 to 2,800
+    patients with a power law of images, 5 to 50 % of them in the group, shares of 0.8 and 0.9, differences of 0 and
+    -0.2, what is latent within a patient correlated by a half). Where few errors of few patients make it, it lies too
+    high: its upper end was below the truth in 0.3 to 4 %, of 99.7 % intervals in at most 0.2 %.
+
+    None where no stratum has images on both sides, or a side is of one patient.
+    """
+    held = [one for one in strata if one.is_one.any() and one.is_other.any()]
+    if not held:
+        return None
+    weights = np.array([_weight(one) for one in held]) / sum(_weight(one) for one in held)
+    shares = np.array([[one.is_hit[member].mean() for member in (one.is_one, one.is_other)] for one in held])
+    value = float(weights @ (shares[:, 0] - shares[:, 1]))
+    n_patients = max(int(one.patient.max()) for one in held) + 1
+    sums, parts = np.zeros((2, n_patients)), np.zeros((2, n_patients))
+    for weight, stratum, found in zip(weights, held, shares, strict=True):
+        expected = _expected(stratum, found, value)
+        for side, (member, sign) in enumerate(((stratum.is_one, 1.0), (stratum.is_other, -1.0))):
+            hits, patient, each = stratum.is_hit[member], stratum.patient[member], weight / np.count_nonzero(member)
+            sums[side] += np.bincount(patient, weights=sign * each * (hits - expected[side]), minlength=n_patients)
+            parts[side] += np.bincount(patient, minlength=n_patients) * each
+    counts = [int(np.count_nonzero(side)) for side in parts]
+    if min(counts) < 2:
+        return None
+    # A patient with most of a side's images pulls its share along, which hides that patient's own residual.
+    residual = (sums / np.sqrt(1.0 - parts)).sum(axis=0)
+    freedom = min(effective_number(side) for side in parts) - 1.0
+    n = [sum(int(np.count_nonzero(getattr(one, name))) for one in held) for name in ("is_one", "is_other")]
+    return StratifiedDifference(
+        value, math.sqrt(float((residual**2).sum())), max(freedom, 1.0), len(held), (n[0], n[1]), (counts[0], counts[1])
+    )
+
+
+def _expected(stratum: Stratum, shares: np.ndarray, value: float) -> tuple[float, float]:
+    """The share that is expected of each side: the side with fewer images lies ``value`` from the other.
+
+    Around its own share the only image of a finding has no residual, whatever it is.
+    """
+    if np.count_nonzero(stratum.is_one) <= np.count_nonzero(stratum.is_other):
+        return float(shares[1] + value), float(shares[1])
+    return float(shares[0]), float(shares[0] - value)
+
+
+def _weight(stratum: Stratum) -> float:
+    one, other = int(stratum.is_one.sum()), int(stratum.is_other.sum())
+    return one * other / (one + other)
