@@ -9,7 +9,13 @@ from typing import Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.labels import VOCABULARIES
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS, NO_RULE
+from cxr_tasks.contracts.metrics import (
+    DECISION_METRICS,
+    FINDING_METRICS,
+    MEAN_METRICS,
+    NO_RULE,
+    TYPICALITY_METRICS,
+)
 from cxr_tasks.contracts.specs import in_range
 
 #: The word that stands for every finding of the model.
@@ -150,6 +156,8 @@ class GateSpec:
     ``assessable.least_positives`` images is refused where its whole interval lies on the wrong side."""
     served_by_finding: dict[str, dict[str, Bound]] = field(default_factory=dict)
     """Other bounds on the served decision of single findings: finding -> metric -> bound instead of ``served``'s."""
+    typicality: dict[str, Bound] = field(default_factory=dict)
+    """How well pictures that it was not trained for are told from test X-rays (``contracts.metrics``)."""
     assessable: AssessableSpec = field(default_factory=AssessableSpec)
     slices: SlicesSpec = field(default_factory=SlicesSpec)
     champion: ChampionSpec = field(default_factory=ChampionSpec)
@@ -168,6 +176,7 @@ class GateSpec:
         _known("served_by_finding", self.served_by_finding, _FINDINGS)
         for finding, bounds in self.served_by_finding.items():
             _known(f"served_by_finding.{finding}", bounds, DECISION_METRICS)
+        _known("typicality", self.typicality, TYPICALITY_METRICS)
         if "auroc" not in self.mean or self.mean["auroc"].lower_at_least is None:
             raise ConfigurationError("mean.auroc.lower_at_least is missing: no model may pass without a floor")
         if "sensitivity" not in self.served:

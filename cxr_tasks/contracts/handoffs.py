@@ -201,6 +201,8 @@ class EvaluatedModel(Handoff):
     test_auroc: float | None
     test_auroc_lower: float | None
     test_auroc_upper: float | None
+    typicality: ArtifactRef | None = None
+    """``typicality.json`` (``serving_contract.TypicalityFit``); None where it could not be fitted, or was not yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,22 @@ DECISION_METRICS = {
     "alarm_rate": "Share of images called positive",
     "f1": "F1",
 }
+#: Pictures that a model was not trained for (evaluate.typicality.strange) -> how a person reads them.
+STRANGE_PICTURES = {
+    "inverted": "X-rays with black and white exchanged",
+    "quarter_turn": "X-rays turned by a quarter",
+    "upside_down": "X-rays upside down",
+    "noise": "noise",
+    "shapes": "drawn shapes over a gradient",
+    "photographs": "parts of two photographs",
+    "phantoms": "drawn X-rays",
+}
+#: Records of typicality (evaluate.typicality.measure).
+TYPICALITY_METRICS = {
+    "unusual_test": "Share of test X-rays called unusual",
+    **{kind: f"AUROC of typicality, test X-rays against {words}" for kind, words in STRANGE_PICTURES.items()},
+    **{f"unusual_{kind}": f"Share called unusual of {words}" for kind, words in STRANGE_PICTURES.items()},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

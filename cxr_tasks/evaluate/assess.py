@@ -29,6 +29,9 @@
     serving.<finding>   a, b, threshold (probability = sigmoid(a * logit + b); positive from the threshold on),
                         operating_point, reason (why there is no chosen threshold; empty where there is)
 
+    typicality              added by the stage: fit_sha256 ('' and a reason where nothing could be fitted), n_training,
+                            n_validation, records (typicality.measure.MeasuredTypicality)
+
 A record is a ``contracts.metrics.MetricRecord``; its interval counts its ``n_patients``. A record without them, and
 ``subgroups`` without ``compared``, are of before patients were counted. ``evaluate_model`` adds ``model`` (which model,
 trained on what) and ``baselines`` (baselines.assess_baselines).

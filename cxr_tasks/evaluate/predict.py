@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
-from cxr_tasks.datasets.load import StoredSplit
+from cxr_tasks.datasets.load import StoredSplit, plain_batches
 from cxr_tasks.installation.storage.files import replaced_file
-from cxr_tasks.train.networks.saved import logits_of
+from cxr_tasks.train.networks.saved import BATCH, logits_of
+from serving.export.typicality import with_pooled_features
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,12 @@ log = logging.getLogger(__name__)
 def predictions_of(model: keras.Model, stored: StoredSplit, findings: Sequence[str]) -> pd.DataFrame:
     """One row per image with the columns of ``contracts.records``, in stored order."""
     return predictions_table(stored.rows, findings, stored.labels, logits_of(model, stored.images))
+
+
+def pooled_features_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the head of ``model`` is given, float32 ``(n, c)``, of ``images`` uint8 ``(n, size, size, 1)``."""
+    pooled = with_pooled_features(model)
+    return np.concatenate([np.asarray(pooled(batch, training=False)[1]) for batch in plain_batches(images, BATCH)])
 
 
 def predictions_table(

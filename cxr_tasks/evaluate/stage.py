@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
+from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
@@ -20,12 +22,16 @@ from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.registry.persons import Person
 
 if TYPE_CHECKING:
+    import keras
+
+    from cxr_tasks.datasets.load import StoredSplit
     from cxr_tasks.registry.tracking import RunLog
 
 log = logging.getLogger(__name__)
 
 #: Where an evaluation's files stand among the artifacts of its MLflow run.
 ARTIFACT_FOLDER = "evaluation"
+TYPICALITY_FILE = "typicality.json"
 
 
 @room_for("evaluating", 8 * MIB)
@@ -44,9 +50,10 @@ def evaluate_model(
     ``remarks`` in ``metrics.json`` say the how-manyth model on these images this is, and what else a reader of the
     numbers has to know (``contracts.remarks``).
 
-    Leaves ``predictions.parquet`` and ``metrics.json`` in the run's ``evaluate`` folder, logs metrics
-    (``test_auroc``, ``test_auroc_lower``, ...), ``metrics.json`` and the predictions without image ids to the MLflow
-    run, and a table to the task's log.
+    Leaves ``predictions.parquet``, ``metrics.json`` and, where it could be fitted, ``typicality.json`` (by which
+    serving tells how typical an image is, ``serving_contract.TypicalityFit``) in the run's ``evaluate`` folder, logs
+    metrics (``test_auroc``, ``test_auroc_lower``, ...), ``metrics.json`` and the predictions without image ids to the
+    MLflow run, and a table to the task's log.
     The handoff itself goes there too (``evaluation/evaluated.json``), so that a later report finds the files again.
 
     Raises:
@@ -71,6 +78,7 @@ def evaluate_model(
         test_auroc=test["value"],
         test_auroc_lower=test["lower"],
         test_auroc_upper=test["upper"],
+        typicality=reference_to(folder / TYPICALITY_FILE) if metrics["typicality"]["fit_sha256"] else None,
     )
     write_json(folder / "evaluated.json", evaluated.to_payload())
     _log_to_mlflow(evaluated, metrics, folder)
@@ -120,6 +128,7 @@ def _measure(
         "n_parameters": int(model.count_params()),
         "size_px": prepared.size_px,
     }
+    metrics["typicality"] = _typicality(model, stored, recipe, folder)
     metrics["test_use"] = read.to_json()
     auroc = record_of(metrics["mean"]["test"], "auroc")
     reuse = reuse_remark(read, auroc, metrics["confidence"])
@@ -127,6 +136,28 @@ def _measure(
     inputs = {split: BaselineInputs(thumbnails(one.images), one.labels, one.rows) for split, one in stored.items()}
     metrics["baselines"] = assess_baselines(inputs, findings, recipe.evaluate)
     return path, metrics
+
+
+def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Fit it, leave ``typicality.json``, and say how well it tells strange pictures."""
+    from cxr_tasks.evaluate.predict import pooled_features_of
+    from cxr_tasks.evaluate.typicality.measure import measure_typicality
+
+    (folder / TYPICALITY_FILE).unlink(missing_ok=True)
+    found = measure_typicality(
+        partial(pooled_features_of, model), stored, recipe.dataset.source, recipe.evaluate.confidence
+    )
+    sha256 = ""
+    if found.fitted is not None:
+        write_json(folder / TYPICALITY_FILE, plain(found.fitted))
+        sha256 = reference_to(folder / TYPICALITY_FILE).sha256
+    return {
+        "fit_sha256": sha256,
+        "reason": found.reason,
+        "n_training": found.fitted.n_training if found.fitted else 0,
+        "n_validation": found.fitted.n_validation if found.fitted else 0,
+        "records": plain(found.records),
+    }
 
 
 def training_remarks(trained: TrainedModel) -> list[Remark]:
@@ -146,7 +177,8 @@ def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: P
     with open_run(evaluated.model_name, "evaluate", run_id=evaluated.mlflow_run_id) as run:
         run.metrics(flat_metrics(metrics))
         run.tags({"cxr.rows_sha256": metrics["rows_sha256"], "cxr.predictions_sha256": evaluated.predictions.sha256})
-        for name in ("metrics.json", "evaluated.json"):
+        more = [TYPICALITY_FILE] if evaluated.typicality else []
+        for name in ("metrics.json", "evaluated.json", *more):
             run.artifact(folder / name, ARTIFACT_FOLDER)
         kept = folder / "kept" / predictions_of_run.FILE
         kept.parent.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS, TYPICALITY_METRICS
 from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.gate.evidence import Evidence, Rule, is_number, lacking, outcome_of
 
@@ -38,6 +38,22 @@ def finding_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
             for metric, bound in gate.bounds_of(finding).items():
                 about = f"{FINDING_METRICS[metric]} of {display_name(finding).lower()} on test"
                 rules.append(_bound_rule(metric, finding, about, _record(records, metric, bound), bound))
+    return rules
+
+
+def typicality_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
+    """Bounds on how well strange pictures are told; drawn X-rays are not strange to a model that learnt from them."""
+    measured, rules = evidence.metrics.get("typicality", {}), []
+    records = {one["name"]: one for one in measured.get("records", [])}
+    for name, bound in gate.typicality.items():
+        about, record = TYPICALITY_METRICS[name], records.get(name)
+        if record is None and records and name.removeprefix("unusual_") == "phantoms":
+            sentence = f"{about}: the model learnt from such pictures, so they are not strange to it."
+            rules.append(Rule(name=f"typicality_{name}", outcome="NOT_APPLICABLE", sentence=sentence))
+            continue
+        if record is None and measured.get("reason"):
+            record = {"value": None, "lower": None, "upper": None, "reason": measured["reason"]}
+        rules.append(_bound_rule(f"typicality_{name}", "", about, record, bound))
     return rules
 
 

@@ -31,6 +31,7 @@ Rules, by name:
 - ``mean_<metric>``, ``<metric>``, ``served_<metric>``: bounds on means, on findings, on the served decision; of a
   finding with fewer images than the policy asks for the served decision alone, on the whole of its interval. Of a bound
   that is a range, ``bound`` is its nearer end;
+- ``typicality_<name>``: how well pictures that the model was not trained for are told from the test X-rays;
 - ``slice_sensitivity_gap``, ``slice_specificity_gap``: no group is served worse than all others (``slices`` where there
   are no groups);
 - ``champion``, ``champion_finding``: not worse than the champion on the same test rows.
@@ -53,7 +54,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.evaluate.table import read_predictions
-from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules, typicality_rules
 from cxr_tasks.gate.champion import champion_rules
 from cxr_tasks.gate.evidence import Evidence, Rule, assessable_rules, evidence_rule
 from cxr_tasks.gate.slices import slice_rules
@@ -140,6 +141,7 @@ def decide(
             *mean_rules(evidence, gate, note),
             *finding_rules(evidence, gate),
             *served_rules(evidence, gate),
+            *typicality_rules(evidence, gate),
             *slice_rules(evidence, gate),
             *champion_rules(evidence, gate, evaluate),
         )

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
+from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract, TypicalityFit
+from cxr_tasks.contracts.shapes import build
 from cxr_tasks.datasets.latest import stored_pixels
 from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
@@ -102,7 +103,8 @@ def register_candidate(
         )
     metrics = read_json(verified_path(evaluated.metrics))
     _require_same_model(trained, evaluated, decision, metrics)
-    contract, work = serving_contract(metrics, prepared, recipe), paths.stage("register")
+    typicality = typicality_fit(evaluated, metrics)
+    contract, work = serving_contract(metrics, prepared, recipe, typicality), paths.stage("register")
     number = version_files.register(
         model_name=recipe.model_name,
         run_id=trained.mlflow_run_id,
@@ -154,6 +156,8 @@ def _files_of(number: int, trained: TrainedModel, contract: ServingContract, wor
     made = version_files.load_version(name, number, work / "registered")
     if made.contract.prepare_version is None:
         contract = replace(contract, prepare_version=None)
+    # What is typical decides nothing, and features computed again may differ in their last bits.
+    contract = replace(contract, typicality=made.contract.typicality)
     if (made.digests.model, made.contract) != (judged.model, contract):
         raise DataDefect(
             f"{name} version {number}: expected the model, calibration and thresholds that it was registered with, "
@@ -180,7 +184,32 @@ def _require_same_model(
             )
 
 
-def serving_contract(metrics: dict, prepared: PreparedDataset, recipe: Recipe) -> ServingContract:
+def typicality_fit(evaluated: EvaluatedModel, metrics: dict[str, Any]) -> TypicalityFit | None:
+    """What evaluation fitted; None where it fitted none, or was run before there was this.
+
+    Raises:
+        DataDefect: It is another one than these metrics were measured with.
+    """
+    measured = str(metrics.get("typicality", {}).get("fit_sha256", ""))
+    found = "" if evaluated.typicality is None else evaluated.typicality.sha256
+    if found != measured:
+        raise DataDefect(
+            f"{evaluated.model_name}: expected the typicality that was measured (sha256 {measured[:12] or 'none'}), "
+            f"found {found[:12] or 'none'}; evaluate the model again"
+        )
+    if evaluated.typicality is None:
+        logger.warning(
+            "%s: registered without typicality (%s); it will not tell pictures that it was not trained for",
+            evaluated.model_name,
+            metrics.get("typicality", {}).get("reason") or "evaluated before it was fitted",
+        )
+        return None
+    return build(TypicalityFit, read_json(verified_path(evaluated.typicality)), "typicality.json")
+
+
+def serving_contract(
+    metrics: dict, prepared: PreparedDataset, recipe: Recipe, typicality: TypicalityFit | None = None
+) -> ServingContract:
     """What the version's logits mean: calibration and thresholds as evaluation fitted them on validation.
 
     Its pixels are those of the dataset that it was trained on, by that dataset's own record.
@@ -207,6 +236,7 @@ def serving_contract(metrics: dict, prepared: PreparedDataset, recipe: Recipe) -
         dataset_fingerprint=prepared.fingerprint,
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,
+        typicality=typicality,
     )
 
 

@@ -11,20 +11,26 @@ import numpy as np
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from cxr_tasks.contracts.serving_contract import ServingContract
+from cxr_tasks.contracts.serving_contract import UNUSUAL_BELOW, ServingContract
 from cxr_tasks.images.batches import batch_pixels
+from cxr_tasks.statistics.typicality import Shape, typicality
 from serving.check.check_process import CheckServer
 from serving.check.latency import Latency, measure_latency
 from serving.client.grpc_client import GrpcClient
 from serving.export import signature
 from serving.export.golden import golden_images
 from serving.export.saved_model import WARMUP_FILE
+from serving.export.typicality import with_pooled_features
 
 #: Largest difference of a probability between the server and the process the model came from.
 PARITY_TOLERANCE = 1e-3
 #: Starting TensorFlow alone takes most of a minute where all cores are busy.
 LOAD_LIMIT_S = 240.0
 
+#: Largest difference of a typicality; of pictures like the ones asked for here it is near 0.
+TYPICALITY_TOLERANCE = 0.01
+#: Of every signature, where the contract says what is typical.
+TYPICALITY_OUTPUTS = {"typicality": tf.float32, "is_unusual": tf.bool}
 #: Signature -> output -> dtype that clients rely on.
 PROMISED_OUTPUTS = {
     "serving_default": {"probabilities": tf.float32, "decisions": tf.bool, "labels": tf.string},
@@ -52,19 +58,34 @@ class Parity:
     signatures: tuple[str, ...]
 
 
-def in_process_probabilities(model: keras.Model, contract: ServingContract, images: list[bytes]) -> np.ndarray:
-    """What the model itself gives for image files: float64 (n, k)."""
+@dataclass(frozen=True, slots=True)
+class OwnAnswers:
+    """What a model gives for image files, in float64 where it can be."""
+
+    probabilities: np.ndarray
+    """(n, k)."""
+    typicality: np.ndarray | None = None
+    """(n,); None where its contract does not say what is typical."""
+
+
+def in_process_answers(model: keras.Model, contract: ServingContract, images: list[bytes]) -> OwnAnswers:
+    """What the model itself gives for image files, its SavedModel not asked."""
     pixels = batch_pixels(tf.constant(images), contract.pixels)
-    return signature.probabilities_of(model(pixels, training=False).numpy(), contract)
+    logits, features = (np.asarray(one) for one in with_pooled_features(model)(pixels, training=False))
+    fitted = contract.typicality
+    return OwnAnswers(
+        signature.probabilities_of(logits, contract),
+        None if fitted is None else typicality(Shape.of(fitted).log_distances(features), fitted),
+    )
 
 
 def check_server(
-    server: CheckServer, contract: ServingContract, expected: Callable[[list[bytes]], np.ndarray], max_ratio: float
+    server: CheckServer, contract: ServingContract, expected: Callable[[list[bytes]], OwnAnswers], max_ratio: float
 ) -> Parity:
     """Hold the answers of a server that was started for one version alone against ``expected``.
 
     Args:
-        expected: Image files -> probabilities (n, k), computed without the SavedModel.
+        expected: Image files -> answers, computed without the SavedModel.
         max_ratio: The median answer may take so many times as long as that of the version that serves now.
 
     Raises:
@@ -79,9 +100,11 @@ def check_server(
         load_seconds = client.wait_available(name, version, LOAD_LIMIT_S, server.process.require_alive)
         server.list_former()
         found = client.signatures(name, version)
-        check_signatures(found)
+        check_signatures(found, promised_outputs(contract))
         _, outputs = client.predict(name, images, at=version)
-        difference = compare(outputs, expected(images), contract)
+        own = expected(images)
+        difference = compare(outputs, own.probabilities, contract)
+        compare_typicality(outputs, own.typicality)
         _, explained = client.predict(name, images[:2], at=version, signature_name="explain")
         check_heat_maps(explained["heat_maps"], len(contract.findings))
         latency = measure_latency(client, server, images[0], max_ratio)
@@ -107,9 +130,17 @@ def count_warmup(path: Path) -> int:
     return n_records
 
 
-def check_signatures(found: dict[str, dict[str, dict[str, int]]]) -> None:
+def promised_outputs(contract: ServingContract) -> dict[str, dict[str, tf.DType]]:
+    """Signature -> output -> dtype that a version with this contract must have."""
+    more = {} if contract.typicality is None else TYPICALITY_OUTPUTS
+    return {name: {**outputs, **more} for name, outputs in PROMISED_OUTPUTS.items()}
+
+
+def check_signatures(
+    found: dict[str, dict[str, dict[str, int]]], promised: dict[str, dict[str, tf.DType]] | None = None
+) -> None:
     """Whether a server's metadata promises what clients rely on; otherwise ``ReleaseRefused`` names what is missing."""
-    for name, outputs in PROMISED_OUTPUTS.items():
+    for name, outputs in (promised or PROMISED_OUTPUTS).items():
         if name not in found:
             raise ReleaseRefused(f"expected a signature {name!r}, found {', '.join(sorted(found)) or 'none'}")
         if set(found[name]["inputs"]) != {signature.INPUT_NAME}:
@@ -141,6 +172,23 @@ def compare(outputs: dict[str, np.ndarray], expected: np.ndarray, contract: Serv
     if labels != [list(contract.findings)] * len(labels):
         raise ReleaseRefused(f"labels: expected {list(contract.findings)} in each row, found {labels[0]}")
     return difference
+
+
+def compare_typicality(outputs: dict[str, np.ndarray], expected: np.ndarray | None) -> None:
+    """``ReleaseRefused`` where typicality is not the model's own, or images are not called unusual by it."""
+    if expected is None:
+        return
+    found = outputs["typicality"]
+    if found.shape != expected.shape:
+        raise ReleaseRefused(f"typicality: expected shape {expected.shape}, found {found.shape}")
+    difference = float(np.max(np.abs(found - expected)))
+    if not difference <= TYPICALITY_TOLERANCE:
+        raise ReleaseRefused(
+            f"served typicality: expected within {TYPICALITY_TOLERANCE} of the model's own, found a difference of "
+            f"{difference:.3g}"
+        )
+    if not np.array_equal(outputs["is_unusual"], found < np.float32(UNUSUAL_BELOW)):
+        raise ReleaseRefused(f"is_unusual: expected typicality < {UNUSUAL_BELOW}, found other values")
 
 
 def check_heat_maps(maps: np.ndarray, n_findings: int) -> None:

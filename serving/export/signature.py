@@ -1,4 +1,4 @@
-"""The served graph: image bytes in; calibrated probabilities, decisions, labels and heat maps out."""
+"""The served graph: image bytes in; calibrated probabilities, decisions, labels, typicality and heat maps out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.images.batches import assert_all_taken, judged_pixels
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.images.rules import RequestLimits, too_many_images_words
+from serving.export.typicality import typicality_outputs
 
 INPUT_NAME = "image_bytes"
 Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -26,13 +27,15 @@ def input_signature() -> list[Any]:
 def serving_default(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
     """Image bytes (n,) -> ``probabilities`` float, ``decisions`` bool and ``labels`` string, each (n, k).
 
+    Where the contract says what is typical, ``typicality`` float in (0, 1) and ``is_unusual`` bool, each (n,), too: how
+    large a share of validation's images lies at least as far from those of training, and whether it is below 0.01.
     An image that is refused fails the whole request with INVALID_ARGUMENT, which names its index and the reason.
     """
-    decide = _decider(contract)
+    answer = _answerer(model, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = _all_pixels(image_bytes, contract, limits)
-        return _less_padding(decide(model(_at_least_one(pixels), training=False)), image_bytes)
+        outputs, _ = answer(_all_pixels(image_bytes, contract, limits))
+        return _less_padding(outputs, image_bytes)
 
     return serve
 
@@ -41,19 +44,18 @@ def lenient(model: keras.Model, contract: ServingContract, limits: RequestLimits
     """As ``serving_default``, and ``status`` string (n,): one image that is refused costs no other its answer.
 
     ``status`` is "ok", or "ok: " and what is to be known, or "refused: " and the reason. The probabilities of a
-    refused image are NaN and its decisions False: of use to nobody, and seen by everybody.
+    refused image are NaN and its decisions False: of use to nobody, and seen by everybody. So are its ``typicality``
+    and ``is_unusual``.
     """
-    decide = _decider(contract)
+    answer = _answerer(model, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         judged = judged_pixels(_within(image_bytes, limits), contract.pixels, limits)
-        outputs = _less_padding(decide(model(_at_least_one(unit_scale(judged.pixels)), training=False)), image_bytes)
+        outputs = _less_padding(answer(unit_scale(judged.pixels))[0], image_bytes)
         is_refused = judged.refusal != ""
         taken = tf.where(judged.note == "", "ok", tf.strings.join(["ok: ", judged.note]))
         return {
-            **outputs,
-            "probabilities": tf.where(is_refused[:, None], np.float32("nan"), outputs["probabilities"]),
-            "decisions": outputs["decisions"] & ~is_refused[:, None],
+            **{name: _blank_where(is_refused, tensor) for name, tensor in outputs.items()},
             "status": tf.where(is_refused, tf.strings.join(["refused: ", judged.refusal]), taken),
         }
 
@@ -67,17 +69,15 @@ def explain(model: keras.Model, contract: ServingContract, limits: RequestLimits
     without any positive evidence stays zero. For a head of global average pooling and one dense layer this
     equals Grad-CAM up to scale (Selvaraju et al., ICCV 2017, section 3.1).
     """
-    with_features = keras.Model(model.inputs, [model.get_layer("features").output, model.output])
     kernel = model.get_layer("head").kernel
-    decide = _decider(contract)
+    answer = _answerer(model, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = _all_pixels(image_bytes, contract, limits)
-        features, logits = with_features(_at_least_one(pixels), training=False)
+        outputs, features = answer(_all_pixels(image_bytes, contract, limits))
         weights = tf.cast(kernel, tf.float32)
         maps = tf.nn.relu(tf.einsum("nhwc,ck->nkhw", tf.cast(features, tf.float32), weights))
         maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, axis=[2, 3], keepdims=True))
-        return _less_padding({**decide(logits), "heat_maps": maps}, image_bytes)
+        return _less_padding({**outputs, "heat_maps": maps}, image_bytes)
 
     return serve
 
@@ -119,8 +119,30 @@ def _at_least_one(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.shape(pixels)[0] > 0, lambda: pixels, lambda: tf.zeros([1, *pixels.shape[1:]], pixels.dtype))
 
 
+def _answerer(
+    model: keras.Model, contract: ServingContract
+) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
+    """Pixels -> the outputs that every endpoint gives, and the features (n, h, w, c) they were made from."""
+    with_features = keras.Model(model.inputs, [model.get_layer("features").output, model.output])
+    decide, tell_typicality = _decider(contract), typicality_outputs(contract.typicality)
+
+    def answer(pixels: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        features, logits = with_features(_at_least_one(pixels), training=False)
+        return {**decide(logits), **tell_typicality(features)}, features
+
+    return answer
+
+
+def _blank_where(is_refused: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """``output`` with NaN for numbers and False for decisions of refused images; words stay."""
+    where = tf.reshape(is_refused, [-1] + [1] * (output.shape.rank - 1))
+    if output.dtype == tf.bool:
+        return output & ~where
+    return tf.where(where, np.float32("nan"), output) if output.dtype == tf.float32 else output
+
+
 def _decider(contract: ServingContract) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Logits (n, k) -> the three outputs that every endpoint gives."""
+    """Logits (n, k) -> probabilities, decisions and labels."""
     a = tf.constant([one.a for one in contract.decisions], tf.float32)
     b = tf.constant([one.b for one in contract.decisions], tf.float32)
     thresholds = tf.constant([one.threshold for one in contract.decisions], tf.float32)

@@ -85,7 +85,7 @@ def _export_and_check(
     base_path = exports.export_folder(registered.model_name, registered.version)
     with check_process(registered.model_name, registered.version, base_path, work) as server:
         start_tensorflow()
-        from serving.check.check import check_server, in_process_probabilities
+        from serving.check.check import check_server, in_process_answers
         from serving.export.saved_model import export_saved_model
 
         loaded = version_files.load_version(registered.model_name, registered.version, work / "downloaded")
@@ -96,7 +96,7 @@ def _export_and_check(
         parity = check_server(
             server,
             loaded.contract,
-            expected=lambda images: in_process_probabilities(model, loaded.contract, images),
+            expected=lambda images: in_process_answers(model, loaded.contract, images),
             max_ratio=max_ratio,
         )
     logger.info("%s version %d: %s", registered.model_name, registered.version, parity)

@@ -68,6 +68,7 @@ def test_mlflow_has_the_numbers_and_no_image_id(tiny, evaluated):
         "evaluation/metrics.json",
         "evaluation/evaluated.json",
         "evaluation/predictions.parquet",
+        "evaluation/typicality.json",
         "evaluation/classification_report_pneumonia.txt",
     }
     folder = Path(client().download_artifacts(tiny.trained.mlflow_run_id, "evaluation"))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import AssessableSpec, Bound
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
-from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules
+from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules, typicality_rules
 from cxr_tasks.statistics.intervals import wilson
 from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores, record
 
@@ -246,3 +247,38 @@ def test_a_floor_on_the_upper_end_refuses_only_what_is_shown_to_be_lower(upper, 
     assert (rule.outcome, rule.bound) == (outcome, 0.55)
     where = "at or above" if outcome == "PASS" else "below"
     assert f"its upper end is {where} the floor of 0.55" in rule.sentence
+
+
+def with_typicality(reason: str = "", **values: float):
+    evidence = make_evidence()
+    records = [record(name, value, value - 0.02, min(value + 0.02, 1.0)) for name, value in values.items()]
+    evidence.metrics["typicality"] = {"reason": reason, "records": records}
+    return evidence
+
+
+def test_typicality_can_be_given_floors_and_ceilings():
+    gate = make_gate(typicality={"inverted": Bound(lower_at_least=0.9), "unusual_test": Bound(at_most=0.05)})
+    met = typicality_rules(with_typicality(inverted=0.95, unusual_test=0.02), gate)
+    assert [(one.name, one.outcome) for one in met] == [
+        ("typicality_inverted", "PASS"),
+        ("typicality_unusual_test", "PASS"),
+    ]
+    missed = typicality_rules(with_typicality(inverted=0.91, unusual_test=0.3), gate)
+    assert [one.outcome for one in missed] == ["FAIL", "FAIL"]
+    assert "X-rays with black and white exchanged is 0.9100 (0.8900 to 0.9300" in missed[0].sentence
+    assert typicality_rules(make_evidence(), make_gate()) == []
+
+
+def test_typicality_that_was_not_measured_is_a_fail_and_drawings_are_not_strange_to_their_own_model():
+    gate = make_gate(typicality={"noise": Bound(at_least=0.9), "unusual_phantoms": Bound(at_least=0.5)})
+    before = typicality_rules(make_evidence(), gate)
+    assert [one.outcome for one in before] == ["FAIL", "FAIL"]
+    unfitted = typicality_rules(with_typicality("8 images are there"), gate)
+    assert "is not known: 8 images are there" in unfitted[0].sentence
+    learnt_from_drawings = typicality_rules(with_typicality(noise=1.0), gate)
+    assert [one.outcome for one in learnt_from_drawings] == ["PASS", "NOT_APPLICABLE"]
+
+
+def test_typicality_of_a_picture_that_nobody_measures_is_no_policy():
+    with pytest.raises(ConfigurationError, match="'invertd' is not known; did you mean 'inverted'"):
+        make_gate(typicality={"invertd": Bound(at_least=0.9)})

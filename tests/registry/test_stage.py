@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
@@ -14,7 +15,7 @@ from cxr_tasks.contracts.serving_contract import FILE_NAME
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.images.version import PREPARE_VERSION
-from cxr_tasks.installation.storage.files import reference_to, write_json
+from cxr_tasks.installation.storage.files import read_json, reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.register.stage import record_decision, register_candidate
 from cxr_tasks.registry.audit import trail
@@ -152,6 +153,27 @@ def test_the_newest_decision_on_a_run_counts(make_candidate, tmp_path):
     assert register_candidate(trained, evaluated, second, *rest).version == number
     assert "its gate verdict is NEEDS_HUMAN: gone." in may_serve("cxr_binary", number).because
     assert versions.version_with_alias("cxr_binary", versions.CHALLENGER) is None
+
+
+def test_what_is_typical_travels_from_evaluation_into_the_version(make_candidate, tmp_path):
+    from cxr_tasks.registry.version_files import load_version
+    from cxr_tasks.statistics.typicality import fit
+
+    rng = np.random.default_rng(0)
+    fitted = fit(rng.normal(size=(60, 4)), rng.normal(size=(40, 4)))
+    write_json(tmp_path / "typicality.json", plain(fitted))
+    trained, evaluated, decision, *rest = make_candidate("PASS")
+    reference = reference_to(tmp_path / "typicality.json")
+    with_fit = dataclasses.replace(evaluated, typicality=reference)
+    with pytest.raises(DataDefect, match="expected the typicality that was measured"):
+        register_candidate(trained, with_fit, decision, *rest)
+    facts = {**read_json(Path(evaluated.metrics.uri)), "typicality": {"fit_sha256": reference.sha256}}
+    write_json(tmp_path / "measured.json", facts)
+    metrics = reference_to(tmp_path / "measured.json")
+    write_json(tmp_path / "judged.json", {"metrics_sha256": metrics.sha256})
+    judged = dataclasses.replace(decision, decision=reference_to(tmp_path / "judged.json"))
+    found = register_candidate(trained, dataclasses.replace(with_fit, metrics=metrics), judged, *rest)
+    assert load_version("cxr_binary", found.version, tmp_path / "loaded").contract.typicality == fitted
 
 
 @pytest.fixture

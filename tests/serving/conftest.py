@@ -15,7 +15,7 @@ from serving.client import rest
 
 
 @pytest.fixture(scope="session")
-def contract() -> ServingContract:
+def contract(small_model) -> ServingContract:
     return ServingContract(
         model_name="cxr_binary",
         pixels=PixelSpec(size_px=32),
@@ -24,7 +24,22 @@ def contract() -> ServingContract:
         dataset_fingerprint="ab" * 32,
         recipe="made",
         recipe_sha256="cd" * 32,
+        typicality=_fitted_on_golden_images(small_model),
     )
+
+
+def _fitted_on_golden_images(model):
+    """What is typical, of fields like the golden images; some of those are then usual and some are not."""
+    import tensorflow as tf
+
+    from cxr_tasks.images.batches import batch_pixels
+    from cxr_tasks.statistics.typicality import fit
+    from serving.export.golden import golden_images
+    from serving.export.typicality import with_pooled_features
+
+    files = [image for seed in range(12) for image in golden_images(seed).values()]
+    _, features = with_pooled_features(model)(batch_pixels(tf.constant(files), PixelSpec(size_px=32)))
+    return fit(features.numpy()[:80], features.numpy()[80:])
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,18 @@ pytestmark = [pytest.mark.tf, pytest.mark.serving]
 @pytest.fixture
 def own(small_model, contract):
     """What the model itself answers."""
-    from serving.check.check import in_process_probabilities
+    from serving.check.check import in_process_answers
 
-    return lambda images: in_process_probabilities(small_model, contract, images)
+    return lambda images: in_process_answers(small_model, contract, images)
 
 
 def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contract, tmp_path, cxr_home):
     from serving.check.check import check_server
     from serving.check.check_process import check_process
+    from serving.export.golden import golden_images
     from serving.served.version_folders import publish
 
+    images = list(golden_images().values())
     publish(exported, "cxr_binary", 2)
     base_path = tmp_path / "exports"
     with check_process("cxr_binary", 3, base_path, tmp_path) as server:
@@ -38,13 +40,14 @@ def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contrac
         assert parity.latency.former_median_ms > 0
         # The answers of another model are refused, and so is one that takes longer than it may.
         with pytest.raises(ReleaseRefused, match=r"found a difference of 0\.1"):
-            check_server(server, contract, lambda images: own(images) + 0.1, max_ratio=20)
+            other = dataclasses.replace(own(images), probabilities=own(images).probabilities + 0.1)
+            check_server(server, contract, lambda _: other, max_ratio=20)
         with pytest.raises(ReleaseRefused, match=r"within 0\.001 times that of version 2"):
             check_server(server, contract, own, max_ratio=0.001)
     assert server.process.process.poll() is not None, "the server outlived its block"
 
 
-def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract, cxr_home, exported):
+def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, own, contract, cxr_home, exported):
     from serving.check.check import check_server
     from serving.check.check_process import check_process
 
@@ -54,7 +57,7 @@ def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, contract, c
         check_process("cxr_binary", 4, broken.parent, tmp_path) as server,
         pytest.raises((ReleaseRefused, ServiceUnavailable), match="version 4|ended with code 255"),
     ):
-        check_server(server, contract, lambda images: np.zeros((len(images), 1)), max_ratio=2)
+        check_server(server, contract, own, max_ratio=2)
 
 
 def test_a_version_without_warm_up_is_refused(tmp_path):
@@ -87,6 +90,27 @@ def test_missing_and_mistyped_outputs_are_named():
     typed = {**good["serving_default"]["outputs"], "decisions": tf.float32.as_datatype_enum}
     with pytest.raises(ReleaseRefused, match="expected the output 'decisions' as bool, found float32"):
         check_signatures({**good, "serving_default": {**good["serving_default"], "outputs": typed}})
+
+
+def test_typicality_is_promised_where_the_contract_has_it_and_only_there(contract):
+    from serving.check.check import promised_outputs
+
+    assert all({"typicality", "is_unusual"} <= set(outputs) for outputs in promised_outputs(contract).values())
+    before = promised_outputs(dataclasses.replace(contract, typicality=None))
+    assert not any({"typicality", "is_unusual"} & set(outputs) for outputs in before.values())
+
+
+def test_typicality_must_be_the_models_own_and_unusual_what_it_says():
+    from serving.check.check import compare_typicality
+
+    own = np.array([0.5, 0.001])
+    good = {"typicality": own.astype(np.float32), "is_unusual": np.array([False, True])}
+    compare_typicality(good, own)
+    compare_typicality({}, None)
+    with pytest.raises(ReleaseRefused, match=r"found a difference of 0\.1"):
+        compare_typicality(good, own + 0.1)
+    with pytest.raises(ReleaseRefused, match="expected typicality < 0.01"):
+        compare_typicality({**good, "is_unusual": np.array([True, True])}, own)
 
 
 def test_decisions_must_follow_the_thresholds(contract):

@@ -24,11 +24,11 @@ def loaded(exported):
 def test_served_probabilities_are_the_models_own_calibrated(loaded, small_model, contract):
     import tensorflow as tf
 
-    from serving.check.check import in_process_probabilities
+    from serving.check.check import in_process_answers
 
     images = list(golden_images().values())
     outputs = loaded.signatures["serving_default"](image_bytes=tf.constant(images))
-    expected = in_process_probabilities(small_model, contract, images)
+    expected = in_process_answers(small_model, contract, images).probabilities
     assert expected.std() > 0.01, "a model that answers alike for all images proves nothing"
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
     np.testing.assert_array_equal(outputs["decisions"], outputs["probabilities"].numpy() >= np.float32(0.45))
@@ -43,7 +43,54 @@ def test_an_empty_batch_gives_empty_outputs(loaded):
         "probabilities": (0, 1),
         "decisions": (0, 1),
         "labels": (0, 1),
+        "typicality": (0,),
+        "is_unusual": (0,),
     }
+
+
+def test_typicality_is_that_of_the_numpy_formula_in_every_signature(loaded, small_model, contract):
+    import io
+
+    import tensorflow as tf
+    from PIL import Image
+
+    from serving.check.check import in_process_answers
+
+    stripes = io.BytesIO()
+    Image.fromarray(np.tile(np.repeat(np.array([0, 255], np.uint8), 16), (64, 2))).save(stripes, "PNG")
+    images = [*golden_images().values(), stripes.getvalue()]
+    expected = in_process_answers(small_model, contract, images).typicality
+    assert expected.max() > 0.1
+    assert expected[-1] < 0.01, "stripes are nothing like the smooth fields it was fitted on"
+    for name, signature in loaded.signatures.items():
+        outputs = signature(image_bytes=tf.constant(images))
+        np.testing.assert_allclose(outputs["typicality"], expected, rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(outputs["is_unusual"], outputs["typicality"].numpy() < np.float32(0.01))
+
+
+def test_a_refused_image_has_no_typicality_and_is_called_nothing(loaded):
+    import tensorflow as tf
+
+    images = [next(iter(golden_images().values())), b"no image"]
+    outputs = loaded.signatures["lenient"](image_bytes=tf.constant(images))
+    assert np.isnan(outputs["typicality"].numpy()).tolist() == [False, True]
+    assert not outputs["is_unusual"][1]
+    assert outputs["labels"][1].numpy().tolist() == [b"pneumonia"]
+
+
+def test_a_model_registered_before_typicality_serves_without_it(exported, small_model, contract, tmp_path):
+    import tensorflow as tf
+
+    from serving.export.saved_model import export_saved_model
+
+    plain = read_json(exported / "assets.extra" / FILE_NAME)
+    del plain["typicality"]
+    write_json(tmp_path / "before.json", plain)
+    before = read_contract(tmp_path / "before.json")
+    assert before == dataclasses.replace(contract, typicality=None)
+    folder = export_saved_model(small_model, before, tmp_path / "1")
+    for signature in tf.saved_model.load(str(folder)).signatures.values():
+        assert not {"typicality", "is_unusual"} & set(signature.structured_outputs)
 
 
 def test_heat_maps_are_scaled_class_activation(loaded, small_model, contract):

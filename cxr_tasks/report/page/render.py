@@ -23,6 +23,7 @@ from cxr_tasks.report.page.gate import gate_section
 from cxr_tasks.report.page.panels import drawn_together
 from cxr_tasks.report.page.sections import baseline_rows, data_rows, example_groups, facts, finding_sections
 from cxr_tasks.report.page.several import several_sections
+from cxr_tasks.report.page.typicality import typicality_section
 from cxr_tasks.report.pages import environment, stylesheet
 from cxr_tasks.report.views import left_out_sentence, view_rows
 from cxr_tasks.sources.base import about_source
@@ -65,6 +66,7 @@ def render_report(inputs: ReportInputs) -> str:
         ],
         "explained_rule": explained.rule if explained else "",
         "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
+        "typicality": typicality_section(inputs.metrics),
         "gate": gate_section(inputs),
         "commands": commands(inputs),
         "packages": inputs.packages or installed_packages(),
