@@ -8,9 +8,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # GPU=1 also installs NVIDIA's libraries, some 4 GB; an environment that has them keeps them from then on.
-GPU ?= $(if $(wildcard $(VENV)/.ready-gpu),1,)
-LOCKS := requirements.lock $(if $(filter-out 0,$(GPU)),requirements-gpu.lock)
-READY := $(VENV)/.ready$(if $(filter-out 0,$(GPU)),-gpu)
+GPU ?= $(if $(wildcard $(VENV)/.ready-gpu*),1,)
+# CLUSTER=1 also installs what several machines need (docker/README.md), some 0.4 GB; kept likewise. The tests run it.
+CLUSTER ?= $(if $(or $(wildcard $(VENV)/.ready*-cluster),$(filter test,$(MAKECMDGOALS))),1,)
+CLUSTER_LOCKS := requirements-cluster.lock requirements-services.lock
+LOCKS := requirements.lock $(if $(filter-out 0,$(GPU)),requirements-gpu.lock) $(if $(filter-out 0,$(CLUSTER)),$(CLUSTER_LOCKS))
+READY := $(VENV)/.ready$(if $(filter-out 0,$(GPU)),-gpu)$(if $(filter-out 0,$(CLUSTER)),-cluster)
 # Files of tests side by side, in the order of tests/conftest.py.
 PARALLEL := --maxprocesses=4 --dist loadscope --no-loadscope-reorder
 # One process more than cores: the tests with a running stack wait half of the time.
@@ -21,33 +24,38 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 RUNTIME := $(or $(CXR_HOME),var)
 
 help: ## what there is to do
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(READY) ## synthetic X-rays to a served model and its report, through Airflow
 	@$(BIN)/python -m cxr_tasks.cli.demo
 
-test: $(READY) chromium ## lint, types and all tests
+test: $(READY) chromium services ## lint, types and all tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@$(BIN)/python -m pytest -n $(AND_ONE) $(PARALLEL) $(ARGS)
 
 check: $(READY) ## lint, types and the fast tests: the daily loop
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest -q -n auto $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not stack and not browser and not data" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto $(PARALLEL) -m "not tf and not gx and not mlflow and not serving and not airflow_db and not cluster and not stack and not browser and not data" $(ARGS)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 lock: $(READY) ## renew the locks: newest versions that fit pyproject.toml, for Python 3.11 to 3.13
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
-	@$(MAKE) --no-print-directory lock-gpu
+	@$(MAKE) --no-print-directory lock-gpu lock-cluster
+	@$(MAKE) --no-print-directory lock-services
 
-# What the extra "gpu" adds to requirements.lock and nothing else, so that with it all other versions stay the same.
-.PHONY: lock-gpu
-lock-gpu:
-	@all=$$(mktemp); trap 'rm -f "$$all"' EXIT; \
-	$(BIN)/$(COMPILE) --extra gpu --constraint requirements.lock --output-file "$$all" pyproject.toml; \
-	awk -F== 'NR == FNR {if (/^[^ ]/) known[$$1]; next} /^[^ ]/ {take = !($$1 in known)} take' requirements.lock "$$all" \
-	    > requirements-gpu.lock
+# What an extra adds to requirements.lock and nothing else, so that with it all other versions stay the same. A package
+# that is then needed on more systems than before counts as added.
+.PHONY: lock-gpu lock-cluster lock-services
+lock-gpu: ADDED_TO := requirements.lock
+lock-cluster: ADDED_TO := requirements.lock
+lock-services: ADDED_TO := requirements.lock requirements-cluster.lock
+lock-gpu lock-cluster lock-services: lock-%:
+	@all=$$(mktemp) known=$$(mktemp); trap 'rm -f "$$all" "$$known"' EXIT; cat $(ADDED_TO) > "$$known"; \
+	$(BIN)/$(COMPILE) --extra $* $(if $(filter services,$*),--extra cluster) --constraint "$$known" --output-file "$$all" pyproject.toml; \
+	awk 'NR == FNR {if (/^[^ ]/) known[$$0]; next} /^[^ ]/ {take = !($$0 in known)} take' "$$known" "$$all" \
+	    > requirements-$*.lock
 	@if grep -n '://' requirements*.lock; then echo 'a lock names an address; it must not' >&2; exit 1; fi
 
 up: $(READY) ## start Airflow, MLflow and the model server on 127.0.0.1
@@ -74,6 +82,34 @@ logs: ## last log lines; NAME=scheduler for one program
 login: ## addresses and generated logins of the web pages
 	@$(INSTALLED)
 	@$(BIN)/python -m cxr_tasks.stack login
+
+# Containers (docker/README.md): docker, or podman, with its compose.
+COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; \
+    elif command -v podman-compose >/dev/null && command -v podman >/dev/null; then echo podman-compose; fi)
+ENGINE = @[ -n "$(COMPOSE)" ] || { echo 'no container engine is found here: expected docker with its compose plugin, or podman with podman-compose; on Debian: apt-get install podman, pip install podman-compose. Without containers: docker/README.md' >&2; exit 1; }
+IN_DOCKER = $(COMPOSE) --env-file docker/.env -f docker/compose.yaml
+.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo
+cluster-env: $(READY) ## settings and generated secrets of docker/compose.yaml
+	@$(BIN)/python -m cxr_tasks.stack.cluster_env
+
+cluster-up: ## build and start the platform in containers
+	$(ENGINE)
+	@$(MAKE) --no-print-directory cluster-env
+	@$(IN_DOCKER) build prepare
+	@$(IN_DOCKER) up --detach --wait
+
+cluster-down: ## stop them; what they made stays in their volumes
+	$(ENGINE)
+	@$(IN_DOCKER) down
+
+cluster-status: ## what runs in containers, how healthy
+	$(ENGINE)
+	@$(IN_DOCKER) ps --all
+
+cluster-demo: ## the demo of both families through the containers
+	$(ENGINE)
+	@$(MAKE) --no-print-directory cluster-up
+	@$(IN_DOCKER) exec worker-release python -m cxr_tasks.cli.demo --no-start
 
 bench: $(READY) ## speed against plain alternatives, as ratios; also var/bench.json
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -103,7 +139,7 @@ $(READY): $(LOCKS) pyproject.toml
 	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCKS)
 	@export HOME="$$($(PYTHON) -m cxr_tasks.installation.folders)"; $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@rm -f $(VENV)/.ready $(VENV)/.ready-gpu
+	@rm -f $(VENV)/.ready*
 	@touch $(READY)
 
 # The browser test drives Debian's chromium.
@@ -115,4 +151,16 @@ chromium:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else \
 	    echo 'chromium is not installed and may not be installed here: the browser test will be skipped (apt-get install chromium)'; \
+	fi
+
+# The tests of several machines run Debian's Postgres and Redis on ports of their own; RUNLEVEL=1: Debian starts neither.
+.PHONY: services
+services:
+	@if command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'installing Postgres, Redis and promtool for the tests of several machines'; \
+	    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	        postgresql redis-server prometheus >/dev/null; \
+	else \
+	    echo 'Postgres and Redis are not installed and may not be installed here: the tests of several machines will be skipped (apt-get install postgresql redis-server)'; \
 	fi

@@ -10,7 +10,7 @@ from dag_rules import limit, rules
 from forms import training_params
 from task_links import TaskLink, with_links
 
-from cxr_tasks.stack.pools import TRAINING
+from cxr_tasks.stack.pools import GPU_QUEUE, TRAINING
 
 _DOC = """Train a recipe's candidates, hold the best against the gate, and propose it when it passes.
 
@@ -77,6 +77,7 @@ def training_dag(family: Family) -> None:
             multiple_outputs=False,
             max_active_tis_per_dagrun=1,
             map_index_template="{{ candidate_name }}",
+            queue=GPU_QUEUE,
             **limit("training"),
         )
         def train(plan: dict, number: int) -> dict:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from dag_defaults import DEFAULT_ARGS
 
+from cxr_tasks.stack.pools import QUEUES
 from cxr_tasks.stack.time_limits import LIMITS, run_limit, task_limit
 
 #: What the library code of a task gets to end by itself before its process is ended.
@@ -32,6 +33,7 @@ def rules(kind: str, *, pool: str, tasks: str = "", waits: timedelta = timedelta
         "default_args": {
             **DEFAULT_ARGS,
             "pool": pool,
+            "queue": QUEUES[pool],
             "execution_timeout": task_limit(os.environ, tasks or kind),
             "pre_execute": watched,
         },

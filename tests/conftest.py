@@ -9,6 +9,7 @@ import json
 import shutil
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,41 @@ def empty_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
+#: For a test of what is in Postgres where several machines write: once with files, once with Postgres.
+in_both = pytest.mark.parametrize(
+    "cxr_home", ["files", pytest.param("postgres", marks=pytest.mark.cluster)], indirect=True
+)
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a database of the tests' own; the test is skipped where Postgres is not installed."""
+    from tests.docker.services import DATABASES, lacks_postgres, postgres
+
+    if lacking := lacks_postgres():
+        pytest.skip(f"not installed here: {lacking}")
+    passwords = dict.fromkeys(DATABASES.values(), "password of a test")
+    with postgres(tmp_path_factory.mktemp("postgres") / "server", passwords) as port:
+        yield f"postgresql://cxr:password%20of%20a%20test@127.0.0.1:{port}/cxr"
+
+
 @pytest.fixture
 def cxr_home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run-time folder of this test's own, instead of ``var/``; for a test marked ``mlflow`` with an empty store."""
+    """A run-time folder of this test's own, instead of ``var/``; for a test marked ``mlflow`` with an empty store.
+
+    With the parameter ``postgres`` (``in_both``) of an installation of several machines, with an empty database.
+    """
     folder = tmp_path / "var"
+    if getattr(request, "param", "files") == "postgres":
+        import psycopg
+
+        address = request.getfixturevalue("shared_postgres")
+        with psycopg.connect(address, autocommit=True) as rows:
+            rows.execute("DROP SCHEMA public CASCADE")
+            rows.execute("CREATE SCHEMA public")
+        (folder / "secrets").mkdir(parents=True, mode=0o700)
+        (folder / "secrets" / "shared_database").write_text(address + "\n")
+        monkeypatch.setenv("CXR_DATABASE", "postgres")
     if request.node.get_closest_marker("mlflow"):
         (folder / "mlflow").mkdir(parents=True)
         shutil.copyfile(request.getfixturevalue("empty_mlflow_database"), folder / "mlflow" / "mlflow.db")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -30,12 +31,15 @@ RECIPES = tuple(f"synthetic_{family.name}" for family in FAMILIES)
 REASON = "approved by make demo, without a look: synthetic X-rays"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Exit code 0 when each new model is served, or was not taken and another one is; 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m cxr_tasks.cli.demo", description=__doc__)
+    parser.add_argument("--no-start", action="store_true", help="the stack is started by others, such as containers")
+    options = parser.parse_args(arguments)
     console = PlainConsole()
     started_at = time.monotonic()
     try:
-        settings = up(console)
+        settings = StackSettings.load() if options.no_start else up(console)
         stack_seconds = time.monotonic() - started_at
         console.print(f"\n{' and '.join(RECIPES)}, triggered through Airflow at {settings.airflow_url}\n")
         approve = REASON if ANSWERS_AS in settings.approvers else None
@@ -100,4 +104,4 @@ def print_addresses(console: Console, places: dict[str, dict[str, str]]) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,8 @@
-"""What is known of a folder's files from earlier ingests: one SQLite file per data folder, under ``home()/ingest``.
+"""Where what is known of a folder's files is kept: an SQLite file under ``home()/ingest``, or Postgres.
 
 A file whose path, size and time are those of its row is not opened again. Rows are written while the ingest runs, so
-one that was killed goes on where it stopped. All in it can be found out again: a broken one is set aside.
+one that was killed goes on where it stopped. All in it can be found out again: a broken file is set aside. Where
+parts of an ingest run on several machines, rows are in Postgres: SQLite's write-ahead log is for one machine.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.ingest.inspection.opening import FileState
+from cxr_tasks.ingest.ledger_entries import Entry, Ledger
+from cxr_tasks.ingest.shared_ledger import open_shared_ledger
+from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.paths import home
+
+__all__ = ["Entry", "FileLedger", "Ledger", "ledger_path", "open_ledger"]
 
 #: Ingest tasks of several parts write to one file in turns; a batch takes milliseconds.
 _BUSY_TIMEOUT_S = 120.0
-_WRITE_EVERY_S = 1.0
 _ASKED_AT_A_TIME = 500
 _TABLE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -32,29 +35,6 @@ CREATE TABLE IF NOT EXISTS files (
     found TEXT NOT NULL
 ) WITHOUT ROWID
 """
-
-
-class Entry(NamedTuple):
-    """One file as it was when it was last opened; also what a worker process gives back of it."""
-
-    image_id: str
-    size_bytes: int | None
-    """None, as ``mtime_ns``, where the same file may give something else next time, as when it could not be read."""
-    mtime_ns: int | None
-    file_sha256: str
-    version: str
-    """Of what looked at it."""
-    found: str
-    """The inspection or the refusal, as text (``ingest.ledger_rows``)."""
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether the same bytes give the same again."""
-        return self.size_bytes is not None
-
-    def is_of(self, state: FileState | None) -> bool:
-        """Whether a file in this state need not be opened."""
-        return state is not None and (self.size_bytes, self.mtime_ns) == (state.size_bytes, state.mtime_ns)
 
 
 def ledger_path(root: Path) -> Path:
@@ -70,12 +50,16 @@ def open_ledger(root: Path) -> Iterator[Ledger]:
         ServiceUnavailable: It is broken, and was set aside so that the next try begins a new one; or it cannot be
             written to (no space, or another task held it too long).
     """
+    if is_shared():
+        with open_shared_ledger(root) as shared:
+            yield shared
+        return
     path = ledger_path(root)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         connection = _connected(path)
         try:
-            ledger = Ledger(connection)
+            ledger = FileLedger(connection)
             try:
                 yield ledger
             finally:
@@ -125,13 +109,12 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             return
 
 
-class Ledger:
-    """Entries by ``image_id``; what is added becomes visible to readers within a second or with ``flush``."""
+class FileLedger(Ledger):
+    """Kept in an SQLite file of this machine."""
 
     def __init__(self, connection: sqlite3.Connection):
+        super().__init__()
         self._connection = connection
-        self._waiting: list[Entry] = []
-        self._written_at = time.monotonic()
 
     def entries(self, image_ids: Sequence[str]) -> dict[str, Entry]:
         """The entries there are of ``image_ids``."""
@@ -143,22 +126,11 @@ class Ledger:
                 found[row[0]] = Entry(*row)
         return found
 
-    def add(self, *entries: Entry) -> None:
-        """Keep ``entries`` in the place of older ones."""
-        self._waiting += entries
-        if time.monotonic() - self._written_at >= _WRITE_EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was added."""
-        if self._waiting:
-            with self._transaction():
-                self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", self._waiting)
-            self._waiting = []
-        self._written_at = time.monotonic()
+    def _write(self, entries: Sequence[Entry]) -> None:
+        with self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", entries)
 
     def set_state(self, *entries: Entry) -> None:
-        """Note that files that are known hold the same bytes at a new time."""
         if entries:
             with self._transaction():
                 self._connection.executemany(
@@ -166,22 +138,18 @@ class Ledger:
                     [(one.size_bytes, one.mtime_ns, one.image_id) for one in entries],
                 )
 
-    def drop_gone(self, root: Path, listed: Iterable[Sequence[str]]) -> int:
-        """Forget files that are neither ``listed`` (batches of image ids) nor on disk any more; how many these were.
-
-        One that is on disk stays: another recipe may read the same folder.
-        """
-        self.flush()
+    def _unlisted(self, listed: Iterable[Sequence[str]]) -> list[str]:
         self._connection.execute("CREATE TEMP TABLE listed (image_id TEXT PRIMARY KEY) WITHOUT ROWID")
         for batch in listed:
             with self._transaction():
                 self._connection.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((one,) for one in batch))
-        unlisted = self._connection.execute("SELECT image_id FROM files WHERE image_id NOT IN listed")
-        gone = [(image_id,) for (image_id,) in unlisted if not (root / image_id).is_file()]
-        with self._transaction():
-            self._connection.executemany("DELETE FROM files WHERE image_id = ?", gone)
+        unlisted = self._connection.execute("SELECT image_id FROM files WHERE image_id NOT IN listed").fetchall()
         self._connection.execute("DROP TABLE listed")
-        return len(gone)
+        return [image_id for (image_id,) in unlisted]
+
+    def _forget(self, image_ids: Sequence[str]) -> None:
+        with self._transaction():
+            self._connection.executemany("DELETE FROM files WHERE image_id = ?", [(one,) for one in image_ids])
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

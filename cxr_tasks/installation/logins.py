@@ -80,6 +80,15 @@ def ensure_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
         _owned(folder / name, stat.S_ISREG).chmod(0o600)
 
 
+def require_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
+    """``ConfigurationError`` that names what is missing of the stack's logins and keys in a folder that others fill."""
+    missing = [name for name in (*KEYS, AIRFLOW_PASSWORDS) if not (folder / name).is_file()]
+    if not missing:
+        missing = [f"login of {one}" for one in airflow_users(approvers) if one not in _airflow_passwords(folder)]
+    if missing:
+        raise ConfigurationError(f"{folder}: expected secrets that others made, missing: {', '.join(missing)}")
+
+
 def read_key(folder: Path, name: str) -> str:
     """The key or password kept in file ``name``; ``ServiceUnavailable`` before the first start."""
     try:

@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.installation.children import end_with_parent
+from cxr_tasks.installation.children import allow_children, end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,6 +96,7 @@ def _in_workers(
     if first is None:
         return
     chunks = itertools.chain([first], chunks)
+    allow_children()
     context = multiprocessing.get_context("spawn")
     with (
         _one_thread_each(),

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, DEFAULT_APPROVER, approval_limit, approvers
+from cxr_tasks.installation.engines import HOST, Engines
 from cxr_tasks.installation.folders import require_folders, require_holdable
 from cxr_tasks.installation.logins import Login, airflow_login, mlflow_login
-from cxr_tasks.installation.storage.paths import PROJECT_ROOT, home
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, home, secrets_root
 from cxr_tasks.installation.tensorflow_start import GROWTH_VARIABLE
-
-HOST = "127.0.0.1"
 
 #: Field of ``StackSettings`` -> the variable that moves it and the port without it.
 PORT_VARIABLES = {
@@ -25,9 +24,6 @@ PORT_VARIABLES = {
     "grpc_port": ("CXR_GRPC_PORT", 8500),
     "rest_port": ("CXR_REST_PORT", 8501),
 }
-
-#: Proxies must not see, and could not answer, requests to loopback.
-_NO_PROXY = f"{HOST},localhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +38,8 @@ class StackSettings:
     rest_port: int
     approvers: tuple[str, ...] = (DEFAULT_APPROVER,)
     """Airflow logins that may answer an approval."""
+    engines: Engines = field(default_factory=Engines)
+    """Executor, database, store and hosts; without any of them, this one machine."""
 
     @classmethod
     def load(cls) -> StackSettings:
@@ -52,11 +50,12 @@ class StackSettings:
         try:
             stored = json.loads(record.read_text(encoding="utf-8"))
             if isinstance(stored, dict):
-                # A stack that was started before there were approvers can still be stopped.
+                # A stack that was started before there were approvers or engines can still be stopped.
                 stored.setdefault("approvers", [DEFAULT_APPROVER])
-            if set(stored) != {field.name for field in fields(cls)}:
+                stored["engines"] = Engines(**stored.get("engines", {}))
+            if set(stored) != {one.name for one in fields(cls)}:
                 raise ValueError(f"keys {', '.join(sorted(stored))}")
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{record}: expected the settings of the running stack, found {error}; "
                 "run 'make down', remove this file, then 'make up'"
@@ -86,7 +85,8 @@ class StackSettings:
                 raise ConfigurationError(f"{first} and {second} are both {port}; each needs a port of its own")
             holders[port] = name
         approval_limit(environment)
-        return cls(home=home(), dags=dags, approvers=approvers(environment), **ports)
+        engines = Engines.requested(environment)
+        return cls(home=home(), dags=dags, approvers=approvers(environment), engines=engines, **ports)
 
     def as_record(self) -> dict[str, Any]:
         """These settings as plain JSON, for the record that ``load`` reads."""
@@ -115,34 +115,42 @@ class StackSettings:
         return self.home / "mlflow"
 
     @property
+    def secrets(self) -> Path:
+        """Generated logins and keys, and the addresses of databases."""
+        return secrets_root(self.home)
+
+    @property
     def airflow_url(self) -> str:
-        return f"http://{HOST}:{self.airflow_port}"
+        return f"http://{self.engines.airflow_host}:{self.airflow_port}"
 
     @property
     def mlflow_url(self) -> str:
-        return f"http://{HOST}:{self.mlflow_port}"
+        return f"http://{self.engines.mlflow_host}:{self.mlflow_port}"
 
     @property
     def grpc_address(self) -> str:
-        return f"{HOST}:{self.grpc_port}"
+        return f"{self.engines.model_host}:{self.grpc_port}"
 
     @property
     def rest_url(self) -> str:
-        return f"http://{HOST}:{self.rest_port}"
+        return f"http://{self.engines.model_host}:{self.rest_port}"
 
     def airflow_login(self) -> Login:
         """The Airflow administrator; ``ServiceUnavailable`` before the first start, when there is none."""
-        return airflow_login(self.home / "secrets")
+        return airflow_login(self.secrets)
 
     def mlflow_login(self) -> Login:
         """The MLflow administrator; ``ServiceUnavailable`` before the first start, when there is none."""
-        return mlflow_login(self.home / "secrets")
+        return mlflow_login(self.secrets)
 
 
 def common_environment(settings: StackSettings) -> dict[str, str]:
     """What every program of the stack, every task and every client gets: addresses, quiet libraries, no telemetry."""
+    # Proxies must not see, and could not answer, requests to the stack's own servers.
+    no_proxy = ",".join(dict.fromkeys((HOST, "localhost", *settings.engines.hosts)))
     return {
         "CXR_HOME": str(settings.home),
+        **settings.engines.as_environment(),
         "CXR_AIRFLOW_PORT": str(settings.airflow_port),
         "CXR_MLFLOW_PORT": str(settings.mlflow_port),
         "CXR_GRPC_PORT": str(settings.grpc_port),
@@ -153,8 +161,8 @@ def common_environment(settings: StackSettings) -> dict[str, str]:
         GROWTH_VARIABLE: os.environ.get(GROWTH_VARIABLE, "true"),
         "GX_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "NO_PROXY": _joined(os.environ.get("NO_PROXY"), _NO_PROXY),
-        "no_proxy": _joined(os.environ.get("no_proxy"), _NO_PROXY),
+        "NO_PROXY": _joined(os.environ.get("NO_PROXY"), no_proxy),
+        "no_proxy": _joined(os.environ.get("no_proxy"), no_proxy),
     }
 
 

@@ -20,9 +20,9 @@ from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.stack.show import log_files, print_logins, print_logs, print_orphans, print_status, stack_status
-from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, up
+from cxr_tasks.stack.start import HEALTHY_TIMEOUT_S, make_pools, up
 from cxr_tasks.stack.stop import down
-from cxr_tasks.stack.upgrade import before, migrate
+from cxr_tasks.stack.upgrade import before, migrate, prepare
 
 #: Databases, logs and a first dataset; with less a program of the stack ends at its first write, which says nothing.
 NEEDED_BYTES = 128 * MIB
@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true")
     commands.add_parser("before-upgrade", help="stop every process and back up the databases")
     commands.add_parser("migrate", help="bring the databases to the schema of what is installed; the stack is down")
+    commands.add_parser("prepare", help="files and databases of a start whose programs others start (containers)")
+    commands.add_parser("pools", help="give Airflow's pools their slots, once its API answers")
     commands.add_parser("login", help="addresses, names and passwords of the web pages")
     return main_parser
 
@@ -83,7 +85,13 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         with one_at_a_time(console):
             before(console) if options.command == "before-upgrade" else migrate(console)
         return 0
+    if options.command == "prepare":
+        prepare(console)
+        return 0
     settings = StackSettings.load()
+    if options.command == "pools":
+        make_pools(settings)
+        return 0
     if options.command == "status":
         rows = stack_status(settings)
         if options.json:

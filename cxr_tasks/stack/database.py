@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
 
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.addresses import read_address
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.stack.marked_processes import PROGRAM_MARK
 from cxr_tasks.stack.programs import airflow_environment, inherited_environment
@@ -24,7 +26,7 @@ class Migration:
     def __init__(self, settings: StackSettings, caller: dict[str, str]):
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._done = self._note_text() == _version() and self.database.is_file()
+        self._done = self._note_text() == self._state() and (settings.engines.is_postgres or self.database.is_file())
         if not self._done:
             with open(self.log, "wb") as stream:
                 self._process = subprocess.Popen(
@@ -50,13 +52,21 @@ class Migration:
     def is_done(self) -> bool:
         """Whether the database is ready for this version of Airflow."""
         if not self._done and self._process is not None and self._process.poll() == 0:
-            write_ahead(self.database)
-            write_text(self._note, _version() + "\n")
+            if not self._settings.engines.is_postgres:
+                write_ahead(self.database)
+            write_text(self._note, self._state() + "\n")
             self._done = True
         return self._done
 
     def has_failed(self) -> bool:
         return self._process is not None and self._process.poll() not in (None, 0)
+
+    def _state(self) -> str:
+        """Airflow's version, and which Postgres database it is of: another one has seen no migration."""
+        if not self._settings.engines.is_postgres:
+            return _version()
+        address = read_address("airflow_database", self._settings.secrets)
+        return f"{_version()} {hashlib.sha256(address.encode()).hexdigest()[:16]}"
 
     @property
     def _note(self) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.supervision import ProgramState
 from serving.served.models_config import models_to_serve
 
@@ -33,7 +33,10 @@ class Health:
 
 def check_health(settings: StackSettings, states: dict[str, ProgramState]) -> dict[str, Health]:
     """Program name -> its health; one request to each server, a few seconds at most when a server hangs."""
-    page = _get(settings.airflow_port, "/api/v2/monitor/health") if states["api-server"].is_up else _Answer(0, None, "")
+    engines = settings.engines
+    page = _Answer(0, None, "")
+    if states["api-server"].is_up:
+        page = _get(engines.airflow_host, settings.airflow_port, "/api/v2/monitor/health")
     found = {}
     for name, state in states.items():
         if not state.is_up:
@@ -58,9 +61,9 @@ class _Answer:
     problem: str
 
 
-def _get(port: int, path: str, headers: dict[str, str] | None = None) -> _Answer:
-    """One GET to loopback; the standard library's plain client knows no proxies, which is wanted here."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+def _get(host: str, port: int, path: str, headers: dict[str, str] | None = None) -> _Answer:
+    """One GET to a server of the stack; the standard library's plain client knows no proxies, which is wanted here."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
@@ -97,18 +100,18 @@ def _airflow_part(page: _Answer, part: str, beat: str, *, started_at: float) -> 
 def _mlflow(settings: StackSettings) -> Health:
     """Healthy when it answers, knows our login, and refuses a request without one."""
     path = "/api/2.0/mlflow/experiments/search?max_results=1"
-    anonymous = _get(settings.mlflow_port, path)
+    anonymous = _get(settings.engines.mlflow_host, settings.mlflow_port, path)
     if anonymous.status == 0:
         return Health(False, anonymous.problem)
     if anonymous.status != 401:
         return Health(False, f"a request without login got {anonymous.status}, expected 401")
     login = settings.mlflow_login()
     token = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-    answer = _get(settings.mlflow_port, path, {"Authorization": f"Basic {token}"})
+    answer = _get(settings.engines.mlflow_host, settings.mlflow_port, path, {"Authorization": f"Basic {token}"})
     if answer.status == 401:
         return Health(
             False,
-            f"refuses the password in {settings.home / 'secrets'}: it was made for another "
+            f"refuses the password in {settings.secrets}: it was made for another "
             f"{settings.mlflow_home / 'basic_auth.db'}; restore one, or stop the stack and remove that database",
         )
     return Health(answer.status == 200, "ok" if answer.status == 200 else answer.problem or f"answered {answer.status}")
@@ -121,7 +124,7 @@ def _model_server(settings: StackSettings) -> Health:
         return Health(True, "waits for a first version")
     details = []
     for name in models:
-        answer = _get(settings.rest_port, f"/v1/models/{name}")
+        answer = _get(settings.engines.model_host, settings.rest_port, f"/v1/models/{name}")
         if answer.status != 200 or not isinstance(answer.body, dict):
             return Health(False, f"{name}: {answer.problem or f'answered {answer.status}'}")
         versions = answer.body.get("model_version_status", [])

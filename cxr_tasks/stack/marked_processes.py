@@ -32,10 +32,19 @@ def stop_processes(processes: Sequence[psutil.Process], *, patience_s: float) ->
     for process in processes:
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(processes, timeout=patience_s)
+    alive = [one for one in alive if not _has_ended(one)]
     for process in alive:
         _signal(process, kill=True)
     _, alive = psutil.wait_procs(alive, timeout=5)
-    return alive
+    return [one for one in alive if not _has_ended(one)]
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Also one whose parent has not taken note yet, as in a container whose first process never does."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

@@ -11,8 +11,17 @@ import os
 TRAINING, REPORTS, SERVING = "training", "reports", "serving"
 
 
+#: Pool -> the queue of its tasks, which the workers of several machines listen to by name; one machine has no use for
+#: it. A release never waits behind a training, and a training can be given machines of its own.
+QUEUES = {TRAINING: "cpu", REPORTS: "cpu", SERVING: "release"}
+#: The queue of what uses a GPU where there is one.
+GPU_QUEUE = "gpu"
+
+
 def training_slots() -> int:
-    """How many tasks of datasets and trainings run at once: one per core, 2 to 4."""
+    """How many tasks of datasets and trainings run at once: ``CXR_CLUSTER_SLOTS``, else one per core, 2 to 4."""
+    if told := os.environ.get("CXR_CLUSTER_SLOTS"):
+        return int(told)
     return min(4, max(2, os.cpu_count() or 2))
 
 

@@ -18,12 +18,15 @@ def main(name: str) -> None:
     """Become the program ``name``; does not return."""
     settings = StackSettings.load()
     program = BY_NAME[name]
+    os.umask(0o077)
     found = leftovers(settings.home, program=name)
     if found:
         print(f"stopping {len(found)} processes that an earlier {name} left: {[one.pid for one in found]}", flush=True)
         stop_processes(found, patience_s=5)
     os.environ.update(program_environment(program, settings))
-    os.execv(sys.executable, [sys.executable, *program.arguments])  # noqa: S606  no shell is wanted
+    # Behind a proxy with TLS, links and cookies are those of what people typed.
+    behind_proxy = ["--proxy-headers"] if name == "api-server" and settings.engines.public_url else []
+    os.execv(sys.executable, [sys.executable, *program.arguments, *behind_proxy])  # noqa: S606  no shell is wanted
 
 
 if __name__ == "__main__":

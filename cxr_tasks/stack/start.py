@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, approvers
-from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.logins import ensure_logins, require_logins
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.stack.beforehand import check_settings
@@ -57,6 +57,7 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
         return running
     settings = StackSettings.requested(os.environ)
     check_settings(os.environ)
+    settings.engines.require_secrets(settings.secrets)
     _clear_leftovers(settings, console)
     require_free(settings)
     prepare_files(settings)
@@ -83,7 +84,10 @@ def prepare_files(settings: StackSettings) -> None:
     (settings.home / "served").mkdir(exist_ok=True)
     # Also what an earlier start left under another umask: X-rays, tables of patients, databases.
     make_private(settings.home)
-    ensure_logins(settings.home / "secrets", settings.approvers)
+    if os.access(settings.secrets, os.W_OK) or not settings.secrets.exists():
+        ensure_logins(settings.secrets, settings.approvers)
+    else:
+        require_logins(settings.secrets, settings.approvers)  # given from outside, as a container is given its secrets
     write_airflow_config(settings)
     write_auth_config(settings)
     write_json(settings.record, settings.as_record())

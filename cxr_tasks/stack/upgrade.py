@@ -19,11 +19,14 @@ from rich.console import Console
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.objects import Bucket
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.programs import inherited_environment
 from cxr_tasks.stack.servers.airflow_config import write_airflow_config
 from cxr_tasks.stack.servers.mlflow_server import write_auth_config
+from cxr_tasks.stack.start import prepare_files
 from cxr_tasks.stack.stop import down
 
 DATABASES = ("airflow/airflow.db", "mlflow/mlflow.db", "mlflow/basic_auth.db")
@@ -59,17 +62,33 @@ def migrate(console: Console, *, timeout_s: float = 900) -> None:
     settings = StackSettings.requested(os.environ)
     for folder in (settings.stack_folder, settings.logs_folder, settings.airflow_home, settings.mlflow_home):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ensure_logins(settings.home / "secrets", settings.approvers)
+    ensure_logins(settings.secrets, settings.approvers)
     write_airflow_config(settings)
     write_auth_config(settings)
-    if (settings.airflow_home / "airflow.db").is_file():
+    if settings.engines.is_postgres or (settings.airflow_home / "airflow.db").is_file():
         migrate_airflow(settings, timeout_s=timeout_s)
         console.print("Airflow's database is migrated")
     for name, command in _mlflow_commands(settings).items():
         _run(settings, command, settings.logs_folder / "mlflow-migration.log", timeout_s)
         console.print(f"MLflow's database {name} is migrated")
-    for name in DATABASES:
+    for name in () if settings.engines.is_postgres else DATABASES:
         check_database(settings.home / name)
+
+
+def prepare(console: Console, *, timeout_s: float = 900) -> None:
+    """Files, bucket and Airflow's database of a start whose programs are started by others, such as containers.
+
+    Raises:
+        CxrError: A setting cannot be, a secret is missing, or the database could not be migrated.
+    """
+    settings = StackSettings.requested(os.environ)
+    check_settings(os.environ)
+    settings.engines.require_secrets(settings.secrets)
+    prepare_files(settings)
+    if settings.engines.bucket:
+        Bucket(settings.engines.bucket).ensure()
+    migrate_airflow(settings, timeout_s=timeout_s)
+    console.print(f"prepared: {settings.home}, on {settings.engines.executor} and {settings.engines.database}")
 
 
 def migrate_airflow(settings: StackSettings, *, timeout_s: float) -> None:
@@ -100,8 +119,11 @@ def check_database(path: Path) -> None:
 
 def _mlflow_commands(settings: StackSettings) -> dict[str, list[str]]:
     """Database -> what migrates it, for those that are there; a new one is made by the server at its start."""
-    found = {}
+    found: dict[str, list[str]] = {}
     store, logins = settings.mlflow_home / "mlflow.db", settings.mlflow_home / "basic_auth.db"
+    # What is in Postgres the server itself brings up to date at its start: a command line would show the password.
+    if settings.engines.is_postgres:
+        return found
     if store.is_file():
         found[store.name] = ["-m", "mlflow", "db", "upgrade", f"sqlite:///{store}"]
     if logins.is_file():

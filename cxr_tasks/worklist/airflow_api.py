@@ -68,7 +68,7 @@ class AirflowApi:
     def __init__(self, settings: StackSettings, user: str = "admin"):
         require_up(settings)
         self.url = settings.airflow_url
-        self._login = airflow_login(settings.home / "secrets", user)
+        self._login = airflow_login(settings.secrets, user)
         self._session = requests.Session()
         # Loopback only: a proxy from the environment must not see the login.
         self._session.trust_env = False

@@ -15,7 +15,9 @@ from pathlib import Path
 from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.objects import Bucket, bucket_name
 from cxr_tasks.installation.storage.paths import home, served_root
+from serving.served.announced import announce
 from serving.served.state import read_state
 from serving.served.version_folders import versions_on_disk
 
@@ -74,7 +76,8 @@ def write_models_config() -> tuple[str, ...]:
     """Write ``models.config`` for the states as they are now, and return the names of its models.
 
     A server that still waits for a first version starts by it, a running one follows within about a second. Nothing
-    is written while there is no model, since an empty list would make a running server unload all it has.
+    is written while there is no model, since an empty list would make a running server unload all it has. Servers that
+    share no volume are told by way of the bucket, where there is one.
     """
     path = models_config_path()
     # Releases of two models write at the same time: the one who writes last must have read last.
@@ -83,4 +86,6 @@ def write_models_config() -> tuple[str, ...]:
         text = config_text(models)
         if models and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             write_text(path, text)
+        if models and bucket_name():
+            announce(Bucket(), [(one.name, one.base_path, one.versions, one.labels) for one in models])
     return tuple(one.name for one in models)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Collection
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.installation.storage.paths import served_root
 
-#: Names of folders on their way in or out; the server takes only names of digits for versions.
+#: Names of folders on their way in or out; the server takes only names of digits for versions. What follows is drawn,
+#: not the process's number, which another machine may have given to another process.
 _PUBLISHING, _WITHDRAWN = ".publishing-", ".withdrawn-"
 
 
@@ -51,8 +53,7 @@ def publish(exported: Path, model_name: str, version: int) -> Path:
     if target.exists():
         raise ReleaseRefused(f"{target}: expected no such version yet, found one; it is not replaced in place")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f"{_PUBLISHING}{version}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = target.parent / f"{_PUBLISHING}{version}-{uuid.uuid4().hex}"
     try:
         shutil.copytree(exported, aside)
         aside.chmod(0o755)
@@ -67,7 +68,7 @@ def withdraw(model_name: str, version: int) -> None:
     target = version_folder(model_name, version)
     if not target.exists():
         return
-    aside = target.parent / f"{_WITHDRAWN}{version}-{os.getpid()}"
+    aside = target.parent / f"{_WITHDRAWN}{version}-{uuid.uuid4().hex}"
     os.rename(target, aside)
     shutil.rmtree(aside)
 

@@ -7,8 +7,10 @@ import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.ingest import ledger as ledger_module
+from cxr_tasks.ingest import ledger_entries
 from cxr_tasks.ingest.inspection.opening import FileState
 from cxr_tasks.ingest.ledger import Entry, ledger_path, open_ledger
+from tests.conftest import in_both
 
 
 def make_entry(number=1, **overrides):
@@ -30,6 +32,7 @@ def root(tmp_path, cxr_home):
     return folder
 
 
+@in_both
 def test_entries_outlive_the_process_that_made_them(root):
     with open_ledger(root) as ledger:
         for number in range(1200):
@@ -40,6 +43,7 @@ def test_entries_outlive_the_process_that_made_them(root):
     assert found["a/7.png"] == make_entry(7)
 
 
+@in_both
 def test_a_newer_entry_takes_the_place_of_the_older(root):
     with open_ledger(root) as ledger:
         ledger.add(make_entry())
@@ -50,6 +54,7 @@ def test_a_newer_entry_takes_the_place_of_the_older(root):
         assert ledger.entries(["a/1.png"])["a/1.png"].size_bytes == 12
 
 
+@in_both
 def test_what_was_added_before_an_error_is_kept(root):
     with pytest.raises(RuntimeError, match="stop"), open_ledger(root) as ledger:
         ledger.add(make_entry())
@@ -58,13 +63,15 @@ def test_what_was_added_before_an_error_is_kept(root):
         assert ledger.entries(["a/1.png"])
 
 
+@in_both
 def test_batches_are_written_on_the_way(root, monkeypatch):
-    monkeypatch.setattr(ledger_module, "_WRITE_EVERY_S", 0.0)
+    monkeypatch.setattr(ledger_entries, "_WRITE_EVERY_S", 0.0)
     with open_ledger(root) as ledger, open_ledger(root) as other:
         ledger.add(make_entry())
         assert other.entries(["a/1.png"])
 
 
+@in_both
 def test_the_same_bytes_at_a_new_time(root):
     with open_ledger(root) as ledger:
         ledger.add(make_entry())
@@ -92,6 +99,7 @@ def test_what_could_not_be_read_is_never_known():
     assert not entry.is_of(FileState(10, 20))
 
 
+@in_both
 def test_files_that_are_gone_are_forgotten_and_others_stay(root):
     for name in ("listed", "of another recipe"):
         (root / "a" / name).touch()
@@ -110,6 +118,7 @@ def test_folders_have_ledgers_of_their_own_readable_by_the_owner_only(root):
     assert ledger_path(root).stat().st_mode & 0o077 == 0
 
 
+@in_both
 def test_several_tasks_write_at_once(root):
     def write(first):
         with open_ledger(root) as ledger:

@@ -15,6 +15,7 @@ from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import anchors, chain, trail
 from cxr_tasks.registry.audit.anchors import Head
 from cxr_tasks.registry.persons import Person
+from tests.conftest import in_both
 
 
 def promote(version=1, **overrides):
@@ -27,6 +28,7 @@ def log(cxr_home):
     return audit_log()
 
 
+@in_both
 def test_what_is_recorded_is_read_back_in_order(log):
     first = promote(1, detail={"from": 3, "bounds": [0.5, None]})
     other = promote(2, model="cxr_multilabel")
@@ -39,6 +41,7 @@ def test_what_is_recorded_is_read_back_in_order(log):
     assert trail.verify() == []
 
 
+@in_both
 def test_each_line_is_one_json_object_for_the_owners_eyes_only(log):
     promote(why="two\nlines and a \u2028")
     (line,) = log.read_bytes().splitlines()
@@ -48,6 +51,7 @@ def test_each_line_is_one_json_object_for_the_owners_eyes_only(log):
     assert {path.stat().st_mode & 0o077 for path in log.parent.iterdir()} == {0}
 
 
+@in_both
 def test_before_the_first_record_there_is_nothing_and_nothing_is_wrong(log):
     assert trail.entries() == []
     assert trail.verify() == []
@@ -68,6 +72,7 @@ def test_an_unknown_kind_and_nobody_are_refused(log, kind, by, message):
     assert trail.entries() == []
 
 
+@in_both
 def test_detail_that_is_no_json_is_refused_and_leaves_no_trace(log):
     with pytest.raises(ValueError, match="not JSON compliant"):
         promote(detail={"auroc": float("nan")})
@@ -156,6 +161,7 @@ WRITER = """
 """
 
 
+@in_both
 def test_several_processes_record_at_once(log):
     writers = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), f"writer {number}"]) for number in range(4)
@@ -206,6 +212,22 @@ def test_a_log_that_cannot_be_written_is_an_error(log, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             promote(2)
     assert [one.version for one in trail.entries()] == [1]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("cxr_home", ["postgres"], indirect=True)
+def test_a_log_of_files_goes_on_in_the_database_and_its_copy_is_mended(log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delenv("CXR_DATABASE")
+        first = promote(1)
+    second = promote(2)
+    assert trail.entries() == [first, second]
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-7])  # a process that was killed while it copied
+    third = promote(3)
+    assert trail.entries() == [first, second, third]
+    assert log.read_bytes() == b"".join(one.line() + b"\n" for one in (first, second, third))
+    assert trail.verify() == []
 
 
 def test_a_shell_is_the_name_given_or_the_user_it_runs_as(log, monkeypatch):

@@ -76,3 +76,11 @@ def test_caller_is_never_among_them(tmp_path: Path):
         [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == "[]"
+
+
+def test_a_process_that_has_ended_counts_as_such_before_its_parent_takes_note(tmp_path: Path):
+    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); time.sleep(600)"
+    with started(parent, tmp_path) as negligent:
+        (child,) = [one for one in leftovers(tmp_path) if one.pid != negligent.pid]
+        assert stop_processes([child], patience_s=0.5) == []
+        assert child.status() == psutil.STATUS_ZOMBIE

@@ -1,4 +1,8 @@
-"""A file as a lock between processes of one machine; the kernel lets go of it when its holder dies."""
+"""A file as a lock between processes; who dies lets go of it.
+
+On one machine the kernel keeps it (``flock``). Where several machines share the volume, Postgres does, by the file's
+path: not every volume carries ``flock`` from one machine to another, and one that does not says nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import contextlib
 import fcntl
 import math
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.shared_rows import holder, lock_key, shared_rows, take
 
 
 @contextlib.contextmanager
@@ -28,6 +35,10 @@ def file_lock(
     Raises:
         ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
     """
+    if is_shared():
+        with _shared_lock(path, what=what, purpose=purpose, wait_s=wait_s, on_wait=on_wait):
+            yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + wait_s
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -36,10 +47,7 @@ def file_lock(
             on_wait()
         while not (is_held or _taken(descriptor)):
             if time.monotonic() >= end:
-                raise ServiceUnavailable(
-                    f"{what}: expected nobody else to change it, found {_holder(path)} after waiting {wait_s:.0f} s; "
-                    "try again when that has ended"
-                )
+                raise _in_use(what, _holder(path), wait_s)
             time.sleep(0.05)
         _note(descriptor, f"{purpose} (process {os.getpid()})")
         yield
@@ -49,6 +57,9 @@ def file_lock(
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock file now; asks without waiting."""
+    if is_shared():
+        with shared_rows(f"a look at {path.name}") as rows:
+            return holder(rows, lock_key(path)) is not None
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -60,6 +71,30 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+@contextlib.contextmanager
+def _shared_lock(
+    path: Path, *, what: str, purpose: str, wait_s: float, on_wait: Callable[[], None] | None
+) -> Iterator[None]:
+    end = time.monotonic() + wait_s
+    key = lock_key(path)
+    with contextlib.ExitStack() as held:
+        rows = held.enter_context(shared_rows(f"{purpose} (process {os.getpid()} of {socket.gethostname()})"))
+        if not (is_held := take(rows, key)) and on_wait:
+            on_wait()
+        while not (is_held or take(rows, key)):
+            if time.monotonic() >= end:
+                raise _in_use(what, holder(rows, key) or "somebody", wait_s)
+            time.sleep(0.2)
+        yield
+
+
+def _in_use(what: str, holder: str, wait_s: float) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{what}: expected nobody else to change it, found {holder} after waiting {wait_s:.0f} s; "
+        "try again when that has ended"
+    )
 
 
 def _taken(descriptor: int) -> bool:

@@ -46,9 +46,9 @@ def report_path(model_name: str, version: int) -> Path:
     return reports_root() / model_name / str(version) / "index.html"
 
 
-def secrets_root() -> Path:
-    """Generated logins and keys; readable by the owner only."""
-    return home() / "secrets"
+def secrets_root(of: Path | None = None) -> Path:
+    """Generated logins and keys, readable by the owner only: in the run-time folder (``of``), else ``$CXR_SECRETS``."""
+    return Path(os.environ.get("CXR_SECRETS") or (of or home()) / "secrets").absolute()
 
 
 def audit_log() -> Path:

@@ -7,15 +7,15 @@ line leaves it unfinished; the next record ends that line, takes note of it in a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import anchors
 from cxr_tasks.registry.audit.anchors import Head
@@ -33,6 +33,7 @@ from cxr_tasks.registry.audit.chain import (
     torn_detail,
 )
 from cxr_tasks.registry.audit.check import check_log
+from cxr_tasks.registry.audit.kept import locked, stored
 from cxr_tasks.registry.persons import CLAIMED, PROGRAM, SHELL_USER, Person
 
 __all__ = ["AuditEntry", "Kind", "Person", "entries", "problems", "record", "stated", "verify", "who"]
@@ -67,8 +68,8 @@ def record(
     person = Person.of(who)
     if not person.name.strip():
         raise ConfigurationError(f"audit log: expected who caused {kind!r} of {model} version {version}, found nobody")
-    with _locked() as log:
-        lines, rest = split_lines(_content(log))
+    with locked() as log:
+        lines, rest = split_lines(log.content())
         last = last_entry(lines)
         notes = []
         if rest:
@@ -89,7 +90,7 @@ def record(
             detail=detail or {},
         )
         # An unfinished line is ended, not removed: nothing that stood in the log ever leaves it.
-        _append(log, (b"\n" if rest else b"") + b"".join(one.line() + b"\n" for one in (*notes, entry)))
+        log.append((b"\n" if rest else b"") + b"".join(one.line() + b"\n" for one in (*notes, entry)))
         anchors.write_local_head(Head.of(entry))
     for note in notes:
         logger.error("audit log: %s %s; 'cxr doctor' says more", note.kind, dict(note.detail))
@@ -100,7 +101,7 @@ def record(
 def entries(model: str | None = None) -> list[AuditEntry]:
     """The entries of the log (about one model), in order; lines that are not as they were written are left out."""
     found = []
-    for line in split_lines(_stored())[0]:
+    for line in split_lines(stored())[0]:
         # What is wrong with a line is for verify() to say.
         with contextlib.suppress(ValueError):
             found.append(parsed(line))
@@ -109,7 +110,7 @@ def entries(model: str | None = None) -> list[AuditEntry]:
 
 def stated() -> list[AuditEntry]:
     """The entries as the log states them, changed or not: what an anchor is held against."""
-    return _readable(split_lines(_stored())[0])
+    return _readable(split_lines(stored())[0])
 
 
 def verify() -> list[str]:
@@ -125,7 +126,7 @@ def problems() -> list[Problem]:
         head = anchors.local_head()
     except ValueError as error:
         broken = str(error)
-    content = _stored()
+    content = stored()
     found = check_log(content)
     lines = split_lines(content)[0]
     if broken:
@@ -180,64 +181,15 @@ def _readable(lines: list[bytes]) -> list[AuditEntry]:
     return [one for one in found if one is not None]
 
 
-@contextlib.contextmanager
-def _locked() -> Iterator[int]:
-    """The log, open to append to, for one process at a time; the kernel gives the lock back when a process dies."""
-    path = audit_log()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        if path.is_symlink():
-            raise ConfigurationError(f"{path}: expected a plain file, found a link; move it away") from error
-        raise
-    try:
-        if os.fstat(log).st_uid != os.getuid():
-            raise ConfigurationError(f"{path}: expected a file of this user, found another user's; move it away")
-        path.parent.chmod(0o700)
-        os.fchmod(log, 0o600)
-        fcntl.flock(log, fcntl.LOCK_EX)
-        yield log
-    finally:
-        os.close(log)
-
-
-def _content(log: int) -> bytes:
-    return os.pread(log, os.fstat(log).st_size, 0)
-
-
-def _append(log: int, content: bytes) -> None:
-    left = content
-    while left:
-        left = left[os.write(log, left) :]
-    os.fsync(log)
-    folder = os.open(audit_log().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name of a log just begun
-    finally:
-        os.close(folder)
-
-
-def _stored() -> bytes:
-    try:
-        with open(audit_log(), "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            return stream.read()
-    except FileNotFoundError:
-        return b""
-
-
 def _anchor(entry: AuditEntry) -> None:
     """Move the anchor in MLflow on; that it could not be moved is said, and no reason to fail what happened."""
     if not anchors.registry_is_there():
         return
-    lock = os.open(audit_log().with_name(".anchor.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         # One at a time, each with the end of the log at its turn: the anchor never goes back.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not anchors.anchor_in_registry(entry.model, stated()):
+        with file_lock(audit_log().with_name(".anchor.lock"), what="the anchor", purpose="moving it on"):
+            is_anchored = anchors.anchor_in_registry(entry.model, stated())
+        if not is_anchored:
             logger.info("audit log: seq %d is recorded; no model %s in MLflow yet to anchor on", entry.seq, entry.model)
     except Exception as error:  # whatever MLflow's client raises
         logger.warning("audit log: seq %d is recorded, but not anchored in MLflow: %s", entry.seq, error)
-    finally:
-        os.close(lock)

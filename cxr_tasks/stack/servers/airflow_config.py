@@ -7,14 +7,19 @@ then sees what the stack sees. Keys stay in ``var/secrets``; the file holds the 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
+from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import AIRFLOW_PASSWORDS, airflow_users
-from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.stack.pools import parallel_tasks
 
+#: Seconds after which Redis takes a task for lost: two weeks. A worker that dies is noticed by its heartbeats before.
+_VISIBILITY_S = 14 * 24 * 3600
 #: The one bundle of DAGs.
 BUNDLE = "cxr"
 
@@ -26,11 +31,12 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
         "kwargs": {"path": str(settings.dags), "refresh_interval": 3},
     }
-    secrets = settings.home / "secrets"
+    secrets = settings.secrets
     users = ",".join(f"{user}:{role}" for user, role in airflow_users(settings.approvers).items())
+    engines = settings.engines
     return {
         "core": {
-            "executor": ("LocalExecutor", "one machine; tasks are processes of the scheduler"),
+            "executor": (engines.executor, "CXR_EXECUTOR; the local one runs tasks as processes of the scheduler"),
             "parallelism": (parallel_tasks(), "the slots of all pools; the default of 32 forks 32 idle workers"),
             "max_active_tasks_per_dag": (parallel_tasks(), "no more than can run"),
             "dags_folder": (str(settings.dags), ""),
@@ -48,9 +54,11 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "simple_auth_manager_passwords_file": (str(secrets / AIRFLOW_PASSWORDS), ""),
             "min_serialized_dag_update_interval": (5, "a changed DAG shows within seconds"),
         },
-        "database": {
-            "sql_alchemy_conn": (f"sqlite:///{settings.airflow_home / 'airflow.db'}", ""),
-        },
+        "database": (
+            {"sql_alchemy_conn_cmd": (_reads_line(secrets / "airflow_database"), "CXR_DATABASE; it holds a password")}
+            if engines.is_postgres
+            else {"sql_alchemy_conn": (f"sqlite:///{settings.airflow_home / 'airflow.db'}", "")}
+        ),
         "logging": {
             "base_log_folder": (str(settings.airflow_home / "logs"), "also read by the API server: no log server"),
             "logging_level": ("INFO", ""),
@@ -58,11 +66,12 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "file_task_handler_new_folder_permissions": ("0o700", "logs name data of patients' images"),
             "file_task_handler_new_file_permissions": ("0o600", ""),
             "colored_console_log": (False, "the programs write to files"),
+            **_remote_logs(engines),
         },
         "api": {
-            "host": (HOST, ""),
+            "host": (engines.listen, ""),
             "port": (settings.airflow_port, ""),
-            "base_url": (settings.airflow_url, ""),
+            "base_url": (engines.public_url or settings.airflow_url, ""),
             "workers": (1, "a second one costs 300 MB and serves nobody here"),
             "secret_key_cmd": (_reads(secrets / "airflow_api_secret_key"), ""),
             "log_fetch_timeout_sec": (2, ""),
@@ -92,6 +101,46 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "print_stats_interval": (600, "an idle stack writes no log"),
         },
         "triggerer": {"capacity": (100, "")},
+        **_metrics(os.environ),
+        **_celery(engines, secrets),
+    }
+
+
+def _remote_logs(engines: Engines) -> dict[str, tuple[str | float | bool, str]]:
+    """Logs of tasks to the store; without one they stay where they are written, which the API server reads too."""
+    if not engines.bucket:
+        return {}
+    return {
+        "remote_logging": (True, "CXR_BUCKET; a task's log goes there when the task has ended"),
+        "remote_base_log_folder": (f"s3://{engines.bucket}/logs", ""),
+        "remote_log_conn_id": ("", "keys and endpoint by boto3's own variables: no task has to ask for a connection"),
+    }
+
+
+def _metrics(environment: Mapping[str, str]) -> dict[str, dict[str, tuple[str | float | bool, str]]]:
+    """Airflow pushes its metrics where OpenTelemetry's own variables say a receiver is."""
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    return {"metrics": {"otel_on": (True, names[0])}} if any(environment.get(one) for one in names) else {}
+
+
+def _celery(engines: Engines, secrets: Path) -> dict[str, dict[str, tuple[str | float | bool, str]]]:
+    if not engines.is_celery:
+        return {}
+    return {
+        "celery": {
+            "broker_url_cmd": (_reads_line(secrets / "celery_broker"), ""),
+            "result_backend_cmd": (
+                _reads_line(secrets / "celery_results"),
+                "not Airflow's database: workers need none",
+            ),
+            "operation_timeout": (10.0, "the usual second is short on a busy machine: 'Celery Task Timeout Error'"),
+            "task_acks_late": (True, "a worker that dies gives its task back"),
+            "worker_prefetch_multiplier": (1, "no task waits behind a training while another worker is free"),
+            "sync_parallelism": (1, ""),
+        },
+        "celery_broker_transport_options": {
+            "visibility_timeout": (_VISIBILITY_S, "longer than the longest task, or it would be handed out twice"),
+        },
     }
 
 
@@ -113,3 +162,8 @@ def write_airflow_config(settings: StackSettings) -> Path:
 
 def _reads(path: Path) -> str:
     return shlex.join(["cat", str(path)])
+
+
+def _reads_line(path: Path) -> str:
+    """As ``_reads``, without the line's end, which would belong to the name of the database."""
+    return shlex.join(["awk", '{ORS=""; print}', str(path)])

@@ -13,17 +13,19 @@ import os
 import sqlite3
 from pathlib import Path
 
+from cxr_tasks.installation.engines import HOST
 from cxr_tasks.installation.logins import MLFLOW_USER, read_key
-from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.addresses import read_address
 from cxr_tasks.installation.storage.files import write_text
 
 
 def write_auth_config(settings: StackSettings) -> Path:
-    """Write MLflow's basic-auth file; it holds no password, that comes by environment at the first start."""
+    """Write MLflow's basic-auth file, for the owner only; the administrator's password comes by environment."""
     config = configparser.ConfigParser(interpolation=None)
     config["mlflow"] = {
         "default_permission": "READ",
-        "database_uri": f"sqlite:///{settings.mlflow_home / 'basic_auth.db'}",
+        "database_uri": logins_uri(settings),
         "admin_username": MLFLOW_USER,
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         # PBKDF2 costs 0.3 s on each request otherwise, and a training run makes thousands.
@@ -41,8 +43,12 @@ def write_auth_config(settings: StackSettings) -> Path:
 
 def server_environment(settings: StackSettings) -> dict[str, str]:
     """What MLflow's server reads from its environment, the first administrator's password included."""
-    secrets = settings.home / "secrets"
+    secrets = settings.secrets
+    # MLflow reads the endpoint by a name of its own.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return {
+        **({"MLFLOW_S3_ENDPOINT_URL": endpoint} if endpoint and settings.engines.bucket else {}),
+        **_reachable(settings),
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.mlflow_home / "basic_auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": read_key(secrets, "mlflow_admin_password"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": read_key(secrets, "mlflow_flask_key"),
@@ -50,13 +56,40 @@ def server_environment(settings: StackSettings) -> dict[str, str]:
     }
 
 
+def store_uri(settings: StackSettings) -> str:
+    """The database of runs and models."""
+    if settings.engines.is_postgres:
+        return read_address("mlflow_database", settings.secrets)
+    return f"sqlite:///{settings.mlflow_home / 'mlflow.db'}"
+
+
+def logins_uri(settings: StackSettings) -> str:
+    """The database of logins: one of its own, as MLflow keeps both schemas' versions in a table of the same name."""
+    if settings.engines.is_postgres:
+        return read_address("mlflow_logins_database", settings.secrets)
+    return f"sqlite:///{settings.mlflow_home / 'basic_auth.db'}"
+
+
+def artifacts_uri(settings: StackSettings) -> str:
+    """Where the server keeps artifacts; its clients hold no key to it."""
+    if settings.engines.bucket:
+        return f"s3://{settings.engines.bucket}/mlflow"
+    folder = settings.mlflow_home / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.as_uri()
+
+
+def _reachable(settings: StackSettings) -> dict[str, str]:
+    """MLflow answers only to names that it knows, against DNS rebinding; loopback is among them already."""
+    hosts = {settings.engines.mlflow_host, settings.engines.public_url.partition("://")[2]} - {"", HOST}
+    named = ",".join(f"{one},{one}:*" for one in sorted(hosts))
+    return {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:*,{HOST}:*,{named}"} if named else {}
+
+
 def main() -> None:
     """Serve until told to stop; expects ``server_environment`` in the environment."""
     settings = StackSettings.load()
-    database = settings.mlflow_home / "mlflow.db"
-    uri = f"sqlite:///{database}"
-    artifacts = settings.mlflow_home / "artifacts"
-    artifacts.mkdir(parents=True, exist_ok=True)
+    uri = store_uri(settings)
 
     from mlflow.server import constants
 
@@ -65,7 +98,7 @@ def main() -> None:
             constants.BACKEND_STORE_URI_ENV_VAR: uri,
             constants.REGISTRY_STORE_URI_ENV_VAR: uri,
             constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
-            constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts.as_uri(),
+            constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts_uri(settings),
             constants.SERVE_ARTIFACTS_ENV_VAR: "true",
             "_MLFLOW_SGI_NAME": "uvicorn",
         }
@@ -73,14 +106,15 @@ def main() -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
-    write_ahead(database)
+    if not settings.engines.is_postgres:
+        write_ahead(settings.mlflow_home / "mlflow.db")
 
     import uvicorn
 
     uvicorn.run(
         "cxr_tasks.stack.mlflow_app:create_app",
         factory=True,
-        host=HOST,
+        host=settings.engines.listen,
         port=settings.mlflow_port,
         access_log=False,
         log_level="info",

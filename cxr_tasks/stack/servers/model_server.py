@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.installation.settings import HOST, StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import recorded_root
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -106,7 +106,7 @@ def main() -> None:
         time.sleep(POLL_INTERVAL_S)
     logs = [*request_log_flags(os.environ), *prediction_log_flags(os.environ)] if is_embedded else []
     command = server_command(settings) + logs
-    print(f"serving {', '.join(present)} on {HOST}: {' '.join(command)}", flush=True)
+    print(f"serving {', '.join(present)}: {' '.join(command)}", flush=True)
     if is_embedded:
         from serving.server.main import main as serve
 

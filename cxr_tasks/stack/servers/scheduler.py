@@ -35,14 +35,14 @@ def import_shared() -> None:
         importlib.import_module(name)
 
 
-def main(options: list[str]) -> None:
-    """Become Airflow's scheduler, started with ``options``; does not return before it ends."""
+def become_airflow(*arguments: str) -> None:
+    """Become Airflow's command ``arguments``, with ``SHARED`` imported; does not return before it ends."""
     import_shared()
     from airflow.__main__ import main as airflow
 
-    sys.argv = ["airflow", "scheduler", *options]
+    sys.argv = ["airflow", *arguments]
     airflow()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    become_airflow("scheduler", *sys.argv[1:])

@@ -1,0 +1,123 @@
+"""Which engines an installation runs on: executor, database, S3 store, hosts. Without any of them, one machine.
+
+Settings name engines; addresses that hold a password are files of ``secrets_root()``, one line each, so that a process
+can be given those that it needs and no others (``Secret``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.installation.storage.addresses import POSTGRES, SECRETS, read_address
+
+HOST = "127.0.0.1"
+SQLITE = "sqlite"
+LOCAL, CELERY, KUBERNETES = "LocalExecutor", "CeleryExecutor", "KubernetesExecutor"
+EXECUTORS = (LOCAL, CELERY, KUBERNETES)
+
+#: Field of ``Engines`` -> the variable that sets it.
+VARIABLES = {
+    "executor": "CXR_EXECUTOR",
+    "database": "CXR_DATABASE",
+    "bucket": "CXR_BUCKET",
+    "airflow_host": "CXR_AIRFLOW_HOST",
+    "mlflow_host": "CXR_MLFLOW_HOST",
+    "model_host": "CXR_MODEL_HOST",
+    "listen": "CXR_LISTEN",
+    "public_url": "CXR_PUBLIC_URL",
+    "slots": "CXR_CLUSTER_SLOTS",
+}
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """The engines of one installation; as it is without arguments, all runs on one machine and in files."""
+
+    executor: str = LOCAL
+    database: str = SQLITE
+    bucket: str = ""
+    """S3 bucket of task logs, MLflow's artifacts and exported versions; keys and endpoint by boto3's own variables."""
+    airflow_host: str = HOST
+    mlflow_host: str = HOST
+    model_host: str = HOST
+    listen: str = HOST
+    """The address that servers bind to."""
+    public_url: str = ""
+    """What people type for Airflow where a proxy stands before it, such as ``https://cxr.example.org``."""
+    slots: str = ""
+    """How many tasks of datasets and trainings run at once on all workers together; empty: by this machine's cores."""
+
+    @classmethod
+    def requested(cls, environment: Mapping[str, str]) -> Engines:
+        """What ``environment`` asks for.
+
+        Raises:
+            ConfigurationError: A name is not known, engines do not go together, or a secret that they need is absent.
+        """
+        asked = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
+        engines = cls(**asked)
+        for one in engines.executors:
+            _require_one_of("CXR_EXECUTOR", one, EXECUTORS)
+        _require_one_of("CXR_DATABASE", engines.database, (SQLITE, POSTGRES))
+        if engines.executors != (LOCAL,) and engines.database == SQLITE:
+            raise ConfigurationError(
+                f"CXR_EXECUTOR={engines.executor}: tasks on other machines need CXR_DATABASE={POSTGRES}, found {SQLITE}"
+            )
+        if engines.bucket and not _BUCKET.fullmatch(engines.bucket):
+            raise ConfigurationError(f"CXR_BUCKET={engines.bucket}: expected a bucket's name, such as cxr-platform")
+        for name in ("airflow_host", "mlflow_host", "model_host", "listen"):
+            if not _HOST_NAME.fullmatch(getattr(engines, name)):
+                raise ConfigurationError(
+                    f"{VARIABLES[name]}={getattr(engines, name)}: expected a host's name or an IPv4 address, no port"
+                )
+        if engines.public_url and not re.fullmatch(r"https?://[^\s/]+", engines.public_url):
+            raise ConfigurationError(
+                f"CXR_PUBLIC_URL={engines.public_url}: expected such as https://cxr.example.org, without a path"
+            )
+        if engines.slots and not (engines.slots.isdecimal() and 0 < int(engines.slots) <= 4096):
+            raise ConfigurationError(f"CXR_CLUSTER_SLOTS={engines.slots}: expected a number of tasks from 1 to 4096")
+        return engines
+
+    @property
+    def executors(self) -> tuple[str, ...]:
+        return tuple(one.strip() for one in self.executor.split(","))
+
+    @property
+    def is_celery(self) -> bool:
+        return CELERY in self.executors
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.database == POSTGRES
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.airflow_host, self.mlflow_host, self.model_host)
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables that ask for these engines again, in a program, a task or a command; none is a secret."""
+        usual = Engines()
+        names = [one.name for one in fields(self)]
+        return {VARIABLES[one]: getattr(self, one) for one in names if getattr(self, one) != getattr(usual, one)}
+
+    def needed_secrets(self) -> tuple[str, ...]:
+        """Names of ``SECRETS`` that these engines have a use for."""
+        databases = [one for one in SECRETS if one.endswith("_database")] if self.is_postgres else []
+        return (*databases, *(("celery_broker", "celery_results") if self.is_celery else ()))
+
+    def require_secrets(self, folder: Path) -> None:
+        """``ConfigurationError`` that names the first address that is not in ``folder``."""
+        for name in self.needed_secrets():
+            read_address(name, folder)
+
+
+def _require_one_of(variable: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{variable}={value}: expected {' or '.join(known)}{nearest(value, known)}")

@@ -1,0 +1,134 @@
+"""``python -m serving.pull --into DIR``: keep a model server's own folder as the installation's list says.
+
+Beside each replica of a model server that shares no volume: fetches archives from the bucket, holds them against their
+digests, publishes them by rename, and writes ``models.config`` only when all that it lists is there. TensorFlow's own
+server reads no S3 since 2.7. A store that does not answer changes nothing: what serves goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import CxrError, DataDefect
+from cxr_tasks.installation.storage.files import tree_sha256, write_text
+from cxr_tasks.installation.storage.objects import Bucket
+from serving.served.announced import LIST_KEY, Announced, from_list
+from serving.served.models_config import ListedModel, config_text
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+#: Versions that are no longer listed stay for so long: the server unloads them first.
+KEEP_S = 600.0
+_MONITORING = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+
+
+def pull(bucket: Bucket, into: Path) -> bool:
+    """Bring ``into`` to the list of the bucket; whether there is a list.
+
+    Raises:
+        ServiceUnavailable: The store does not answer; ``models.config`` is as it was.
+        DataDefect: An archive is not what the list says, or the list is none; likewise.
+    """
+    content = bucket.get(LIST_KEY)
+    if content is None:
+        return False
+    models = from_list(content)
+    for one in models:
+        for version, digest in one.versions.items():
+            _ensure(bucket, one.key(version), into / one.name / str(version), digest)
+    listed = [ListedModel(one.name, into / one.name, tuple(sorted(one.versions)), one.labels) for one in models]
+    config = into / "models.config"
+    text = config_text(listed)
+    if models and (not config.is_file() or config.read_text(encoding="utf-8") != text):
+        write_text(config, text)
+        config.chmod(0o644)
+        logger.info("serves %s", ", ".join(f"{one.name} {sorted(one.versions)} {one.labels}" for one in models))
+    _prune(into, models)
+    return True
+
+
+def _ensure(bucket: Bucket, key: str, folder: Path, digest: str) -> None:
+    """The version in its place, whole; another content under the same number makes room for it."""
+    note = folder.with_name(f".{folder.name}.sha256")
+    if folder.is_dir() and note.is_file() and note.read_text().strip() == digest:
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        bucket.fetch(key, aside / "version.tar")
+        with tarfile.open(aside / "version.tar") as archive:
+            # "data": no path out of the folder, no link, no device, no rights beyond reading and writing.
+            archive.extractall(aside / "version", filter="data")
+        found = tree_sha256(aside / "version")
+        if found != digest:
+            raise DataDefect(f"{key}: expected files with digest {digest[:12]}..., found {found[:12]}...; not served")
+        if folder.exists():
+            os.rename(folder, aside / "former")
+        os.rename(aside / "version", folder)
+        write_text(note, digest + "\n")
+    except tarfile.TarError as error:
+        raise DataDefect(f"{key}: expected an archive of a version, found {error}; not served") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _prune(into: Path, models: Sequence[Announced]) -> None:
+    """Remove versions that have not been listed for a while, and what a killed puller left half fetched."""
+    for one in models:
+        base = into / one.name
+        for path in base.iterdir() if base.is_dir() else ():
+            is_listed = path.name.isdecimal() and int(path.name) in one.versions
+            is_half = path.is_dir() and path.name.startswith(".")
+            if is_listed or not (path.name.isdecimal() or is_half):
+                continue
+            unlisted = base / f".{path.name}.unlisted"
+            if not is_half and not unlisted.exists():
+                unlisted.touch()
+            elif is_half or time.time() - unlisted.stat().st_mtime > KEEP_S:
+                shutil.rmtree(path, ignore_errors=True)
+                unlisted.unlink(missing_ok=True)
+        for version in one.versions:
+            (base / f".{version}.unlisted").unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m serving.pull", description=__doc__)
+    parser.add_argument("--into", type=Path, required=True, help="folder of the model server: versions, models.config")
+    parser.add_argument("--once", action="store_true", help="bring it up to date and end")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        into = options.into.absolute()
+        into.mkdir(parents=True, exist_ok=True)
+        write_text(into / "monitoring.config", _MONITORING)
+        bucket = Bucket()
+    except CxrError as error:
+        print(error, file=sys.stderr)
+        return 1
+    told = ""
+    while True:
+        try:
+            is_there = pull(bucket, into)
+            said = "" if is_there else "nothing is released yet; waiting"
+        except CxrError as error:
+            said = str(error)
+        if said and said != told:
+            logger.warning("%s", said)
+        told = said
+        if options.once:
+            return 1 if said else 0
+        time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A stack on Postgres, Redis and an S3 store, with Celery workers that share only the volume with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from serving.check.server_process import free_port
+from tests.docker.services import BUCKET, Services, missing, services
+
+
+@dataclass
+class Cluster:
+    """The running stack, its services, and the workers that were started."""
+
+    settings: StackSettings
+    services: Services
+    folder: Path
+    workers: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    def start_worker(self, name: str, queues: str, slots: int) -> None:
+        """A worker that is told no more than where the volume is and how to reach the store."""
+        told = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "CXR_HOME": str(self.settings.home),
+            "TMPDIR": tempfile.mkdtemp(dir=self.folder),
+            **self.services.s3_environment(),
+        }
+        command = [sys.executable, "-m", "cxr_tasks.stack.worker", "--queues", queues, "--slots", str(slots)]
+        with open(self.log(name), "wb") as stream:
+            self.workers[name] = subprocess.Popen(
+                [*command, "--name", name], cwd=PROJECT_ROOT, env=told, stdout=stream, stderr=subprocess.STDOUT
+            )
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"worker-{name}.log"
+
+    def stop_workers(self) -> None:
+        for worker in self.workers.values():
+            worker.terminate()
+        for worker in self.workers.values():
+            worker.wait(timeout=120)
+
+    def kill_worker(self, name: str) -> None:
+        """As a machine that loses its power: the worker and all it started, at once."""
+        worker = psutil.Process(self.workers.pop(name).pid)
+        family = [worker, *worker.children(recursive=True)]
+        for one in family:
+            one.suspend()  # none of them sees another one end
+        for one in family:
+            one.kill()
+        psutil.wait_procs(family, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Postgres, Redis and an S3 store; the test is skipped where they are not installed."""
+    if lacking := missing():
+        pytest.skip(f"not installed here: {lacking}")
+    with services(tmp_path_factory.mktemp("services") / "s") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(engines: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The stack with CeleryExecutor and no worker yet, in a run-time folder of its own; stopped at the end."""
+    folder = tmp_path_factory.mktemp("cluster")
+    volume = folder / "var"
+    (volume / "secrets").mkdir(parents=True, mode=0o700)
+    for name, address in engines.secrets().items():
+        (volume / "secrets" / name).touch(mode=0o600)
+        (volume / "secrets" / name).write_text(address + "\n")
+    changed = {
+        "CXR_HOME": str(volume),
+        "CXR_EXECUTOR": "CeleryExecutor",
+        "CXR_DATABASE": "postgres",
+        "CXR_BUCKET": BUCKET,
+        **{f"CXR_{name}_PORT": str(free_port()) for name in ("AIRFLOW", "MLFLOW", "GRPC", "REST")},
+        **engines.s3_environment(),
+    }
+    before = dict(os.environ)
+    os.environ.update(changed)
+    command = [sys.executable, "-m", "cxr_tasks.stack"]
+    try:
+        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
+        settings = StackSettings.load()
+        os.environ.update(client_environment(settings))
+        cluster = Cluster(settings, engines, folder)
+        try:
+            yield cluster
+        finally:
+            cluster.stop_workers()
+    finally:
+        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,133 @@
+"""One family's whole chain through CeleryExecutor, Postgres and an S3 store, with a worker lost in its training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from cxr_tasks.installation.storage.objects import Bucket
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT, report_path
+from tests.docker.conftest import Cluster
+
+pytestmark = [pytest.mark.stack, pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+EPOCHS = 4
+MODEL = "cxr_binary"
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 600) -> Any:
+    """The first true value of ``condition``; fails after ``timeout_s``, generous since cores may be shared."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
+        time.sleep(0.5)
+    return value
+
+
+@pytest.fixture(scope="module")
+def outcome(cluster: Cluster) -> dict:
+    """What ``cxr trigger`` says of a training whose worker was killed after its first epoch."""
+    cluster.start_worker("one", "cpu,release", 2)
+    cluster.start_worker("two", "gpu", 1)
+    command = [str(Path(sys.executable).parent / "cxr"), "trigger", "synthetic_binary", "--epochs", str(EPOCHS)]
+    options = ["--gate-floor", "0.6", "--wait", "--approve", "test of several machines", "--json"]
+    followed = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, cwd=PROJECT_ROOT)
+    try:
+        wait_for(lambda: followed.poll() is not None or states_of_training(cluster))
+        assert followed.poll() is None, "the training ended before a state of it was seen"
+        cluster.kill_worker("two")
+        cluster.start_worker("three", "gpu", 1)
+        said, _ = followed.communicate(timeout=1200)
+    finally:
+        if followed.poll() is None:
+            followed.kill()
+            followed.communicate()
+    assert followed.returncode == 0, "cxr trigger failed; its output is above"
+    return json.loads(said)
+
+
+def states_of_training(cluster: Cluster) -> list[Path]:
+    return list(cluster.settings.home.glob("runs/cxr_train_binary*/**/state.npz"))
+
+
+def logs_in_the_store(bucket: Bucket, dag_id: str) -> dict[str, str]:
+    """Key below ``logs/`` -> content."""
+    pages = bucket._client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=f"logs/dag_id={dag_id}")
+    keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
+    return {key: bucket.get(key).decode() for key in keys}
+
+
+def test_a_version_is_trained_judged_approved_and_served(outcome):
+    assert outcome["is_approved"]
+    assert outcome["served_version"] == outcome["version"] == 1
+    assert report_path(MODEL, 1).is_file()
+
+
+def test_the_lost_training_went_on_elsewhere_from_its_last_epoch(cluster, outcome):
+    logs = logs_in_the_store(Bucket(), "cxr_train_binary")
+    (second,) = [text for key, text in logs.items() if "task_id=train/" in key and key.endswith("attempt=2.log")]
+    assert "epoch 1/" not in second and f"epoch {EPOCHS}/{EPOCHS}" in second, "none was trained twice"
+    assert "Workload finished" in cluster.log("three").read_text()
+
+
+def test_logs_and_artifacts_are_in_the_store_and_logs_can_be_read_in_airflow(cluster, outcome):
+    bucket = Bucket()
+    logs = logs_in_the_store(bucket, "cxr_train_binary")
+    assert any("task_id=register" in key for key in logs)
+    listed = bucket._client.list_objects_v2(Bucket=bucket.name, Prefix="mlflow/")
+    assert any(one["Key"].endswith("model.keras") for one in listed["Contents"])
+    assert not (cluster.settings.mlflow_home / "artifacts").exists()
+    assert not (cluster.settings.airflow_home / "airflow.db").exists()
+
+
+def test_what_was_done_stands_in_the_database_and_its_chain_is_whole(cluster, outcome):
+    import psycopg
+
+    from cxr_tasks.registry.audit import trail
+
+    assert trail.verify() == []
+    assert {one.kind for one in trail.entries(MODEL)} >= {"registered", "promoted", "served"}
+    with psycopg.connect(cluster.services.database("cxr")) as rows:
+        assert rows.execute("SELECT count(*) FROM audit_lines").fetchone()[0] == len(trail.entries())
+        assert rows.execute("SELECT count(*) FROM ingest_files").fetchone()[0] > 0
+        held = rows.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0]
+    assert held == 0, "no lock outlives its holder"
+
+
+def test_a_model_server_without_the_volume_serves_the_same(cluster, outcome, tmp_path):
+    from serving.check.server_process import configured_server
+    from serving.client.grpc_client import GrpcClient
+    from serving.pull import pull
+
+    into = tmp_path / "models"
+    assert pull(Bucket(), into)
+    image = next(cluster.settings.home.glob("synthetic/**/*.png")).read_bytes()
+    answers = []
+    with configured_server(into / "models.config", tmp_path / "server.log") as server:
+        for address in (cluster.settings.grpc_address, server.address):
+            with GrpcClient.connected(address) as client:
+                client.wait_available(MODEL, 1, 240, server.require_alive)
+                version, outputs = client.predict(MODEL, [image], at="stable")
+                assert version == 1
+                answers.append(outputs["probabilities"])
+    np.testing.assert_array_equal(*answers)
+
+
+def test_no_process_of_a_task_or_worker_shows_a_password(cluster, outcome):
+    """Command lines are shown to every user of a machine."""
+    secret = [*cluster.services.passwords.values(), cluster.services.s3_credentials.read_text().split()[-1]]
+    for process in psutil.process_iter():
+        try:
+            shown = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        assert not [one for one in secret if one in shown], shown.split()[:3]

@@ -1,0 +1,180 @@
+"""The files of ``docker/``: what tools say of them, and that they fit each other and the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cxr_tasks.installation.engines import VARIABLES, Engines
+from cxr_tasks.installation.logins import AIRFLOW_PASSWORDS, KEYS
+from cxr_tasks.installation.storage.addresses import SECRETS
+from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.stack.cluster_env import write_cluster_env
+from cxr_tasks.stack.pools import GPU_QUEUE, QUEUES
+from cxr_tasks.stack.programs import BY_NAME
+
+DOCKER = PROJECT_ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES: dict[str, dict] = COMPOSE["services"]
+#: Images of others may write where they like.
+WRITES = {"database", "grafana"}
+
+
+def tool(name: str, hint: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if not found:
+        pytest.skip(f"{name} is not installed: {hint}")
+    return found
+
+
+def said_by(*command: object) -> tuple[int, str]:
+    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False, cwd=DOCKER)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_dockerfile_is_as_hadolint_likes_it():
+    assert said_by(tool("hadolint", "make CLUSTER=1"), "Dockerfile") == (0, "")
+
+
+def test_what_the_build_copies_is_let_through_and_there():
+    ignored = (PROJECT_ROOT / ".dockerignore").read_text().split()
+    assert ignored[0] == "*"
+    copied = set()
+    for line in re.findall(r"^COPY (?!--)(.*) \S+$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE):
+        copied |= set(line.split())
+    let_through = [one[1:] for one in ignored if one.startswith("!")]
+    for name in copied:
+        assert (PROJECT_ROOT / name).exists(), name
+        assert any(Path(name).match(pattern) for pattern in let_through), name
+
+
+def test_alerts_come_when_they_should():
+    promtool = tool("promtool", "apt-get install prometheus")
+    for command in (("check", "config", "prometheus/prometheus.yml"), ("test", "rules", "prometheus/rules_test.yml")):
+        code, said = said_by(promtool, *command)
+        assert code == 0, said
+
+
+def test_manifests_are_what_the_api_takes():
+    validate = tool("kubernetes-validate", "make CLUSTER=1")
+    code, said = said_by(validate, "--strict", "kubernetes/platform.yaml", "kubernetes/pod-template.yaml")
+    assert code == 0, said
+
+
+def test_the_dashboard_asks_for_metrics_that_are_there():
+    dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "cxr.json").read_text())
+    recorded = set(re.findall(r"record: (\S+)", (DOCKER / "prometheus" / "rules.yml").read_text()))
+    asked = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
+    used = {name for expression in asked for name in re.findall(r"cxr:[a-z0-9_:]+", expression)}
+    assert used and used <= recorded
+
+
+def test_shell_scripts_can_be_read():
+    for script in DOCKER.rglob("*.sh"):
+        assert said_by("bash", "-n", script) == (0, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_right_that_it_does_not_need(name):
+    one = SERVICES[name]
+    assert "no-new-privileges:true" in one["security_opt"]
+    assert one["cap_drop"] == ["ALL"]
+    assert one.get("read_only") or name in WRITES
+    assert "privileged" not in one
+    if name == "rights":
+        assert one["network_mode"] == "none"
+    else:
+        assert one["user"].startswith("${CXR_UID:?"), "not root, and no default"
+    assert ("ports" in one) == (name in {"proxy", "grafana"})
+    for port in one.get("ports", []):
+        assert port.startswith("${CXR_BIND:-127.0.0.1}:"), "loopback unless asked"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_named_with_its_version(name):
+    image = re.fullmatch(r"\$\{CXR_\w*IMAGE:-(.+)\}", SERVICES[name]["image"])
+    assert image, "an image can be replaced by a setting"
+    assert re.search(r":(\d[\w.-]*|v\d[\w.-]*|local)$", image[1]), image[1]
+
+
+def test_containers_start_what_there_is():
+    started = {tuple(one["command"]) for one in SERVICES.values() if isinstance(one.get("command"), list)}
+    programs = {command[-1] for command in started if command[:3] == ("python", "-m", "cxr_tasks.stack.program")}
+    assert programs <= set(BY_NAME)
+    # The model server is TensorFlow's own, with what fetches its versions beside it.
+    assert programs == set(BY_NAME) - {"model-server"}
+    queues = " ".join(" ".join(command) for command in started if "cxr_tasks.stack.worker" in command)
+    assert all(queue in queues for queue in (*QUEUES.values(), GPU_QUEUE))
+
+
+def test_settings_of_the_containers_are_those_of_the_code():
+    settings = {name: value for name, value in SERVICES["scheduler"]["environment"].items() if name.startswith("CXR_")}
+    assert set(VARIABLES.values()) <= set(settings)
+    filled = {name: re.sub(r"\$\{\w+:-?\??([^}]*)\}", r"\1", value) for name, value in settings.items()}
+    engines = Engines.requested({**filled, "CXR_PUBLIC_URL": "https://localhost:8443"})
+    assert engines.is_celery and engines.is_postgres and engines.bucket == "cxr"
+    hosts = set(engines.hosts)
+    assert hosts <= set(SERVICES), "each host is a container"
+
+
+def test_generated_secrets_are_those_that_containers_read(tmp_path, monkeypatch):
+    write_cluster_env(tmp_path, {})
+    made = {one.name for one in (tmp_path / "secrets").iterdir()}
+    declared = {Path(one["file"]).name for one in COMPOSE["secrets"].values()}
+    assert declared <= made
+    assert {*SECRETS, *KEYS, AIRFLOW_PASSWORDS, "patient_key"} <= declared
+    for name, service in SERVICES.items():
+        assert set(service.get("secrets", [])) <= declared, name
+    modes = {stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "secrets").iterdir()}
+    assert modes == {0o600}
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    before = {one: one.read_text() for one in tmp_path.rglob("*") if one.is_file()}
+    assert not [one for one in before if one.name == ".env" and re.search(r"(?i)password|secret", before[one])]
+    write_cluster_env(tmp_path, {"CXR_SITE": "elsewhere"})
+    assert {one: one.read_text() for one in before} == before, "what is there stays"
+
+
+def test_no_worker_can_read_a_key_of_the_web_pages_or_airflows_database():
+    for name in ("worker-cpu", "worker-release", "worker-gpu", "puller"):
+        forbidden = {"airflow_database", "airflow_jwt_secret", "airflow_api_secret_key", "mlflow_database"}
+        assert not set(SERVICES[name]["secrets"]) & forbidden
+
+
+def test_every_variable_of_the_file_is_told_or_has_a_default(tmp_path):
+    write_cluster_env(tmp_path, {})
+    given = set(re.findall(r"^(\w+)=", (tmp_path / ".env").read_text(), re.MULTILINE))
+    asked = re.findall(r"\$\{(\w+)(:[-?])?", (DOCKER / "compose.yaml").read_text())
+    assert {name for name, default in asked if default != ":-"} <= given
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_root_gives_the_secrets_to_a_user_without_rights(tmp_path):
+    write_cluster_env(tmp_path, {})
+    write_cluster_env(tmp_path, {})
+    assert {one.stat().st_uid for one in (tmp_path / "secrets").iterdir()} == {50000}
+
+
+def test_without_an_engine_it_is_said_what_is_needed(tmp_path):
+    make = tool("make", "apt-get install make")
+    (tmp_path / "docker").symlink_to("/bin/false")
+    for name in ("bash", "sh", "env", "grep", "awk"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [make, "cluster-status"],
+        env={"PATH": str(tmp_path)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "no container engine is found here: expected docker with its compose plugin" in done.stderr
