@@ -16,7 +16,7 @@ from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.contracts.handoffs import marked_verdict
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.registry.versions import model_versions
-from serving.client.rest import labelled_version, served_versions
+from serving.client.running import labelled_version, served_versions
 from serving.served.agreement import Disagreement, disagreements
 from serving.served.models_config import LABELS
 from serving.served.state import ServingState, read_state

@@ -1,104 +1,151 @@
-"""``cxr predict``: what the served model says of image files."""
+"""``cxr predict``: what served models say of image files."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from rich.table import Table
-
-from cxr_tasks.cli.console import PlainConsole
-from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
+from cxr_tasks.cli.predict_asked import AskedImage, AskedImages
+from cxr_tasks.cli.predict_show import Progress, Row, printer_of
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
+from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.installation.settings import StackSettings, client_environment
-from serving.client.rest import RequestRefused, predict
-from serving.served.agreement import disagreements
+from cxr_tasks.worklist.request import version_number
+from serving.client import Answer, CxrClient, ImageRefused, NotServed, Refused
 
-#: Larger files are not sent: the server's own limit for one message.
-MAX_FILE_BYTES = 40 * 1024 * 1024
+NOT_ALL_ANSWERED, NO_SERVER, NOT_SERVED = 1, 3, 4
+EXIT_CODES = (
+    f"exit codes: 0 every file has its answer; {NOT_ALL_ANSWERED} some have none, each is told on stderr;\n"
+    f"2 wrong usage; {NO_SERVER} no model server answers; {NOT_SERVED} it does not serve that model, version or label"
+)
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="JPEG, PNG or DICOM files")
-    parser.add_argument("--model", default="cxr_binary", help="served model (default: %(default)s)")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE|FOLDER|-",
+        help="JPEG, PNG, BMP or DICOM files, folders of them, or - for the bytes of one image on stdin",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        dest="models",
+        metavar="NAME",
+        help="served model; given again: several (default: cxr_binary)",
+    )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--version", type=int, help="a version instead of a label")
+    which.add_argument("--version", type=int, metavar="N", help="a version instead of a label")
     which.add_argument("--label", default="stable", help="stable or canary (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the answers as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the answers as JSON")
+    form.add_argument("--csv", action="store_true", help="print the answers as CSV, a line for each file and finding")
+    parser.add_argument(
+        "--explain",
+        metavar="DIR",
+        help="write a picture with the heat map of each positive finding, or of the most probable one, into DIR",
+    )
+    parser.add_argument(
+        "--dicom",
+        metavar="DIR",
+        help="for DICOM files: write a structured report (TID 1500) and pictures with heat maps into DIR, for the same "
+        "study; they bear the patient's name as the file does",
+    )
+    parser.add_argument(
+        "--server", metavar="ADDRESS", help="another model server: host:port, or http://host:port for REST"
+    )
+    parser.epilog = "\n\n".join(filter(None, (parser.epilog, EXIT_CODES)))
 
 
 def predict_command(options: argparse.Namespace) -> int:
-    """A row per file and finding; a file that cannot be answered gets one line and the others go on (exit code 1)."""
+    """A row per file, model and finding; a file that cannot be answered gets one line and the others go on."""
+    at = version_or_label(options)
     settings = StackSettings.load()
-    rows = [_ask(settings, options, Path(name)) for name in options.files]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        _print_rows(rows)
-    _warn_of_registry(settings, options.model)
-    return 1 if any(row["error"] for row in rows) else 0
+    models = tuple(dict.fromkeys(options.models or ["cxr_binary"]))
+    asked = AskedImages(options.files)
+    with CxrClient(options.server or settings.grpc_address) as client:
+        try:
+            is_complete = _print_all(_rows(client, options, models, at, asked), options, asked)
+        except (NotServed, ServiceUnavailable) as error:
+            print(without_controls(f"cxr: {error}"), file=sys.stderr)
+            return NOT_SERVED if isinstance(error, NotServed) else NO_SERVER
+    for line in asked.remarks():
+        print(without_controls(f"cxr: {line}"), file=sys.stderr)
+    if not options.server:
+        _warn_of_registry(settings, models)
+    return 0 if is_complete and asked.all_found else NOT_ALL_ANSWERED
 
 
-def _warn_of_registry(settings: StackSettings, model: str) -> None:
+def version_or_label(options: argparse.Namespace) -> int | str:
+    """What ``--version`` and ``--label`` ask for; ``ConfigurationError`` where the version can be none."""
+    if options.version is None:
+        return str(options.label)
+    if version_number(options.version) is None:
+        raise ConfigurationError(f"--version: expected the number of a version, from 1, found {options.version}")
+    return int(options.version)
+
+
+def _print_all(rows: Iterator[Row], options: argparse.Namespace, asked: AskedImages) -> bool:
+    """Whether every row has its answer. Nothing is printed before the first: a missing server is told alone."""
+    first = next(rows, None)
+    if first is None:
+        return True
+    is_complete = True
+    with Progress(is_shown=asked.has_folder) as progress, printer_of(options) as printer:
+        for row in itertools.chain([first], rows):
+            progress.clear()
+            printer.add(row)
+            progress.add()
+            is_complete &= isinstance(row.answer, Answer)
+    return is_complete
+
+
+def _rows(
+    client: CxrClient, options: argparse.Namespace, models: tuple[str, ...], at: int | str, asked: AskedImages
+) -> Iterator[Row]:
+    # Each model takes the images from a stream of its own; the streams are never more than some requests apart.
+    images, *streams = itertools.tee(asked.images(), len(models) + 1)
+    answers = [
+        client.predict_many(model, (one.image for one in stream), at=at)
+        for model, stream in zip(models, streams, strict=True)
+    ]
+    for one, *found in zip(images, *answers, strict=True):
+        for model, answer in zip(models, found, strict=True):
+            row = Row(one.name, model, answer)
+            if (options.explain or options.dicom) and isinstance(answer, Answer):
+                row = _with_files(client, row, one, at, options)
+            yield row
+
+
+def _with_files(client: CxrClient, row: Row, asked: AskedImage, at: int | str, options: argparse.Namespace) -> Row:
+    """``row`` with the files that were asked for; refused where one of them cannot be made."""
+    from cxr_tasks.explain.dicom.results import write_dicom
+    from cxr_tasks.explain.single import write_overlays
+
+    version = getattr(row.answer, "version", None)
+    files: tuple[str, ...] = ()
+    try:
+        explained = client.explain(row.model, asked.image, at=at if version is None else version)
+        if options.explain:
+            folder = Path(options.explain).expanduser()
+            files += write_overlays(explained, row.model, asked.name, asked.image, folder)
+        if options.dicom:
+            files += write_dicom(explained, row.model, asked.image, Path(options.dicom).expanduser())
+    except (ImageRefused, DataDefect) as error:
+        return replace(row, answer=Refused(str(error)), files=files)
+    return replace(row, files=files)
+
+
+def _warn_of_registry(settings: StackSettings, models: tuple[str, ...]) -> None:
     """On stderr, where the registry no longer agrees with what answered: the answers are of what serves."""
+    from serving.served.agreement import disagreements
+
     if settings.record.is_file():
         os.environ.update(client_environment(settings))
-        for one in disagreements((model,)):
+        for one in disagreements(models):
             print(f"cxr: {one}", file=sys.stderr)
-
-
-def _ask(settings: StackSettings, options: argparse.Namespace, path: Path) -> dict[str, Any]:
-    try:
-        image = _read(path)
-        answer = predict(settings, options.model, image, options.version or options.label)
-    except (OSError, RequestRefused, DicomRefused) as error:
-        return {"file": str(path), "findings": [], "error": getattr(error, "strerror", None) or str(error), "note": ""}
-    findings = [
-        {"finding": finding, "probability": probability, "decision": decision}
-        for finding, probability, decision in zip(answer.labels, answer.probabilities, answer.decisions, strict=True)
-    ]
-    return {"file": str(path), "findings": findings, "error": None, "note": answer.note}
-
-
-def _read(path: Path) -> bytes:
-    """The image as it is sent: the file as it is, a DICOM file as a PNG of its pixels and without its header."""
-    size = path.stat().st_size
-    if size == 0:
-        raise OSError(None, f"{path}: expected an image, found an empty file")
-    _check_size(path, size, "found")
-    content = path.read_bytes()
-    if not is_dicom(content):
-        return content
-    content = dicom_as_png(content)
-    _check_size(path, len(content), "its pixels take")
-    return content
-
-
-def _check_size(path: Path, size: int, found: str) -> None:
-    if size > MAX_FILE_BYTES:
-        raise OSError(None, f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, {found} {size >> 20} MiB")
-
-
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    console = PlainConsole()
-    errors = PlainConsole(stderr=True)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    table.add_column("finding")
-    table.add_column("probability", justify="right")
-    table.add_column("decision")
-    for row in rows:
-        for one in row["findings"]:
-            decision = "positive" if one["decision"] else "negative"
-            table.add_row(Path(row["file"]).name, display_name(one["finding"]), f"{one['probability']:.3f}", decision)
-        if row["note"]:
-            errors.print(f"{row['file']}: {row['note']}", style="yellow", markup=False, soft_wrap=True)
-        if row["error"]:
-            errors.print(f"{row['file']}: {row['error']}", style="red", soft_wrap=True)
-    if table.row_count:
-        console.print(table)
-        console.print("Research use only; not a medical device.", style="dim")

@@ -58,7 +58,7 @@ class WorkOff(BaseEventTrigger):
     async def _watch_outages(self) -> None:
         """A failed look is said once, and the next one goes on."""
         from cxr_tasks.installation.settings import StackSettings
-        from serving.client.rest import served_versions
+        from serving.client.running import served_versions
         from serving.release.outage_watch import LOOK_EVERY_S, OutageWatch
 
         settings, said = StackSettings.load(), ""

@@ -16,7 +16,9 @@ from cxr_tasks.images.batches import batch_pixels
 from cxr_tasks.statistics.typicality import Shape, typicality
 from serving.check.check_process import CheckServer
 from serving.check.latency import Latency, measure_latency
-from serving.client.grpc_client import GrpcClient
+from serving.client import CxrClient
+from serving.client.answers import Signatures
+from serving.client.running import wait_loaded
 from serving.export import signature
 from serving.export.golden import golden_images
 from serving.export.saved_model import WARMUP_FILE
@@ -96,16 +98,17 @@ def check_server(
     name, version = contract.model_name, server.version
     images = list(golden_images().values())
     n_warmup = count_warmup(server.base_path / str(version) / WARMUP_FILE)
-    with GrpcClient.connected(server.process.address) as client:
-        load_seconds = client.wait_available(name, version, LOAD_LIMIT_S, server.process.require_alive)
+    with CxrClient(server.process.address) as client:
+        alive = server.process.require_alive
+        load_seconds = wait_loaded(client, name, version, LOAD_LIMIT_S, old_reason_s=0, require_alive=alive)
         server.list_former()
-        found = client.signatures(name, version)
+        found = client.signatures(name, at=version)
         check_signatures(found, promised_outputs(contract))
-        _, outputs = client.predict(name, images, at=version)
+        _, outputs = client.outputs(name, images, at=version)
         own = expected(images)
         difference = compare(outputs, own.probabilities, contract)
         compare_typicality(outputs, own.typicality)
-        _, explained = client.predict(name, images[:2], at=version, signature_name="explain")
+        _, explained = client.outputs(name, images[:2], at=version, signature="explain")
         check_heat_maps(explained["heat_maps"], len(contract.findings))
         latency = measure_latency(client, server, images[0], max_ratio)
     return Parity(
@@ -136,9 +139,7 @@ def promised_outputs(contract: ServingContract) -> dict[str, dict[str, tf.DType]
     return {name: {**outputs, **more} for name, outputs in PROMISED_OUTPUTS.items()}
 
 
-def check_signatures(
-    found: dict[str, dict[str, dict[str, int]]], promised: dict[str, dict[str, tf.DType]] | None = None
-) -> None:
+def check_signatures(found: Signatures, promised: dict[str, dict[str, tf.DType]] | None = None) -> None:
     """Whether a server's metadata promises what clients rely on; otherwise ``ReleaseRefused`` names what is missing."""
     for name, outputs in (promised or PROMISED_OUTPUTS).items():
         if name not in found:

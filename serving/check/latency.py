@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 from serving.check.check_process import FORMER, CheckServer
-from serving.client.grpc_client import GrpcClient
+from serving.client import CxrClient
+from serving.client.running import CannotLoad, wait_loaded
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Latency:
         return self.former_median_ms is not None and self.median_ms > self.max_ratio * self.former_median_ms
 
 
-def measure_latency(client: GrpcClient, server: CheckServer, image: bytes, max_ratio: float) -> Latency:
+def measure_latency(client: CxrClient, server: CheckServer, image: bytes, max_ratio: float) -> Latency:
     """The medians of both versions; without a former one, or where it cannot be loaded, of the new one alone.
 
     Raises:
@@ -43,16 +44,16 @@ def measure_latency(client: GrpcClient, server: CheckServer, image: bytes, max_r
     former = server.former
     if former is not None:
         try:
-            client.wait_available(FORMER, former, FORMER_LOAD_LIMIT_S, server.process.require_alive)
-        except ServiceUnavailable as error:
+            wait_loaded(client, FORMER, former, FORMER_LOAD_LIMIT_S, require_alive=server.process.require_alive)
+        except (CannotLoad, ServiceUnavailable) as error:
             log.warning("no latency to compare with: %s", error)
             former = None
 
     def ask_new() -> None:
-        client.predict(server.model_name, [image], at=server.version)
+        client.outputs(server.model_name, [image], at=server.version)
 
     def ask_former() -> None:
-        client.predict(FORMER, [image], at=former)
+        client.outputs(FORMER, [image], at=former)
 
     asked = (ask_new,) if former is None else (ask_new, ask_former)
     for _ in range(ROUNDS):

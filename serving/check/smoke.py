@@ -6,7 +6,7 @@ import grpc
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.installation.settings import StackSettings
-from serving.client import rest
+from serving.client import CxrClient, RequestRefused
 from serving.export.golden import golden_images
 
 GRPC_LIMIT_S = 10
@@ -20,15 +20,16 @@ def smoke_test(settings: StackSettings, model_name: str, at: int | str) -> None:
         ServiceUnavailable: A port does not answer.
     """
     where = f"version {at}" if isinstance(at, int) else f"at label {at!r}"
-    for kind, image in golden_images().items():
-        try:
-            answer = rest.predict(settings, model_name, image, at)
-        except rest.RequestRefused as error:
-            raise ReleaseRefused(f"{model_name} {where}: expected an answer to {kind}, found {error}") from error
-        if not all(0 <= one <= 1 for one in answer.probabilities):
-            raise ReleaseRefused(
-                f"{model_name} {where}: expected probabilities in [0, 1], found {answer.probabilities}"
-            )
+    with CxrClient(settings.rest_url) as client:
+        for kind, image in golden_images().items():
+            try:
+                answer = client.predict(model_name, image, at=at)
+            except RequestRefused as error:
+                raise ReleaseRefused(f"{model_name} {where}: expected an answer to {kind}, found {error}") from error
+            if not all(0 <= one <= 1 for one in answer.probabilities):
+                raise ReleaseRefused(
+                    f"{model_name} {where}: expected probabilities in [0, 1], found {answer.probabilities}"
+                )
     with grpc.insecure_channel(settings.grpc_address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=GRPC_LIMIT_S)

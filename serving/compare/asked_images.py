@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.images.dicom import DicomRefused, dicom_as_png, is_dicom
+from cxr_tasks.images.files_below import image_files, shown_path
 from cxr_tasks.installation.storage.paths import recorded_root
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
+from serving.client import ImageRefused
+from serving.client.image_bytes import image_bytes
 from serving.export.golden import golden_images
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".jpeg", ".jpg", ".png", ".dcm")
 
 
 def images_to_compare(model_name: str, folder: Path | None, limit: int) -> tuple[list[bytes], str]:
@@ -53,18 +53,16 @@ def folder_images(folder: Path, limit: int) -> list[bytes]:
     Raises:
         DataDefect: It holds none.
     """
-    found = []
-    paths = (one for one in sorted(folder.rglob("*")) if one.suffix.lower() in SUFFIXES and one.is_file())
-    for path in paths:
-        content = path.read_bytes()
-        try:
-            found.append(dicom_as_png(content) if is_dicom(content) else content)
-        except DicomRefused as error:
-            log.warning("a DICOM file is left out: %s", error)
+    found: list[bytes] = []
+    for path in image_files(folder):
         if len(found) == limit:
             break
+        try:
+            found.append(image_bytes(path))
+        except ImageRefused as error:
+            log.warning("an image is left out: %s: %s", shown_path(path), error)
     if not found:
-        raise DataDefect(f"{folder}: expected image files ({', '.join(SUFFIXES)}), found none")
+        raise DataDefect(f"{folder}: expected image files, found none that can be read")
     return found
 
 

@@ -17,8 +17,7 @@ from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.statistics.intervals import Interval
-from serving.client import rest
-from serving.client.rest import Answer
+from serving.client import Answer, CxrClient, ImageRefused
 from serving.compare.differences import FindingDifference, finding_difference
 from serving.served.models_config import CANARY, STABLE
 from serving.served.state import read_state
@@ -70,9 +69,9 @@ def compare(model_name: str, settings: StackSettings, images: list[bytes], sourc
             f"{model_name}: expected a canary beside the version that serves, found none; start one: "
             f"cxr canary {model_name} VERSION"
         )
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with CxrClient(settings.grpc_address) as client, ThreadPoolExecutor(AT_A_TIME) as pool:
         answers = list(
-            pool.map(lambda image: tuple(_ask(settings, model_name, image, at) for at in (STABLE, CANARY)), images)
+            pool.map(lambda image: tuple(_ask(client, model_name, image, at) for at in (STABLE, CANARY)), images)
         )
     after = read_state(model_name)
     if (after.stable, after.canary) != (state.stable, state.canary):
@@ -151,10 +150,10 @@ def _shown(interval: Interval, form: str) -> str:
     return f"{interval.value:{form}} ({interval.lower:{form}} to {interval.upper:{form}})"
 
 
-def _ask(settings: StackSettings, model_name: str, image: bytes, at: str) -> Answer | None:
+def _ask(client: CxrClient, model_name: str, image: bytes, at: str) -> Answer | None:
     """The answer; None where the server cannot read the image."""
     try:
-        return rest.predict(settings, model_name, image, at)
-    except rest.RequestRefused as error:
+        return client.predict(model_name, image, at=at)
+    except ImageRefused as error:
         log.info("an image was refused at label %s: %s", at, error)
         return None

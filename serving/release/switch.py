@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.settings import StackSettings
-from serving.client import rest
+from serving.client import running
 from serving.served import version_folders as on_disk
 from serving.served.models_config import CANARY, STABLE, write_models_config
 from serving.served.state import ServingState, read_state, write_state
@@ -90,13 +90,13 @@ class Switch:
             )
             state = read_state(self.model_name)
         # A server that still has the former content loaded would go on with it under this number.
-        rest.wait_unloaded(self.settings, self.model_name, version, LABEL_LIMIT_S)
+        running.wait_unloaded(self.settings, self.model_name, version, LABEL_LIMIT_S)
         return state
 
     def without_canary(self, state: ServingState) -> ServingState:
         """Take label ``canary`` away, then the version that bore it; the new state."""
         self._put(replace(state, canary=None, changing=state.canary))
-        rest.wait_labelled(self.settings, self.model_name, CANARY, None, LABEL_LIMIT_S)
+        running.wait_labelled(self.settings, self.model_name, CANARY, None, LABEL_LIMIT_S)
         return self._finish(replace(state, canary=None), leaving=state.canary)
 
     def _change(
@@ -105,7 +105,7 @@ class Switch:
         try:
             seconds = self._bring_in(before, version, exported)
             self._put(after)
-            rest.wait_labelled(self.settings, self.model_name, label, version, LABEL_LIMIT_S)
+            running.wait_labelled(self.settings, self.model_name, label, version, LABEL_LIMIT_S)
             self.smoke(label)
         except BaseException:
             log.exception("%s version %d is taken back; version %s serves", self.model_name, version, before.stable)
@@ -122,7 +122,7 @@ class Switch:
         if exported is not None:
             on_disk.publish(exported, self.model_name, version)
         write_models_config()
-        seconds = rest.wait_available(self.settings, self.model_name, version, AVAILABLE_LIMIT_S)
+        seconds = running.wait_available(self.settings, self.model_name, version, AVAILABLE_LIMIT_S)
         self.smoke(version)
         return seconds
 
@@ -133,7 +133,7 @@ class Switch:
         if owner is not None and owner != version:
             # The former version is loaded still; the label goes back to it before the failed one goes.
             self._tried(lambda: self._put(replace(before, changing=version)))
-            self._tried(lambda: rest.wait_labelled(self.settings, self.model_name, label, owner, 10))
+            self._tried(lambda: running.wait_labelled(self.settings, self.model_name, label, owner, 10))
         if version not in before.kept:
             self._tried(lambda: on_disk.withdraw(self.model_name, version))
         self._tried(lambda: self._put(before))
@@ -149,7 +149,7 @@ class Switch:
         self._put(state)
         if leaving is not None and leaving not in state.loaded:
             self._tried(
-                lambda: rest.wait_unloaded(self.settings, self.model_name, leaving, LABEL_LIMIT_S)  # type: ignore[arg-type]
+                lambda: running.wait_unloaded(self.settings, self.model_name, leaving, LABEL_LIMIT_S)  # type: ignore[arg-type]
             )
         removed = on_disk.prune(self.model_name, state.kept)
         log.info("%s: %s; removed from disk: %s", self.model_name, state, removed or "none")

@@ -18,13 +18,11 @@ from tests.benchmarks.data import RECIPE, records_below
 from tests.benchmarks.measure import Row, Setting, compare, in_turns
 
 if TYPE_CHECKING:
-    from serving.client.grpc_client import GrpcClient
+    from serving.client import CxrClient
 
 N_CLIENTS = 8
 N_IMAGES = 64
 LOAD_LIMIT_S = 180.0
-#: Before a refused request is sent again.
-PAUSE_S = 0.005
 REAL_SERVER = "tensorflow_model_server"
 
 #: One image file in, probabilities out.
@@ -33,7 +31,8 @@ Call = Callable[[bytes], np.ndarray]
 
 def run(setting: Setting) -> list[Row]:
     from serving.check.server_process import model_server
-    from serving.client.grpc_client import GrpcClient
+    from serving.client import CxrClient
+    from serving.client.running import wait_loaded
 
     contract = untrained_contract()
     folder = export(contract, setting.scratch / "served" / contract.model_name / "1")
@@ -44,8 +43,8 @@ def run(setting: Setting) -> list[Row]:
     n_requests = 16 if setting.is_quick else 128
     with ExitStack() as stack:
         server = stack.enter_context(model_server(contract.model_name, folder.parent, setting.scratch / "server.log"))
-        clients = [stack.enter_context(GrpcClient.connected(server.address)) for _ in range(N_CLIENTS)]
-        clients[0].wait_available(contract.model_name, 1, LOAD_LIMIT_S, server.require_alive)
+        clients = [stack.enter_context(CxrClient(server.address)) for _ in range(N_CLIENTS)]
+        wait_loaded(clients[0], contract.model_name, 1, LOAD_LIMIT_S, require_alive=server.require_alive)
         served = [ServedCall(client, contract.model_name) for client in clients]
         require_same_answers(served[0], in_process, images)
         sides = {
@@ -56,7 +55,6 @@ def run(setting: Setting) -> list[Row]:
         }
         found = in_turns(sides, setting.repetitions)
         server_name = REAL_SERVER if REAL_SERVER in str(server.process.args) else "the embedded server"
-    refused = sum(one.n_refused for one in served)
     return [
         compare(
             "serving: latency",
@@ -72,8 +70,8 @@ def run(setting: Setting) -> list[Row]:
             ours=found["served/s"],
             baseline=found["in process/s"],
             unit="req/s",
-            ours_is=f"the same with {N_CLIENTS} clients at once, each a request at a time; {refused} requests, refused "
-            "because the server's threads were taken, were sent again",
+            ours_is=f"the same with {N_CLIENTS} clients at once, each a request at a time, sent again where the "
+            "server's threads were taken",
             baseline_is=f"the signature called in process from {N_CLIENTS} threads at once",
         ),
     ]
@@ -82,21 +80,11 @@ def run(setting: Setting) -> list[Row]:
 class ServedCall:
     """A request to the server; where its threads are all taken, as the eighth of 2 cores finds them, it comes again."""
 
-    def __init__(self, client: GrpcClient, model_name: str):
+    def __init__(self, client: CxrClient, model_name: str):
         self._client, self._model_name = client, model_name
-        self.n_refused = 0
 
     def __call__(self, image: bytes) -> np.ndarray:
-        import grpc
-
-        while True:
-            try:
-                return self._client.predict(self._model_name, [image])[1]["probabilities"]
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    raise
-                self.n_refused += 1
-                time.sleep(PAUSE_S)
+        return self._client.outputs(self._model_name, [image], at=None)[1]["probabilities"]
 
 
 def untrained_contract() -> ServingContract:

@@ -18,7 +18,7 @@ from cxr_tasks.cli.following.approval import WAITING, instance_of, question_page
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry import versions
 from cxr_tasks.registry.audit import trail
-from serving.client.rest import served_versions
+from serving.client.running import served_versions
 from serving.served.state import read_state
 from tests.end_to_end.conftest import PATIENCE_MS
 

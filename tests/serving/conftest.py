@@ -11,7 +11,7 @@ import pytest
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.installation.settings import StackSettings
-from serving.client import rest
+from serving.client import running
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +105,17 @@ class Platform:
 
         return publish_version(registered, self.settings)
 
+    def predict(self, image, at="stable"):
+        from serving.client import CxrClient
+
+        with CxrClient(self.settings.rest_url) as client:
+            return client.predict("cxr_binary", image, at=at)
+
     def served(self) -> list[int]:
-        return rest.served_versions(self.settings, "cxr_binary")
+        return running.served_versions(self.settings, "cxr_binary")
 
     def at(self, label: str) -> int | None:
-        return rest.labelled_version(self.settings, "cxr_binary", label)
+        return running.labelled_version(self.settings, "cxr_binary", label)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +139,7 @@ def platform_home(tmp_path_factory, exported):
         with configured_server(models_config_path(), home / "server.log", rest_port=rest_port) as server:
             port = int(server.address.split(":")[1])
             platform.settings = dataclasses.replace(platform.settings, grpc_port=port)
-            rest.wait_available(platform.settings, "cxr_binary", 1, 240)
+            running.wait_available(platform.settings, "cxr_binary", 1, 240)
             yield platform
 
 
@@ -148,8 +154,8 @@ def platform(platform_home, monkeypatch):
         state = dataclasses.replace(settle("cxr_binary"), previous=None, canary=None)
         write_state("cxr_binary", state)
         settle("cxr_binary")
-    rest.wait_labelled(platform_home.settings, "cxr_binary", "stable", state.stable, 60)
-    rest.wait_labelled(platform_home.settings, "cxr_binary", "canary", None, 60)
+    running.wait_labelled(platform_home.settings, "cxr_binary", "stable", state.stable, 60)
+    running.wait_labelled(platform_home.settings, "cxr_binary", "canary", None, 60)
     return platform_home
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.registry.audit import trail
-from serving.client import rest
 from serving.export.golden import golden_images
 from serving.served.state import read_state
 from serving.served.version_folders import versions_on_disk
@@ -50,8 +49,8 @@ def test_a_canary_comes_is_compared_and_goes(platform, other_model):
     assert (found.stable, found.canary, found.n_images, found.n_refused_by_both) == (stable, version, 14, 1)
     (pneumonia,) = found.findings
     assert pneumonia.n == 13
-    own = [rest.predict(platform.settings, "cxr_binary", one, stable) for one in images[:13]]
-    other = [rest.predict(platform.settings, "cxr_binary", one, version) for one in images[:13]]
+    own = [platform.predict(one, stable) for one in images[:13]]
+    other = [platform.predict(one, version) for one in images[:13]]
     mean = sum(b.probabilities[0] - a.probabilities[0] for a, b in zip(own, other, strict=True)) / 13
     assert pneumonia.mean_difference.value == pytest.approx(mean)
     assert abs(mean) > 1e-4

@@ -11,7 +11,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRe
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.stack.servers.model_server import request_log_flags
-from serving.client.rest import Answer
+from serving.client import Answer
 from serving.compare.asked_images import folder_images, recorded_images
 from serving.compare.compare import Comparison, compare, differences, table, write_comparison
 from serving.compare.differences import finding_difference

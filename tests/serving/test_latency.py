@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.errors import ReleaseRefused
+from serving.client import ServedVersion
 
 pytestmark = pytest.mark.tf
 
@@ -17,12 +18,14 @@ class PacedClient:
 
     def __init__(self, new_ms: float, former_ms: float | None):
         self.times_ms = {"cxr_binary": new_ms, "former": former_ms}
+        self.address = "127.0.0.1:8500"
 
-    def wait_available(self, model_name, version, limit_s, require_alive):
+    def versions(self, model_name):
         if self.times_ms[model_name] is None:
-            raise ServiceUnavailable("found END: junk")
+            return (ServedVersion(2, "END", "junk"),)
+        return (ServedVersion(2, "AVAILABLE"),)
 
-    def predict(self, model_name, images, at):
+    def outputs(self, model_name, images, at):
         time.sleep(self.times_ms[model_name] / 1000)
 
 

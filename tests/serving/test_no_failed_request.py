@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from cxr_tasks.installation.storage.files import tree_sha256
-from serving.client import rest
+from serving.client import CxrClient
 from serving.export.golden import golden_images
 from serving.served.state import read_state
 
@@ -56,28 +56,24 @@ class Clients:
         return self.answers.total() + len(self.errors)
 
     def _rest(self, at):
-        while not self._stop.wait(self.pause_s):
-            try:
-                answer = rest.predict(self.settings, "cxr_binary", self.image, at)
-                assert answer.labels == ("pneumonia",)
-                self.probabilities.add(round(answer.probabilities[0], 4))
-                self.answers[f"rest {at}"] += 1
-            except Exception as error:
-                self.errors.append(f"rest {at}: {error}")
+        self._ask("rest", self.settings.rest_url, at)
 
     def _grpc(self, at):
-        from serving.client.grpc_client import GrpcClient
+        self._ask("grpc", self.settings.grpc_address, at)
 
-        with GrpcClient.connected(self.settings.grpc_address) as client:
+    def _ask(self, way, address, at):
+        # Without patience: a connection that breaks is an error.
+        with CxrClient(address, patience_s=0) as client:
             while not self._stop.wait(self.pause_s):
                 try:
-                    version, said = client.predict("cxr_binary", [self.image], at=at)
-                    self.probabilities.add(round(float(said["probabilities"].ravel()[0]), 4))
-                    self.answers[f"grpc {at}"] += 1
-                    if at == "stable":
-                        self.stable_versions.append(version)
+                    answer = client.predict("cxr_binary", self.image, at=at)
+                    assert answer.labels == ("pneumonia",)
+                    self.probabilities.add(round(answer.probabilities[0], 4))
+                    self.answers[f"{way} {at}"] += 1
+                    if (way, at) == ("grpc", "stable"):
+                        self.stable_versions.append(answer.version)
                 except Exception as error:
-                    self.errors.append(f"grpc {at}: {error}")
+                    self.errors.append(f"{way} {at}: {error}")
 
 
 def test_no_request_fails_through_three_releases_and_a_rollback(platform, record_property):

@@ -14,7 +14,6 @@ from PIL import Image
 
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.registry.audit import trail
-from serving.client import rest
 from serving.release.champion_watch import Announcements
 from serving.served.agreement import disagreements
 from serving.served.state import read_state
@@ -57,7 +56,7 @@ def own_answer(exported) -> float:
 
 
 def served_answer(platform, at="stable") -> float:
-    return rest.predict(platform.settings, "cxr_binary", picture(), at).probabilities[0]
+    return platform.predict(picture(), at).probabilities[0]
 
 
 def lose_registry() -> None:

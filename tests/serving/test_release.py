@@ -8,7 +8,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
 from cxr_tasks.registry.audit import trail
-from serving.client import rest
+from serving.client import CxrClient, ImageRefused, NotServed, running
 from serving.served.state import read_state
 from serving.served.version_folders import versions_on_disk
 
@@ -83,7 +83,7 @@ def test_a_version_that_answers_badly_at_its_label_is_taken_back(platform, monke
     monkeypatch.setattr(stage, "smoke_test", refuse_at_label)
     with pytest.raises(ReleaseRefused, match="no probabilities"):
         platform.release(registered)
-    rest.wait_unloaded(platform.settings, "cxr_binary", registered.version, 30)
+    running.wait_unloaded(platform.settings, "cxr_binary", registered.version, 30)
     assert (platform.at("stable"), platform.served()) == (before, [before])
     assert versions_on_disk("cxr_binary") == [before]
 
@@ -135,11 +135,12 @@ def test_a_release_brings_back_the_files_of_what_serves(platform, damage):
 
 
 def test_a_bad_image_is_refused_in_one_line(platform):
-    with pytest.raises(rest.RequestRefused) as caught:
-        rest.predict(platform.settings, "cxr_binary", b"no image", "stable")
+    with pytest.raises(ImageRefused) as caught:
+        platform.predict(b"no image", "stable")
     assert "\n" not in str(caught.value)
-    with pytest.raises(rest.RequestRefused, match="404"):
-        rest.predict(platform.settings, "nope", b"")
+    for address in (platform.settings.rest_url, platform.settings.grpc_address):
+        with CxrClient(address) as client, pytest.raises(NotServed, match="NOT_FOUND"):
+            client.predict("nope", b"x")
 
 
 def test_a_champion_that_may_not_serve_is_refused_until_somebody_overrides(platform, webhook, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from serving.client import rest
+from serving.client import running
 from serving.export.golden import golden_images
 from serving.served.leftovers import settle_all
 from serving.served.state import locked, read_state
@@ -69,13 +69,13 @@ def require_whole(platform) -> int:
     """The version that serves, once state, disk, label and answers agree on it."""
     settle_all()
     state = read_state("cxr_binary")
-    rest.wait_labelled(platform.settings, "cxr_binary", "stable", state.stable, 60)
+    running.wait_labelled(platform.settings, "cxr_binary", "stable", state.stable, 60)
     for other in set(platform.served()) - {state.stable}:
-        rest.wait_unloaded(platform.settings, "cxr_binary", other, 60)
+        running.wait_unloaded(platform.settings, "cxr_binary", other, 60)
     assert platform.served() == [state.stable]
     assert state.changing is None
     assert versions_on_disk("cxr_binary") == sorted(state.kept)
-    rest.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
+    platform.predict(golden_images()["wide_rgb.jpeg"], "stable")
     return state.stable
 
 
@@ -85,7 +85,7 @@ def test_a_release_killed_at_any_step_leaves_a_whole_champion(platform):
     for step in range(1, 20):
         done = run_release(platform, new, killed_at=step)
         # The label answers at once, before anything is put in order.
-        rest.predict(platform.settings, "cxr_binary", golden_images()["wide_rgb.jpeg"], "stable")
+        platform.predict(golden_images()["wide_rgb.jpeg"], "stable")
         outcomes.append(require_whole(platform))
         if done.returncode == 0:
             break

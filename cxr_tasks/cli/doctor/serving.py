@@ -15,7 +15,7 @@ from cxr_tasks.registry import permission, version_files, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import recorded_digests
 from cxr_tasks.stack.show import stack_status
-from serving.client.rest import labelled_version, served_versions
+from serving.client.running import labelled_version, served_versions
 from serving.served.agreement import serves, version_disagreements
 from serving.served.contents import changed_files
 from serving.served.state import ServingState, read_state

@@ -22,7 +22,7 @@ from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import report_path
 from cxr_tasks.worklist.airflow_api import AirflowApi
-from serving.client.rest import labelled_version
+from serving.client.running import labelled_version
 from serving.served.models_config import STABLE
 
 

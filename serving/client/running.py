@@ -1,0 +1,129 @@
+"""What the model server of this installation has loaded and labelled, and waiting for it to change."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.installation.settings import StackSettings
+from serving.client.answers import AVAILABLE, END, RequestRefused
+from serving.client.client import CxrClient
+
+#: The server reads its configuration every second and looks into folders every second.
+OLD_REASON_S = 4.0
+EVERY_S = 0.1
+
+
+class CannotLoad(ReleaseRefused):
+    """The server has tried a version and given it up."""
+
+
+def served_versions(settings: StackSettings, model: str) -> list[int]:
+    """Versions that answer now, newest first; empty where the server is not up or knows no such model."""
+    with _asking_once(settings) as client:
+        return _served(client, model)
+
+
+def labelled_version(settings: StackSettings, model: str, label: str) -> int | None:
+    """The version that answers to ``label`` now; None where none does.
+
+    The status call ignores labels, on the real server too; the metadata call tells.
+    """
+    with _asking_once(settings) as client:
+        return _labelled(client, model, label)
+
+
+def wait_available(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
+    """Seconds until ``version`` was AVAILABLE on the running server; as ``wait_loaded``."""
+    with _asking_once(settings) as client:
+        return wait_loaded(client, model, version, limit_s)
+
+
+def wait_loaded(
+    client: CxrClient,
+    model: str,
+    version: int,
+    limit_s: float,
+    *,
+    old_reason_s: float = OLD_REASON_S,
+    require_alive: Callable[[], None] = lambda: None,
+) -> float:
+    """Seconds until ``version`` was AVAILABLE at the server of ``client``.
+
+    Args:
+        old_reason_s: How long the reason of an earlier try may stay listed: until the server has looked into the
+            folder again. 0 for a server that was just started.
+        require_alive: May end the waiting early by raising.
+
+    Raises:
+        ServiceUnavailable: It was not within ``limit_s``; the last state and the server's reason are named.
+        CannotLoad: The server has tried it and given it up.
+    """
+    start = time.monotonic()
+
+    def look() -> str:
+        require_alive()
+        try:
+            states = client.versions(model)
+        except (RequestRefused, ServiceUnavailable) as error:
+            return str(error)
+        mine = next((one for one in states if one.version == version), None)
+        if mine is None:
+            return "no such version"
+        if mine.state == END and mine.reason and time.monotonic() - start >= old_reason_s:
+            raise CannotLoad(f"{model} version {version}: the model server cannot load it: {mine.reason}")
+        return "" if mine.state == AVAILABLE else f"{mine.state} {mine.reason}".strip()
+
+    return _wait(client.address, look, f"{model} version {version} to be AVAILABLE", limit_s)
+
+
+def wait_labelled(settings: StackSettings, model: str, label: str, version: int | None, limit_s: float) -> float:
+    """Seconds until ``version`` answered to ``label``, None for no version at all; ``ServiceUnavailable`` if not."""
+    with _asking_once(settings) as client:
+
+        def look() -> str:
+            found = _labelled(client, model, label)
+            return "" if found == version else f"version {found}"
+
+        return _wait(client.address, look, f"{model} version {version} at label {label!r}", limit_s)
+
+
+def wait_unloaded(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
+    """Seconds until ``version`` answered no more; ``ServiceUnavailable`` where it still does after ``limit_s``."""
+    with _asking_once(settings) as client:
+
+        def look() -> str:
+            return "it loaded" if version in _served(client, model) else ""
+
+        return _wait(client.address, look, f"{model} version {version} to be unloaded", limit_s)
+
+
+def _asking_once(settings: StackSettings) -> CxrClient:
+    """A client that takes a server which is not there for an answer, as those who look again and again do."""
+    return CxrClient(settings.rest_url, patience_s=0)
+
+
+def _served(client: CxrClient, model: str) -> list[int]:
+    with contextlib.suppress(RequestRefused, ServiceUnavailable):
+        return sorted((one.version for one in client.versions(model) if one.state == AVAILABLE), reverse=True)
+    return []
+
+
+def _labelled(client: CxrClient, model: str, label: str) -> int | None:
+    with contextlib.suppress(RequestRefused, ServiceUnavailable):
+        return client.version_at(model, label)
+    return None
+
+
+def _wait(address: str, look: Callable[[], str], expected: str, limit_s: float) -> float:
+    """Seconds until ``look`` had nothing to object any more."""
+    start = time.monotonic()
+    while found := look():
+        if time.monotonic() - start >= limit_s:
+            raise ServiceUnavailable(
+                f"model server at {address}: expected {expected} within {limit_s:.0f} s, found {found}"
+            )
+        time.sleep(EVERY_S)
+    return time.monotonic() - start
