@@ -66,10 +66,11 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     """A path to write to beside ``path``; renamed over it when the block ends well, removed when it does not.
 
-    Below the run-time folder it is for its owner only: tables and pages there are of patients.
+    Below the run-time folder it is for its owner only, as tables and pages there are of patients; elsewhere where
+    ``is_private``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -79,7 +80,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         yield aside
         with open(aside, "rb") as stream:
             os.fsync(stream.fileno())
-        aside.chmod(0o600 if path.absolute().is_relative_to(home()) else 0o644)
+        aside.chmod(0o600 if is_private or path.absolute().is_relative_to(home()) else 0o644)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
