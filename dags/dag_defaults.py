@@ -26,6 +26,7 @@ _NEVER_RETRIED = (
     "cxr_tasks.contracts.errors.NotApproved",
     "cxr_tasks.contracts.errors.ReleaseRefused",
     "cxr_tasks.registry.versions.NoSuchVersion",
+    "serving.client.answers.NotServed",
     # It hung once; another try would hang for as long again.
     "airflow.sdk.exceptions.AirflowTaskTimeout",
 )

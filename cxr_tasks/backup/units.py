@@ -38,6 +38,7 @@ UNITS = (
     Unit("exports", "versions made ready to serve", "is made again"),
     Unit("reports", "report pages; also on the MLflow runs", "is made again"),
     Unit("evaluations", "models on other datasets", "is made again"),
+    Unit("scores", "tables of what served versions said of folders of images", "must stay"),
     Unit("comparisons", "canaries beside what served", "is made again"),
     Unit("ingest", "which images were seen before", "is made again", choice="datasets"),
     Unit("datasets", "prepared images, and which patient is in which split", "must stay", choice="datasets"),

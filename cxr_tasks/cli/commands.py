@@ -46,6 +46,12 @@ COMMANDS = (
         "cxr predict scan1.jpeg scan2.png",
     ),
     Command(
+        "score",
+        "score",
+        "score a folder or table of images of any size into Parquet and CSV; taken up again where it was broken off",
+        "cxr score ~/archive --model cxr_multilabel --out ~/archive-scores",
+    ),
+    Command(
         "models",
         "models",
         "list registered versions, their aliases and what is served",

@@ -294,3 +294,49 @@ class ChampionEvidence:
     def __post_init__(self) -> None:
         if (self.predictions is None) != bool(self.reason):
             raise ValueError(f"champion {self.version}: predictions or a reason is expected, found both or neither")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePlan(Handoff):
+    """What planning gives to the parts of a batch scoring: a job, by its folder."""
+
+    folder: str
+    source: str
+    """The folder or table whose images are scored, absolute."""
+    model_name: str
+    version: int
+    fingerprint: str
+    """sha256 of the SavedModel that serves under that number; '' where it is not known."""
+    address: str
+    """Of the model server."""
+    n_images: int
+    n_parts: int
+    problems: tuple[str, ...] = ()
+    """Below the folder, what could not be looked into, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredPart(Handoff):
+    """One part of a batch, scored to its end."""
+
+    part: int
+    n_images: int
+    n_before: int
+    """Of these, scored by an earlier try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredBatch(Handoff):
+    """A whole batch: a table with a row for each image (columns: ``cxr_tasks.score.collect``)."""
+
+    model_name: str
+    version: int
+    fingerprint: str
+    parquet: ArtifactRef
+    csv: ArtifactRef
+    n_images: int
+    n_answered: int
+    n_refused: int
+    n_unusual: int
+    n_positive: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

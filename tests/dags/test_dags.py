@@ -60,6 +60,7 @@ EDGES = {
     "cxr_release": {"find": ["prepare"], "prepare": ["publish"], "publish": []},
     "cxr_rollback": {"roll_back": []},
     "cxr_compare": {"compare": []},
+    "cxr_score": {"plan": ["collect", "shares"], "shares": ["score"], "score": ["collect"], "collect": []},
     "cxr_report": {"find": ["report"], "report": []},
     "cxr_requests": {"sweep": []},
 }
@@ -74,6 +75,7 @@ ASSETS = {
     "cxr_release": (["champion"], ["served_model"]),
     "cxr_rollback": ([], []),
     "cxr_compare": ([], []),
+    "cxr_score": ([], []),
     "cxr_report": (["served_model"], ["report"]),
     "cxr_requests": ([], []),
 }
@@ -88,6 +90,7 @@ POOLS = {
     "cxr_release": ["serving"],
     "cxr_rollback": ["serving"],
     "cxr_compare": ["reports"],
+    "cxr_score": ["reports"],
     "cxr_report": ["reports"],
     "cxr_requests": ["serving"],
 }
@@ -122,6 +125,7 @@ MAPPED = {
     "cxr_train_binary": ["train"],
     "cxr_train_multilabel": ["train"],
     "cxr_report": ["report"],
+    "cxr_score": ["score"],
 }
 
 #: DAG -> hours after which a run is ended: with CXR_TRAINING_HOURS=10 and CXR_APPROVAL_HOURS=24, all else as usual.
@@ -134,6 +138,7 @@ RUN_HOURS = {
     "cxr_release": 4,
     "cxr_rollback": 4,
     "cxr_compare": 16,
+    "cxr_score": 96,
     "cxr_report": 16,
     "cxr_requests": 4,
 }
@@ -141,6 +146,7 @@ RUN_HOURS = {
 USUAL_HOURS = {
     "cxr_dataset_binary": 24,
     "cxr_dataset_multilabel": 24,
+    "cxr_score": 24,
     "cxr_release": 1,
     "cxr_rollback": 1,
     "cxr_requests": 1,
@@ -148,7 +154,7 @@ USUAL_HOURS = {
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests"}
+BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score"}
 
 _PROBE = """
 import json, sys, time

@@ -60,6 +60,34 @@ def test_the_report_is_an_artifact_of_the_models_run(released):
     assert any(name.endswith(".html") for name in names), names
 
 
+def test_a_folder_is_scored_by_a_dag_in_parts_and_says_what_the_server_says(stack, api, released, tmp_path):
+    import pyarrow.parquet as pq
+
+    from serving.client import CxrClient
+    from tests.images.dicom.files import dicom_file, ramp
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    drawn = sorted(next((stack.home / "synthetic").glob("*/test/PNEUMONIA")).glob("*.jpeg"))[:10]
+    for number, path in enumerate(drawn):
+        (folder / f"{number}.jpeg").write_bytes(path.read_bytes())
+    (folder / "IM0001").write_bytes(dicom_file(ramp(200, 200)))
+    (folder / "bad.png").write_text("no image")
+    run = api.trigger("cxr_score", {"source": str(folder), "model": "cxr_binary"})
+    tasks = {task.task_id: task for task in _ended(api, run)}
+    assert api.run(run.dag_id, run.run_id).state == "success", {name: task.state for name, task in tasks.items()}
+    batch = api.xcom(tasks["collect"])
+    assert (batch["n_images"], batch["n_answered"], batch["n_refused"]) == (12, 11, 1)
+    rows = pq.read_table(batch["parquet"]["uri"]).to_pylist()
+    with CxrClient(stack.grpc_address) as client:
+        for row in rows:
+            if not row["error"]:
+                said = client.predict("cxr_binary", folder / row["file"])
+                assert row["probability_pneumonia"] == pytest.approx(said.probabilities[0], abs=1e-5)
+                assert (row["version"], row["decision_pneumonia"]) == (1, said.decisions[0])
+    assert len({row["fingerprint"] for row in rows}) == 1 and len(rows[0]["fingerprint"]) == 64
+
+
 def test_a_refused_model_ends_green_with_its_reasons_and_changes_nothing(api, released):
     run = api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "epochs": 1, "gate_floor": 0.999})
     states = {task.task_id: task.state for task in _ended(api, run)}

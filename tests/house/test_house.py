@@ -26,7 +26,7 @@ FLOORS = (
     ("images", "registry", "backup", "expectations"),
     ("predictions",),
     ("datasets", "sources", "serving", "worklist"),
-    ("ingest", "validate", "prepare", "stack"),
+    ("ingest", "validate", "prepare", "score", "stack"),
     ("train",),
     ("evaluate",),
     ("explain", "gate", "register", "reproduce"),
@@ -35,7 +35,19 @@ FLOORS = (
     ("dags",),
 )
 #: Folders with a verb: what the DAGs do, each by the function of its ``stage.py``.
-STAGES = ("ingest", "validate", "prepare", "train", "evaluate", "explain", "gate", "register", "reproduce", "report")
+STAGES = (
+    "ingest",
+    "validate",
+    "prepare",
+    "score",
+    "train",
+    "evaluate",
+    "explain",
+    "gate",
+    "register",
+    "reproduce",
+    "report",
+)
 #: What ``contracts`` may import beside the standard library and itself.
 ON_THE_GROUND = {"yaml"}
 

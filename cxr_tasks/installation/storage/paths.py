@@ -41,6 +41,11 @@ def evaluations_root() -> Path:
     return home() / "evaluations"
 
 
+def scores_root() -> Path:
+    """Scored folders of images, as ``<model>/v<version>-<digest>/``: for the owner only."""
+    return home() / "scores"
+
+
 def report_path(model_name: str, version: int) -> Path:
     """The page of one version, also before it is written."""
     return reports_root() / model_name / str(version) / "index.html"
@@ -57,7 +62,18 @@ def audit_log() -> Path:
 
 
 #: Folders of the run-time folder whose files are referred to by path from tables, runs and databases.
-REFERRED = ("runs", "datasets", "exports", "served", "reports", "evaluations", "synthetic", "chexpert_tfds", "weights")
+REFERRED = (
+    "runs",
+    "datasets",
+    "exports",
+    "served",
+    "reports",
+    "evaluations",
+    "scores",
+    "synthetic",
+    "chexpert_tfds",
+    "weights",
+)
 
 
 def relocated(path: Path | str) -> Path:

@@ -1,0 +1,1 @@
+"""Batch scoring: a folder or table of images, of any size, to one table of what a served version says of each."""

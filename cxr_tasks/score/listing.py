@@ -1,0 +1,97 @@
+"""Which images there are: of a folder or a table, one by one."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.images.files_below import image_files
+
+#: Column of a table that names the files, from the table's folder on where they are not absolute.
+FILE_COLUMN = "file"
+#: Images in one part: some minutes of work for one server, and a small share of it to be lost to a retry's start.
+PART_SIZE = 2000
+
+
+def listed_files(source: Path, on_problem: Callable[[Path, str], None]) -> Iterator[str]:
+    """Paths as they are shown in the result: below a folder, or as a table gives them.
+
+    Raises:
+        DataDefect: A table cannot be read or has no column ``file``.
+    """
+    if source.is_dir():
+        for path in image_files(source, on_problem):
+            yield str(path.relative_to(source))
+    elif source.suffix.lower() == ".csv":
+        yield from _of_csv(source)
+    else:
+        yield from _of_parquet(source)
+
+
+def opened_path(source: Path, file: str) -> Path:
+    """Where the image listed as ``file`` lies."""
+    return (source if source.is_dir() else source.parent) / file
+
+
+def write_parts(files: Iterator[str], folder: Path, part_size: int = PART_SIZE) -> tuple[int, int]:
+    """Write ``files`` as JSON lines into ``folder/00000.list``, ...; the numbers of images and of parts."""
+    n_images = n_parts = 0
+    while part := list(itertools.islice(files, part_size)):
+        # ASCII with escapes holds every name that a file system gives, bytes that are no text included.
+        text = "".join(f"{json.dumps(one)}\n" for one in part)
+        list_path(folder, n_parts).write_text(text, encoding="ascii")
+        n_images, n_parts = n_images + len(part), n_parts + 1
+    return n_images, n_parts
+
+
+def read_part(folder: Path, part: int) -> list[str]:
+    """The images of one part."""
+    with open(list_path(folder, part), encoding="ascii") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def list_path(folder: Path, part: int) -> Path:
+    return folder / f"{part:05}.list"
+
+
+def _of_csv(path: Path) -> Iterator[str]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            rows = csv.DictReader(stream)
+            _require_column(path, rows.fieldnames or ())
+            for number, row in enumerate(rows, 2):
+                yield _named(path, number, row[FILE_COLUMN])
+    except csv.Error as error:
+        raise DataDefect(f"{path}: expected a table in CSV, found {error}") from None
+
+
+def _of_parquet(path: Path) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as table:
+            _require_column(path, table.schema_arrow.names)
+            number = itertools.count(1)
+            for batch in table.iter_batches(batch_size=10_000, columns=[FILE_COLUMN]):
+                for value in batch.column(0).to_pylist():
+                    yield _named(path, next(number), value)
+    except pa.ArrowInvalid as error:
+        raise DataDefect(f"{path}: expected a Parquet table, found {error}") from None
+
+
+def _require_column(path: Path, names: Any) -> None:
+    if FILE_COLUMN not in names:
+        raise DataDefect(f"{path}: expected a column {FILE_COLUMN!r}, found {', '.join(map(str, names)) or 'none'}")
+
+
+def _named(path: Path, row: int, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise DataDefect(f"{path}, row {row}: expected the path of an image in column {FILE_COLUMN!r}, found {value!r}")
+    return os.fspath(value)
