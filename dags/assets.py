@@ -50,3 +50,5 @@ REQUESTS = Asset(
 )
 SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
 REPORT = Asset(uri="cxr://report", name="report", group="cxr")
+#: What a version is asked has changed. One event for each alarm; it leads to a training where the setting says so.
+DRIFTED = Asset(uri="cxr://drifted", name="drifted", group="cxr")

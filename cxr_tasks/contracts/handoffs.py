@@ -279,6 +279,32 @@ class Report(Handoff):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport(Handoff):
+    """What ``monitor`` leaves of one look at what a version served."""
+
+    model_name: str
+    version: int
+    mlflow_run_id: str
+    recipe: str
+    day: str
+    """The last day that was looked at, ``YYYY-MM-DD``."""
+    verdict: str
+    """``drift``, ``none`` or ``too few``."""
+    n_images: int
+    is_new_episode: bool
+    """This look raised an alarm; looks that go on finding the same do not."""
+    retrain: bool
+    """The alarm is to start a training (``CXR_RETRAIN_ON_DRIFT``)."""
+    names: tuple[str, ...]
+    """What drifts, the least probable first."""
+    address: str
+    """Of the page in the Airflow UI."""
+    drift: ArtifactRef
+    """``drift.json``."""
+    page: ArtifactRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionEvidence:
     """The champion's scores on the candidate's test rows, or why there are none."""
 

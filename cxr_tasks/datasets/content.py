@@ -40,7 +40,8 @@ def hashes_of(manifest: pd.DataFrame) -> pd.DataFrame:
 
 def write_content(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, salt: str) -> None:
     """Write ``content.parquet`` of the rows of ``index``; ``hashes`` may hold more images."""
-    content = index.merge(hashes, on="image_id", how="left", validate="one_to_one")
+    named = hashes[["image_id", *_HASHES]]
+    content = index.merge(named, on="image_id", how="left", validate="one_to_one")
     write_rows_of_content(folder / CONTENT_FILE, content.assign(patient_scheme=scheme_of(salt)))
 
 

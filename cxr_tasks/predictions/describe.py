@@ -6,10 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from cxr_tasks.images.inspection.lines import has_line
 from cxr_tasks.images.inspection.picture import Picture, decode, own_size_bound
 from cxr_tasks.images.inspection.pixel_hash import pixel_hash
 from cxr_tasks.images.inspection.statistics import Samples
 from cxr_tasks.images.inspection.unusable import Unusable
+
+#: A dead row or column of the detector; a word of the log only, as ingest does not look for it.
+LINE_SUSPECTED = "line_suspected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +36,22 @@ class ImageFacts:
 
 def image_facts(images: Sequence[bytes]) -> list[ImageFacts]:
     """The facts of each image, in order."""
-    samples, pictures = Samples(len(images)), []
+    samples, pictures, have_line = Samples(len(images)), [], []
     with own_size_bound():
         for content in images:
             pictures.append(picture := _decoded(content))
             if picture is not None:
                 samples.add(picture.grey, picture.white)
-    statistics = iter(samples.statistics())
+                grey = picture.grey if picture.white <= 255 else (picture.grey >> 8).astype(np.uint8)
+                have_line.append(has_line(grey))
+    statistics, lines = iter(samples.statistics()), iter(have_line)
     facts = []
     for picture in pictures:
         if picture is None:
             facts.append(ImageFacts())
             continue
         found, form = next(statistics), picture.form
+        words = (found.flags, "coloured_mark" if form.coloured else "", LINE_SUSPECTED if next(lines) else "")
         facts.append(
             ImageFacts(
                 pixel_hash=pixel_hash(picture),
@@ -54,7 +63,7 @@ def image_facts(images: Sequence[bytes]) -> list[ImageFacts]:
                 entropy=found.entropy,
                 sharpness=found.sharpness,
                 border_fraction=found.border_fraction,
-                flags=",".join(filter(None, (found.flags, "coloured_mark" if form.coloured else ""))),
+                flags=",".join(filter(None, words)),
             )
         )
     return facts

@@ -38,7 +38,8 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     """The dataset of ``validated`` as ``datasets_root()/<dataset>/<fingerprint>/``, written unless it is there.
 
     The folder holds TFRecord shards that ``tfds.builder_from_directory`` opens, ``index.parquet``,
-    ``content.parquet``, ``statistics.json``, ``reference_profile.json``, ``provenance.json``, ``left_out.csv`` and
+    ``content.parquet``, ``image_statistics.parquet``, ``statistics.json``, ``reference_profile.json``,
+    ``provenance.json``, ``left_out.csv`` and
     ``overview.html``, and appears whole or not at all. An image that TensorFlow cannot decode though ingest could is
     left out and listed.
     The newest dataset of the name stays what it was; ``datasets.latest.publish_latest`` changes that.
@@ -50,6 +51,7 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     import pandas as pd
 
     from cxr_tasks.datasets.content import hashes_of
+    from cxr_tasks.datasets.image_statistics import statistics_of
     from cxr_tasks.datasets.split_facts import changes_since, split_facts
     from cxr_tasks.installation.patient_keys import patient_secret
     from cxr_tasks.prepare.fingerprint import fingerprint_of
@@ -61,14 +63,14 @@ def prepare_dataset(validated: ValidatedStudies, recipe: Recipe, paths: RunPaths
     )
     fingerprint = fingerprint_of(manifest, recipe)
     folder = datasets_root() / recipe.dataset.name / fingerprint[:16]
-    hashes, splits = hashes_of(manifest), split_facts(manifest)
+    facts, splits = hashes_of(manifest).merge(statistics_of(manifest), on="image_id"), split_facts(manifest)
     del manifest
     with _only_one_at_work(folder):
         if (folder / "provenance.json").exists():
             log.info("dataset %s is prepared already; nothing to do", folder)
         else:
             splits["changed_since"] = changes_since(index, recipe.dataset.name, fingerprint)
-            _make(folder, index, hashes, validated, recipe, fingerprint, splits)
+            _make(folder, index, facts, validated, recipe, fingerprint, splits)
     prepared = dataset_of(recipe.dataset.name, fingerprint)
     write_json(paths.stage("prepare") / "prepared.json", prepared.to_payload())
     return prepared
@@ -94,7 +96,7 @@ def _only_one_at_work(folder: Path) -> Iterator[None]:
 def _make(
     folder: Path,
     index: pd.DataFrame,
-    hashes: pd.DataFrame,
+    facts: pd.DataFrame,
     validated: ValidatedStudies,
     recipe: Recipe,
     fingerprint: str,
@@ -112,7 +114,7 @@ def _make(
     )
     log.info("preparing %d images at %d px into %s", len(index), recipe.pixels.size_px, folder)
     with published_folder(folder) as aside:
-        left_out = _fill(aside, index, hashes, Path(validated.root), recipe)
+        left_out = _fill(aside, index, facts, Path(validated.root), recipe)
         shutil.copyfile(verified_path(validated.profile), aside / REFERENCE_PROFILE)
         write_provenance(aside, validated, recipe, fingerprint, left_out, splits)
         render_overview(aside)
@@ -120,10 +122,11 @@ def _make(
     log.info("prepared %d images in %.1f s (%.0f img/s)", len(index), seconds, len(index) / seconds)
 
 
-def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
+def _fill(folder: Path, index: pd.DataFrame, facts: pd.DataFrame, root: Path, recipe: Recipe) -> list[LeftOut]:
     """Write shards, index and statistics; returns what could not be decoded."""
     start_tensorflow()
     from cxr_tasks.datasets.content import write_content
+    from cxr_tasks.datasets.image_statistics import STATISTICS, write_statistics
     from cxr_tasks.images.decode import decoded_files, told
     from cxr_tasks.prepare.shards import write_dataset
     from cxr_tasks.prepare.split_statistics import PixelProfile, split_statistics
@@ -153,7 +156,8 @@ def _fill(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, root: Path, r
     _require_every_split(kept)
     with replaced_file(folder / "index.parquet") as aside:
         kept.reset_index(drop=True).to_parquet(aside, index=False)
-    write_content(folder, kept, hashes, recipe.split.salt)
+    write_content(folder, kept, facts, recipe.split.salt)
+    write_statistics(folder, kept, facts[["image_id", *STATISTICS]])
     statistics = {
         split: split_statistics(kept[kept["split"] == split], recipe.dataset.vocabulary, profiles[split])
         for split in SPLITS

@@ -16,6 +16,11 @@ def report_page(model_name: str, version: int) -> str:
     return f"{PAGES_PREFIX}/reports/{model_name}/{version}/index.html"
 
 
+def monitor_page(relative: str = "index.html") -> str:
+    """A page below ``monitor_root()``; without an argument the list of all looks."""
+    return f"{PAGES_PREFIX}/monitor/{relative}"
+
+
 def dataset_page(name: str, fingerprint: str) -> str:
     """The overview of a prepared dataset."""
     return f"{PAGES_PREFIX}/datasets/{name}/{fingerprint[:16]}/overview.html"

@@ -12,6 +12,7 @@ CRON_VARIABLES = {
     "CXR_DATASET_BINARY_CRON": "",
     "CXR_DATASET_MULTILABEL_CRON": "",
     "CXR_REPORT_CRON": "0 6 * * 1",
+    "CXR_MONITOR_CRON": "30 0 * * *",
 }
 #: Words that Airflow takes for an expression.
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")

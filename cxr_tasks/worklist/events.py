@@ -16,7 +16,10 @@ _ASSETS: dict[str, Kind] = {
     "challenger": "promotion",
     "champion": "release",
     "served_model": "report",
+    # Only where the event says so: the setting is read where the alarm is raised.
+    "drifted": "training",
 }
+DRIFTED = "drifted"
 _FORM = ("recipe", "epochs", "gate_floor", "allow_cpu")
 #: Kind -> the fields of an event that its DAG is given.
 _FIELDS: dict[Kind, tuple[str, ...]] = {
@@ -52,6 +55,13 @@ def wanted_by(event: Mapping[str, Any]) -> Wanted | None:
     if kind is None:
         return None
     said = said_by(event)
+    if event["name"] == DRIFTED:
+        if not said.get("retrain"):
+            return None
+        if not said.get("model") or not said.get("recipe"):
+            raise ConfigurationError(f"expected model and recipe, found {said}")
+        family = str(said["model"]).removeprefix("cxr_")
+        said = {"recipe": said["recipe"]}
     conf = {name: said[name] for name in _FIELDS[kind] if said.get(name) is not None}
     _require_known(kind, said)
     is_version = "version" in _FIELDS[kind]

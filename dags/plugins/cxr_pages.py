@@ -15,8 +15,8 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.families import MODELS
-from cxr_tasks.installation.storage.paths import datasets_root, home, inside, reports_root
-from cxr_tasks.registry.addresses import PAGES_PREFIX, requests_page
+from cxr_tasks.installation.storage.paths import datasets_root, home, inside, monitor_root, reports_root
+from cxr_tasks.registry.addresses import PAGES_PREFIX, monitor_page, requests_page
 from cxr_tasks.report.requests import Shown, render_requests
 from cxr_tasks.worklist.store import Worklist
 from serving.served.agreement import disagreements
@@ -75,6 +75,28 @@ def index(user: LoggedIn) -> Response:
         text = "<p>No report yet. The first one is written after the first release.</p>"
         return HTMLResponse(text, headers=_HEADERS)
     return _noted(_file(reports_root(), Path("index.html")), MODELS)
+
+
+@app.get("/monitor", response_class=HTMLResponse)
+@app.get("/monitor/index.html", response_class=HTMLResponse)
+def monitoring(user: LoggedIn) -> Response:
+    """All versions that were looked at after their release."""
+    if not (monitor_root() / "index.html").is_file():
+        text = "<p>Nothing was looked at yet; DAG cxr_monitor looks daily.</p>"
+        return HTMLResponse(text, headers=_HEADERS)
+    return _file(monitor_root(), Path("index.html"))
+
+
+@app.get("/monitor/{model}/{version}/index.html")
+def monitored_version(user: LoggedIn, model: str, version: str) -> Response:
+    """All looks at a version, with their trend."""
+    return _file(monitor_root(), Path(model) / version / "index.html")
+
+
+@app.get("/monitor/{model}/{version}/{look}/{name}")
+def monitored_look(user: LoggedIn, model: str, version: str, look: str, name: str) -> Response:
+    """One look at what a version served: its page, or ``drift.json``."""
+    return _file(monitor_root(), Path(model) / version / look / name)
 
 
 @app.get("/requests", response_class=HTMLResponse)
@@ -140,6 +162,13 @@ class ChestXrayPages(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "cxr-reports",
+        },
+        {
+            "name": "Monitoring",
+            "href": monitor_page(),
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "cxr-monitoring",
         },
         {
             "name": "Requests",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cxr_tasks.installation.storage.paths import reports_root
+from cxr_tasks.installation.storage.paths import monitor_root, reports_root
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist, worklist_path
 from tests.dags.test_dags import DAGS
@@ -80,6 +80,25 @@ def test_requests_are_a_page_of_the_menu_in_the_sandbox_of_all_pages(asked):
     assert ["Requests", "/cxr/requests"] in found["views"]
     # The API server keeps what the pages import for as long as it runs.
     assert found["heavy"] == []
+
+
+def test_looks_at_served_models_are_pages_in_the_same_sandbox_and_nothing_else_of_the_folder_is(asked):
+    folder = monitor_root() / "cxr_binary" / "3-abababab" / "2026-11-29"
+    folder.mkdir(parents=True)
+    for place in (folder, folder.parent, monitor_root()):
+        (place / "index.html").write_text(f"page of {place.name}")
+    (folder / "drift.json").write_text("{}")
+    (folder.parent / "state.json").write_text("{}")
+    of_version = "/monitor/cxr_binary/3-abababab"
+    found = asked(
+        "/monitor/index.html", f"{of_version}/index.html", f"{of_version}/2026-11-29/index.html",
+        f"{of_version}/2026-11-29/drift.json", f"{of_version}/state.json", "/monitor/../secrets/x/y/index.html",
+    )  # fmt: skip
+    assert [one["status"] for one in found["answers"]] == [200, 200, 200, 200, 404, 404]
+    texts = [one["text"] for one in found["answers"][:3]]
+    assert texts == ["page of monitor", "page of 3-abababab", "page of 2026-11-29"]
+    assert all("script-src 'none'" in one["headers"]["content-security-policy"] for one in found["answers"][:4])
+    assert ["Monitoring", "/cxr/monitor/index.html"] in found["views"]
 
 
 def test_a_list_that_cannot_be_read_is_told_and_no_stack_trace(asked):

@@ -63,6 +63,7 @@ EDGES = {
     "cxr_score": {"plan": ["collect", "shares"], "shares": ["score"], "score": ["collect"], "collect": []},
     "cxr_report": {"find": ["report"], "report": []},
     "cxr_requests": {"sweep": []},
+    "cxr_monitor": {"find": ["look"], "look": ["alarm"], "alarm": []},
 }
 
 #: DAG -> Assets whose events lead to a run of it by the list of requests, Assets it publishes.
@@ -78,6 +79,7 @@ ASSETS = {
     "cxr_score": ([], []),
     "cxr_report": (["served_model"], ["report"]),
     "cxr_requests": ([], []),
+    "cxr_monitor": ([], ["drifted"]),
 }
 
 #: DAG -> the pools its tasks take slots of. Where trainings fill theirs, the others stay free.
@@ -93,6 +95,7 @@ POOLS = {
     "cxr_score": ["reports"],
     "cxr_report": ["reports"],
     "cxr_requests": ["serving"],
+    "cxr_monitor": ["reports"],
 }
 
 _DATASET_LINKS = {
@@ -116,6 +119,7 @@ LINKS = {
     "cxr_train_multilabel": _TRAIN_LINKS,
     "cxr_promote": {"report": {"Report": "report_url"}},
     "cxr_report": {"report": {"Report": "report_url", "MLflow run": "mlflow_url"}},
+    "cxr_monitor": {"look": {"Monitoring": "monitor_url", "MLflow run": "mlflow_url"}},
 }
 
 #: DAG -> tasks that Airflow runs several times side by side. Other DAGs have none.
@@ -126,6 +130,7 @@ MAPPED = {
     "cxr_train_multilabel": ["train"],
     "cxr_report": ["report"],
     "cxr_score": ["score"],
+    "cxr_monitor": ["alarm", "look"],
 }
 
 #: DAG -> hours after which a run is ended: with CXR_TRAINING_HOURS=10 and CXR_APPROVAL_HOURS=24, all else as usual.
@@ -140,6 +145,7 @@ RUN_HOURS = {
     "cxr_compare": 16,
     "cxr_score": 96,
     "cxr_report": 16,
+    "cxr_monitor": 16,
     "cxr_requests": 4,
 }
 #: DAG -> hours after which each of its tasks is ended, unless TASK_HOURS has others.
@@ -154,7 +160,7 @@ USUAL_HOURS = {
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score"}
+BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score", "cxr_monitor"}
 
 _PROBE = """
 import json, sys, time

@@ -31,6 +31,7 @@ FLOORS = (
     ("evaluate",),
     ("explain", "gate", "register", "reproduce"),
     ("report",),
+    ("monitor",),
     ("cli",),
     ("dags",),
 )
@@ -47,6 +48,7 @@ STAGES = (
     "register",
     "reproduce",
     "report",
+    "monitor",
 )
 #: What ``contracts`` may import beside the standard library and itself.
 ON_THE_GROUND = {"yaml"}

@@ -42,7 +42,7 @@ def test_a_dataset_is_published_whole_and_not_prepared_twice(
     assert (prepared.n_train, prepared.n_validation, prepared.n_test, prepared.size_px) == (4, 4, 4, 16)
     assert {file.name for file in folder.iterdir()} == {
         "dataset_info.json", "features.json", "index.parquet", "content.parquet", "statistics.json", "provenance.json",
-        "left_out.csv", "reference_profile.json", "overview.html",
+        "left_out.csv", "reference_profile.json", "overview.html", "image_statistics.parquet",
         "label_state.labels.txt", "sex.labels.txt", "view.labels.txt",
         *(f"synthetic_binary-{split}.tfrecord-00000-of-00001" for split in ("train", "validation", "test")),
     }  # fmt: skip

@@ -68,6 +68,17 @@ def test_each_asset_asks_for_its_own(name, extra, kind, model, version, conf):
     assert (wanted.kind, wanted.model, wanted.version, dict(wanted.conf)) == (kind, model, version, conf)
 
 
+DRIFT = {"model": "cxr_binary", "version": 3, "recipe": "kermany_cnn", "day": "2026-11-29"}
+
+
+def test_a_drift_asks_for_a_training_only_where_it_says_so():
+    assert wanted_by(event("drifted", {**DRIFT, "retrain": False})) is None
+    wanted = wanted_by(event("drifted", {**DRIFT, "retrain": True}))
+    assert (wanted.kind, wanted.model, wanted.conf) == ("training", "cxr_binary", {"recipe": "kermany_cnn"})
+    with pytest.raises(ConfigurationError, match="model and recipe"):
+        wanted_by(event("drifted", {"retrain": True, "model": "cxr_binary"}))
+
+
 def test_other_assets_ask_for_nothing():
     assert wanted_by(event("report")) is None
 

@@ -46,6 +46,11 @@ def scores_root() -> Path:
     return home() / "scores"
 
 
+def monitor_root() -> Path:
+    """What was seen of served models, as ``<model>/<version>-<run>/<day>/index.html``."""
+    return home() / "monitor"
+
+
 def report_path(model_name: str, version: int) -> Path:
     """The page of one version, also before it is written."""
     return reports_root() / model_name / str(version) / "index.html"

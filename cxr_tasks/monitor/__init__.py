@@ -1,0 +1,1 @@
+"""What a served model sees, whether it still holds, and who is told when it does not."""

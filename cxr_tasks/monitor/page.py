@@ -1,0 +1,92 @@
+"""Pages of what was seen: one look, all looks of a version with their trend, and the list of versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.shapes import build
+from cxr_tasks.installation.storage.files import read_json, write_text
+from cxr_tasks.installation.storage.paths import monitor_root
+from cxr_tasks.monitor.drift import LARGE_POINTS, LARGE_PSI, LARGE_RATIO, MIN_IMAGES
+from cxr_tasks.monitor.looks import ALPHA_A_YEAR, LOOKS_A_YEAR
+from cxr_tasks.monitor.record import STATE_FILE, LookLine, LookRecord, State
+from cxr_tasks.report.page.plots import MODEL, SECOND, svg_of
+from cxr_tasks.report.pages import environment, stylesheet
+
+PAGE = "index.html"
+BADGES = {"none": "PASS", "drift": "FAIL", "too few": "NOT_APPLICABLE"}
+WORDS = {"none": "no drift", "drift": "drift", "too few": "too few to say"}
+#: Looks that a trend shows.
+SHOWN = 180
+
+
+def write_pages(record: LookRecord, state: State, folder: Path) -> Path:
+    """Write the look's page, its version's, and the list; the look's page."""
+    shared = {
+        "css": stylesheet(), "badges": BADGES, "words": WORDS, "min_images": MIN_IMAGES, "large_psi": LARGE_PSI,
+        "large_ratio": LARGE_RATIO, "large_points": LARGE_POINTS, "alpha_a_year": ALPHA_A_YEAR,
+        "looks_a_year": LOOKS_A_YEAR,
+    }  # fmt: skip
+    jinja = environment()
+    jinja.filters["finding"] = display_name
+    page = folder / PAGE
+    write_text(page, jinja.get_template("look.html.j2").render(one=record, rows=_sorted(record), **shared))
+    trend = trend_of(state.looks)
+    looks = [(one, f"{Path(one.folder).name}/{PAGE}") for one in reversed(state.looks)]
+    text = jinja.get_template("looks.html.j2").render(state=state, looks=looks, trend=trend, **shared)
+    write_text(folder.parent / PAGE, text)
+    write_text(monitor_root() / PAGE, jinja.get_template("monitor.html.j2").render(rows=_versions(), **shared))
+    return page
+
+
+def _sorted(record: LookRecord) -> list:
+    return sorted(record.rows, key=lambda one: (not one.drifts, one.adjusted_p))
+
+
+def _versions() -> list[tuple[State, LookLine | None, str]]:
+    """State, last daily look and address of each version, the one looked at last first."""
+    found = []
+    for path in monitor_root().glob(f"*/*/{STATE_FILE}"):
+        state = build(State, read_json(path), str(path))
+        last = next((one for one in reversed(state.looks) if one.is_regular), None)
+        found.append((state, last, f"{path.parent.relative_to(monitor_root()).as_posix()}/{PAGE}"))
+    return sorted(found, key=lambda one: one[1].day if one[1] else "", reverse=True)
+
+
+def trend_of(looks: Sequence[LookLine]) -> Markup:
+    """The last daily looks as a picture: the largest PSI, the estimated AUROC, and the images of the window."""
+    shown = [one for one in looks if one.is_regular][-SHOWN:]
+    if len(shown) < 2:
+        return Markup("")
+    days = [date.fromisoformat(one.day) for one in shown]
+
+    def draw(figure: Figure) -> None:
+        psi, auroc, images = figure.subplots(3, 1, sharex=True)
+        psi.plot(days, [one.largest_psi for one in shown], color=MODEL, marker=".", markersize=4)
+        psi.axhline(LARGE_PSI, color=SECOND, linewidth=0.8, linestyle="--")
+        drifting = [(day, one.largest_psi) for day, one in zip(days, shown, strict=True) if one.verdict == "drift"]
+        if drifting:
+            psi.plot(*zip(*drifting, strict=True), color=SECOND, marker="o", linestyle="none", label="drift")
+            psi.legend(loc="upper left")
+        psi.set_ylabel("largest PSI")
+        known = [(day, one.auroc) for day, one in zip(days, shown, strict=True) if one.auroc is not None]
+        if known:
+            auroc.plot(*zip(*known, strict=True), color=MODEL, marker=".", markersize=4)
+        auroc.set_ylabel("AUROC, estimated")
+        images.bar(days, [one.n_images for one in shown], color=MODEL, alpha=0.6)
+        images.axhline(MIN_IMAGES, color=SECOND, linewidth=0.8, linestyle="--")
+        images.set_ylabel("images")
+        figure.autofmt_xdate(rotation=30)
+
+    n_drifting = sum(one.verdict == "drift" for one in shown)
+    alt = (
+        f"Daily looks from {shown[0].day} to {shown[-1].day}: {n_drifting} of {len(shown)} found drift; the largest "
+        f"PSI was {max(one.largest_psi for one in shown):.2f}."
+    )
+    return Markup(svg_of(draw, name="trend", alt=alt, width=7.6, height=5.2))  # noqa: S704  our own drawing

@@ -1,0 +1,155 @@
+"""The reference profile of a version: its scores, decisions and pictures on validation and test, without names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.records import logit_column
+from cxr_tasks.predictions.columns import IMAGE_STATISTICS, decision_column, probability_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cxr_tasks.contracts.serving_contract import ServingContract
+
+#: Words of ``flags`` whose share is looked at.
+FLAGS = ("inverted_suspected", "coloured_mark", "line_suspected")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Rows of validation and test, as served images are described; no image id, no patient key."""
+
+    table: pd.DataFrame
+    """``probability_<finding>``, ``decision_<finding>`` and, where the dataset keeps them, image statistics, ``flags``,
+    ``width_px``, ``height_px``."""
+    findings: tuple[str, ...]
+    thresholds: dict[str, float]
+    n_patients: int
+    n_validation: int
+    """Images that a typicality is a share of."""
+    promised: dict[str, dict[str, dict[str, Any]]]
+    """Finding -> metric (``auroc``, ``sensitivity``, ``specificity``) -> its record on test (contracts.metrics)."""
+
+    @property
+    def n(self) -> int:
+        return len(self.table)
+
+    @property
+    def worth(self) -> float:
+        """How many independent images an image is worth: patients by images, as if one patient's were all alike."""
+        return self.n_patients / max(self.n, 1)
+
+    @property
+    def has_statistics(self) -> bool:
+        return "mean" in self.table
+
+    @cached_property
+    def rising(self) -> dict[str, np.ndarray]:
+        """Numeric column -> its known values, rising."""
+        names = [probability_column(one) for one in self.findings]
+        names += [one for one in (*IMAGE_STATISTICS, "aspect") if one in self.table]
+        found = {name: self.table[name].to_numpy(float) for name in names}
+        return {name: np.sort(values[~np.isnan(values)]) for name, values in found.items()}
+
+
+def reference_of(
+    predictions: pd.DataFrame,
+    contract: ServingContract,
+    statistics: pd.DataFrame | None,
+    metrics: dict[str, Any],
+) -> Reference:
+    """The profile from a version's predictions (validation and test), its contract, and its images' statistics.
+
+    Raises:
+        DataDefect: The statistics are of other images.
+    """
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for one in contract.decisions:
+        logit = predictions[logit_column(one.finding)].to_numpy(float)
+        probability = 1 / (1 + np.exp(-(one.a * logit + one.b)))
+        columns[probability_column(one.finding)] = probability
+        columns[decision_column(one.finding)] = probability >= one.threshold
+    table = pd.DataFrame(columns)
+    if statistics is not None:
+        by_image = statistics.set_index("image_id")
+        if not predictions["image_id"].isin(by_image.index).all():
+            raise DataDefect("image statistics: expected those of the images that were predicted, found other images")
+        table = pd.concat([table, by_image.loc[predictions["image_id"]].reset_index(drop=True)], axis=1)
+        table["aspect"] = table["width_px"] / table["height_px"]
+    return Reference(
+        table=table,
+        findings=contract.findings,
+        thresholds={one.finding: one.threshold for one in contract.decisions},
+        n_patients=int(predictions["patient_key"].nunique()),
+        n_validation=int((predictions["split"] == "validation").sum()),
+        promised={finding: promised_of(metrics, finding) for finding in contract.findings},
+    )
+
+
+def promised_of(metrics: dict[str, Any], finding: str) -> dict[str, dict[str, Any]]:
+    """AUROC, sensitivity and specificity that the version was registered with, each as its record on test."""
+    from cxr_tasks.evaluate.assess import record_of, served_point
+
+    found: dict[str, dict[str, Any]] = {}
+    by_finding = metrics["by_finding"].get(finding)
+    if by_finding is None:
+        return found
+    records = by_finding["metrics"].get("test", [])
+    point = served_point(metrics, finding)
+    for name, where in (
+        ("auroc", records),
+        ("prevalence", records),
+        ("sensitivity", (point or {}).get("test", [])),
+        ("specificity", (point or {}).get("test", [])),
+    ):
+        try:
+            found[name] = record_of(_records(where), name)
+        except KeyError:
+            continue
+    return found
+
+
+def _records(where: Any) -> list[dict[str, Any]]:
+    return where if isinstance(where, list) else list(where.get("metrics", []))
+
+
+def load_reference(model_name: str, version: int, work: Path) -> tuple[Reference, str]:
+    """The profile of a registered version, and its MLflow run, from what run and dataset keep.
+
+    Raises:
+        DataDefect: A file of the run, or its prepared dataset, is missing or not what it was.
+        NoSuchVersion: The registry has no such version.
+    """
+    import yaml
+
+    from cxr_tasks.contracts.handoffs import EvaluatedModel
+    from cxr_tasks.contracts.recipes import Recipe
+    from cxr_tasks.datasets.image_statistics import statistics_of_splits
+    from cxr_tasks.datasets.latest import dataset_of
+    from cxr_tasks.evaluate.predictions_of_run import predictions_of_run
+    from cxr_tasks.evaluate.table import read_predictions
+    from cxr_tasks.installation.storage.files import read_json
+    from cxr_tasks.registry.run_files import fetch_run_files
+    from cxr_tasks.registry.version_files import load_version
+
+    loaded = load_version(model_name, version, work / "model")
+    files = fetch_run_files(loaded.run_id, work / "run")
+    recipe = Recipe.from_dict(yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8")), "recipe.yaml")
+    metrics = read_json(files / "evaluation" / "metrics.json")
+    evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
+    prepared = dataset_of(loaded.contract.dataset, loaded.contract.dataset_fingerprint)
+    path = predictions_of_run(
+        files / "evaluation", evaluated, prepared, metrics, recipe.findings, work / "predictions.parquet"
+    )
+    predictions = read_predictions(path, recipe.findings)
+    statistics = statistics_of_splits(prepared, ("validation", "test"))
+    return reference_of(predictions, loaded.contract, statistics, metrics), loaded.run_id

@@ -1,0 +1,250 @@
+"""Stage monitor: what a version served in the last days, held against what it was registered on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxr_tasks.contracts.handoffs import DriftReport, RegisteredModel
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.notices import send
+from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.files import reference_to, write_json
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.paths import RunPaths, monitor_root
+from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.monitor.estimate import Estimate, estimates
+from cxr_tasks.monitor.looks import LOOKS_A_YEAR, WINDOW_DAYS, Look, after, look
+from cxr_tasks.monitor.record import (
+    DRIFT_FILE,
+    LookLine,
+    LookRecord,
+    Promise,
+    State,
+    read_state,
+    version_folder,
+    write_state,
+)
+from cxr_tasks.monitor.retraining import is_due
+from cxr_tasks.monitor.window import served_rows
+from cxr_tasks.predictions.columns import decision_column, probability_column
+from cxr_tasks.registry.addresses import monitor_page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cxr_tasks.monitor.reference import Reference
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+#: Folder of a look's file and page on the version's MLflow run.
+ARTIFACT_FOLDER = "monitor"
+
+
+@room_for("looking at what was served", 16 * MIB)
+def monitor_model(
+    registered: RegisteredModel,
+    paths: RunPaths,
+    day: date,
+    window_days: int = WINDOW_DAYS,
+    reference_version: int | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> DriftReport:
+    """Look at what ``registered`` served up to the end of ``day``; page, ``drift.json``, MLflow metrics, alarm.
+
+    A look with another window or reference than the usual ones, or at a day that was looked at before, is for reading
+    only: it raises no alarm, as the chance of a false one is shared out among the daily looks.
+
+    Raises:
+        DataDefect: A file of the version's run or dataset is missing or not what it was.
+        NoSuchVersion: The registry has no such version.
+    """
+    from cxr_tasks.monitor.reference import load_reference
+
+    work = paths.stage(f"monitor/{registered.model_name}")
+    number = reference_version or registered.version
+    reference, _ = load_reference(registered.model_name, number, work)
+    report = look_at(registered, reference, number, day, window_days, _recipe_of(registered), environment)
+    _log_to_mlflow(report)
+    if report.is_new_episode:
+        tell_of_alarm(report)
+    write_json(work / "drift_report.json", report.to_payload())
+    return report
+
+
+def look_at(
+    registered: RegisteredModel,
+    reference: Reference,
+    reference_version: int,
+    day: date,
+    window_days: int,
+    recipe: str,
+    environment: Mapping[str, str],
+) -> DriftReport:
+    """The look itself, from the prediction log to page and ``drift.json``; without MLflow."""
+    from cxr_tasks.monitor.page import write_pages
+
+    model, version, run_id = registered.model_name, registered.version, registered.mlflow_run_id
+    since = _serves_since(model, run_id)
+    counts: list[tuple[int, int]] = []
+
+    def rows_since(first: date) -> pd.DataFrame:
+        served = served_rows(model, version, first, day, since)
+        counts.append((served.n_again, served.n_lost))
+        return served.rows
+
+    with file_lock(monitor_root() / ".lock", what="what was seen of served models", purpose="a look", wait_s=600):
+        state = read_state(model, version, run_id)
+        is_regular = (
+            window_days == WINDOW_DAYS and reference_version == version and day.isoformat() > state.last_regular_day
+        )
+        found = look(reference, rows_since, day, window_days)
+        record = _record(registered, reference, found, recipe, reference_version, is_regular, counts[-1], rows_since)
+        folder = version_folder(model, version, run_id) / _name(record, window_days)
+        write_json(folder / DRIFT_FILE, plain(record))
+        state, is_new = _after(state, record, found, folder.relative_to(monitor_root()).as_posix())
+        retrain = is_new and is_due(environment, model, day, state.retrained_on)
+        if retrain:
+            state = replace(state, retrained_on=day.isoformat())
+        write_state(state)
+        page = write_pages(record, state, folder)
+    return DriftReport(
+        model_name=model, version=version, mlflow_run_id=run_id, recipe=recipe, day=record.day, verdict=record.verdict,
+        n_images=record.n_images, is_new_episode=is_new, retrain=retrain,
+        names=tuple(one.name for one in record.drifting),
+        address=monitor_page(page.relative_to(monitor_root()).as_posix()),
+        drift=reference_to(folder / DRIFT_FILE), page=reference_to(page),
+    )  # fmt: skip
+
+
+def _record(
+    registered: RegisteredModel,
+    reference: Reference,
+    found: Look,
+    recipe: str,
+    reference_version: int,
+    is_regular: bool,
+    counts: tuple[int, int],
+    rows_since: Callable[[date], pd.DataFrame],
+) -> LookRecord:
+    n_days, drift = found.told
+    served = rows_since(found.day - timedelta(days=n_days - 1))
+    return LookRecord(
+        format=FORMAT, model_name=registered.model_name, version=registered.version,
+        mlflow_run_id=registered.mlflow_run_id, recipe=recipe, day=found.day.isoformat(), window_days=n_days,
+        reference_version=reference_version, is_regular=is_regular, verdict=drift.verdict, reason=drift.reason,
+        n_images=drift.n_images, n_again=counts[0], n_lost=counts[1], alpha=drift.alpha, rows=drift.rows,
+        promises=() if drift.reason else tuple(_promises(reference, served)), has_statistics=reference.has_statistics,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _promises(reference: Reference, served: pd.DataFrame) -> list[Promise]:
+    found = []
+    for finding in reference.findings:
+        probability = served[probability_column(finding)].to_numpy(float)
+        known = ~np.isnan(probability)
+        is_called = served[decision_column(finding)].to_numpy(bool)[known]
+        for one in estimates(probability[known], is_called) if known.any() else [Estimate(name="auroc", value=None)]:
+            record = reference.promised.get(finding, {}).get(one.name, {})
+            found.append(
+                Promise(
+                    finding=finding, name=one.name, promised=record.get("value"), promised_lower=record.get("lower"),
+                    promised_upper=record.get("upper"), promised_n=int(record.get("n") or 0), estimate=one,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[State, bool]:
+    """The state after a look, and whether the look raised an alarm."""
+    aurocs = [one.estimate.value for one in record.promises if one.name == "auroc" and one.estimate.value is not None]
+    line = LookLine(
+        day=record.day, folder=folder, verdict=record.verdict, n_images=record.n_images,
+        largest_psi=record.largest_psi, names=tuple(one.name for one in record.drifting), is_regular=record.is_regular,
+        auroc=sum(aurocs) / len(aurocs) if aurocs else None,
+    )  # fmt: skip
+    # A look again at a day that counted stays one that counted: its chance is spent.
+    again = next((one for one in state.looks if one.folder == folder), None)
+    line = replace(line, is_regular=line.is_regular or bool(again and again.is_regular))
+    looks = [one for one in state.looks if one.folder != folder] + [line]
+    looks.sort(key=lambda one: (one.day, one.folder))
+    state = replace(state, looks=tuple(looks[-4 * LOOKS_A_YEAR :]))
+    if not record.is_regular:
+        return state, False
+    last = state.episodes[-1] if state.episodes else None
+    episode, is_new = after(last, found)
+    if episode is None or episode == last:
+        return state, False
+    before = state.episodes if is_new else state.episodes[:-1]
+    return replace(state, episodes=(*before, episode)), is_new
+
+
+def _name(record: LookRecord, window_days: int) -> str:
+    parts = [record.day]
+    if window_days != WINDOW_DAYS:
+        parts.append(f"{window_days}-days")
+    if record.reference_version != record.version:
+        parts.append(f"against-{record.reference_version}")
+    return "_".join(parts)
+
+
+def _serves_since(model: str, run_id: str) -> datetime | None:
+    """When this very version first served; None where the audit log does not say."""
+    from cxr_tasks.registry.audit import trail
+    from cxr_tasks.registry.history import spells
+
+    entries = [one for one in trail.entries() if one.model == model]
+    return min((one.since for one in spells(entries) if one.mlflow_run_id == run_id), default=None)
+
+
+def _recipe_of(registered: RegisteredModel) -> str:
+    from cxr_tasks.registry.versions import version_tags
+
+    return version_tags(registered.model_name, registered.version).get("recipe.name", "")
+
+
+def _log_to_mlflow(report: DriftReport) -> None:
+    """The numbers of a daily look on the version's run, at the day's number, so that MLflow charts the trend."""
+    from cxr_tasks.contracts.shapes import build
+    from cxr_tasks.installation.storage.files import read_json, verified_path
+    from cxr_tasks.registry import tracking
+
+    record = build(LookRecord, read_json(verified_path(report.drift)), DRIFT_FILE)
+    if not record.is_regular:
+        return
+    values: dict[str, float] = {"monitor_images": record.n_images, "monitor_drifting": len(record.drifting)}
+    if not record.reason:
+        values["monitor_largest_psi"] = record.largest_psi
+        for one in record.rows:
+            if one.kind == "decision":
+                values[f"monitor_share_called_{one.finding}"] = float(one.now.rstrip("%")) / 100
+        for promise in record.promises:
+            if promise.estimate.value is not None:
+                values[f"monitor_estimated_{promise.name}_{promise.finding}"] = promise.estimate.value
+    with tracking.outside_failures("MLflow"):
+        run = tracking.RunLog(tracking.client(), report.mlflow_run_id)
+        run.metrics(values, step=date.fromisoformat(report.day).toordinal())
+
+
+def tell_of_alarm(report: DriftReport) -> int:
+    """Tell the addresses of ``CXR_NOTIFY`` of a new episode: the three rows that are least due to chance, and where."""
+    from cxr_tasks.contracts.shapes import build
+    from cxr_tasks.installation.storage.files import read_json, verified_path
+
+    record = build(LookRecord, read_json(verified_path(report.drift)), DRIFT_FILE)
+    lines = [
+        f"{report.model_name} version {report.version}: what it is asked is no longer what it was made on, as of "
+        f"{report.day} ({report.n_images} images of {record.window_days} days).",
+        *(f"- {one.name}: {one.before} before, {one.now} now" for one in record.drifting[:3]),
+        "A training is asked for." if report.retrain else "No training is started by this.",
+        f"The page: {StackSettings.load().airflow_url}{report.address}",
+    ]
+    return send(f"Chest X-rays: {report.model_name} version {report.version} drifts", "\n".join(lines))
