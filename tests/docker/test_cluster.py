@@ -105,7 +105,8 @@ def test_what_was_done_stands_in_the_database_and_its_chain_is_whole(cluster, ou
 
 def test_a_model_server_without_the_volume_serves_the_same(cluster, outcome, tmp_path):
     from serving.check.server_process import configured_server
-    from serving.client.grpc_client import GrpcClient
+    from serving.client import CxrClient
+    from serving.client.running import wait_loaded
     from serving.pull import pull
 
     into = tmp_path / "models"
@@ -114,9 +115,9 @@ def test_a_model_server_without_the_volume_serves_the_same(cluster, outcome, tmp
     answers = []
     with configured_server(into / "models.config", tmp_path / "server.log") as server:
         for address in (cluster.settings.grpc_address, server.address):
-            with GrpcClient.connected(address) as client:
-                client.wait_available(MODEL, 1, 240, server.require_alive)
-                version, outputs = client.predict(MODEL, [image], at="stable")
+            with CxrClient(address) as client:
+                wait_loaded(client, MODEL, 1, 240, require_alive=server.require_alive)
+                version, outputs = client.outputs(MODEL, [image])
                 assert version == 1
                 answers.append(outputs["probabilities"])
     np.testing.assert_array_equal(*answers)
