@@ -105,7 +105,7 @@ def _said(answer: Answer | Refused) -> dict[str, Any]:
     if isinstance(answer, Refused):
         return {"error": answer.reason}
     # float32 in seven digits: what the model gave, and a third of the bytes.
-    said = {
+    said: dict[str, Any] = {
         "labels": answer.labels,
         "probabilities": [_short(one) for one in answer.probabilities],
         "decisions": answer.decisions,
