@@ -106,6 +106,12 @@ COMMANDS = (
         "cxr reproduce cxr_binary 3",
     ),
     Command(
+        "feedback",
+        "feedback",
+        "take in labels of images that were served, and measure the version that serves on them",
+        "cxr feedback labels.csv --model cxr_binary",
+    ),
+    Command(
         "history",
         "history",
         "show who did what to a model's versions, and which one served when",

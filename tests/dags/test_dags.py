@@ -64,6 +64,7 @@ EDGES = {
     "cxr_report": {"find": ["report"], "report": []},
     "cxr_requests": {"sweep": []},
     "cxr_monitor": {"find": ["look"], "look": ["alarm"], "alarm": []},
+    "cxr_feedback": {"take": []},
 }
 
 #: DAG -> Assets whose events lead to a run of it by the list of requests, Assets it publishes.
@@ -80,6 +81,7 @@ ASSETS = {
     "cxr_report": (["served_model"], ["report"]),
     "cxr_requests": ([], []),
     "cxr_monitor": ([], ["drifted"]),
+    "cxr_feedback": ([], []),
 }
 
 #: DAG -> the pools its tasks take slots of. Where trainings fill theirs, the others stay free.
@@ -96,6 +98,7 @@ POOLS = {
     "cxr_report": ["reports"],
     "cxr_requests": ["serving"],
     "cxr_monitor": ["reports"],
+    "cxr_feedback": ["reports"],
 }
 
 _DATASET_LINKS = {
@@ -146,6 +149,7 @@ RUN_HOURS = {
     "cxr_score": 96,
     "cxr_report": 16,
     "cxr_monitor": 16,
+    "cxr_feedback": 16,
     "cxr_requests": 4,
 }
 #: DAG -> hours after which each of its tasks is ended, unless TASK_HOURS has others.
@@ -160,7 +164,7 @@ USUAL_HOURS = {
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score", "cxr_monitor"}
+BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score", "cxr_monitor", "cxr_feedback"}
 
 _PROBE = """
 import json, sys, time

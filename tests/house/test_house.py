@@ -32,6 +32,7 @@ FLOORS = (
     ("explain", "gate", "register", "reproduce"),
     ("report",),
     ("monitor",),
+    ("feedback",),
     ("cli",),
     ("dags",),
 )
@@ -49,6 +50,7 @@ STAGES = (
     "reproduce",
     "report",
     "monitor",
+    "feedback",
 )
 #: What ``contracts`` may import beside the standard library and itself.
 ON_THE_GROUND = {"yaml"}

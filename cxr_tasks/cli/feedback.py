@@ -1,0 +1,69 @@
+"""``cxr feedback``: labels that came later, and what the version that serves is worth on them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from rich.table import Table
+
+from cxr_tasks.cli.console import wide_console
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.families import MODELS
+from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.installation.storage.paths import RunPaths
+
+
+def add_feedback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE.csv",
+        help="columns: pixel_hash, request_id or file; finding; label (positive, negative, uncertain); who; when; and, "
+        "if known, patient (kept as a keyed hash). Without a file the labels so far are measured",
+    )  # fmt: skip
+    parser.add_argument("--model", default=MODELS[0], choices=MODELS, help=f"name in the registry ({MODELS[0]})")
+    parser.add_argument("--version", type=int, help="instead of the champion")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def feedback_command(options: argparse.Namespace) -> int:
+    settings = StackSettings.load()
+    require_up(settings)
+    os.environ.update(client_environment(settings))
+    from datetime import UTC, datetime
+
+    from cxr_tasks.feedback.stage import selection_words, table_of, take_feedback
+    from cxr_tasks.registry import versions
+
+    version = options.version
+    if version is None:
+        champion = versions.version_with_alias(options.model, versions.CHAMPION)
+        if champion is None:
+            raise ConfigurationError(f"{options.model} has no champion; name a version with --version")
+        version = int(champion.version)
+    registered = versions.registered_model(options.model, version)
+    paths = RunPaths.for_run("feedback", f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    feedback = take_feedback(registered, options.file, paths)
+    if options.json:
+        print(json.dumps(plain(feedback), indent=2, ensure_ascii=False))
+        return 0
+    print(f"{options.model} version {version}: {feedback.n_new} new labels")
+    rows = table_of(feedback)
+    if rows:
+        table = Table(box=None, pad_edge=False)
+        for name in rows[0]:
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*row.values())
+        wide_console().print(table)
+    for one in feedback.findings:
+        print(selection_words(one))
+        if one.recalibrated:
+            a, b = one.recalibrated
+            print(
+                f"{one.finding}: it ranks as promised and its probabilities are off; logits times {a:.3f} plus {b:.3f} "
+                "would mend them on these labels"
+            )
+    return 0

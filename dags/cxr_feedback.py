@@ -1,0 +1,65 @@
+"""Take in labels of images that were served, and measure the version on them.
+
+Started by hand with a CSV file (`cxr feedback --help` names its columns); without one the labels so far are measured.
+All labels are kept: a corrected one is a further row, and the latest is in force. AUROC, sensitivity, specificity and
+calibration stand in the task's log beside the promised numbers, each with its interval, what is still missing, and
+whose labels came back; and on the version's MLflow run as `live_...`.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Param, dag, task
+from assets import FAMILIES
+from dag_defaults import asked_for, run_paths
+from dag_rules import rules
+
+from cxr_tasks.stack.pools import REPORTS
+
+
+@dag(
+    dag_id="cxr_feedback",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    **rules("other", pool=REPORTS),
+    doc_md=__doc__,
+    params={
+        "model": Param(
+            FAMILIES[0].model,
+            type="string",
+            enum=[one.model for one in FAMILIES],
+            title="Model",
+            description="Name in the registry; its champion is measured.",
+        ),
+        "file": Param(
+            None,
+            type=["null", "string"],
+            title="File",
+            description="CSV file with labels, on the machine that runs the tasks. Empty: measure the labels so far.",
+        ),
+    },
+    tags=["cxr", "monitoring"],
+)
+def cxr_feedback():
+    @task(multiple_outputs=False)
+    def take() -> dict:
+        import logging
+        from pathlib import Path
+
+        from cxr_tasks.contracts.shapes import plain
+        from cxr_tasks.feedback.stage import selection_words, table_of, take_feedback
+        from serving.release.take_up import champion_of
+
+        asked, log = asked_for(), logging.getLogger(__name__)
+        file = Path(asked["file"]) if asked["file"] else None
+        feedback = take_feedback(champion_of(asked["model"]), file, run_paths())
+        for row in table_of(feedback):
+            log.info("%s", "  ".join(f"{column}: {text}" for column, text in row.items()))
+        for one in feedback.findings:
+            log.info("%s", selection_words(one))
+        return plain(feedback)
+
+    take()
+
+
+cxr_feedback()

@@ -1,0 +1,161 @@
+"""Labels that come later: all kept, the latest in force, and what they tell of a version."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.feedback.labels import all_labels, feedback_root, keep_labels, read_labels
+from cxr_tasks.feedback.live import MIN_EACH
+from cxr_tasks.feedback.stage import measure, selection_words, table_of
+from cxr_tasks.predictions.log import append_rows
+from tests.image_files import encoded, smooth
+from tests.monitor.worlds import FINDINGS, drawn, logged, reference
+
+DAY = date(2026, 3, 1)
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+MODEL = RegisteredModel(model_name="cxr_binary", version=1, mlflow_run_id="ab" * 16, alias="champion")
+HASH = "0123456789abcdef" * 2
+
+
+def promised(value: float = 0.92):
+    """A reference whose AUROC of pneumonia is promised."""
+    records = {
+        "auroc": {"value": value, "lower": value - 0.02, "upper": value + 0.02, "method": "DeLong 95 %"},
+        "sensitivity": {"value": 0.85, "lower": 0.8, "upper": 0.9, "method": "Wilson 95 %"},
+    }
+    return dataclasses.replace(reference(), promised={"pneumonia": records})
+
+
+def served(n: int = 600, seed: int = 1):
+    table = drawn(np.random.default_rng(seed), n)
+    rows = logged(table, datetime.combine(DAY, time(12), UTC))
+    append_rows(rows)
+    return table, rows
+
+
+def csv_of(path: Path, lines: list[str], header: str = "pixel_hash,finding,label,who,when,patient") -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def keep(folder: Path, lines: list[str]) -> None:
+    keep_labels("cxr_binary", read_labels(csv_of(folder / "labels.csv", lines), FINDINGS, NOW))
+
+
+def label_lines(table, rows, chosen, truth=None) -> list[str]:
+    truth = table["target_pneumonia"].to_numpy() == 1 if truth is None else truth
+    words = ["negative", "positive"]
+    return [
+        f"{rows[n]['pixel_hash']},pneumonia,{words[int(truth[n])]},reader A,2026-03-05T10:00,patient {n // 2}"
+        for n in chosen
+    ]
+
+
+def test_a_correction_is_a_further_row_and_the_latest_is_in_force(cxr_home, tmp_path):
+    table, rows = served()
+    lines = label_lines(table, rows, range(600))
+    first = csv_of(tmp_path / "first.csv", lines)
+    assert keep_labels("cxr_binary", read_labels(first, FINDINGS, NOW)) == 600
+    assert keep_labels("cxr_binary", read_labels(first, FINDINGS, NOW + timedelta(days=1))) == 0  # sent twice
+    before = measure(MODEL, promised()).findings[0]
+    other = "positive" if "negative" in lines[0] else "negative"
+    corrected = f"{rows[0]['pixel_hash']},pneumonia,{other},reader B,2026-03-09T10:00,patient 0"
+    second = csv_of(tmp_path / "second.csv", [corrected])
+    assert keep_labels("cxr_binary", read_labels(second, FINDINGS, NOW)) == 1
+    after = measure(MODEL, promised()).findings[0]
+    assert len(all_labels("cxr_binary")) == 601  # the first is still there
+    assert after.n_positive - before.n_positive == (1 if other == "positive" else -1)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in feedback_root().rglob("*.parquet")} == {0o600}
+    assert "patient 0" not in all_labels("cxr_binary").to_string()
+
+
+def test_labels_that_bear_out_the_promise_and_how_many_are_missing(cxr_home, tmp_path):
+    table, rows = served(800)
+    keep_labels(
+        "cxr_binary", read_labels(csv_of(tmp_path / "a.csv", label_lines(table, rows, range(800))), FINDINGS, NOW)
+    )
+    found = measure(MODEL, promised()).findings[0]
+    numbers = {one.name: one for one in found.numbers}
+    assert (found.n_labelled, found.n_served, found.n_patients) == (800, 800, 400)
+    assert numbers["auroc"].found == "as promised" and numbers["auroc"].lower < numbers["auroc"].value
+    assert not found.calibration_only
+    assert found.selection_p == pytest.approx(1.0)
+    few = measure(MODEL, promised()).findings[1]
+    assert [one.value for one in few.numbers] == [None] * 3 and all(one.n_missing > 0 for one in few.numbers)
+    assert few.numbers[0].n_missing == 2 * MIN_EACH
+
+
+def test_a_model_that_ranks_worse_is_said_to_be_worse(cxr_home, tmp_path):
+    table, rows = served(800)
+    rng = np.random.default_rng(3)
+    truth = np.where(rng.random(800) < 0.35, rng.random(800) < 0.25, table["target_pneumonia"] == 1)
+    keep(tmp_path, label_lines(table, rows, range(800), truth))
+    found = measure(MODEL, promised()).findings[0]
+    assert found.numbers[0].found == "worse" and not found.calibration_only
+
+
+def test_only_the_calibration_is_off_where_more_are_ill_and_ranking_holds(cxr_home, tmp_path):
+    table = drawn(np.random.default_rng(4), 1200, "prevalence")
+    rows = logged(table, datetime.combine(DAY, time(12), UTC))
+    append_rows(rows)
+    keep(tmp_path, label_lines(table, rows, range(1200)))
+    found = measure(MODEL, promised()).findings[0]
+    assert found.calibration_only
+    a, b = found.recalibrated
+    # Twice the prevalence of 0.25: the odds are three times as high.
+    assert b == pytest.approx(np.log(3), abs=0.3) and a == pytest.approx(1, abs=0.2)
+
+
+def test_labels_of_called_images_alone_are_said_to_be_a_selection(cxr_home, tmp_path):
+    table, rows = served(800)
+    chosen = [n for n in range(800) if rows[n]["decision_pneumonia"]]
+    keep(tmp_path, label_lines(table, rows, chosen))
+    found = measure(MODEL, promised()).findings[0]
+    assert found.share_called_labelled == 1.0 and found.selection_p < 1e-6
+    assert "selection" in selection_words(found)
+    assert len(table_of(measure(MODEL, promised()))) >= 3
+
+
+def test_images_are_known_by_request_and_by_file_too(cxr_home, tmp_path):
+    _, rows = served(50)
+    picture = encoded(smooth(120, 90, seed=5), "PNG")
+    (tmp_path / "scan.png").write_bytes(picture)
+    path = csv_of(
+        tmp_path / "a.csv",
+        [
+            f"{rows[3]['request_id']},,pneumonia,positive,reader A,2026-03-05",
+            ",scan.png,pneumonia,negative,reader A,2026-03-05",
+        ],
+        "request_id,file,finding,label,who,when",
+    )
+    by_request, by_file = read_labels(path, FINDINGS, NOW)
+    assert by_request.request_id == rows[3]["request_id"] and len(by_file.pixel_hash) == 32
+    keep_labels("cxr_binary", [by_request, by_file])
+    assert measure(MODEL, promised()).findings[0].n_labelled == 1  # scan.png was not served
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"{HASH},hernia,positive,A,2026-03-05,", "hernia"),
+        (f"{HASH},pneumonia,maybe,A,2026-03-05,", "maybe"),
+        (f"{HASH},pneumonia,positive,,2026-03-05,", "who"),
+        (f"{HASH},pneumonia,positive,A,yesterday,", "yesterday"),
+        (f"{HASH},pneumonia,positive,A,2027-03-05,", "2027"),
+        ("name of a patient,pneumonia,positive,A,2026-03-05,", "32 hex digits"),
+        (",pneumonia,positive,A,2026-03-05,", "pixel_hash"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_named_and_nothing_is_kept(cxr_home, tmp_path, line, said):
+    good = f"{HASH},pneumonia,positive,A,2026-03-05,"
+    with pytest.raises(DataDefect, match=rf"line 3.*{said}"):
+        read_labels(csv_of(tmp_path / "a.csv", [good, line]), FINDINGS, NOW)
+    assert not feedback_root().exists()
