@@ -112,6 +112,12 @@ COMMANDS = (
         "cxr feedback labels.csv --model cxr_binary",
     ),
     Command(
+        "prune",
+        "prune",
+        "show what is old and needed by nothing, and remove it with --yes",
+        "cxr prune --yes",
+    ),
+    Command(
         "history",
         "history",
         "show who did what to a model's versions, and which one served when",

@@ -13,6 +13,7 @@ CRON_VARIABLES = {
     "CXR_DATASET_MULTILABEL_CRON": "",
     "CXR_REPORT_CRON": "0 6 * * 1",
     "CXR_MONITOR_CRON": "30 0 * * *",
+    "CXR_PRUNE_CRON": "0 3 * * 0",
 }
 #: Words that Airflow takes for an expression.
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")

@@ -65,6 +65,7 @@ EDGES = {
     "cxr_requests": {"sweep": []},
     "cxr_monitor": {"find": ["look"], "look": ["alarm"], "alarm": []},
     "cxr_feedback": {"take": []},
+    "cxr_prune": {"prune": []},
 }
 
 #: DAG -> Assets whose events lead to a run of it by the list of requests, Assets it publishes.
@@ -82,6 +83,7 @@ ASSETS = {
     "cxr_requests": ([], []),
     "cxr_monitor": ([], ["drifted"]),
     "cxr_feedback": ([], []),
+    "cxr_prune": ([], []),
 }
 
 #: DAG -> the pools its tasks take slots of. Where trainings fill theirs, the others stay free.
@@ -99,6 +101,7 @@ POOLS = {
     "cxr_requests": ["serving"],
     "cxr_monitor": ["reports"],
     "cxr_feedback": ["reports"],
+    "cxr_prune": ["reports"],
 }
 
 _DATASET_LINKS = {
@@ -150,6 +153,7 @@ RUN_HOURS = {
     "cxr_report": 16,
     "cxr_monitor": 16,
     "cxr_feedback": 16,
+    "cxr_prune": 16,
     "cxr_requests": 4,
 }
 #: DAG -> hours after which each of its tasks is ended, unless TASK_HOURS has others.
@@ -164,7 +168,7 @@ USUAL_HOURS = {
 TASK_HOURS = {("cxr_train", task): 10 for task in ("train", "evaluate", "gate")}
 
 #: Started by a person for its own sake, no part of a chain that is followed.
-BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score", "cxr_monitor", "cxr_feedback"}
+BY_HAND = {"cxr_rollback", "cxr_compare", "cxr_requests", "cxr_score", "cxr_monitor", "cxr_feedback", "cxr_prune"}
 
 _PROBE = """
 import json, sys, time

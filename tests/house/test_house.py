@@ -32,7 +32,7 @@ FLOORS = (
     ("explain", "gate", "register", "reproduce"),
     ("report",),
     ("monitor",),
-    ("feedback",),
+    ("feedback", "prune"),
     ("cli",),
     ("dags",),
 )
@@ -51,6 +51,7 @@ STAGES = (
     "report",
     "monitor",
     "feedback",
+    "prune",
 )
 #: What ``contracts`` may import beside the standard library and itself.
 ON_THE_GROUND = {"yaml"}

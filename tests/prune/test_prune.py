@@ -1,0 +1,133 @@
+"""What goes and, above all, what stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.installation.storage.paths import RunPaths, home
+from cxr_tasks.prune.stage import kept_days, prune
+from cxr_tasks.registry import tracking
+
+pytestmark = pytest.mark.mlflow
+DAY_S = 86_400
+
+
+def made(path: Path, days: float) -> Path:
+    """A file (with its folder) that was last written so many days ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("content")
+    then = time.time() - days * DAY_S
+    for one in (path, path.parent):
+        os.utime(one, (then, then))
+    return path
+
+
+def run_folder(dag_id: str, run_id: str, days: float) -> Path:
+    return made(RunPaths.for_run(dag_id, run_id).root / "report.txt", days).parent
+
+
+def registered_version(dag_run: str) -> str:
+    """A version of a model, made by a DAG run; its MLflow run."""
+    client = tracking.client()
+    tags = {"cxr.dag_id": "cxr_train_binary", "cxr.dag_run_id": dag_run}
+    with tracking.open_run("cxr_binary", "made", tags=tags) as log:
+        client.create_registered_model("cxr_binary")
+        client.create_model_version("cxr_binary", source=str(home()), run_id=log.run_id)
+    return log.run_id
+
+
+def test_old_runs_go_and_those_that_something_needs_stay(cxr_home):
+    run_id = registered_version("trained")
+    of_version = run_folder("cxr_train_binary", "trained", 400)
+    old, young = run_folder("cxr_train_binary", "refused", 400), run_folder("cxr_train_binary", "new", 10)
+    of_report = run_folder("cxr_report", "r", 400)
+    of_dataset = run_folder("cxr_dataset_binary", "d", 400)
+    of_decision = run_folder("cxr_train_binary", "gate", 400)
+    (home() / "reports" / "cxr_binary" / "1").mkdir(parents=True)
+    (home() / "reports" / "cxr_binary" / "1" / "index.html").write_text(f"<a href='/cxr/runs/{of_report.name}/x'>")
+    (home() / "datasets" / "made" / "ab").mkdir(parents=True)
+    (home() / "datasets" / "made" / "ab" / "provenance.json").write_text(json.dumps({"from": str(of_dataset / "x")}))
+    decision = made(home() / "aside" / "decision.json", 0)
+    decision.write_text(json.dumps({"uri": f"/elsewhere/var/runs/{of_decision.name}/gate/decision.json"}))
+    tracking.RunLog(tracking.client(), run_id).artifact(decision, "gate")
+
+    shown = prune({})
+    assert [Path(one.name).name for one in shown.found] == [old.name]
+    assert shown.n_kept_as_needed == 4 and old.exists()  # shown, and nothing done
+    done = prune({}, do=True)
+    assert done.found == shown.found or [one.name for one in done.found] == [one.name for one in shown.found]
+    assert not old.exists()
+    assert all(one.exists() for one in (young, of_version, of_report, of_dataset, of_decision))
+    assert prune({}, do=True).found == ()
+
+
+def test_a_run_that_is_written_to_in_any_depth_is_young(cxr_home):
+    folder = run_folder("cxr_train_binary", "long", 400)
+    made(folder / "train" / "checkpoint" / "epoch_7", 1)
+    then = time.time() - 400 * DAY_S
+    for one in (folder, folder / "train"):
+        os.utime(one, (then, then))
+    assert prune({}, do=True).found == () and folder.exists()
+
+
+def test_a_run_of_a_request_at_work_stays(cxr_home):
+    from cxr_tasks.worklist.request import Wanted
+    from cxr_tasks.worklist.store import Worklist
+
+    request, _ = Worklist().add(Wanted(kind="training", key="1", model="cxr_binary"))
+    folder = run_folder(request.dag_id, request.run_id, 400)
+    assert prune({}, do=True).n_kept_as_needed == 1 and folder.exists()
+
+
+def test_logs_go_by_age_and_what_is_kept_for_people_does_not(cxr_home):
+    log = made(home() / "airflow" / "logs" / "dag_id=x" / "run_id=y" / "attempt=1.log", 90)
+    new = made(home() / "airflow" / "logs" / "dag_id=x" / "run_id=z" / "attempt=1.log", 10)
+    kept = [
+        made(home() / place, 5000)
+        for place in (
+            "datasets/a/b/x.tfrecord", "exports/cxr_binary/1/x", "reports/cxr_binary/1/index.html", "audit/log.jsonl",
+            "predictions/cxr_binary/2020-01-01/x.parquet", "feedback/cxr_binary/x.parquet", "secrets/patient_key",
+            "served/cxr_binary/1/x", "monitor/cxr_binary/x/state.json",
+        )
+    ]  # fmt: skip
+    assert [one.name for one in prune({}, do=True).found] == [log.relative_to(home()).as_posix()]
+    assert not log.parent.exists() and new.exists() and all(one.exists() for one in kept)
+
+
+def test_mlflow_runs_without_a_version_go_to_the_trash_and_parents_of_versions_stay(cxr_home):
+    run_id, client = registered_version("trained"), tracking.client()
+    with tracking.open_run("cxr_binary", "search") as parent, tracking.open_run("cxr_binary", "lost") as lost:
+        tracking.RunLog(client, run_id).tags({"mlflow.parentRunId": parent.run_id})
+    in_two_years = time.time() + 2 * 365 * DAY_S
+    assert [one.name for one in prune({}, now_s=in_two_years).found] == [lost.run_id]
+    prune({}, do=True, now_s=in_two_years)
+    stages = {one: client.get_run(one).info.lifecycle_stage for one in (run_id, parent.run_id, lost.run_id)}
+    assert stages == {run_id: "active", parent.run_id: "active", lost.run_id: "deleted"}
+
+
+def test_a_link_in_the_folder_of_runs_is_left_alone(cxr_home, tmp_path):
+    outside = made(tmp_path / "outside" / "file", 400)
+    (home() / "runs").mkdir(parents=True, exist_ok=True)
+    (home() / "runs" / "link").symlink_to(outside.parent)
+    assert prune({}, do=True).found == () and outside.exists()
+
+
+def test_without_a_registry_nothing_is_known_and_nothing_goes(cxr_home, monkeypatch):
+    old = run_folder("cxr_train_binary", "refused", 400)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ServiceUnavailable):
+        prune({}, do=True)
+    assert old.exists()
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "a year"])
+def test_a_setting_that_means_nothing_is_refused(text):
+    with pytest.raises(ConfigurationError, match="CXR_KEEP_RUNS_DAYS"):
+        kept_days({"CXR_KEEP_RUNS_DAYS": text})
