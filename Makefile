@@ -88,7 +88,7 @@ COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker co
     elif command -v podman-compose >/dev/null && command -v podman >/dev/null; then echo podman-compose; fi)
 ENGINE = @[ -n "$(COMPOSE)" ] || { echo 'no container engine is found here: expected docker with its compose plugin, or podman with podman-compose; on Debian: apt-get install podman, pip install podman-compose. Without containers: docker/README.md' >&2; exit 1; }
 IN_DOCKER = $(COMPOSE) --env-file docker/.env -f docker/compose.yaml
-.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo
+.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo cluster-test
 cluster-env: $(READY) ## settings and generated secrets of docker/compose.yaml
 	@$(BIN)/python -m cxr_tasks.stack.cluster_env
 
@@ -110,6 +110,9 @@ cluster-demo: ## the demo of both families through the containers
 	$(ENGINE)
 	@$(MAKE) --no-print-directory cluster-up
 	@$(IN_DOCKER) exec worker-release python -m cxr_tasks.cli.demo --no-start
+
+cluster-test: ## the tests of several machines: Postgres, Redis, an S3 store and workers, without containers
+	@$(MAKE) --no-print-directory test ARGS="tests/docker $(ARGS)"
 
 bench: $(READY) ## speed against plain alternatives, as ratios; also var/bench.json
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -31,6 +31,7 @@ SHARERS = ("evaluate/test_cross.py", "evaluate/test_predict.py", "evaluate/test_
 #: leaves the other processes idle.
 FIRST = (
     "end_to_end",
+    "docker/test_cluster.py",
     "serving/server",
     "serving",
     "worklist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import json
 import shlex
 import stat
@@ -10,10 +11,12 @@ import subprocess
 
 import pytest
 
+from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import KEYS, ensure_logins, read_key
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.pools import TRAINING, parallel_tasks, pools
 from cxr_tasks.stack.servers.airflow_config import airflow_options, write_airflow_config
+from cxr_tasks.stack.time_limits import LIMITS, task_limit
 
 
 @pytest.fixture
@@ -109,3 +112,55 @@ def test_options_read_by_command_are_those_airflow_calls_sensitive(settings: Sta
     ]
     assert len(read_by_command) == 3
     assert all(known[section]["options"][name].get("sensitive") for section, name in read_by_command)
+
+
+@pytest.fixture
+def of_a_cluster(settings: StackSettings) -> tuple[StackSettings, configparser.ConfigParser]:
+    """Settings and file of a stack on all engines, with an address in each secret file."""
+    engines = Engines(
+        executor="CeleryExecutor",
+        database="postgres",
+        bucket="cxr",
+        airflow_host="api",
+        public_url="https://cxr.example",
+    )
+    changed = dataclasses.replace(settings, engines=engines)
+    ensure_logins(changed.secrets)
+    for name in engines.needed_secrets():
+        (changed.secrets / name).write_text(f"postgresql://user:word-of-{name}@host/airflow\n")
+    parser = configparser.ConfigParser(interpolation=configparser.BasicInterpolation())
+    parser.read(write_airflow_config(changed), encoding="utf-8")
+    return changed, parser
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "secret"),
+    [
+        ("database", "sql_alchemy_conn_cmd", "airflow_database"),
+        ("celery", "broker_url_cmd", "celery_broker"),
+        ("celery", "result_backend_cmd", "celery_results"),
+    ],
+)
+def test_addresses_of_engines_come_from_the_secrets_without_the_lines_end(of_a_cluster, section, option, secret):
+    _, written = of_a_cluster
+    command = shlex.split(written.get(section, option))
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed == f"postgresql://user:word-of-{secret}@host/airflow"
+
+
+def test_a_cluster_s_file_holds_no_password_and_names_what_others_reach(of_a_cluster):
+    settings, written = of_a_cluster
+    assert "word-of-" not in (settings.airflow_home / "airflow.cfg").read_text()
+    assert written.get("core", "executor") == "CeleryExecutor"
+    assert written.get("core", "execution_api_server_url") == f"http://api:{settings.airflow_port}/execution/"
+    assert written.get("api", "base_url") == "https://cxr.example"
+    assert written.get("logging", "remote_base_log_folder") == "s3://cxr/logs"
+    # Handed out again while it still runs, a task would run twice.
+    longest = max(task_limit({}, kind) for kind in LIMITS).total_seconds()
+    assert written.getint("celery_broker_transport_options", "visibility_timeout") > longest
+
+
+def test_one_machine_has_nothing_of_a_cluster(written):
+    assert written.get("core", "executor") == "LocalExecutor"
+    assert written.get("database", "sql_alchemy_conn").startswith("sqlite:///")
+    assert not written.has_section("celery") and not written.has_option("logging", "remote_logging")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.installation.logins import ensure_logins
-from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings, client_environment, require_up
+from cxr_tasks.installation.engines import Engines
+from cxr_tasks.installation.logins import ensure_logins, require_logins
+from cxr_tasks.installation.settings import (
+    PORT_VARIABLES,
+    StackSettings,
+    client_environment,
+    common_environment,
+    require_up,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +127,35 @@ def test_require_up(settings: StackSettings):
         require_up(settings)
     record(settings)
     require_up(settings)
+
+
+def test_a_stack_from_before_there_were_engines_can_be_stopped(settings: StackSettings):
+    stored = settings.as_record()
+    del stored["engines"]
+    settings.record.parent.mkdir(parents=True)
+    settings.record.write_text(json.dumps(stored))
+    assert StackSettings.load() == settings
+
+
+def test_engines_are_kept_and_handed_on_without_a_secret(settings: StackSettings):
+    engines = Engines(executor="CeleryExecutor", database="postgres", mlflow_host="mlflow", model_host="models")
+    changed = dataclasses.replace(settings, engines=engines)
+    record(changed)
+    assert StackSettings.load() == changed
+    assert changed.mlflow_url == f"http://mlflow:{settings.mlflow_port}"
+    assert changed.grpc_address == f"models:{settings.grpc_port}"
+    told = common_environment(changed)
+    assert told["CXR_EXECUTOR"] == "CeleryExecutor" and told["CXR_DATABASE"] == "postgres"
+    assert {"mlflow", "models", "127.0.0.1"} <= set(told["NO_PROXY"].split(","))
+
+
+def test_secrets_may_lie_outside_the_run_time_folder(settings: StackSettings, tmp_path: Path, monkeypatch):
+    assert settings.secrets == settings.home / "secrets"
+    monkeypatch.setenv("CXR_SECRETS", str(tmp_path / "secrets"))
+    assert settings.secrets == tmp_path / "secrets"
+    with pytest.raises(ConfigurationError, match="expected secrets that others made, missing: mlflow_admin_password"):
+        require_logins(settings.secrets)
+    ensure_logins(settings.secrets)
+    require_logins(settings.secrets)
+    with pytest.raises(ConfigurationError, match="missing: login of dr.weber"):
+        require_logins(settings.secrets, ["dr.weber"])
