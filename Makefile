@@ -96,7 +96,7 @@ cluster-up: ## build and start the platform in containers
 	$(ENGINE)
 	@$(MAKE) --no-print-directory cluster-env
 	@$(IN_DOCKER) build prepare
-	@$(IN_DOCKER) up --detach --wait
+	@$(IN_DOCKER) up --detach $(if $(findstring podman,$(COMPOSE)),,--wait)
 
 cluster-down: ## stop them; what they made stays in their volumes
 	$(ENGINE)

@@ -89,7 +89,8 @@ def prepare_files(settings: StackSettings) -> None:
     else:
         require_logins(settings.secrets, settings.approvers)  # given from outside, as a container is given its secrets
     write_airflow_config(settings)
-    write_auth_config(settings)
+    if not settings.engines.is_postgres:  # else MLflow's own program writes it, where tasks do not read it
+        write_auth_config(settings)
     write_json(settings.record, settings.as_record())
     # From now on no event is lost, also where the first comes before the list is looked at.
     begin(Worklist())

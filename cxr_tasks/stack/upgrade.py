@@ -64,7 +64,8 @@ def migrate(console: Console, *, timeout_s: float = 900) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ensure_logins(settings.secrets, settings.approvers)
     write_airflow_config(settings)
-    write_auth_config(settings)
+    if not settings.engines.is_postgres:
+        write_auth_config(settings)
     if settings.engines.is_postgres or (settings.airflow_home / "airflow.db").is_file():
         migrate_airflow(settings, timeout_s=timeout_s)
         console.print("Airflow's database is migrated")

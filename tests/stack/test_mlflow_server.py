@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.stack.servers.mlflow_server import server_environment, write_ahead, write_auth_config
@@ -39,3 +42,16 @@ def test_write_ahead_log_stays_on(tmp_path: Path):
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_the_password_of_a_database_is_in_no_folder_that_tasks_read(settings: StackSettings, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    changed = dataclasses.replace(settings, engines=Engines(database="postgres"))
+    ensure_logins(changed.secrets)
+    (changed.secrets / "mlflow_logins_database").write_text("postgresql://mlflow:word@host/mlflow_logins\n")
+    environment = server_environment(changed)
+    config = Path(environment["MLFLOW_AUTH_CONFIG_PATH"])
+    assert "postgresql://mlflow:word@host/mlflow_logins" in config.read_text()
+    assert config.is_relative_to(tmp_path) and not config.is_relative_to(changed.home)
+    assert (config.stat().st_mode & 0o077, config.parent.stat().st_mode & 0o077) == (0, 0)
+    assert not (changed.mlflow_home / "basic_auth.ini").exists()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import configparser
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from cxr_tasks.installation.engines import HOST
@@ -20,8 +21,11 @@ from cxr_tasks.installation.storage.addresses import read_address
 from cxr_tasks.installation.storage.files import write_text
 
 
-def write_auth_config(settings: StackSettings) -> Path:
-    """Write MLflow's basic-auth file, for the owner only; the administrator's password comes by environment."""
+def write_auth_config(settings: StackSettings, folder: Path | None = None) -> Path:
+    """Write MLflow's basic-auth file into ``folder``, for the owner only; the run-time folder's own where None.
+
+    It names the database of logins, with the password of one in Postgres, which is then for no folder that tasks read.
+    """
     config = configparser.ConfigParser(interpolation=None)
     config["mlflow"] = {
         "default_permission": "READ",
@@ -31,7 +35,7 @@ def write_auth_config(settings: StackSettings) -> Path:
         # PBKDF2 costs 0.3 s on each request otherwise, and a training run makes thousands.
         "auth_cache_ttl_seconds": "300",
     }
-    path = settings.mlflow_home / "basic_auth.ini"
+    path = (folder or settings.mlflow_home) / "basic_auth.ini"
     lines = [
         "# Written anew by every 'make up' from cxr_tasks/stack/servers/mlflow_server.py: change it there.",
         "[mlflow]",
@@ -46,10 +50,14 @@ def server_environment(settings: StackSettings) -> dict[str, str]:
     secrets = settings.secrets
     # MLflow reads the endpoint by a name of its own.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    # Of Postgres, in a new folder that only this user can enter, and in a container only MLflow's own.
+    folder = Path(tempfile.mkdtemp(prefix="cxr-mlflow-")) if settings.engines.is_postgres else settings.mlflow_home
+    if settings.engines.is_postgres:
+        write_auth_config(settings, folder)
     return {
         **({"MLFLOW_S3_ENDPOINT_URL": endpoint} if endpoint and settings.engines.bucket else {}),
         **_reachable(settings),
-        "MLFLOW_AUTH_CONFIG_PATH": str(settings.mlflow_home / "basic_auth.ini"),
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": read_key(secrets, "mlflow_admin_password"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": read_key(secrets, "mlflow_flask_key"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
