@@ -26,7 +26,7 @@ from cxr_tasks.stack.pools import REPORTS
         "model": Param(
             FAMILIES[0].model,
             type="string",
-            enum=[one.model for one in FAMILIES],
+            enum=[family.model for family in FAMILIES],
             title="Model",
             description="Name in the registry.",
         ),

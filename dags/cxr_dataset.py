@@ -79,7 +79,7 @@ def dataset_dag(family: Family) -> None:
             paths = run_paths()
             # Pushed first: the table is wanted most when there is too much in it.
             get_current_context()["ti"].xcom_push("quarantine_url", run_page(paths, "ingest/quarantine.csv"))
-            parts = [InspectedPart.from_payload(one) for one in inspected]
+            parts = [InspectedPart.from_payload(part) for part in inspected]
             return collect_parts(recipe, IngestPlan.from_payload(listed[0]["plan"]), parts, paths).to_payload()
 
         @task(multiple_outputs=False)

@@ -38,7 +38,7 @@ def cxr_release():
         from cxr_tasks.contracts.handoffs import RegisteredModel
         from serving.release.take_up import take_up
 
-        champions = [RegisteredModel.from_payload(one) for one in champions_asked_for()]
+        champions = [RegisteredModel.from_payload(model) for model in champions_asked_for()]
         asked = asked_for().get("version")
         if asked is not None and (now := champions[0].version) != asked:
             # That one has a request of its own.

@@ -41,9 +41,9 @@ def cxr_requests():
 
         worklist = Worklist()
         done = work_off(AirflowApi(StackSettings.load(), LIST_USER), worklist, thorough=True)
-        for one in worklist.listing():
+        for request in worklist.listing():
             logging.getLogger(__name__).info(
-                "%d  %s of %s  %s  %s", one.number, one.kind, one.subject, one.state, one.outcome
+                "%d  %s of %s  %s  %s", request.number, request.kind, request.subject, request.state, request.outcome
             )
         return plain(done)
 

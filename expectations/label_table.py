@@ -35,7 +35,7 @@ def label_table(manifest: pd.DataFrame, findings: Sequence[str]) -> pd.DataFrame
 
 def _row(manifest: pd.DataFrame, finding: str) -> dict[str, object]:
     state, split = manifest[label_column(finding)], manifest["split"]
-    is_present, is_absent = state == LabelState.POSITIVE, state.isin([str(one) for one in ABSENT])
+    is_present, is_absent = state == LabelState.POSITIVE, state.isin([str(name) for name in ABSENT])
     present = {name: int((is_present & (split == name)).sum()) for name in SPLITS}
     absent = {name: int((is_absent & (split == name)).sum()) for name in SPLITS}
     missing = [

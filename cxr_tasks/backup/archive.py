@@ -245,8 +245,8 @@ def _held_still(unit: str) -> Iterator[None]:
 
 def _packed(folder: Path) -> bytes:
     """The files of ``folder`` as JSON of name -> content in base64."""
-    files = [one for one in sorted(folder.rglob("*")) if one.is_file() and not one.is_symlink()]
-    packed = {one.relative_to(folder).as_posix(): base64.b64encode(one.read_bytes()).decode() for one in files}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    packed = {path.relative_to(folder).as_posix(): base64.b64encode(path.read_bytes()).decode() for path in files}
     return json.dumps(packed).encode()
 
 

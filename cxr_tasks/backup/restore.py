@@ -89,7 +89,7 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
         (aside / SEALED).unlink(missing_ok=True)
         if passphrase is None and not (home() / SECRETS).is_dir():
             (aside / _OF_SECRETS).unlink(missing_ok=True)
-        for folder in (one for one in aside.rglob("*") if one.is_dir()):
+        for folder in (path for path in aside.rglob("*") if path.is_dir()):
             folder.chmod(0o700)
         units = [one for one in (*manifest.units, SECRETS) if (aside / one).exists()]
         moved_aside = _make_room(units, replace)
@@ -173,7 +173,9 @@ def _target(into: Path, name: str) -> Path:
 def _plain_name(file: Path, manifest: Manifest, name: str) -> str:
     """The name, once it is known to lie in one of the backup's units and nowhere else."""
     path = PurePosixPath(name)
-    is_inside = name in (MANIFEST, SEALED) or any(name == one or name.startswith(f"{one}/") for one in manifest.units)
+    is_inside = name in (MANIFEST, SEALED) or any(
+        name == unit or name.startswith(f"{unit}/") for unit in manifest.units
+    )
     if path.is_absolute() or ".." in path.parts or not is_inside:
         raise DataDefect(f"{file}: {name!r} is no file of a run-time folder; it was not written by 'cxr backup'")
     return name

@@ -62,8 +62,8 @@ ASIDE = "replaced-"
 
 def present_units(folder: Path) -> list[Unit]:
     """The units that are in the run-time folder, in the order to copy them; what no unit knows is one of its own."""
-    known = [one for one in UNITS if (folder / one.path).exists()]
-    tops = {one.path.partition("/")[0] for one in UNITS}
+    known = [unit for unit in UNITS if (folder / unit.path).exists()]
+    tops = {unit.path.partition("/")[0] for unit in UNITS}
     others = [
         Unit(one.name, "not known to this version", "must stay")
         for one in sorted(folder.iterdir() if folder.is_dir() else [])

@@ -100,7 +100,7 @@ def restore_command(options: argparse.Namespace) -> int:
     if not restored.with_secrets:
         print("no secrets were restored: those that are there stay; where there are none, logins are made anew, and")
         print("patients get new keys, so that a new version of a dataset deals them to splits anew")
-    missing = [one for one in manifest.datasets if not (home() / "datasets" / one).is_dir()]
+    missing = [dataset for dataset in manifest.datasets if not (home() / "datasets" / dataset).is_dir()]
     if missing:
         print(f"datasets to bring back or to prepare again, with the same fingerprint: {', '.join(missing)}")
     print("'make up', then 'cxr doctor'")

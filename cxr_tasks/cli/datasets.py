@@ -71,13 +71,17 @@ def list_command(options: argparse.Namespace) -> int:
         print("no dataset is prepared yet; 'cxr trigger RECIPE' makes the first one")
         return 0
     table = _table("dataset", "version", "", "made (UTC)", "recipe", "px", "images", "patients", "MiB")
-    for one in versions:
-        made = one.fault or one.made_at[:16].replace("T", " ")
+    for version in versions:
+        made = version.fault or version.made_at[:16].replace("T", " ")
         numbers = (
-            ["", "", "", ""] if one.fault else [one.recipe, one.size_px, f"{one.n_images:,}", f"{one.n_patients:,}"]
+            ["", "", "", ""]
+            if version.fault
+            else [version.recipe, version.size_px, f"{version.n_images:,}", f"{version.n_patients:,}"]
         )
-        latest = "newest" if one.is_latest else ""
-        table.add_row(*map(str, (one.name, one.folder.name, latest, made, *numbers, f"{one.n_bytes / 2**20:.1f}")))
+        latest = "newest" if version.is_latest else ""
+        table.add_row(
+            *map(str, (version.name, version.folder.name, latest, made, *numbers, f"{version.n_bytes / 2**20:.1f}"))
+        )
     wide_console().print(table)
     return 0
 
@@ -120,8 +124,8 @@ def _counts_table(statistics: Mapping[str, Any]) -> Table:
         table.add_row(name.removeprefix("n_"), *(f"{statistics[split][name]:,}" for split in SPLITS))
     for finding in statistics[SPLITS[0]]["labels"]:
         of_splits = [statistics[split]["labels"][finding] for split in SPLITS]
-        table.add_row(f"{display_name(finding)}, positive", *(f"{one['positive']:,}" for one in of_splits))
-        unknown = [one["uncertain"] + one["unmentioned"] for one in of_splits]
+        table.add_row(f"{display_name(finding)}, positive", *(f"{split['positive']:,}" for split in of_splits))
+        unknown = [split["uncertain"] + split["unmentioned"] for split in of_splits]
         if any(unknown):
             table.add_row("  not known", *(f"{n:,}" for n in unknown))
     return table
@@ -233,7 +237,7 @@ def _fingerprints_in_use(notes: list[str], *, is_forced: bool) -> set[str]:
             f"{error}; without MLflow it is not known which versions models were trained on; "
             "start it ('make up'), or add --force"
         ) from error
-    return {one.tags["data.fingerprint"] for one in registered if "data.fingerprint" in one.tags}
+    return {version.tags["data.fingerprint"] for version in registered if "data.fingerprint" in version.tags}
 
 
 def _record(version: StoredVersion) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def request_named(worklist: Worklist, named: str) -> Request:
     if len(requests) == 1:
         return requests[0]
     if requests:
-        numbers = ", ".join(f"{one.number} ({one.dag_id})" for one in requests)
+        numbers = ", ".join(f"{request.number} ({request.dag_id})" for request in requests)
         raise ConfigurationError(f"{named}: runs of several DAGs have this id; name one by its number: {numbers}")
     raise ConfigurationError(
         f"{named}: expected the number, run id or address of a run, found no such one; 'cxr runs' shows them"

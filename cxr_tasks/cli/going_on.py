@@ -30,9 +30,9 @@ def says_what_goes_on(followed: Sequence[Progress], airflow_url: str) -> Iterato
         yield
     except (KeyboardInterrupt, SystemExit, ServiceUnavailable):
         console = PlainConsole(stderr=True)
-        for one in followed:
-            if one.ended_after_s is None:
-                console.print(_goes_on(one, airflow_url), style="yellow", soft_wrap=True)
+        for progress in followed:
+            if progress.ended_after_s is None:
+                console.print(_goes_on(progress, airflow_url), style="yellow", soft_wrap=True)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -92,13 +92,13 @@ def _table(entries: Sequence[AuditEntry]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("seq", "time (UTC)", "what", "version", "who", "why", "data"):
         table.add_column(name, justify="right" if name in ("seq", "version") else "left", overflow="fold")
-    for one in entries:
-        version = "" if one.version is None else str(one.version)
-        kind = one.kind.replace("_", " ")
-        if one.kind == "verdict" and "verdict" in one.detail:
-            kind = f"verdict {marked_verdict(str(one.detail['verdict']), one.detail.get('gate_floor'))}"
-        time = _shown_time(datetime.fromisoformat(one.at)).removesuffix(" UTC")
-        table.add_row(str(one.seq), time, kind, version, _who(one), one.why, one.fingerprint[:12])
+    for entry in entries:
+        version = "" if entry.version is None else str(entry.version)
+        kind = entry.kind.replace("_", " ")
+        if entry.kind == "verdict" and "verdict" in entry.detail:
+            kind = f"verdict {marked_verdict(str(entry.detail['verdict']), entry.detail.get('gate_floor'))}"
+        time = _shown_time(datetime.fromisoformat(entry.at)).removesuffix(" UTC")
+        table.add_row(str(entry.seq), time, kind, version, _who(entry), entry.why, entry.fingerprint[:12])
     return table
 
 
@@ -110,9 +110,9 @@ def _who(entry: AuditEntry) -> str:
 def _record(model: str, entries: Sequence[AuditEntry], at: datetime | None, problems: Sequence[str]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "model": model,
-        "entries": [asdict(one) for one in entries],
+        "entries": [asdict(entry) for entry in entries],
         "served": [_spell_record(one) for one in spells(entries)],
-        "outages": [_outage_record(one) for one in outages(entries)],
+        "outages": [_outage_record(outage) for outage in outages(entries)],
         "problems": list(problems),
     }
     if at:

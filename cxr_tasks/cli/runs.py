@@ -76,15 +76,15 @@ def table_of(requests: list[Request]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("", "came (UTC)", "what", "of", "led to by", "state", "outcome"):
         table.add_column(name, overflow="fold")
-    for one in requests:
+    for request in requests:
         table.add_row(
-            str(one.number),
-            one.came_at.strftime("%m-%d %H:%M:%S"),
-            one.kind,
-            one.subject,
-            one.source if one.parent is None else str(one.parent),
-            Text(one.state, _COLOURS[one.state]),
-            one.outcome or one.result,
+            str(request.number),
+            request.came_at.strftime("%m-%d %H:%M:%S"),
+            request.kind,
+            request.subject,
+            request.source if request.parent is None else str(request.parent),
+            Text(request.state, _COLOURS[request.state]),
+            request.outcome or request.result,
         )
     return table
 

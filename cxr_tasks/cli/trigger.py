@@ -118,8 +118,10 @@ def follow_to_the_end(
     with live_display(console) as show:
         follow(api, Worklist(), followed, show)
     return [
-        patiently(partial(outcome_of, api, one, settings)) if next(iter(one.runs)) == next(iter(one.chain)) else None
-        for one in followed
+        patiently(partial(outcome_of, api, progress, settings))
+        if next(iter(progress.runs)) == next(iter(progress.chain))
+        else None
+        for progress in followed
     ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.shapes import plain
 
 #: Records of one finding on one split (evaluate.measures) -> how a person reads them.
@@ -78,6 +81,21 @@ TYPICALITY_METRICS = {
 }
 
 
+class Bounds(NamedTuple):
+    """A number and its interval; a list of three in JSON.
+
+    Shares are in [0, 1], and differences of shares in [-1, 1].
+    """
+
+    value: float
+    lower: float
+    upper: float
+
+    @property
+    def leaves_out_zero(self) -> bool:
+        return not self.lower <= 0.0 <= self.upper
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord:
     """A metric of one finding (or ``mean``) on one split.
@@ -106,3 +124,27 @@ class MetricRecord:
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.reason):
             raise ValueError(f"{self.name} of {self.finding}: a value or a reason is expected, found {plain(self)}")
+
+    @property
+    def bounds(self) -> Bounds:
+        """Value and interval; ``UndefinedMetric`` where there is none."""
+        if self.value is None or self.lower is None or self.upper is None:
+            why = self.reason or "it has no interval"
+            raise UndefinedMetric(f"{self.name} of {self.finding} on {self.split}: {why}")
+        return Bounds(self.value, self.lower, self.upper)
+
+
+Records = tuple[MetricRecord, ...]
+
+
+def record_of(records: Iterable[MetricRecord], name: str) -> MetricRecord:
+    """The record called ``name`` among ``records``; ``KeyError`` names it where there is none."""
+    for record in records:
+        if record.name == name:
+            return record
+    raise KeyError(name)
+
+
+def by_name(records: Iterable[MetricRecord]) -> dict[str, MetricRecord]:
+    """Name -> record."""
+    return {record.name: record for record in records}

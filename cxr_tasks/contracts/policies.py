@@ -122,7 +122,7 @@ def _laid_over(default: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 
 
 def _is_bound(mapping: Mapping[str, Any]) -> bool:
-    return bool(mapping) and set(mapping) <= {one.name for one in dataclasses.fields(Bound)}
+    return bool(mapping) and set(mapping) <= {field.name for field in dataclasses.fields(Bound)}
 
 
 def without_none(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 #: Remark's name -> how report and card call it.
@@ -22,9 +22,6 @@ class Remark:
     name: str
     sentence: str
 
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
-
 
 def clock_remark(epochs_run: int, epochs_asked: int, stopped_by: str) -> Remark:
     """Of a training that ``train.max_minutes`` ended."""
@@ -36,15 +33,16 @@ def clock_remark(epochs_run: int, epochs_asked: int, stopped_by: str) -> Remark:
     )
 
 
-def remarks_in(*holders: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """The remarks of the mappings, each once, in order; files that know of none have none."""
-    found: list[dict[str, str]] = []
-    for holder in holders:
-        told = (holder or {}).get("remarks") or []
-        found += [dict(one) for one in told if isinstance(one, Mapping) and {"name", "sentence"} <= one.keys()]
-    return [one for place, one in enumerate(found) if one not in found[:place]]
+def remarks_in(decision: Mapping[str, Any] | None) -> tuple[Remark, ...]:
+    """The remarks of a ``decision.json``; none where there is no decision, or it is of before there were any."""
+    told = (decision or {}).get("remarks") or []
+    return tuple(
+        Remark(str(entry["name"]), str(entry["sentence"]))
+        for entry in told
+        if isinstance(entry, Mapping) and {"name", "sentence"} <= entry.keys()
+    )
 
 
-def remark_lines(remarks: list[dict[str, str]]) -> list[str]:
+def remark_lines(remarks: Iterable[Remark]) -> list[str]:
     """One line each, for a text table's foot."""
-    return [f"REMARK {one['name']}: {one['sentence']}" for one in remarks]
+    return [f"REMARK {remark.name}: {remark.sentence}" for remark in remarks]

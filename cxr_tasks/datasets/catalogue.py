@@ -59,7 +59,7 @@ def stored_versions(name: str | None = None) -> list[StoredVersion]:
     for folder in chosen:
         latest = _latest_fingerprint(folder)
         versions = [_version(folder.name, one, latest) for one in _folders(folder)]
-        versions.sort(key=lambda one: (one.made_at, one.folder.name), reverse=True)
+        versions.sort(key=lambda version: (version.made_at, version.folder.name), reverse=True)
         found += versions
     return found
 
@@ -73,11 +73,15 @@ def find_version(text: str) -> StoredVersion:
     """
     name, _, digits = text.partition("@")
     versions = stored_versions(name)
-    shown = ", ".join(one.label for one in versions) or "none"
+    shown = ", ".join(version.label for version in versions) or "none"
     if digits:
-        meant = [one for one in versions if one.fingerprint.startswith(digits) or one.folder.name.startswith(digits)]
+        meant = [
+            version
+            for version in versions
+            if version.fingerprint.startswith(digits) or version.folder.name.startswith(digits)
+        ]
     else:
-        meant = [one for one in versions if one.is_latest]
+        meant = [version for version in versions if version.is_latest]
     if len(meant) != 1:
         how_many = "several versions" if meant else "no version" if digits else "no published version"
         raise ConfigurationError(f"{text!r} names {how_many}; there are: {shown}")
@@ -97,16 +101,16 @@ def removable(
     """
     kept: dict[str, str] = {}
     n_whole = 0
-    for one in versions:
-        n_whole += not one.fault
-        if one.is_latest:
-            kept[one.label] = "the newest, which training takes"
-        elif not _VERSION_FOLDER.fullmatch(one.folder.name):
-            kept[one.label] = "no version that this platform has made"
-        elif not one.fault and one.fingerprint in in_use:
-            kept[one.label] = "a model was trained on it"
-        elif not one.fault and n_whole <= keep:
-            kept[one.label] = f"among the {keep} newest"
+    for version in versions:
+        n_whole += not version.fault
+        if version.is_latest:
+            kept[version.label] = "the newest, which training takes"
+        elif not _VERSION_FOLDER.fullmatch(version.folder.name):
+            kept[version.label] = "no version that this platform has made"
+        elif not version.fault and version.fingerprint in in_use:
+            kept[version.label] = "a model was trained on it"
+        elif not version.fault and n_whole <= keep:
+            kept[version.label] = f"among the {keep} newest"
     return [one for one in versions if one.label not in kept], kept
 
 
@@ -143,7 +147,7 @@ def lock_path(folder: Path) -> Path:
 def _folders(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
-    return sorted(one for one in parent.iterdir() if one.is_dir() and not one.name.startswith("."))
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _latest_fingerprint(folder: Path) -> str:
@@ -152,7 +156,7 @@ def _latest_fingerprint(folder: Path) -> str:
 
 
 def _version(name: str, folder: Path, latest: str) -> StoredVersion:
-    n_bytes = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     is_latest = bool(latest) and folder.name == latest[:16]
     try:
         provenance, statistics = (read_json(folder / file) for file in ("provenance.json", "statistics.json"))

@@ -83,8 +83,8 @@ def _transitions(was: pd.DataFrame, now: pd.DataFrame, name: str) -> dict[str, l
 
 
 def _findings_without(table: pd.DataFrame, other: pd.DataFrame) -> list[str]:
-    names = [str(one) for one in table.columns if one not in other.columns]
-    return [one.removeprefix("label_") for one in names if one.startswith("label_")]
+    names = [str(name) for name in table.columns if name not in other.columns]
+    return [name.removeprefix("label_") for name in names if name.startswith("label_")]
 
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -94,7 +94,7 @@ def previous_splits(recipe: Recipe, patient_ids: Iterable[str]) -> pd.Series | N
     index = pd.read_parquet(verified_path(newest.index), columns=["patient_key", "split"])
     split_of_key = dict(zip(index["patient_key"], index["split"], strict=True))
     secret = patient_secret()
-    keys = {one: patient_key(one, salt=recipe.split.salt, secret=secret) for one in set(patient_ids)}
+    keys = {patient: patient_key(patient, salt=recipe.split.salt, secret=secret) for patient in set(patient_ids)}
     known = {patient: split_of_key[key] for patient, key in sorted(keys.items()) if key in split_of_key}
     # None of many is more likely a lost secret than a set of new patients.
     level = logging.INFO if known else logging.WARNING

@@ -35,7 +35,7 @@ def trained_on(loaded: LoadedVersion, work: Path) -> pd.DataFrame:
     """
     with tracking.outside_failures("MLflow"):
         client = tracking.client()
-        if any(one.path == ARTIFACT for one in client.list_artifacts(loaded.run_id)):
+        if any(artifact.path == ARTIFACT for artifact in client.list_artifacts(loaded.run_id)):
             work.mkdir(parents=True, exist_ok=True)
             return read_rows_of_content(Path(client.download_artifacts(loaded.run_id, ARTIFACT, str(work))))
     named = f"{loaded.model_name} version {loaded.version}"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.evaluation.evaluation import Baseline
 from cxr_tasks.contracts.metrics import MetricRecord
-from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.table import Scored
@@ -87,8 +86,8 @@ def oriented(train_value: np.ndarray, train_y: np.ndarray, *others: np.ndarray) 
 
 def assess_baselines(
     splits: Mapping[str, BaselineInputs], findings: Sequence[str], spec: EvaluateSpec
-) -> list[dict[str, Any]]:
-    """Every baseline with its AUROC records on validation and test, JSON-ready.
+) -> tuple[Baseline, ...]:
+    """Every baseline with its AUROC records on validation and test.
 
     Args:
         splits: Of train, validation and test.
@@ -111,13 +110,13 @@ def assess_baselines(
             "Aspect ratio of the file alone (sees no pixel)", ratios, lambda known, *values: oriented(*values),
         ),
     }  # fmt: skip
-    found = []
+    assessed = []
     for name, (description, values, fitted) in baselines.items():
         records = []
         for place, finding in enumerate(findings):
             records += _records((place, finding), splits, values, fitted, spec)
-        found.append({"name": name, "description": description, "metrics": plain(records)})
-    return found
+        assessed.append(Baseline(name=name, description=description, metrics=tuple(records)))
+    return tuple(assessed)
 
 
 def _records(

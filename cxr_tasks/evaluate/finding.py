@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.contracts.evaluation.of_finding import (
+    Calibration,
+    Counts,
+    FindingEvaluation,
+    OperatingPoint,
+    Reliability,
+    ReliabilityBin,
+    ServingValues,
+)
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.serving_contract import FindingDecision
-from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.decision import Decision, choose_decision
 from cxr_tasks.evaluate.means import Decided
@@ -31,10 +39,9 @@ class AssessedFinding:
     """What was found of one finding."""
 
     finding: str
-    shown: dict[str, Any]
-    """Its part of ``metrics.json``: ``by_finding.<finding>``."""
-    serving: dict[str, Any]
-    """``serving.<finding>``."""
+    shown: FindingEvaluation
+    """Its part of ``metrics.json``."""
+    serving: ServingValues
     measures: dict[str, SplitMeasures]
     decided: dict[str, Decided]
     """Per split in which it can be assessed, the served calls; empty without a calibration."""
@@ -64,73 +71,83 @@ def assess_finding(
     # A model that brings its own decision was calibrated on images that are not here.
     fitted_on = None if own else validation
     measures = {split: measure_split(rows, platt, spec, draws[split], fitted_on) for split, rows in splits.items()}
-    shown: dict[str, Any] = {
-        "assessable": not reason,
-        "reason": reason,
-        "counts": {
-            name: {
-                "n": s.n,
-                "n_positive": s.n_positive,
-                "n_patients": s.n_patients,
-                "n_unknown": s.n_unknown,
-                "by_class": class_counts(s.is_positive, s.patient_key),
-            }
-            for name, s in splits.items()
-        },
-        "metrics": {split: plain(one.records) for split, one in measures.items()},
-        "raw_half": {split: plain(at_raw_half(rows, spec)) for split, rows in splits.items()},
-        "calibration": None,
-        "operating_points": {},
-        "unreached_points": {},
-        "served_note": "",
-        "classification_report": "",
-        "subgroups": [],
-    }
+    shown = FindingEvaluation(
+        assessable=not reason,
+        reason=reason,
+        counts={split: _counts(rows) for split, rows in splits.items()},
+        metrics={split: one.records for split, one in measures.items()},
+        raw_half={split: at_raw_half(rows, spec) for split, rows in splits.items()},
+        calibration=None,
+        operating_points={},
+        classification_report="",
+        subgroups=(),
+    )
     if choice is None:
         # A probability of 0.5 is no choice; the reason travels with it and the gate refuses the model.
-        serving = {"a": 1.0, "b": 0.0, "threshold": 0.5, "operating_point": None, "reason": no_choice}
+        serving = ServingValues(a=1.0, b=0.0, threshold=0.5, operating_point=None, reason=no_choice)
         return AssessedFinding(test.finding, shown, serving, measures, {})
-    shown["calibration"] = _calibration(choice, splits, spec)
-    shown["unreached_points"], shown["served_note"] = choice.unreached, choice.note
     decided = {
         name: {split: Decided.of(rows, choice.platt, threshold) for split, rows in splits.items()}
         for name, threshold in choice.thresholds.items()
     }
-    for name, by_split in decided.items():
-        shown["operating_points"][name] = {
-            "threshold": choice.thresholds[name],
-            "served": name == choice.served,
-            "chosen_on": choice.chosen_on,
-            **{split: measure(one.rows, one.is_called, spec, draws[split]) for split, one in by_split.items()},
-        }
     served = decided[choice.served]
-    shown["classification_report"] = _classification_report(test, served["test"].is_called)
-    shown["subgroups"] = subgroup_rows(test, served["test"].is_called, predictions, index, spec)
-    threshold = choice.thresholds[choice.served]
-    point = {"operating_point": choice.served, "reason": ""}
-    serving = {"a": choice.platt.a, "b": choice.platt.b, "threshold": threshold, **point}
+    called = served["test"].is_called
+    shown = dataclasses.replace(
+        shown,
+        calibration=_calibration(choice, splits, spec),
+        operating_points={name: _point(name, choice, by_split, spec, draws) for name, by_split in decided.items()},
+        unreached_points=choice.unreached,
+        served_note=choice.note,
+        classification_report=_classification_report(test, called),
+        subgroups=subgroup_rows(test, called, predictions, index, spec),
+    )
+    serving = ServingValues(
+        a=choice.platt.a, b=choice.platt.b, threshold=choice.thresholds[choice.served], operating_point=choice.served,
+        reason="",
+    )  # fmt: skip
     assessable = {split: one for split, one in served.items() if not one.rows.too_few(spec.min_positives)}
     return AssessedFinding(test.finding, shown, serving, measures, assessable)
 
 
-def _calibration(choice: Decision, splits: Mapping[str, Scored], spec: EvaluateSpec) -> dict[str, Any]:
+def _counts(rows: Scored) -> Counts:
+    return Counts(
+        n=rows.n,
+        n_positive=rows.n_positive,
+        n_patients=rows.n_patients,
+        n_unknown=rows.n_unknown,
+        by_class=class_counts(rows.is_positive, rows.patient_key),
+    )
+
+
+def _point(
+    name: str, choice: Decision, decided: Mapping[str, Decided], spec: EvaluateSpec, draws: Mapping[str, Draws]
+) -> OperatingPoint:
+    return OperatingPoint(
+        threshold=choice.thresholds[name],
+        served=name == choice.served,
+        chosen_on=choice.chosen_on,
+        **{split: measure(one.rows, one.is_called, spec, draws[split]) for split, one in decided.items()},
+    )
+
+
+def _calibration(choice: Decision, splits: Mapping[str, Scored], spec: EvaluateSpec) -> Calibration:
     platt = choice.platt
-    return {
-        "method": f"{platt.method} fitted on {choice.chosen_on}",
-        "a": platt.a,
-        "b": platt.b,
-        "note": platt.note,
-        "reliability": {
-            name: {
-                "before": _reliability(rows, sigmoid(rows.logit), spec),
-                "after": _reliability(rows, platt.probabilities(rows.logit), spec),
-            }
-            for name, rows in splits.items()
+    return Calibration(
+        method=f"{platt.method} fitted on {choice.chosen_on}",
+        a=platt.a,
+        b=platt.b,
+        note=platt.note,
+        reliability={
+            split: Reliability(
+                before=_reliability(rows, sigmoid(rows.logit), spec),
+                after=_reliability(rows, platt.probabilities(rows.logit), spec),
+            )
+            for split, rows in splits.items()
         },
-    }
+    )
 
 
-def _reliability(rows: Scored, probability: np.ndarray, spec: EvaluateSpec) -> list[dict[str, Any]]:
+def _reliability(rows: Scored, probability: np.ndarray, spec: EvaluateSpec) -> tuple[ReliabilityBin, ...]:
     """Per bin that holds an image: mean probability, share of positives with its Wilson interval by patient, n."""
     bins, patient = [], patient_numbers(rows.patient_key)
     number = bins_of(probability)
@@ -139,15 +156,15 @@ def _reliability(rows: Scored, probability: np.ndarray, spec: EvaluateSpec) -> l
         if held.any():
             share = Share.of(rows.is_positive[held], patient[held]).interval(spec.confidence)
             bins.append(
-                {
-                    "mean_probability": float(probability[held].mean()),
-                    "share_positive": share.value,
-                    "lower": share.lower,
-                    "upper": share.upper,
-                    "n": int(held.sum()),
-                }
+                ReliabilityBin(
+                    mean_probability=float(probability[held].mean()),
+                    share_positive=share.value,
+                    lower=share.lower,
+                    upper=share.upper,
+                    n=int(held.sum()),
+                )
             )
-    return bins
+    return tuple(bins)
 
 
 def _classification_report(rows: Scored, is_called: np.ndarray) -> str:

@@ -65,12 +65,12 @@ def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, sp
 
     A finding that is not assessable is left out and counted in ``method``; it never enters as a number.
     """
-    assessable = [one for one in measured if one.is_assessable]
+    assessable = [measures for measures in measured if measures.is_assessable]
     several = len(measured) > 1
-    n = max((one.rows.n for one in measured), default=0)
+    n = max((measures.rows.n for measures in measured), default=0)
     summary = Summary("mean", split, n, _about(assessable, measured) if several else "", draws, spec)
     if not assessable:
-        reason = "; ".join(one.rows.too_few(spec.min_positives) for one in measured)
+        reason = "; ".join(measures.rows.too_few(spec.min_positives) for measures in measured)
         return [summary.undefined(name, reason) for name in ("auroc", "auroc_patient_bootstrap")]
     if not several:
         (one,) = assessable
@@ -78,15 +78,17 @@ def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, sp
         first, values, n_positive = one.whole["auroc_patient_bootstrap"], one.values, one.rows.n_positive
         resampled = summary.resampled("auroc_patient_bootstrap", first, values["auroc_patient_bootstrap"], n_positive)
         return [summary.record("auroc", interval, n_positive), resampled]
-    records = [summary.record("auroc", mean_auroc_interval([one.rows for one in assessable], spec.confidence))]
+    records = [
+        summary.record("auroc", mean_auroc_interval([measures.rows for measures in assessable], spec.confidence))
+    ]
     for name in MEANS:
-        having = [one for one in assessable if name in one.values]
+        having = [measures for measures in assessable if name in measures.values]
         if having:
-            values_of = np.mean([one.values[name] for one in having], axis=0)
-            value = float(np.mean([one.whole[name] for one in having]))
+            values_of = np.mean([measures.values[name] for measures in having], axis=0)
+            value = float(np.mean([measures.whole[name] for measures in having]))
             about = dataclasses.replace(summary, about=_about(having, measured))
             records.append(about.resampled(name, value, values_of))
-    value = float(np.mean([one.rows.is_positive.mean() for one in assessable]))
+    value = float(np.mean([measures.rows.is_positive.mean() for measures in assessable]))
     return [*records, summary.resampled("prevalence", value, _mean_prevalence(assessable, draws))]
 
 
@@ -95,7 +97,12 @@ def _about(taken: Sequence[SplitMeasures], measured: Sequence[SplitMeasures]) ->
 
 
 def _mean_prevalence(measured: Sequence[SplitMeasures], draws: Draws) -> np.ndarray:
-    sums = np.stack([_image_sums(one.rows, draws, [one.rows.is_positive, np.ones(one.rows.n)]) for one in measured])
+    sums = np.stack(
+        [
+            _image_sums(measures.rows, draws, [measures.rows.is_positive, np.ones(measures.rows.n)])
+            for measures in measured
+        ]
+    )
 
     def statistic(block: np.ndarray) -> np.ndarray:
         n_positive, n = np.moveaxis(drawn_sums(sums, block), 1, 0)
@@ -113,9 +120,13 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
     Where every finding is ranked without an error DeLong has no variance; then the mean of the findings' own bounds
     stands in, which is wider than needed.
     """
-    value, variance = _summed([influences(one.is_positive, one.logit, one.patient_key) for one in findings], findings)
+    value, variance = _summed(
+        [influences(finding.is_positive, finding.logit, finding.patient_key) for finding in findings], findings
+    )
     if variance <= 0.0 or not 0.0 < value < 1.0:
-        each = [auroc_interval(one.is_positive, one.logit, confidence, one.patient_key) for one in findings]
+        each = [
+            auroc_interval(finding.is_positive, finding.logit, confidence, finding.patient_key) for finding in findings
+        ]
         lower, upper = (float(np.mean([getattr(one, key) for one in each])) for key in ("lower", "upper"))
         return Interval(value, lower, upper, "mean of the findings' own bounds (DeLong's variance is 0)")
     method = f"DeLong {confidence * 100:g} % by patient, logit scale"
@@ -124,13 +135,13 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
 
 def freedom_of(findings: Sequence[Scored]) -> float:
     """Degrees of freedom of a mean over ``findings``, by the images of each patient of the one with most images."""
-    key = max(findings, key=lambda one: one.n).patient_key
+    key = max(findings, key=lambda finding: finding.n).patient_key
     return left_by_clusters(effective_number(images_each(patient_numbers(key))), len(key))
 
 
 def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
     """Mean of the AUROCs and its variance from contributions summed by patient."""
-    patients = np.concatenate([one.patient_key for one in findings])
+    patients = np.concatenate([finding.patient_key for finding in findings])
     variance = clustered_variance(np.concatenate([one for _, one in found]) / len(found), patients)
     return float(np.mean([value for value, _ in found])), variance
 

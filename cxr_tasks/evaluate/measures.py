@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.contracts.metrics import MetricRecord
+from cxr_tasks.contracts.metrics import MetricRecord, Records
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.table import Scored
@@ -34,7 +34,7 @@ class SplitMeasures:
     """One finding on one split: its records, and the resamples behind them, from which means over findings follow."""
 
     rows: Scored
-    records: list[MetricRecord]
+    records: Records
     whole: dict[str, float]
     """Each resampled metric on all rows; empty where the finding is not assessable."""
     values: dict[str, np.ndarray]
@@ -59,7 +59,7 @@ def measure_split(
     if reason := rows.too_few(spec.min_positives):
         records += [undefined_record(name, rows, reason) for name in (*RANKING, *CALIBRATION, *RELATIVE)]
         records += calibration_records(rows, platt, spec, fitted_on)
-        return SplitMeasures(rows, records, {}, {})
+        return SplitMeasures(rows, tuple(records), {}, {})
     records.append(delong_record(rows, spec))
     read_off = f"at sensitivity {spec.target_sensitivity:g}, read off this split's own curve; it sets no threshold"
     details = {
@@ -80,7 +80,7 @@ def measure_split(
         reason = "no calibration: validation is not assessable"
         records += [undefined_record(name, rows, reason) for name in (*CALIBRATION[2:], *RELATIVE)]
     records += calibration_records(rows, platt, spec, fitted_on)
-    return SplitMeasures(rows, records, whole, values)
+    return SplitMeasures(rows, tuple(records), whole, values)
 
 
 class Resampled:
@@ -150,11 +150,11 @@ def _prevalence(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
 
 def share_record(name: str, rows: Scored, share: Share, method: str, spec: EvaluateSpec) -> MetricRecord:
     """``share`` of images of ``rows`` with its interval, and what is needed to make it again (``Share.of_record``)."""
-    one, facts = share.interval(spec.confidence), share.facts()
+    interval, facts = share.interval(spec.confidence), share.facts()
     return MetricRecord(
-        name=name, finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
-        n=share.n, n_positive=share.hits, n_patients=share.n_patients, n_effective=share.n_effective,
-        freedom=facts["freedom"], method=method,
+        name=name, finding=rows.finding, split=rows.split, value=interval.value, lower=interval.lower,
+        upper=interval.upper, n=share.n, n_positive=share.hits, n_patients=share.n_patients,
+        n_effective=share.n_effective, freedom=facts.freedom, method=method,
     )  # fmt: skip
 
 

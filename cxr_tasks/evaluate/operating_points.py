@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cxr_tasks.contracts.metrics import MetricRecord
-from cxr_tasks.contracts.shapes import plain
+from cxr_tasks.contracts.evaluation.of_finding import PointMeasures
+from cxr_tasks.contracts.metrics import MetricRecord, Records
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.measures import draws_of, resampled_record, share_record
 from cxr_tasks.evaluate.table import Scored
@@ -92,25 +90,27 @@ def _below(levels: np.ndarray, place: int) -> float:
     return float((levels[place] + following) / 2.0)
 
 
-def confusion(is_positive: np.ndarray, is_called: np.ndarray) -> dict[str, int]:
-    return {
-        "true_positives": int((is_positive & is_called).sum()),
-        "false_positives": int((~is_positive & is_called).sum()),
-        "false_negatives": int((is_positive & ~is_called).sum()),
-        "true_negatives": int((~is_positive & ~is_called).sum()),
-    }
-
-
-def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws | None = None) -> dict[str, Any]:
-    """Counts and metrics of fixed calls on one split, JSON-ready.
+def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draws | None = None) -> PointMeasures:
+    """Counts and metrics of fixed calls on one split.
 
     Beside :func:`proportion_records` F1, which is no proportion and has a patient bootstrap over ``draws``, which
     default to those of the patients of ``rows``.
+
+    Args:
+        is_called: bool, ``(n,)``, in the order of ``rows``.
     """
     records = proportion_records(rows, is_called, spec)
     records.append(_f1_record(rows, is_called, spec, draws or draws_of(rows, spec)))
-    counts = confusion(rows.is_positive, is_called)
-    return {"n": rows.n, "n_positive": rows.n_positive, **counts, "metrics": plain(records)}
+    positive = rows.is_positive
+    return PointMeasures(
+        n=rows.n,
+        n_positive=rows.n_positive,
+        true_positives=int((positive & is_called).sum()),
+        false_positives=int((~positive & is_called).sum()),
+        false_negatives=int((positive & ~is_called).sum()),
+        true_negatives=int((~positive & ~is_called).sum()),
+        metrics=tuple(records),
+    )
 
 
 def proportion_records(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec) -> list[MetricRecord]:
@@ -138,21 +138,21 @@ def _f1_record(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: D
     return resampled_record("f1", rows, float(value), values, "", draws, spec)
 
 
-def at_raw_half(rows: Scored, spec: EvaluateSpec) -> list[MetricRecord]:
+def at_raw_half(rows: Scored, spec: EvaluateSpec) -> Records:
     """Sensitivity and specificity if every uncalibrated probability from 0.5 on were called positive.
 
     Nothing is decided so; beside the served decision it shows what a threshold chosen per finding is worth.
     """
     is_right = rows.is_positive == (rows.logit >= 0.0)
     patient = patient_numbers(rows.patient_key)
-    return [
+    return (
         proportion_record(
             "sensitivity_at_raw_half", rows, patient, (is_right, rows.is_positive, "positive images"), spec
         ),
         proportion_record(
             "specificity_at_raw_half", rows, patient, (is_right, ~rows.is_positive, "negative images"), spec
         ),
-    ]
+    )
 
 
 def proportion_record(

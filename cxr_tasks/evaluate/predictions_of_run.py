@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -49,13 +48,14 @@ def predictions_of_run(
     fetched: Path,
     evaluated: EvaluatedModel,
     prepared: PreparedDataset,
-    metrics: dict[str, Any],
+    rows_sha256_stated: str,
     findings: Sequence[str],
     out: Path,
 ) -> Path:
     """The table of predictions with image ids, written to ``out``, from what the MLflow run keeps.
 
     Args:
+        rows_sha256_stated: Of the test rows that the metrics were measured on (``Evaluation.rows_sha256``).
         fetched: Folder with the run's artifacts of the evaluation. Runs made before the table was kept there have
             none; then it is the file that the run left in its own folder.
 
@@ -68,9 +68,9 @@ def predictions_of_run(
     index = pd.read_parquet(verified_path(prepared.index), columns=["image_id", "split"])
     table = with_image_ids(read_predictions(kept, findings), index)
     found = rows_sha256(table, findings)
-    if found != metrics["rows_sha256"]:
+    if found != rows_sha256_stated:
         raise DataDefect(
-            f"{kept}: expected the test rows with sha256 {str(metrics['rows_sha256'])[:12]}..., found {found[:12]}...; "
+            f"{kept}: expected the test rows with sha256 {rows_sha256_stated[:12]}..., found {found[:12]}...; "
             "predictions, metrics and dataset do not belong together"
         )
     with replaced_file(out) as aside:

@@ -8,11 +8,12 @@ split. What was measured elsewhere, by hand or before there was this log, is not
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cxr_tasks.contracts.evaluation.evaluation import TestUse
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import audit_log
@@ -31,21 +32,6 @@ SHARED = 0.01
 _NOT_COUNTED = ("reproduce",)
 
 
-@dataclass(frozen=True, slots=True)
-class TestRead:
-    """One model's look at a test split."""
-
-    __test__ = False  # no class of tests, whatever pytest makes of its name
-
-    number: int
-    """How many models, this one included, had been measured on these images by then; from 1."""
-    n_images: int
-    test_sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"number": self.number, "n_images": self.n_images, "test_sha256": self.test_sha256}
-
-
 def record_test_read(
     rows: pd.DataFrame,
     *,
@@ -56,7 +42,7 @@ def record_test_read(
     dataset: str,
     fingerprint: str,
     who: str | Person,
-) -> TestRead:
+) -> TestUse:
     """Note in the audit log that a model is measured on ``rows``; the how-manyth model that is.
 
     The same model on the same images is noted once and keeps its number, however often its task is tried.
@@ -70,23 +56,26 @@ def record_test_read(
     test_sha256 = hashlib.sha256(content.astype("<u8").tobytes()).hexdigest()
     _keep(test_sha256, content)
     told = {"purpose": purpose, "model_sha256": model_sha256, "test_sha256": test_sha256}
-    known = [one for one in trail.entries() if one.kind == "test_read" and told.items() <= dict(one.detail).items()]
+    known = [
+        entry for entry in trail.entries() if entry.kind == "test_read" and told.items() <= dict(entry.detail).items()
+    ]
     if not known:
         why = f"{purpose}: {len(rows)} test images of {dataset}, model {model_sha256[:12]}"
         detail = {**told, "dataset": dataset, "n_images": len(rows)}
         trail.record(
             "test_read", model=model_name, version=version, who=who, why=why, fingerprint=fingerprint, detail=detail
         )
-    return TestRead(_number(content, test_sha256, model_sha256), len(rows), test_sha256)
+    number = _number(content, test_sha256, model_sha256)
+    return TestUse(number=number, n_images=len(rows), test_sha256=test_sha256)
 
 
 def _number(content: np.ndarray, test_sha256: str, model_sha256: str) -> int:
     """The place of this model among those measured on these images, in the order of their first looks."""
     shares: dict[str, bool] = {test_sha256: True}
     models: list[str] = []
-    for one in trail.entries():
-        detail = dict(one.detail)
-        if one.kind != "test_read" or detail["purpose"] in _NOT_COUNTED:
+    for entry in trail.entries():
+        detail = dict(entry.detail)
+        if entry.kind != "test_read" or detail["purpose"] in _NOT_COUNTED:
             continue
         other = str(detail["test_sha256"])
         if other not in shares:
@@ -123,8 +112,8 @@ def _kept(test_sha256: str) -> np.ndarray | None:
     return np.frombuffer(content, "<u8") if hashlib.sha256(content).hexdigest() == test_sha256 else None
 
 
-def reuse_remark(read: TestRead, auroc: dict[str, Any], confidence: float) -> Remark:
-    """Which look at the test split this was, and what that does to ``auroc``, a ``MetricRecord`` as a mapping."""
+def reuse_remark(read: TestUse, auroc: MetricRecord, confidence: float) -> Remark:
+    """Which look at the test split this was, and what that does to ``auroc``."""
     images = f"these {read.n_images} test images" if read.n_images > 1 else "this test image"
     if read.number == 1:
         sentence = f"The first model measured on {images} that is on record here: its intervals hold as they stand."
@@ -133,11 +122,11 @@ def reuse_remark(read: TestRead, auroc: dict[str, Any], confidence: float) -> Re
         f"Model number {read.number} measured on {images}, by the record of this installation. Its intervals hold for "
         "one model that was chosen before test was read; the best of several looks better there than it is"
     )
-    if auroc.get("value") is not None and auroc.get("lower") is not None:
-        excess, lower = best_of(read.number, auroc["value"], auroc["lower"], confidence)
+    if auroc.value is not None and auroc.lower is not None:
+        excess, lower = best_of(read.number, auroc.value, auroc.lower, confidence)
         sentence += (
             f": the AUROC of the best of {read.number} equally good ones by up to {excess:.3f} in the mean. With "
-            f"Bonferroni's correction for {read.number} its lower end is {lower:.3f} instead of {auroc['lower']:.3f}"
+            f"Bonferroni's correction for {read.number} its lower end is {lower:.3f} instead of {auroc.lower:.3f}"
         )
     return Remark("test_reuse", f"{sentence}. A test split that no model was measured on gives the figure to rely on.")
 

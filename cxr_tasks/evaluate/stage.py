@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation, ModelFacts, TypicalityMeasures
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
 from cxr_tasks.contracts.shapes import plain
@@ -66,22 +69,22 @@ def evaluate_model(
             f"{trained.dataset_fingerprint[:12]}; its test images may have been in its training split"
         )
     folder = paths.stage("evaluate")
-    predictions, metrics = _measure(trained, prepared, recipe, folder, purpose, who)
-    write_json(folder / "metrics.json", metrics)
-    log.info("%s\n%s", trained.model_name, "\n".join([readable(metrics), *remark_lines(metrics["remarks"])]))
-    test = next(one for one in metrics["mean"]["test"] if one["name"] == "auroc")
+    predictions, evaluation = _measure(trained, prepared, recipe, folder, purpose, who)
+    write_json(folder / "metrics.json", evaluation.to_json())
+    log.info("%s\n%s", trained.model_name, "\n".join([readable(evaluation), *remark_lines(evaluation.remarks)]))
+    test = record_of(evaluation.mean["test"], "auroc")
     evaluated = EvaluatedModel(
         model_name=trained.model_name,
         mlflow_run_id=trained.mlflow_run_id,
         predictions=reference_to(predictions),
         metrics=reference_to(folder / "metrics.json"),
-        test_auroc=test["value"],
-        test_auroc_lower=test["lower"],
-        test_auroc_upper=test["upper"],
-        typicality=reference_to(folder / TYPICALITY_FILE) if metrics["typicality"]["fit_sha256"] else None,
+        test_auroc=test.value,
+        test_auroc_lower=test.lower,
+        test_auroc_upper=test.upper,
+        typicality=reference_to(folder / TYPICALITY_FILE) if _is_fitted(evaluation) else None,
     )
     write_json(folder / "evaluated.json", evaluated.to_payload())
-    _log_to_mlflow(evaluated, metrics, folder)
+    _log_to_mlflow(evaluated, evaluation, folder)
     return evaluated
 
 
@@ -92,12 +95,12 @@ def _measure(
     folder: Path,
     purpose: Purpose,
     who: str | Person,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Evaluation]:
     start_tensorflow()
     import pandas as pd
 
     from cxr_tasks.datasets.load import stored_split
-    from cxr_tasks.evaluate.assess import SPLITS, assess, record_of
+    from cxr_tasks.evaluate.assess import SPLITS, assess
     from cxr_tasks.evaluate.baselines import BaselineInputs, assess_baselines, thumbnails
     from cxr_tasks.evaluate.predict import predictions_of, write_predictions
     from cxr_tasks.train.networks.saved import load_model
@@ -116,29 +119,38 @@ def _measure(
     table = pd.concat([predictions_of(model, stored[split], findings) for split in SPLITS], ignore_index=True)
     path = folder / "predictions.parquet"
     write_predictions(table, path)
-    metrics = assess(table, findings, recipe.evaluate, pd.concat([stored[split].rows for split in SPLITS]))
-    metrics["model"] = {
-        "model_name": trained.model_name,
-        "mlflow_run_id": trained.mlflow_run_id,
-        "model_sha256": trained.model.sha256,
-        "recipe": recipe.name,
-        "recipe_sha256": recipe.sha256,
-        "dataset": prepared.dataset,
-        "dataset_fingerprint": prepared.fingerprint,
-        "n_parameters": int(model.count_params()),
-        "size_px": prepared.size_px,
-    }
-    metrics["typicality"] = _typicality(model, stored, recipe, folder)
-    metrics["test_use"] = read.to_json()
-    auroc = record_of(metrics["mean"]["test"], "auroc")
-    reuse = reuse_remark(read, auroc, metrics["confidence"])
-    metrics["remarks"] = [one.to_json() for one in (*training_remarks(trained), reuse)]
+    evaluation = assess(table, findings, recipe.evaluate, pd.concat([stored[split].rows for split in SPLITS]))
     inputs = {split: BaselineInputs(thumbnails(one.images), one.labels, one.rows) for split, one in stored.items()}
-    metrics["baselines"] = assess_baselines(inputs, findings, recipe.evaluate)
-    return path, metrics
+    reuse = reuse_remark(read, record_of(evaluation.mean["test"], "auroc"), evaluation.confidence)
+    return path, dataclasses.replace(
+        evaluation,
+        model=_facts(trained, prepared, recipe, int(model.count_params())),
+        typicality=_typicality(model, stored, recipe, folder),
+        test_use=read,
+        remarks=(*training_remarks(trained), reuse),
+        baselines=assess_baselines(inputs, findings, recipe.evaluate),
+    )
 
 
-def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Recipe, folder: Path) -> dict[str, Any]:
+def _facts(trained: TrainedModel, prepared: PreparedDataset, recipe: Recipe, n_parameters: int) -> ModelFacts:
+    return ModelFacts(
+        model_name=trained.model_name,
+        mlflow_run_id=trained.mlflow_run_id,
+        model_sha256=trained.model.sha256,
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256,
+        dataset=prepared.dataset,
+        dataset_fingerprint=prepared.fingerprint,
+        n_parameters=n_parameters,
+        size_px=prepared.size_px,
+    )
+
+
+def _is_fitted(evaluation: Evaluation) -> bool:
+    return evaluation.typicality is not None and bool(evaluation.typicality.fit_sha256)
+
+
+def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Recipe, folder: Path) -> TypicalityMeasures:
     """Fit it, leave ``typicality.json``, and say how well it tells strange pictures."""
     from cxr_tasks.evaluate.predict import pooled_features_of
     from cxr_tasks.evaluate.typicality.measure import measure_typicality
@@ -151,32 +163,32 @@ def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Reci
     if found.fitted is not None:
         write_json(folder / TYPICALITY_FILE, plain(found.fitted))
         sha256 = reference_to(folder / TYPICALITY_FILE).sha256
-    return {
-        "fit_sha256": sha256,
-        "reason": found.reason,
-        "n_training": found.fitted.n_training if found.fitted else 0,
-        "n_validation": found.fitted.n_validation if found.fitted else 0,
-        "records": plain(found.records),
-    }
+    return TypicalityMeasures(
+        fit_sha256=sha256,
+        reason=found.reason,
+        n_training=found.fitted.n_training if found.fitted else 0,
+        n_validation=found.fitted.n_validation if found.fitted else 0,
+        records=found.records,
+    )
 
 
 def training_remarks(trained: TrainedModel) -> list[Remark]:
     """What a reader of a model's numbers has to know of its training: of its starting weights, and of a clock."""
-    found = [Remark(one["name"], one["sentence"]) for one in trained.remarks]
+    remarks = [Remark(told["name"], told["sentence"]) for told in trained.remarks]
     if trained.was_ended_by_clock:
-        found.append(clock_remark(trained.epochs_run, trained.epochs_asked, trained.stopped_by))
-    return found
+        remarks.append(clock_remark(trained.epochs_run, trained.epochs_asked, trained.stopped_by))
+    return remarks
 
 
-def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: Path) -> None:
+def _log_to_mlflow(evaluated: EvaluatedModel, evaluation: Evaluation, folder: Path) -> None:
     import pandas as pd
 
     from cxr_tasks.evaluate import predictions_of_run
     from cxr_tasks.registry.tracking import open_run
 
     with open_run(evaluated.model_name, "evaluate", run_id=evaluated.mlflow_run_id) as run:
-        run.metrics(flat_metrics(metrics))
-        run.tags({"cxr.rows_sha256": metrics["rows_sha256"], "cxr.predictions_sha256": evaluated.predictions.sha256})
+        run.metrics(flat_metrics(evaluation))
+        run.tags({"cxr.rows_sha256": evaluation.rows_sha256, "cxr.predictions_sha256": evaluated.predictions.sha256})
         more = [TYPICALITY_FILE] if evaluated.typicality else []
         for name in ("metrics.json", "evaluated.json", *more):
             run.artifact(folder / name, ARTIFACT_FOLDER)
@@ -186,11 +198,11 @@ def _log_to_mlflow(evaluated: EvaluatedModel, metrics: dict[str, Any], folder: P
             kept, index=False
         )
         run.artifact(kept, ARTIFACT_FOLDER)
-        for finding, found in metrics["by_finding"].items():
-            if found["classification_report"]:
-                _log_text(run, folder / f"classification_report_{finding}.txt", found["classification_report"])
-        if metrics["multilabel_report"]:
-            _log_text(run, folder / "classification_report.txt", metrics["multilabel_report"])
+        for finding, measured in evaluation.by_finding.items():
+            if measured.classification_report:
+                _log_text(run, folder / f"classification_report_{finding}.txt", measured.classification_report)
+        if evaluation.multilabel_report:
+            _log_text(run, folder / "classification_report.txt", evaluation.multilabel_report)
 
 
 def _log_text(run: RunLog, path: Path, text: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.evaluation.groups import SubgroupRow
+from cxr_tasks.contracts.metrics import Bounds
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.intervals import Interval, auroc_interval
@@ -21,12 +22,12 @@ FEW_POSITIVES = 20
 
 def subgroup_rows(
     rows: Scored, is_called: np.ndarray, predictions: pd.DataFrame, index: pd.DataFrame | None, spec: EvaluateSpec
-) -> list[dict[str, Any]]:
+) -> tuple[SubgroupRow, ...]:
     """One row per value of source, view, sex, age band and (from ``index``) finer label of the source.
 
-    A property with one value only is left out: it splits nothing. Each row has n, n_positive, n_patients, ``is_weak``
-    (fewer than ``FEW_POSITIVES`` in the group) and ``is_gap_weak`` (in the group or among all others), and as ``[value,
-    lower, upper]``, or null where there is nothing to measure:
+    A property with one value only is left out: it splits nothing. ``is_weak`` are groups with fewer than
+    ``FEW_POSITIVES``, ``is_gap_weak`` those with fewer in the group or among all others. Measured are, where there is
+    something to measure:
 
     - ``auroc`` (DeLong), where both classes have ``min_positives`` images in the group, and two patients;
     - ``sensitivity`` and ``specificity`` of the served decision (Wilson);
@@ -45,11 +46,8 @@ def subgroup_rows(
         is_known = ~np.isin(values, ("", "unknown"))
         names = sorted(set(values[is_known]))
         if len(set(values)) > 1:
-            found += [
-                {"by": by, "value": name, **_row(rows, patient, values == name, is_known, is_called, spec)}
-                for name in names
-            ]
-    return found
+            found += [_row(by, name, rows, patient, values == name, is_known, is_called, spec) for name in names]
+    return tuple(found)
 
 
 def groups_of(rows: Scored, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -66,13 +64,15 @@ def _age_bands(age_years: np.ndarray) -> np.ndarray:
 
 
 def _row(
+    by: str,
+    value: str,
     rows: Scored,
     patient: np.ndarray,
     member: np.ndarray,
     is_known: np.ndarray,
     is_called: np.ndarray,
     spec: EvaluateSpec,
-) -> dict[str, Any]:
+) -> SubgroupRow:
     rest, is_right = is_known & ~member, rows.is_positive == is_called
     found, cleared = (
         Comparison.of(is_right, patient, member & of_class, rest & of_class)
@@ -82,20 +82,22 @@ def _row(
     if min(found.one.n, cleared.one.n) >= spec.min_positives and _has_two_patients(rows, patient, member):
         ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence, patient[member])
     missed = gap(found, spec.confidence)
-    return {
-        "n": int(member.sum()),
-        "n_positive": found.one.n,
-        "n_patients": int(np.unique(patient[member]).size),
-        "auroc": bounds(ranked),
-        "sensitivity": share(found.one, spec.confidence),
-        "specificity": share(cleared.one, spec.confidence),
-        "sensitivity_gap": missed,
-        "false_negative_rate_gap": turned(missed),
-        "specificity_gap": gap(cleared, spec.confidence),
-        "is_weak": found.one.n < FEW_POSITIVES,
-        "is_gap_weak": min(found.one.n, found.other.n) < FEW_POSITIVES,
-        "compared": {"sensitivity": found.facts(), "specificity": cleared.facts()},
-    }
+    return SubgroupRow(
+        by=by,
+        value=value,
+        n=int(member.sum()),
+        n_positive=found.one.n,
+        n_patients=int(np.unique(patient[member]).size),
+        auroc=bounds(ranked),
+        sensitivity=share(found.one, spec.confidence),
+        specificity=share(cleared.one, spec.confidence),
+        sensitivity_gap=missed,
+        false_negative_rate_gap=turned(missed),
+        specificity_gap=gap(cleared, spec.confidence),
+        is_weak=found.one.n < FEW_POSITIVES,
+        is_gap_weak=min(found.one.n, found.other.n) < FEW_POSITIVES,
+        compared={"sensitivity": found.facts(), "specificity": cleared.facts()},
+    )
 
 
 def _has_two_patients(rows: Scored, patient: np.ndarray, member: np.ndarray) -> bool:
@@ -104,25 +106,25 @@ def _has_two_patients(rows: Scored, patient: np.ndarray, member: np.ndarray) -> 
     return all(np.count_nonzero(one) > 1 for one in each)
 
 
-def bounds(one: Interval | None) -> list[float] | None:
-    """``[value, lower, upper]``."""
-    return None if one is None else [one.value, one.lower, one.upper]
+def bounds(interval: Interval | None) -> Bounds | None:
+    """Of a measure that there may not be."""
+    return None if interval is None else Bounds(interval.value, interval.lower, interval.upper)
 
 
-def share(one: Share, confidence: float) -> list[float] | None:
+def share(of_images: Share, confidence: float) -> Bounds | None:
     """A share with its interval; None of nothing."""
-    return bounds(one.interval(confidence)) if one.n else None
+    return bounds(of_images.interval(confidence)) if of_images.n else None
 
 
-def gap(compared: Comparison, confidence: float) -> list[float] | None:
+def gap(compared: Comparison, confidence: float) -> Bounds | None:
     """A share less the other, with the interval of the difference; None where one is of nothing."""
     return bounds(compared.difference(confidence)) if compared.one.n and compared.other.n else None
 
 
-def turned(gap: list[float] | None) -> list[float] | None:
+def turned(gap: Bounds | None) -> Bounds | None:
     """The gap of the opposite rate: of the false-negative rate from that of the sensitivity.
 
-    >>> turned([-0.1, -0.3, 0.2])
-    [0.1, -0.2, 0.3]
+    >>> turned(Bounds(-0.1, -0.3, 0.2))
+    Bounds(value=0.1, lower=-0.2, upper=0.3)
     """
-    return None if gap is None else [0.0 - gap[place] for place in (0, 2, 1)]
+    return None if gap is None else Bounds(0.0 - gap.value, 0.0 - gap.upper, 0.0 - gap.lower)

@@ -6,11 +6,11 @@ A group of few patients has too few of any one finding to show that it is missed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.evaluation.groups import StratifiedFacts, TogetherRow
 from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.subgroups import groups_of
 from cxr_tasks.statistics.patients import patient_numbers
@@ -20,27 +20,27 @@ from cxr_tasks.statistics.stratified import Stratum, stratified_difference
 MEASURES = {"sensitivity": True, "specificity": False}
 
 
-def subgroups_together(decided: Sequence[Decided], predictions: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row per value of source, view, sex and age band, with ``by``, ``value``, and for ``sensitivity`` and
-    ``specificity`` of the served decisions what the group's gap to all other images with a known value is made from
-    (``stratified.StratifiedDifference.facts``), or null where there are no two sides of two patients.
+def subgroups_together(decided: Sequence[Decided], predictions: pd.DataFrame) -> tuple[TogetherRow, ...]:
+    """One row per value of source, view, sex and age band: for sensitivity and specificity of the served decisions
+    what the group's gap to all other images with a known value is made from, None where there are no two sides of two
+    patients.
 
     A property with one value only is left out, as by ``subgroups.subgroup_rows``.
     """
     if not decided:
-        return []
+        return ()
     keys = np.concatenate([one.rows.patient_key for one in decided])
     ends = np.cumsum([one.rows.n for one in decided])[:-1]
     patients = np.split(patient_numbers(keys), ends)
     grouped = [groups_of(one.rows, predictions) for one in decided]
-    return [
-        {
-            "by": by,
-            "value": name,
+    return tuple(
+        TogetherRow(
+            by=by,
+            value=name,
             **{measure: _gap(decided, patients, [one[by] for one in grouped], name, measure) for measure in MEASURES},
-        }
+        )
         for by, name in _names(grouped)
-    ]
+    )
 
 
 def _names(grouped: Sequence[dict[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ def _names(grouped: Sequence[dict[str, np.ndarray]]) -> Iterator[tuple[str, str]
 
 def _gap(
     decided: Sequence[Decided], patients: Sequence[np.ndarray], values: Sequence[np.ndarray], name: str, measure: str
-) -> dict[str, Any] | None:
+) -> StratifiedFacts | None:
     strata = []
     for one, patient, value in zip(decided, patients, values, strict=True):
         of_class = one.rows.is_positive == MEASURES[measure]

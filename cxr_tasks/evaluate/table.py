@@ -116,7 +116,7 @@ def rows_sha256(table: pd.DataFrame, findings: Sequence[str], split: str = "test
     Two models can be compared on a test split only where this is equal for both.
     """
     rows = table.loc[table["split"] == split].sort_values("image_id")
-    targets = rows[[target_column(one) for one in findings]].to_numpy(float)
+    targets = rows[[target_column(finding) for finding in findings]].to_numpy(float)
     return sha256_json(
         {
             "findings": list(findings),

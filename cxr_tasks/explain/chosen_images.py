@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cxr_tasks.evaluate.assess import record_of
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.evaluate.table import Scored
 
 #: Of more findings than this, examples are shown of this many.
@@ -26,25 +26,27 @@ class Chosen:
     probability: float
 
 
-def choose_findings(metrics: dict[str, Any], most: int = MOST_FINDINGS) -> tuple[list[str], str]:
+def choose_findings(evaluation: Evaluation, most: int = MOST_FINDINGS) -> tuple[list[str], str]:
     """The findings to show examples of, in the order of the metrics, and the rule that chose them, for the page.
 
     All that can be assessed, or, of more than ``most``, half of that from either end of the test AUROC: where the
     model is strongest it should look at the right place, where it is weakest the maps may tell why.
     """
-    by_finding = metrics["by_finding"]
-    served = [one for one in metrics["findings"] if metrics["serving"][one]["operating_point"] is not None]
-    assessable = [one for one in served if by_finding[one]["assessable"]]
+    by_finding = evaluation.by_finding
+    serving = evaluation.serving
+    served = [finding for finding in evaluation.findings if serving[finding].operating_point is not None]
+    assessable = [finding for finding in served if by_finding[finding].assessable]
     if len(assessable) <= most and len(served) <= most:
         return served, ""
-    ranked = sorted(assessable, key=lambda one: (-record_of(by_finding[one]["metrics"]["test"], "auroc")["value"], one))
+    aurocs = {finding: record_of(by_finding[finding].metrics["test"], "auroc").bounds.value for finding in assessable}
+    ranked = sorted(assessable, key=lambda finding: (-aurocs[finding], finding))
     half = most // 2
     chosen = {*ranked[:half], *ranked[len(ranked) - min(half, len(ranked)) :]}
     rule = (
-        f"Of {len(metrics['findings'])} findings, examples are shown of the {half} with the highest and the {half} "
+        f"Of {len(evaluation.findings)} findings, examples are shown of the {half} with the highest and the {half} "
         "with the lowest test AUROC, one image of each kind: the one called with most confidence."
     )
-    return [one for one in metrics["findings"] if one in chosen], rule
+    return [finding for finding in evaluation.findings if finding in chosen], rule
 
 
 def choose_examples(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.explain.localise import localisation_sentence
@@ -74,7 +75,7 @@ class Explanations:
 def explain_model(
     model_path: Path,
     predictions_path: Path,
-    metrics: dict[str, Any],
+    evaluation: Evaluation,
     prepared: PreparedDataset,
     findings: Sequence[str],
     *,
@@ -107,7 +108,7 @@ def explain_model(
     predictions = read_predictions(predictions_path, findings)
     stored = stored_split(prepared, "test", findings, folder)
     cam = GradCam(model)
-    shown, rule = choose_findings(metrics)
+    shown, rule = choose_findings(evaluation)
     several = len(shown) > 1
     n_confident, n_near = (
         (1 if several else 2) if n_confident is None else n_confident,
@@ -118,12 +119,12 @@ def explain_model(
     for output, finding in enumerate(findings):
         heats = HeatMaps(cam, stored, output)
         if finding in shown:
-            chosen = _chosen(predictions, metrics, finding, n_confident, n_near)
+            chosen = _chosen(predictions, evaluation, finding, n_confident, n_near)
             examples += _examples(
-                finding, chosen, heats, metrics["serving"][finding]["threshold"], folder,
+                finding, chosen, heats, evaluation.serving[finding].threshold, folder,
                 first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
             )  # fmt: skip
-        if (found := _localised(heats, finding, metrics["confidence"])) is not None:
+        if (found := _localised(heats, finding, evaluation.confidence)) is not None:
             localised[finding] = plain(found)
     explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=cam.cells, rule=rule)
     write_json(folder / "explanations.json", plain(explanations))
@@ -165,18 +166,18 @@ class HeatMaps:
 
 
 def _chosen(
-    predictions: pd.DataFrame, metrics: dict[str, Any], finding: str, n_confident: int, n_near: int
+    predictions: pd.DataFrame, evaluation: Evaluation, finding: str, n_confident: int, n_near: int
 ) -> list[Chosen]:
     from cxr_tasks.evaluate.table import scored
     from cxr_tasks.explain.chosen_images import choose_examples
     from cxr_tasks.statistics.calibration import Platt
 
-    serving = metrics["serving"][finding]
-    if serving["operating_point"] is None:
+    serving = evaluation.serving[finding]
+    if serving.operating_point is None:
         return []
     rows = scored(predictions, "test", finding)
-    probability = Platt(serving["a"], serving["b"]).probabilities(rows.logit)
-    return choose_examples(rows, probability, serving["threshold"], n_confident=n_confident, n_near=n_near)
+    probability = Platt(serving.a, serving.b).probabilities(rows.logit)
+    return choose_examples(rows, probability, serving.threshold, n_confident=n_confident, n_near=n_near)
 
 
 def _examples(

@@ -136,8 +136,9 @@ def _share(
     enough: bool,
 ) -> LiveNumber:  # fmt: skip
     n = int(member.sum())
-    promised = reference.promised.get(finding, {}).get(name, {}).get("value")
-    share = float(is_right[member].mean()) if enough else (promised if promised is not None else 0.5)
+    record = reference.promised.get(finding, {}).get(name)
+    promised = 0.5 if record is None or record.value is None else record.value
+    share = float(is_right[member].mean()) if enough else promised
     z = z_of(CONFIDENCE)
     needed = math.ceil(z * z * max(share * (1 - share), 0.0475) / HALF_WIDTH**2)
     if not enough:
@@ -151,13 +152,12 @@ def _share(
 
 def _against(name: str, n: int, found: Interval, reference: Reference, finding: str, n_missing: int) -> LiveNumber:
     """The live number beside the promised one, which is of other patients: Newcombe's and Zou's difference."""
-    record = reference.promised.get(finding, {}).get(name, {})
+    promised = Interval.of_record(reference.promised.get(finding, {}).get(name))
     live = LiveNumber(
         name=name, n=n, value=found.value, lower=found.lower, upper=found.upper, n_missing=n_missing
     )  # fmt: skip
-    if record.get("lower") is None:
+    if promised is None:
         return live
-    promised = Interval(record["value"], record["lower"], record["upper"], record.get("method", ""))
     apart = independent_difference(found, promised, "Zou and Donner")
     verdict: Finding = "worse" if apart.upper < 0 else "better" if apart.lower > 0 else "as promised"
     return replace(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS, TYPICALITY_METRICS
-from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.contracts.metrics import (
+    DECISION_METRICS,
+    FINDING_METRICS,
+    MEAN_METRICS,
+    TYPICALITY_METRICS,
+    MetricRecord,
+    Records,
+    by_name,
+    record_of,
+)
 from cxr_tasks.gate.evidence import Evidence, Rule, is_number, lacking, outcome_of
 
 _RAW_HALF = "_at_raw_half"
@@ -18,7 +24,7 @@ _SIDES = {"value": "it", "lower": "its lower end", "upper": "its upper end"}
 
 def mean_rules(evidence: Evidence, gate: GateSpec, note: str = "") -> list[Rule]:
     """Bounds on means over findings; ``note`` says where the AUROC's floor is not the policy's own."""
-    records = evidence.metrics["mean"]["test"]
+    records = evidence.evaluation.mean["test"]
     names = MEAN_METRICS if len(evidence.findings) > 1 else FINDING_METRICS
     return [
         _bound_rule(
@@ -34,7 +40,7 @@ def finding_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     rules, without = [], lacking(evidence, gate)
     for finding in evidence.findings:
         if finding not in without:
-            records = evidence.of(finding)["metrics"]["test"]
+            records = evidence.of(finding).metrics["test"]
             for metric, bound in gate.bounds_of(finding).items():
                 about = f"{FINDING_METRICS[metric]} of {display_name(finding).lower()} on test"
                 rules.append(_bound_rule(metric, finding, about, _record(records, metric, bound), bound))
@@ -43,16 +49,16 @@ def finding_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
 
 def typicality_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     """Bounds on how well strange pictures are told; drawn X-rays are not strange to a model that learnt from them."""
-    measured, rules = evidence.metrics.get("typicality", {}), []
-    records = {one["name"]: one for one in measured.get("records", [])}
+    measured, rules = evidence.evaluation.typicality, []
+    records = by_name(measured.records) if measured else {}
     for name, bound in gate.typicality.items():
         about, record = TYPICALITY_METRICS[name], records.get(name)
         if record is None and records and name.removeprefix("unusual_") == "phantoms":
             sentence = f"{about}: the model learnt from such pictures, so they are not strange to it."
             rules.append(Rule(name=f"typicality_{name}", outcome="NOT_APPLICABLE", sentence=sentence))
             continue
-        if record is None and measured.get("reason"):
-            record = {"value": None, "lower": None, "upper": None, "reason": measured["reason"]}
+        if record is None and measured and measured.reason:
+            record = MetricRecord(name=name, finding="", split="test", value=None, n=0, reason=measured.reason)
         rules.append(_bound_rule(f"typicality_{name}", "", about, record, bound))
     return rules
 
@@ -70,15 +76,17 @@ def served_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     """
     rules, without = [], lacking(evidence, gate)
     for finding in evidence.findings:
-        found, point = evidence.of(finding), served_point(evidence.metrics, finding)
+        measured = evidence.of(finding)
+        point = measured.served_point
         bounds = gate.served_of(finding)
-        if point is None and not found["assessable"]:
-            records = [{**one, "name": one["name"].removesuffix(_RAW_HALF)} for one in found["raw_half"]["test"]]
+        if point is None and not measured.assessable:
+            raw_half = measured.raw_half["test"]
+            records = tuple(dataclasses.replace(one, name=one.name.removesuffix(_RAW_HALF)) for one in raw_half)
             bounds = {name: bound for name, bound in bounds.items() if name == "specificity"}
-        elif point is None or point["threshold"] != evidence.metrics["serving"][finding]["threshold"]:
+        elif point is None or point.threshold != evidence.evaluation.serving[finding].threshold:
             raise KeyError(f"the served threshold of {finding} among its operating points")
         else:
-            records = point["test"]["metrics"]
+            records = point.test.metrics
         for metric, bound in bounds.items():
             about = f"{DECISION_METRICS[metric]} of the served decision for {display_name(finding).lower()} on test"
             record = _record(records, metric, bound)
@@ -89,51 +97,54 @@ def served_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     return rules
 
 
-def _few_images_rule(name: str, finding: str, about: str, record: dict[str, Any] | None, bound: Bound) -> Rule:
+def _few_images_rule(name: str, finding: str, about: str, record: MetricRecord | None, bound: Bound) -> Rule:
     """Whether the whole interval lies on the wrong side of the bound, of a finding with few test images."""
-    if bound.reaches is not None or record is None or not is_number(record["value"], record["lower"], record["upper"]):
+    numbers = _numbers(record)
+    if bound.reaches is not None or record is None or numbers is None:
         rule = _bound_rule(name, finding, about, record, bound)
-        is_empty = record is not None and record["value"] is None and record.get("n") == 0
+        is_empty = record is not None and record.value is None and record.n == 0
         return dataclasses.replace(rule, outcome="NOT_ASSESSABLE") if is_empty else rule
     limit, far = bound.limit, "upper" if bound.is_floor else "lower"
-    is_met = record[far] >= limit if bound.is_floor else record[far] <= limit
+    is_met = numbers[far] >= limit if bound.is_floor else numbers[far] <= limit
     where = ("at or above" if is_met else "below") if bound.is_floor else ("at or below" if is_met else "above")
     sentence = (
-        f"{about} is {record['value']:.4f} ({record['lower']:.4f} to {record['upper']:.4f}, n = {record['n']}), from "
+        f"{about} is {record.value:.4f} ({record.lower:.4f} to {record.upper:.4f}, n = {record.n}), from "
         f"few images: {_SIDES[far]} is {where} the {_kind(bound)} of {limit:g}."
     )
-    numbers = {key: float(record[key]) for key in ("value", "lower", "upper")}
     return Rule(name=name, finding=finding, outcome=outcome_of(is_met), sentence=sentence, bound=limit, **numbers)
+
+
+def _numbers(record: MetricRecord | None) -> dict[str, float] | None:
+    """Value and ends of the interval; None unless all three are numbers."""
+    if record is None or not is_number(record.value, record.lower, record.upper):
+        return None
+    return {name: float(getattr(record, name)) for name in ("value", "lower", "upper")}
 
 
 def _kind(bound: Bound) -> str:
     return "floor" if bound.is_floor else "ceiling"
 
 
-def _record(records: Sequence[dict[str, Any]], metric: str, bound: Bound) -> dict[str, Any] | None:
+def _record(records: Records, metric: str, bound: Bound) -> MetricRecord | None:
     """The record that the bound is on; of the AUROC's two intervals the one that reaches lower. None: not measured."""
     names = ("auroc", "auroc_patient_bootstrap") if (metric, bound.side) == ("auroc", "lower") else (metric,)
     try:
-        found = [record_of(records, name) for name in names]
+        asked = [record_of(records, name) for name in names]
     except KeyError:
         return None
-    broken = [one for one in found if not is_number(one["value"], one["lower"], one["upper"])]
-    return broken[0] if broken else min(found, key=lambda one: one["lower"])
+    broken = [record for record in asked if _numbers(record) is None]
+    return broken[0] if broken else min(asked, key=lambda record: record.lower or 0.0)
 
 
-def _bound_rule(
-    name: str, finding: str, about: str, record: dict[str, Any] | None, bound: Bound, note: str = ""
-) -> Rule:
+def _bound_rule(name: str, finding: str, about: str, record: MetricRecord | None, bound: Bound, note: str = "") -> Rule:
     limit = bound.reaches[0] if bound.reaches else bound.limit
-    if record is None or not is_number(record["value"], record["lower"], record["upper"]):
-        why = "metrics.json does not hold it" if record is None else record.get("reason") or "a number is missing"
+    numbers = _numbers(record)
+    if record is None or numbers is None:
+        why = "metrics.json does not hold it" if record is None else record.reason or "a number is missing"
         sentence = f"{about} is not known: {why}."
         return Rule(name=name, finding=finding, outcome="FAIL", bound=limit, sentence=sentence)
-    method = f", {record['method']}" if record.get("method") else ""
-    seen = (
-        f"{about} is {record['value']:.4f} ({record['lower']:.4f} to {record['upper']:.4f}, n = {record['n']}){method}"
-    )
-    numbers = {key: float(record[key]) for key in ("value", "lower", "upper")}
+    method = f", {record.method}" if record.method else ""
+    seen = f"{about} is {record.value:.4f} ({record.lower:.4f} to {record.upper:.4f}, n = {record.n}){method}"
     if bound.reaches is not None:
         is_met, limit, said = _reached(numbers["lower"], numbers["upper"], *bound.reaches)
     else:

@@ -36,7 +36,7 @@ def champion_rules(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> li
     try:
         pairs = paired(mine, theirs, evidence.findings, spec)
         without = lacking(evidence, gate)
-        enough = [one for one in pairs if one.rows.finding not in without]
+        enough = [pair for pair in pairs if pair.rows.finding not in without]
         rule = _mean_rule(named, pairs, bound, spec)
         if evidence.champion_left_out_why:
             rule = replace(rule, sentence=f"{rule.sentence} Left out: {evidence.champion_left_out_why}")

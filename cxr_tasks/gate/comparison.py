@@ -42,7 +42,7 @@ def paired(candidate: pd.DataFrame, champion: pd.DataFrame, findings: Sequence[s
     champion = champion[champion["split"] == "test"].sort_values("image_id", ignore_index=True)
     if candidate["image_id"].tolist() != champion["image_id"].tolist():
         raise DataDefect("expected both models' scores on the same test images, found other images")
-    of_candidate = [scored(candidate, "test", one) for one in findings]
+    of_candidate = [scored(candidate, "test", finding) for finding in findings]
     assessable = [rows for rows in of_candidate if not rows.too_few(spec.min_positives)]
     if not assessable:
         raise UndefinedMetric("; ".join(rows.too_few(spec.min_positives) for rows in of_candidate))
@@ -64,9 +64,9 @@ def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
         difference = paired_difference(one.rows.is_positive, one.rows.logit, one.other, one.rows.patient_key)
         return difference.interval(spec.confidence)
     value, contributions = 0.0, []
-    for one in pairs:
+    for pair in pairs:
         (mine, of_mine), (theirs, of_theirs) = (
-            influences(one.rows.is_positive, score, one.rows.patient_key) for score in (one.rows.logit, one.other)
+            influences(pair.rows.is_positive, score, pair.rows.patient_key) for score in (pair.rows.logit, pair.other)
         )
         value += (mine - theirs) / len(pairs)
         contributions.append((of_mine - of_theirs) / len(pairs))
@@ -82,9 +82,9 @@ def _bootstrap(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
     patients = np.concatenate([one.rows.patient_key for one in pairs])
     draws = Draws.of(patients, spec.bootstrap_samples, spec.bootstrap_seed)
     rankings = []
-    for one in pairs:
-        places = draws.places(one.rows.patient_key)
-        rankings.append([Ranking(one.rows.is_positive, score, places) for score in (one.rows.logit, one.other)])
+    for pair in pairs:
+        places = draws.places(pair.rows.patient_key)
+        rankings.append([Ranking(pair.rows.is_positive, score, places) for score in (pair.rows.logit, pair.other)])
 
     def difference(block: np.ndarray) -> np.ndarray:
         each = [auroc_of(mine.steps(block)) - auroc_of(other.steps(block)) for mine, other in rankings]
@@ -114,9 +114,9 @@ def regressions(pairs: Sequence[Pair], margin: float, spec: EvaluateSpec) -> lis
     Two models that rank all images of a finding alike have no variance; then the p-value is 1, or 0 beyond the margin.
     """
     found = []
-    for one in pairs:
-        difference = paired_difference(one.rows.is_positive, one.rows.logit, one.other, one.rows.patient_key)
-        found.append(Regression(one.rows.finding, difference.interval(spec.confidence), difference.p_below(-margin)))
+    for pair in pairs:
+        difference = paired_difference(pair.rows.is_positive, pair.rows.logit, pair.other, pair.rows.patient_key)
+        found.append(Regression(pair.rows.finding, difference.interval(spec.confidence), difference.p_below(-margin)))
     return found
 
 

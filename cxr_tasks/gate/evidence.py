@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.evaluation.of_finding import FindingEvaluation
 from cxr_tasks.contracts.gate_specs import GateSpec
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.assess import record_of
 from cxr_tasks.evaluate.table import rows_sha256, scored
 from cxr_tasks.statistics.scores import auroc
 
@@ -41,7 +43,7 @@ class Rule:
 class Evidence:
     """What a decision is made from; the champion's table is None where there is no champion or it failed."""
 
-    metrics: dict[str, Any]
+    evaluation: Evaluation
     predictions: pd.DataFrame
     findings: tuple[str, ...]
     champion_version: int | None = None
@@ -51,9 +53,9 @@ class Evidence:
     """Ids of images that the champion has seen; the two are compared on the others."""
     champion_left_out_why: str = ""
 
-    def of(self, finding: str) -> dict[str, Any]:
-        """The finding's part of ``metrics.json``."""
-        return self.metrics["by_finding"][finding]
+    def of(self, finding: str) -> FindingEvaluation:
+        """The finding's part of the evaluation."""
+        return self.evaluation.by_finding[finding]
 
 
 def outcome_of(is_met: bool) -> Outcome:
@@ -62,15 +64,15 @@ def outcome_of(is_met: bool) -> Outcome:
 
 def evidence_rule(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> Rule:
     """Metrics and predictions tell of the same rows, findings and AUROCs, and were measured as the policy asks."""
-    metrics, findings = evidence.metrics, evidence.findings
-    stated, found = str(metrics["rows_sha256"]), rows_sha256(evidence.predictions, findings)
-    if tuple(metrics["findings"]) != findings:
-        problem = f"the metrics are of {', '.join(metrics['findings'])}, the recipe asks for {', '.join(findings)}"
+    evaluation, findings = evidence.evaluation, evidence.findings
+    stated, found = evaluation.rows_sha256, rows_sha256(evidence.predictions, findings)
+    if evaluation.findings != findings:
+        problem = f"the metrics are of {', '.join(evaluation.findings)}, the recipe asks for {', '.join(findings)}"
     elif stated != found:
         problem = f"the metrics are of the test rows {stated[:12]}, the predictions of {found[:12]}"
     else:
-        told = [*(_auroc_problem(evidence, one) for one in findings), _mean_problem(evidence)]
-        problem = "; ".join(filter(None, [*told, _measured_problem(metrics, gate, spec)]))
+        told = [*(_auroc_problem(evidence, finding) for finding in findings), _mean_problem(evidence)]
+        problem = "; ".join(filter(None, [*told, _measured_problem(evaluation, gate, spec)]))
     if problem:
         sentence = f"Metrics and predictions cannot be relied on: {problem}. Evaluate the model again."
         return Rule(name="evidence", outcome="FAIL", sentence=sentence)
@@ -79,10 +81,10 @@ def evidence_rule(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> Rul
     return Rule(name="evidence", outcome="PASS", value=float(n), sentence=sentence)
 
 
-def _measured_problem(metrics: dict[str, Any], gate: GateSpec, spec: EvaluateSpec) -> str:
+def _measured_problem(evaluation: Evaluation, gate: GateSpec, spec: EvaluateSpec) -> str:
     """A recipe may measure more strictly than the policy asks, never less so."""
-    if not metrics["confidence"] >= gate.confidence:
-        return f"intervals are of {metrics['confidence']:g}, the policy asks for {gate.confidence:g}"
+    if not evaluation.confidence >= gate.confidence:
+        return f"intervals are of {evaluation.confidence:g}, the policy asks for {gate.confidence:g}"
     if spec.target_sensitivity < gate.target_sensitivity:
         asked = f"the policy asks for {gate.target_sensitivity:g}"
         return f"specificity was read off at a sensitivity of {spec.target_sensitivity:g}, {asked}"
@@ -90,22 +92,22 @@ def _measured_problem(metrics: dict[str, Any], gate: GateSpec, spec: EvaluateSpe
 
 
 def _auroc_problem(evidence: Evidence, finding: str) -> str:
-    record = record_of(evidence.of(finding)["metrics"]["test"], "auroc")
-    if record["value"] is None:
+    record = record_of(evidence.of(finding).metrics["test"], "auroc")
+    if record.value is None:
         return ""
     rows = scored(evidence.predictions, "test", finding)
     value = auroc(rows.is_positive, rows.logit)
-    if abs(value - record["value"]) <= 1e-9:
+    if abs(value - record.value) <= 1e-9:
         return ""
-    return f"AUROC of {finding} is stated as {record['value']:.6f}, the predictions give {value:.6f}"
+    return f"AUROC of {finding} is stated as {record.value:.6f}, the predictions give {value:.6f}"
 
 
 def _mean_problem(evidence: Evidence) -> str:
     """The stated mean AUROCs, less those without a number (their floor refuses them), against the findings'."""
-    records = [record_of(evidence.of(finding)["metrics"]["test"], "auroc") for finding in evidence.findings]
-    each = [one["value"] for one in records if one["value"] is not None]
-    means = [one for one in evidence.metrics["mean"]["test"] if one["name"] in ("auroc", "auroc_patient_bootstrap")]
-    stated = [one["value"] for one in means if is_number(one["value"])]
+    records = [record_of(evidence.of(finding).metrics["test"], "auroc") for finding in evidence.findings]
+    each = [record.value for record in records if record.value is not None]
+    means = [one for one in evidence.evaluation.mean["test"] if one.name in ("auroc", "auroc_patient_bootstrap")]
+    stated = [record.value for record in means if record.value is not None and is_number(record.value)]
     wrong = [value for value in stated if not each or abs(value - float(np.mean(each))) > 1e-9]
     return f"mean AUROC is stated as {wrong[0]:.6f}, the findings give {np.mean(each or [np.nan]):.6f}" if wrong else ""
 
@@ -115,8 +117,8 @@ def lacking(evidence: Evidence, gate: GateSpec) -> dict[str, str]:
     least, found = gate.assessable.least_positives, {}
     for finding in evidence.findings:
         positives, negatives = _images(evidence, finding)
-        if not evidence.of(finding)["assessable"]:
-            found[finding] = str(evidence.of(finding)["reason"])
+        if not evidence.of(finding).assessable:
+            found[finding] = evidence.of(finding).reason
         elif min(positives, negatives) < least:
             found[finding] = f"test holds {_told(evidence, finding)}; the policy asks for {least} of each"
         elif why := _too_few_patients(evidence, finding, gate.assessable.least_patients):
@@ -130,12 +132,12 @@ def _too_few_patients(evidence: Evidence, finding: str, least: int) -> str:
     Many images of few patients tell of those patients. Where one of enough patients has most of the images, every
     interval is as wide as what they are worth together makes it.
     """
-    by_class = evidence.of(finding)["counts"]["test"].get("by_class")
+    by_class = evidence.of(finding).counts["test"].by_class
     if by_class is None:
         return "metrics.json does not say how many patients its images are of; evaluate the model again"
     for name in ("positive", "negative"):
-        if int(by_class[name]["n_patients"]) < least:
-            worth = f"worth {float(by_class[name]['n_effective']):.1f} with equally many images"
+        if by_class[name].n_patients < least:
+            worth = f"worth {by_class[name].n_effective:.1f} with equally many images"
             return (
                 f"test holds {_told(evidence, finding)}; the policy asks for {least} patients of each (the {name} ones "
                 f"are {worth})"
@@ -145,10 +147,10 @@ def _too_few_patients(evidence: Evidence, finding: str, least: int) -> str:
 
 def _told(evidence: Evidence, finding: str) -> str:
     """Images of each class and whose they are."""
-    (positives, negatives), found = _images(evidence, finding), evidence.of(finding)["counts"]["test"].get("by_class")
-    if found is None:
+    (positives, negatives), by_class = _images(evidence, finding), evidence.of(finding).counts["test"].by_class
+    if by_class is None:
         return f"{positives} positive and {negatives} negative images"
-    whose = [int(found[name]["n_patients"]) for name in ("positive", "negative")]
+    whose = [by_class[name].n_patients for name in ("positive", "negative")]
     return f"{positives} positive images of {whose[0]} patients and {negatives} negative images of {whose[1]} patients"
 
 
@@ -185,11 +187,11 @@ def assessable_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
 
 
 def _images(evidence: Evidence, finding: str) -> tuple[int, int]:
-    counts = evidence.of(finding)["counts"]["test"]
-    return int(counts["n_positive"]), int(counts["n"] - counts["n_positive"])
+    counts = evidence.of(finding).counts["test"]
+    return counts.n_positive, counts.n - counts.n_positive
 
 
-def is_number(*values: Any) -> bool:
+def is_number(*values: object) -> bool:
     """Whether all are finite numbers; ``True`` is none."""
     kinds = (int, float, np.integer, np.floating)
     return all(isinstance(one, kinds) and not isinstance(one, bool) and math.isfinite(one) for one in values)

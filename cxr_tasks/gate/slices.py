@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from cxr_tasks.contracts.evaluation.groups import SubgroupRow
 from cxr_tasks.contracts.gate_specs import GateSpec, SlicesSpec
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.gate.evidence import Evidence, Rule, lacking, outcome_of
@@ -38,20 +38,20 @@ def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
         for finding in evidence.findings
         if finding not in without
         for gap in gate.slices.gaps
-        for one in _groups(evidence.of(finding)["subgroups"], finding, gap, gate.slices)
+        for one in _groups(evidence.of(finding).subgroups, finding, gap, gate.slices)
     ]
     over_findings = groups_together(evidence, gate)
     if not groups and not over_findings:
         by, least = ", ".join(gate.slices.by), gate.slices.least_images
         sentence = f"There are no two groups by {by} with {least} images each to compare."
         return [Rule(name="slices", outcome="NOT_APPLICABLE", sentence=sentence)]
-    alone = float(evidence.metrics["confidence"])
+    alone = evidence.evaluation.confidence
     share = _level_of(gate.slices, alone, is_halved=bool(over_findings))
     level = share / max(len(groups), 1)
     together = _confidences(groups, gate.slices, alone, level)
     compared: dict[tuple[str, str], list[_Group]] = {}
-    for one in groups:
-        compared.setdefault((one.finding, one.gap), []).append(one)
+    for group in groups:
+        compared.setdefault((group.finding, group.gap), []).append(group)
     return [
         *together_rules(over_findings, gate.slices, share),
         *(_rule(some, gate.slices, alone, together, len(groups), level) for some in compared.values()),
@@ -74,12 +74,14 @@ def _confidences(
     far from zero as one of 250 must. Of a model that is the same for all, any refusal stays as rare as by Bonferroni
     for findings that are independent or go together (Sarkar, Annals of Statistics 26:494-504, 1998).
     """
-    families = {(one.gap, one.name): 1 for one in groups}
+    families = {(group.gap, group.name): 1 for group in groups}
     if spec.correction == "none":
         return dict.fromkeys(families, alone)
     if spec.correction == "simes":
         for gap, name in families:
-            members = [one for one in groups if (one.gap, one.name) == (gap, name) and _is_worse(one, spec, alone)]
+            members = [
+                group for group in groups if (group.gap, group.name) == (gap, name) and _is_worse(group, spec, alone)
+            ]
             for k in range(len(members), 1, -1):
                 if sum(_is_worse(one, spec, 1.0 - k * level) for one in members) >= k:
                     families[gap, name] = k
@@ -92,29 +94,30 @@ def _is_worse(group: _Group, spec: SlicesSpec, confidence: float) -> bool:
     return gap.value < -spec.gaps[group.gap] and gap.upper < 0.0
 
 
-def _groups(rows: list[dict[str, Any]], finding: str, gap: str, spec: SlicesSpec) -> Iterator[_Group]:
+def _groups(rows: Sequence[SubgroupRow], finding: str, gap: str, spec: SlicesSpec) -> Iterator[_Group]:
     measure = gap.removesuffix("_gap")
     for by in spec.by:
-        of_property = [row for row in rows if row["by"] == by]
+        of_property = [row for row in rows if row.by == by]
         for row in of_property:
             compared = _compared(row, of_property, measure)
             if min(compared.one.n, compared.other.n) >= spec.least_images:
-                yield _Group(finding, gap, f"{by} {row['value']}", compared)
+                yield _Group(finding, gap, f"{by} {row.value}", compared)
 
 
-def _compared(row: dict[str, Any], of_property: list[dict[str, Any]], measure: str) -> Comparison:
-    if "compared" in row:
-        return Comparison.of_facts(row["compared"][measure])
-    (mine, of), counts = _counts(row, measure), [_counts(one, measure) for one in of_property]
-    hits, n = (sum(one[part] for one in counts) for part in (0, 1))
+def _compared(row: SubgroupRow, of_property: Sequence[SubgroupRow], measure: str) -> Comparison:
+    if row.compared:
+        return Comparison.of_facts(row.compared[measure])
+    (mine, of), counts = _counts(row, measure), [_counts(other, measure) for other in of_property]
+    hits, n = (sum(pair[part] for pair in counts) for part in (0, 1))
     return Comparison(Share.independent(mine, of), Share.independent(hits - mine, n - of))
 
 
-def _counts(row: dict[str, Any], measure: str) -> tuple[int, int]:
+def _counts(row: SubgroupRow, measure: str) -> tuple[int, int]:
     """Right calls and images of the group with the finding (sensitivity), or without it (specificity)."""
-    n = row["n_positive"] if measure == "sensitivity" else row["n"] - row["n_positive"]
-    share = row[measure]
-    return (0, 0) if share is None else (round(share[0] * n), int(n))
+    n, share = row.n_positive, row.sensitivity
+    if measure == "specificity":
+        n, share = row.n - row.n_positive, row.specificity
+    return (0, 0) if share is None else (round(share.value * n), n)
 
 
 def _rule(
@@ -128,7 +131,7 @@ def _rule(
     finding, gap = groups[0].finding, groups[0].gap
     bound = spec.gaps[gap]
     measure = f"{gap.removesuffix('_gap').capitalize()} of the served decision for {display_name(finding).lower()}"
-    found = [(one, one.compared.difference(together[one.gap, one.name])) for one in groups]
+    found = [(group, group.compared.difference(together[group.gap, group.name])) for group in groups]
     broken = [(one, gap) for one, gap in found if gap.value < -bound and gap.upper < 0.0]
     worst, numbers = min(broken or found, key=lambda pair: pair[1].value)
     told = "; ".join(_told(one, gap) for one, gap in broken or [(worst, numbers)])

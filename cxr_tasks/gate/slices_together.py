@@ -23,16 +23,16 @@ class GroupTogether:
 def groups_together(evidence: Evidence, gate: GateSpec) -> list[GroupTogether]:
     """The groups with enough images and patients in and outside them; none of a model of one finding, or where
     ``metrics.json`` is of before findings were taken together."""
-    test = evidence.metrics.get("several", {}).get("test", {})
+    together = evidence.evaluation.several.get("test")
     spec, found = gate.slices, []
     for gap in spec.gaps:
-        for row in test.get("subgroups", ()):
-            facts = row[gap.removesuffix("_gap")] if row["by"] in spec.by else None
-            if facts is None:
+        for row in together.subgroups if together else ():
+            facts = row.sensitivity if gap == "sensitivity_gap" else row.specificity
+            if facts is None or row.by not in spec.by:
                 continue
             difference = StratifiedDifference.of_facts(facts)
             if min(difference.n) >= spec.least_images and min(difference.n_patients) >= gate.assessable.least_patients:
-                found.append(GroupTogether(gap, f"{row['by']} {row['value']}", difference))
+                found.append(GroupTogether(gap, f"{row.by} {row.value}", difference))
     return found
 
 
@@ -42,16 +42,18 @@ def together_rules(groups: Sequence[GroupTogether], spec: SlicesSpec, level: flo
     ``level`` is what is left of the policy's for these comparisons, all of which hold together (Bonferroni).
     """
     confidence = 1.0 - level if spec.correction == "none" else 1.0 - level / max(len(groups), 1)
-    return [_rule([one for one in groups if one.gap == gap], spec, confidence, len(groups)) for gap in _gaps(groups)]
+    return [
+        _rule([group for group in groups if group.gap == gap], spec, confidence, len(groups)) for gap in _gaps(groups)
+    ]
 
 
 def _gaps(groups: Sequence[GroupTogether]) -> list[str]:
-    return list(dict.fromkeys(one.gap for one in groups))
+    return list(dict.fromkeys(group.gap for group in groups))
 
 
 def _rule(groups: list[GroupTogether], spec: SlicesSpec, confidence: float, n_compared: int) -> Rule:
     gap, bound = groups[0].gap, spec.gaps[groups[0].gap]
-    measured = [(one, one.difference.interval(confidence)) for one in groups]
+    measured = [(group, group.difference.interval(confidence)) for group in groups]
     broken = [(one, interval) for one, interval in measured if interval.value < -bound and interval.upper < 0.0]
     _, worst = min(broken or measured, key=lambda pair: pair[1].value)
     told = "; ".join(_told(*pair) for pair in broken or [min(measured, key=lambda pair: pair[1].value)])

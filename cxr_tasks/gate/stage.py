@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,17 @@ from cxr_tasks.contracts.gate_specs import GateSpec
 from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision, Verdict
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, Policy, load_policy, without_none
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.contracts.remarks import remark_lines, remarks_in
+from cxr_tasks.contracts.remarks import remark_lines
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.contracts.text_table import text_table
+from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.evaluate.table import read_predictions
 from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules, typicality_rules
 from cxr_tasks.gate.champion import champion_rules
 from cxr_tasks.gate.evidence import Evidence, Rule, assessable_rules, evidence_rule
 from cxr_tasks.gate.slices import slice_rules
-from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path, write_json
+from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 
@@ -78,29 +80,30 @@ def gate_candidate(
 
     ``champion`` is None where no champion exists yet; then the comparison does not apply.
     """
-    policy, section, asked, measured = None, "", None, {}
+    policy, section, asked, measured = None, "", None, None
     try:
         policy = load_policy(recipe.model_name, policies)
         section, asked = policy.section_for(recipe.dataset.name)
         evidence = _evidence(evaluated, recipe, champion)
-        measured = evidence.metrics
+        measured = evidence.evaluation
         rules = decide(evidence, asked, recipe.evaluate, recipe.gate_floor)
     except ConfigurationError as error:
         rules = (Rule(name="policy", outcome="FAIL", sentence=f"The policy cannot be read: {error}."),)
     except (CxrError, OSError) as error:
         rules = (Rule(name="evidence", outcome="FAIL", sentence=f"The evaluation cannot be relied on: {error}."),)
+    remarks = tuple(dict.fromkeys(measured.remarks)) if measured else ()
     decision = {
         "format": 2,
         "model_name": evaluated.model_name,
         "verdict": verdict_of(rules),
         "reasons": reasons_of(rules),
         "rules": plain(rules),
-        "remarks": remarks_in(measured),
+        "remarks": plain(remarks),
         **_policy_facts(policy, section, asked),
         "gate_floor": _override(recipe, asked),
         "dataset": recipe.dataset.name,
-        "dataset_fingerprint": _text(measured.get("model"), "dataset_fingerprint"),
-        "rows_sha256": _text(measured, "rows_sha256"),
+        "dataset_fingerprint": (measured.model.dataset_fingerprint or "") if measured else "",
+        "rows_sha256": measured.rows_sha256 if measured else "",
         "recipe": recipe.name,
         "recipe_sha256": recipe.sha256,
         "mlflow_run_id": evaluated.mlflow_run_id,
@@ -110,7 +113,7 @@ def gate_candidate(
     }
     path = paths.stage("gate") / "decision.json"
     write_json(path, decision)
-    table = [rules_table(rules), *remark_lines(remarks_in(measured))]
+    table = [rules_table(rules), *remark_lines(remarks)]
     log.info("%s: %s\n%s", evaluated.model_name, decision["verdict"], "\n".join(table))
     return GateDecision(
         model_name=evaluated.model_name,
@@ -173,21 +176,20 @@ def rules_table(rules: Sequence[Rule]) -> str:
 
 
 def _evidence(evaluated: EvaluatedModel, recipe: Recipe, champion: ChampionEvidence | None) -> Evidence:
-    metrics = read_json(verified_path(evaluated.metrics))
+    evaluation = read_evaluation(evaluated)
     predictions = read_predictions(verified_path(evaluated.predictions), recipe.findings)
-    if not isinstance(metrics, dict):
-        raise DataDefect(f"{evaluated.metrics.uri}: expected a JSON object, found {type(metrics).__name__}")
-    found: dict[str, Any] = {"metrics": metrics, "predictions": predictions, "findings": recipe.findings}
+    evidence = Evidence(evaluation=evaluation, predictions=predictions, findings=recipe.findings)
     if champion is None:
-        return Evidence(**found)
+        return evidence
+    evidence = replace(evidence, champion_version=champion.version)
     if champion.predictions is None:
-        return Evidence(**found, champion_version=champion.version, champion_problem=champion.reason)
+        return replace(evidence, champion_problem=champion.reason)
     try:
         table = read_predictions(champion.predictions, recipe.findings)
     except DataDefect as error:
-        return Evidence(**found, champion_version=champion.version, champion_problem=str(error))
-    return Evidence(
-        **found, champion_version=champion.version, champion_predictions=table, champion_left_out=champion.left_out,
+        return replace(evidence, champion_problem=str(error))
+    return replace(
+        evidence, champion_predictions=table, champion_left_out=champion.left_out,
         champion_left_out_why=champion.left_out_why,
     )  # fmt: skip
 
@@ -208,7 +210,3 @@ def _override(recipe: Recipe, asked: GateSpec | None) -> dict[str, float | None]
     if recipe.gate_floor is None:
         return None
     return {"policy": None if asked is None else asked.auroc_floor, "run": recipe.gate_floor}
-
-
-def _text(mapping: Any, key: str) -> str:
-    return str(mapping.get(key, "")) if isinstance(mapping, dict) else ""

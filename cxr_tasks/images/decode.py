@@ -137,5 +137,5 @@ def _decoded(
 ) -> tuple[list[tuple[int, np.ndarray]], dict[int, str]]:
     """Pixels of each place in order, and the reason of each place that has none."""
     pixels, refusals = (one.numpy() for one in decode(tf.constant(list(contents.values()), tf.string)))
-    judged = list(zip(contents, pixels, (one.decode() for one in refusals), strict=True))
+    judged = list(zip(contents, pixels, (refusal.decode() for refusal in refusals), strict=True))
     return [(place, one) for place, one, why in judged if not why], {place: why for place, _, why in judged if why}

@@ -128,7 +128,7 @@ def _sound_header(image_bytes: tf.Tensor) -> Headers:
     headers = read_headers(contents, RequestLimits())
     reason = problem_words(contents, headers, RequestLimits())[0]
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(reason, ""), [reason])]):
-        return Headers(*(tf.identity(one[0]) for one in headers))
+        return Headers(*(tf.identity(header[0]) for header in headers))
 
 
 def _plain_grey(image_bytes: tf.Tensor, header: Headers) -> Grey:

@@ -50,7 +50,7 @@ def collect_parts(
     folder = paths.stage("ingest")
     quarantine = folder / "quarantine.csv"
     refusals = _read(refusal_files)
-    n_usable = sum(one.n_usable for one in inspected)
+    n_usable = sum(part.n_usable for part in inspected)
     write_quarantine(quarantine, refusals)
     check_bound(refusals, n_usable=n_usable, bound=recipe.dataset.quarantine_bound, quarantine=quarantine)
     if len(refusals):
@@ -95,26 +95,28 @@ def describe_manifest(table: pd.DataFrame, findings: Sequence[str]) -> str:
     n_patients = table.drop_duplicates("patient_id")["split"].value_counts()
     for split in SPLITS:
         is_in = table["split"] == split
-        positives = [int((is_in & (table[label_column(one)] == LabelState.POSITIVE.value)).sum()) for one in findings]
+        positives = [
+            int((is_in & (table[label_column(finding)] == LabelState.POSITIVE.value)).sum()) for finding in findings
+        ]
         rows.append([split, int(is_in.sum()), int(n_patients.get(split, 0)), *positives])
     return text_table(["split", "images", "patients", *findings], rows)
 
 
 def _verified(plan: IngestPlan, inspected: Sequence[InspectedPart]) -> tuple[list[Path], list[Path]]:
     """Files of usable images in the order of the parts, and all files of refusals."""
-    by_part = {one.part: one for one in inspected}
+    by_part = {part.part: part for part in inspected}
     expected = set(range(len(plan.parts)))
     if len(by_part) != len(inspected) or set(by_part) != expected:
         raise DataDefect(
             f"expected each of the parts 0 to {len(plan.parts) - 1} once, found "
             f"{sorted(one.part for one in inspected)}; run the ingest again"
         )
-    n_found = sum(one.n_usable + one.n_refused for one in inspected)
+    n_found = sum(part.n_usable + part.n_refused for part in inspected)
     if n_found != plan.n_images:
         raise DataDefect(f"expected {plan.n_images} images in the parts, found {n_found}; run the ingest again")
     ordered = [by_part[part] for part in sorted(by_part)]
     refusals = [plan.refusals, *(one.refusals for one in ordered)]
-    return [verified_path(one.images) for one in ordered], [verified_path(one) for one in refusals]
+    return [verified_path(one.images) for one in ordered], [verified_path(refusal) for refusal in refusals]
 
 
 def _frames(files: Sequence[Path], columns: list[str]) -> Iterator[pd.DataFrame]:
@@ -124,14 +126,16 @@ def _frames(files: Sequence[Path], columns: list[str]) -> Iterator[pd.DataFrame]
 
 
 def _read(files: Sequence[Path]) -> pd.DataFrame:
-    return pa.concat_tables([read_table(one) for one in files]).to_pandas()
+    return pa.concat_tables([read_table(path) for path in files]).to_pandas()
 
 
 def _dealt(recipe: Recipe, images: Sequence[Path], duplicate_group: pd.Series) -> pd.DataFrame:
     """Patient, label and split of every image."""
-    label_columns = [label_column(one) for one in recipe.findings]
+    label_columns = [label_column(finding) for finding in recipe.findings]
     coded = ["official_split", *label_columns]
-    batches = itertools.chain.from_iterable(read_batches(one, ["patient_id", *coded], coded=coded) for one in images)
+    batches = itertools.chain.from_iterable(
+        read_batches(image, ["patient_id", *coded], coded=coded) for image in images
+    )
     table = pa.Table.from_batches(batches).to_pandas()
     table["split"] = assign_splits(
         table["patient_id"],

@@ -16,9 +16,9 @@ from cxr_tasks.ingest.ledger import Entry
 from cxr_tasks.sources.base import Refusal
 
 VERSION = str(INSPECTION_VERSION)
-_FIELDS = tuple(one.name for one in dataclasses.fields(Inspection) if one.name != "header")
+_FIELDS = tuple(field.name for field in dataclasses.fields(Inspection) if field.name != "header")
 _values_of = operator.attrgetter(*_FIELDS)
-_FACTS = tuple(one.name for one in dataclasses.fields(HeaderFacts))
+_FACTS = tuple(field.name for field in dataclasses.fields(HeaderFacts))
 _REFUSED = ("reason", "detail", "action")
 
 

@@ -51,7 +51,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
         write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
         parts.append(reference_to(path))
     refusals = folder / "refusals.parquet"
-    write_rows(refusals, REFUSAL_SCHEMA, (asdict(one) for one in scan.refusals))
+    write_rows(refusals, REFUSAL_SCHEMA, (asdict(refusal) for refusal in scan.refusals))
     logger.info(
         "%s: %d images in %s, in %d parts; %d files refused by the source",
         spec.source,
@@ -72,7 +72,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
 
 def _check_test_split(recipe: Recipe, records: Iterable[ImageRecord], root: Path) -> None:
     """Said before hours of ingest: without an official test split the recipe's share makes one, if it gives any."""
-    found = {one.official_split for one in records} if not recipe.split.test else {"test"}
+    found = {record.official_split for record in records} if not recipe.split.test else {"test"}
     if not found or "test" in found:
         return
     official = ", ".join(sorted(found - {""})) or "none"

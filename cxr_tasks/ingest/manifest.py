@@ -52,7 +52,7 @@ def listed_row(record: ImageRecord, findings: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record, name) for name in _SAID}
     row["boxes"] = boxes_text([asdict(box) for box in record.boxes])
     row["box_frame_width"], row["box_frame_height"] = record.box_frame or (0, 0)
-    return row | {label_column(one): record.states[one].value for one in findings}
+    return row | {label_column(finding): record.states[finding].value for finding in findings}
 
 
 def boxes_text(boxes: Sequence[Mapping[str, Any]]) -> str:

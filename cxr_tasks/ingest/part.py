@@ -125,7 +125,7 @@ class _Listed:
         for rows in read_batches(self._listing):
             image_ids = rows.column("image_id").to_pylist()
             known = self._ledger.entries(image_ids)
-            asked = [work for one in image_ids if (work := self._work(one, known.get(one), keyed))]
+            asked = [work for image_id in image_ids if (work := self._work(image_id, known.get(image_id), keyed))]
             self.n_known += len(rows) - len(asked)
             self._under_way.append(_Batch(rows, image_ids, known, len(asked)))
             self._write_complete()
@@ -154,4 +154,4 @@ class _Listed:
     def _write_complete(self) -> None:
         while self._under_way and not self._under_way[0].n_awaited:
             batch = self._under_way.popleft()
-            self._table.add(batch.rows, [batch.entries[one] for one in batch.image_ids])
+            self._table.add(batch.rows, [batch.entries[image_id] for image_id in batch.image_ids])

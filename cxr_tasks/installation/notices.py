@@ -83,8 +83,8 @@ def _quiet() -> Iterator[None]:
     """Without the messages of the libraries that send: these quote addresses, and tokens stand in their paths."""
     loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
     levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL + 1)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.metrics import MetricRecord, by_name
 from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.predictions.columns import IMAGE_STATISTICS, decision_column, probability_column
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from cxr_tasks.contracts.serving_contract import ServingContract
 
+#: Numbers of a version that served traffic is held against.
+PROMISED = ("auroc", "prevalence", "sensitivity", "specificity")
 #: Words of ``flags`` whose share is looked at.
 FLAGS = ("inverted_suspected", "coloured_mark", "line_suspected")
 
@@ -34,7 +38,7 @@ class Reference:
     n_patients: int
     n_validation: int
     """Images that a typicality is a share of."""
-    promised: dict[str, dict[str, dict[str, Any]]]
+    promised: dict[str, dict[str, MetricRecord]]
     """Finding -> metric (``auroc``, ``sensitivity``, ``specificity``) -> its record on test (contracts.metrics)."""
 
     @property
@@ -63,7 +67,7 @@ def reference_of(
     predictions: pd.DataFrame,
     contract: ServingContract,
     statistics: pd.DataFrame | None,
-    metrics: dict[str, Any],
+    evaluation: Evaluation,
 ) -> Reference:
     """The profile from a version's predictions (validation and test), its contract, and its images' statistics.
 
@@ -91,35 +95,18 @@ def reference_of(
         thresholds={one.finding: one.threshold for one in contract.decisions},
         n_patients=int(predictions["patient_key"].nunique()),
         n_validation=int((predictions["split"] == "validation").sum()),
-        promised={finding: promised_of(metrics, finding) for finding in contract.findings},
+        promised={finding: promised_of(evaluation, finding) for finding in contract.findings},
     )
 
 
-def promised_of(metrics: dict[str, Any], finding: str) -> dict[str, dict[str, Any]]:
-    """AUROC, sensitivity and specificity that the version was registered with, each as its record on test."""
-    from cxr_tasks.evaluate.assess import record_of, served_point
-
-    found: dict[str, dict[str, Any]] = {}
-    by_finding = metrics["by_finding"].get(finding)
-    if by_finding is None:
-        return found
-    records = by_finding["metrics"].get("test", [])
-    point = served_point(metrics, finding)
-    for name, where in (
-        ("auroc", records),
-        ("prevalence", records),
-        ("sensitivity", (point or {}).get("test", [])),
-        ("specificity", (point or {}).get("test", [])),
-    ):
-        try:
-            found[name] = record_of(_records(where), name)
-        except KeyError:
-            continue
-    return found
-
-
-def _records(where: Any) -> list[dict[str, Any]]:
-    return where if isinstance(where, list) else list(where.get("metrics", []))
+def promised_of(evaluation: Evaluation, finding: str) -> dict[str, MetricRecord]:
+    """AUROC, prevalence, sensitivity and specificity on test that the version was registered with; those it has."""
+    measured = evaluation.by_finding.get(finding)
+    if measured is None:
+        return {}
+    point = measured.served_point
+    records = {**by_name(measured.metrics.get("test", ())), **by_name(point.test.metrics if point else ())}
+    return {name: records[name] for name in PROMISED if name in records}
 
 
 def load_reference(model_name: str, version: int, work: Path) -> tuple[Reference, str]:
@@ -135,6 +122,7 @@ def load_reference(model_name: str, version: int, work: Path) -> tuple[Reference
     from cxr_tasks.contracts.recipes import Recipe
     from cxr_tasks.datasets.image_statistics import statistics_of_splits
     from cxr_tasks.datasets.latest import dataset_of
+    from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
     from cxr_tasks.evaluate.predictions_of_run import predictions_of_run
     from cxr_tasks.evaluate.table import read_predictions
     from cxr_tasks.installation.storage.files import read_json
@@ -144,12 +132,12 @@ def load_reference(model_name: str, version: int, work: Path) -> tuple[Reference
     loaded = load_version(model_name, version, work / "model")
     files = fetch_run_files(loaded.run_id, work / "run")
     recipe = Recipe.from_dict(yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8")), "recipe.yaml")
-    metrics = read_json(files / "evaluation" / "metrics.json")
+    evaluation = read_evaluation_file(files / "evaluation" / "metrics.json")
     evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
     prepared = dataset_of(loaded.contract.dataset, loaded.contract.dataset_fingerprint)
     path = predictions_of_run(
-        files / "evaluation", evaluated, prepared, metrics, recipe.findings, work / "predictions.parquet"
+        files / "evaluation", evaluated, prepared, evaluation.rows_sha256, recipe.findings, work / "predictions.parquet"
     )
     predictions = read_predictions(path, recipe.findings)
     statistics = statistics_of_splits(prepared, ("validation", "test"))
-    return reference_of(predictions, loaded.contract, statistics, metrics), loaded.run_id
+    return reference_of(predictions, loaded.contract, statistics, evaluation), loaded.run_id

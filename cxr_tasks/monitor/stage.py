@@ -153,13 +153,17 @@ def _promises(reference: Reference, served: pd.DataFrame) -> list[Promise]:
         known = ~np.isnan(probability)
         is_called = served[decision_column(finding)].to_numpy(bool)[known]
         for one in estimates(probability[known], is_called) if known.any() else [Estimate(name="auroc", value=None)]:
-            record = reference.promised.get(finding, {}).get(one.name, {})
-            found.append(
-                Promise(
-                    finding=finding, name=one.name, promised=record.get("value"), promised_lower=record.get("lower"),
-                    promised_upper=record.get("upper"), promised_n=int(record.get("n") or 0), estimate=one,
-                )
+            record = reference.promised.get(finding, {}).get(one.name)
+            promised = Promise(
+                finding=finding, name=one.name, promised=None, promised_lower=None, promised_upper=None, promised_n=0,
+                estimate=one,
             )  # fmt: skip
+            if record is not None:
+                promised = replace(
+                    promised, promised=record.value, promised_lower=record.lower, promised_upper=record.upper,
+                    promised_n=record.n,
+                )  # fmt: skip
+            found.append(promised)
     return found
 
 

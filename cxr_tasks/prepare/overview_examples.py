@@ -30,7 +30,7 @@ def example_groups(folder: Path, index: pd.DataFrame, provenance: Mapping[str, A
     findings, size_px = findings_of(provenance["vocabulary"]), provenance["pixels"]["size_px"]
     train = index[index["split"] == "train"].reset_index(drop=True)
     n_each = max(min(MOST_EXAMPLES, PIXEL_BUDGET // (size_px**2 * (len(findings) + 1))), 1)
-    positive = train[[label_column(one) for one in findings]] == LabelState.POSITIVE.value
+    positive = train[[label_column(finding) for finding in findings]] == LabelState.POSITIVE.value
     chosen = {finding: _choose(train, positive[label_column(finding)], n_each) for finding in findings}
     chosen[""] = _choose(train, ~positive.any(axis=1), n_each)
     places = [place for of_finding in chosen.values() for place in of_finding]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract, TypicalityFit
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.datasets.latest import stored_pixels
+from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -101,10 +103,10 @@ def register_candidate(
             f"{recipe.model_name}: expected the dataset that it was trained on, {trained.dataset_fingerprint[:12]}..., "
             f"found {prepared.fingerprint[:12]}...; nothing was registered"
         )
-    metrics = read_json(verified_path(evaluated.metrics))
-    _require_same_model(trained, evaluated, decision, metrics)
-    typicality = typicality_fit(evaluated, metrics)
-    contract, work = serving_contract(metrics, prepared, recipe, typicality), paths.stage("register")
+    evaluation = read_evaluation(evaluated)
+    _require_same_model(trained, evaluated, decision, evaluation)
+    typicality = typicality_fit(evaluated, evaluation)
+    contract, work = serving_contract(evaluation, prepared, recipe, typicality), paths.stage("register")
     number = version_files.register(
         model_name=recipe.model_name,
         run_id=trained.mlflow_run_id,
@@ -168,11 +170,11 @@ def _files_of(number: int, trained: TrainedModel, contract: ServingContract, wor
 
 
 def _require_same_model(
-    trained: TrainedModel, evaluated: EvaluatedModel, decision: GateDecision, metrics: dict[str, Any]
+    trained: TrainedModel, evaluated: EvaluatedModel, decision: GateDecision, evaluation: Evaluation
 ) -> None:
     """``DataDefect`` unless the decision was made on these metrics, and the metrics measured on this model file."""
     judged = read_json(verified_path(decision.decision))["metrics_sha256"]
-    measured = metrics["model"]["model_sha256"]
+    measured = evaluation.model.model_sha256 or "none"
     for what, expected, found in (
         ("metrics", evaluated.metrics.sha256, judged),
         ("model file", trained.model.sha256, measured),
@@ -184,13 +186,14 @@ def _require_same_model(
             )
 
 
-def typicality_fit(evaluated: EvaluatedModel, metrics: dict[str, Any]) -> TypicalityFit | None:
+def typicality_fit(evaluated: EvaluatedModel, evaluation: Evaluation) -> TypicalityFit | None:
     """What evaluation fitted; None where it fitted none, or was run before there was this.
 
     Raises:
         DataDefect: It is another one than these metrics were measured with.
     """
-    measured = str(metrics.get("typicality", {}).get("fit_sha256", ""))
+    told = evaluation.typicality
+    measured = "" if told is None else told.fit_sha256
     found = "" if evaluated.typicality is None else evaluated.typicality.sha256
     if found != measured:
         raise DataDefect(
@@ -201,29 +204,27 @@ def typicality_fit(evaluated: EvaluatedModel, metrics: dict[str, Any]) -> Typica
         logger.warning(
             "%s: registered without typicality (%s); it will not tell pictures that it was not trained for",
             evaluated.model_name,
-            metrics.get("typicality", {}).get("reason") or "evaluated before it was fitted",
+            "evaluated before it was fitted" if told is None else told.reason,
         )
         return None
     return build(TypicalityFit, read_json(verified_path(evaluated.typicality)), "typicality.json")
 
 
 def serving_contract(
-    metrics: dict, prepared: PreparedDataset, recipe: Recipe, typicality: TypicalityFit | None = None
+    evaluation: Evaluation, prepared: PreparedDataset, recipe: Recipe, typicality: TypicalityFit | None = None
 ) -> ServingContract:
     """What the version's logits mean: calibration and thresholds as evaluation fitted them on validation.
 
     Its pixels are those of the dataset that it was trained on, by that dataset's own record.
     """
-    fitted = metrics.get("serving", {})
+    fitted = evaluation.serving
     missing = [finding for finding in recipe.findings if finding not in fitted]
     if missing:
         raise DataDefect(
             "metrics.json: expected calibration and threshold of every finding, found none of " + ", ".join(missing)
         )
     decisions = tuple(
-        FindingDecision(
-            finding=finding, a=fitted[finding]["a"], b=fitted[finding]["b"], threshold=fitted[finding]["threshold"]
-        )
+        FindingDecision(finding=finding, a=fitted[finding].a, b=fitted[finding].b, threshold=fitted[finding].threshold)
         for finding in recipe.findings
     )
     pixels = stored_pixels(prepared)

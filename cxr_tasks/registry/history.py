@@ -62,7 +62,7 @@ def served_at(entries: Iterable[AuditEntry], time: datetime | None) -> Spell | N
     """
     if time is None:
         return next(reversed(spells(entries)), None)
-    return next((one for one in reversed(spells(entries)) if one.since <= time), None)
+    return next((spell for spell in reversed(spells(entries)) if spell.since <= time), None)
 
 
 def numbers_come_again(entries: Iterable[AuditEntry]) -> list[str]:

@@ -52,5 +52,10 @@ def outages(entries: Iterable[AuditEntry]) -> list[Outage]:
 def outage_at(entries: Iterable[AuditEntry], time: datetime) -> Outage | None:
     """The outage that ``time`` (with a zone) lies in; None where the version answered, or none was to serve."""
     return next(
-        (one for one in outages(entries) if one.since <= time and (one.until is None or time < one.until)), None
+        (
+            outage
+            for outage in outages(entries)
+            if outage.since <= time and (outage.until is None or time < outage.until)
+        ),
+        None,
     )

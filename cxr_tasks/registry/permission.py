@@ -42,7 +42,7 @@ def may_serve(model_name: str, version: int) -> Permission:
     tags, run_id = dict(found.tags), str(found.run_id or "")
     logged = trail.entries(model_name)
     verdict, decision = tags.get("gate.verdict", ""), tags.get("gate.decision_sha256", "")
-    overrides = [one for one in logged if is_override_of(one, found, logged)]
+    overrides = [entry for entry in logged if is_override_of(entry, found, logged)]
     if verdict == "PASS":
         floor = logged_floor(logged, decision)
         shown = marked_verdict(verdict, floor)
@@ -68,7 +68,7 @@ def may_serve(model_name: str, version: int) -> Permission:
 
 def logged_floor(logged: list[AuditEntry], decision: str) -> dict[str, Any] | None:
     """The floor that was set for the run of a decision, as the audit log has it; None where it was the policy's."""
-    judged = [one for one in logged if one.kind == "verdict" and one.detail.get("decision_sha256") == decision]
+    judged = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("decision_sha256") == decision]
     return judged[-1].detail.get("gate_floor") if judged else None
 
 
@@ -103,17 +103,17 @@ def _unproven(logged: list[AuditEntry], version: int, decision: str, run_id: str
     """Why the log does not bear out a tag that says PASS; empty where it does."""
     if not decision:
         return "its tags say PASS, and name no decision"
-    judged = [one for one in logged if one.kind == "verdict" and one.detail.get("decision_sha256") == decision]
+    judged = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("decision_sha256") == decision]
     if not any(one.detail.get("verdict") == "PASS" for one in judged):
         found = ", ".join(sorted({str(one.detail.get("verdict")) for one in judged})) or "no verdict"
         return f"its tags say PASS, the audit log has {found} on decision {decision[:12]}"
     runs = {one.detail.get("mlflow_run_id") for one in judged} - {None}
     if runs and run_id not in runs:
         return f"its tags name decision {decision[:12]}, which is about another run than the version's"
-    again = [one for one in logged if one.kind == "verdict" and one.detail.get("mlflow_run_id") in runs]
+    again = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("mlflow_run_id") in runs]
     if again and again[-1].detail.get("decision_sha256") != decision:
         return f"its run was judged again after decision {decision[:12]}: {again[-1].detail.get('verdict')}"
-    made_of = [one for one in logged if one.kind == "registered" and one.version == version]
+    made_of = [entry for entry in logged if entry.kind == "registered" and entry.version == version]
     is_of_decision = any(one.detail.get("decision_sha256") == decision for one in made_of)
     if not is_of_decision and not any(one.version == version for one in judged):
         return f"its tags name decision {decision[:12]}, from which the audit log knows no version {version}"

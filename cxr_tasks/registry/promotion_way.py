@@ -32,7 +32,7 @@ def way_of(model_name: str, version: int, run_id: str, approvers: tuple[str, ...
     The platform writes each promotion and rollback into the audit log; an alias that bears another version than the
     last of these, or was moved after it, was moved in MLflow.
     """
-    ours = [one for one in trail.entries(model_name) if one.kind in ("promoted", "rolled_back")]
+    ours = [entry for entry in trail.entries(model_name) if entry.kind in ("promoted", "rolled_back")]
     move = last_move(model_name, CHAMPION)
     last = ours[-1] if ours else None
     if (

@@ -41,9 +41,9 @@ def digest_of(request: ApprovalRequest) -> str:
 def find_question(request: ApprovalRequest, run: str) -> AuditEntry | None:
     """The entry of this very question; None where another was asked in that run, or none."""
     asked = [
-        one
-        for one in trail.entries(request.model_name)
-        if one.kind == "asked" and one.version == request.version and one.detail.get("run") == run
+        entry
+        for entry in trail.entries(request.model_name)
+        if entry.kind == "asked" and entry.version == request.version and entry.detail.get("run") == run
     ]
     if not asked or asked[-1].detail.get("request_sha256") != digest_of(request):
         return None
@@ -53,8 +53,8 @@ def find_question(request: ApprovalRequest, run: str) -> AuditEntry | None:
 def was_asked_in(request: ApprovalRequest, run: str) -> bool:
     """Whether the log has any question about the version as asked in that run."""
     return any(
-        one.kind == "asked" and one.version == request.version and one.detail.get("run") == run
-        for one in trail.entries(request.model_name)
+        entry.kind == "asked" and entry.version == request.version and entry.detail.get("run") == run
+        for entry in trail.entries(request.model_name)
     )
 
 
@@ -91,7 +91,7 @@ def _own_part(request: ApprovalRequest, run: str) -> list[AuditEntry]:
     """What happened to the model since the question was asked; since its approval, where that is only tried again."""
     entries = trail.entries(request.model_name)
     asked = find_question(request, run)
-    since = [one for one in entries if asked is not None and one.seq > asked.seq]
+    since = [entry for entry in entries if asked is not None and entry.seq > asked.seq]
     for place, one in enumerate(since):
         if one.kind == "approved" and one.version == request.version and one.detail.get("run") == run:
             own = since[place:]

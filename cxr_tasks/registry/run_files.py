@@ -24,7 +24,7 @@ def fetch_run_files(run_id: str, folder: Path, optional: Sequence[str] = OPTIONA
     folder.mkdir(parents=True, exist_ok=True)
     client = tracking.client()
     with tracking.outside_failures("MLflow"):
-        present = {one.path for one in client.list_artifacts(run_id)}
+        present = {artifact.path for artifact in client.list_artifacts(run_id)}
         missing = [name for name in REQUIRED if name not in present]
         if missing:
             raise DataDefect(f"MLflow run {run_id}: expected the artifacts {', '.join(missing)}, found none")

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.explain.stage import Explanations
 from cxr_tasks.registry.overrides import Override
 
@@ -18,8 +19,8 @@ class ReportInputs:
     model_name: str
     version: int
     generated_at: datetime
-    metrics: dict[str, Any]
-    """``metrics.json`` (see ``cxr_tasks.evaluate.assess``)."""
+    evaluation: Evaluation
+    """``metrics.json`` of the version's MLflow run."""
     predictions: Path
     """``predictions.parquet``, for the curves; no image id leaves it."""
     recipe: dict[str, Any]

@@ -46,24 +46,24 @@ def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> 
 
 
 def _rows(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
-    numbers = {one.number for one in requests}
+    numbers = {request.number for request in requests}
     return [
         {
-            "number": one.number,
-            "kind": one.kind,
-            "subject": one.subject,
-            "source": one.source,
-            "parent": one.parent,
-            "is_parent_shown": one.parent in numbers,
-            "state": one.state,
-            "badge": _BADGES[one.state],
-            "outcome": one.outcome or one.result,
-            "came_at": f"{one.came_at:%Y-%m-%d %H:%M:%S}",
-            "age": age(now - one.came_at),
+            "number": request.number,
+            "kind": request.kind,
+            "subject": request.subject,
+            "source": request.source,
+            "parent": request.parent,
+            "is_parent_shown": request.parent in numbers,
+            "state": request.state,
+            "badge": _BADGES[request.state],
+            "outcome": request.outcome or request.result,
+            "came_at": f"{request.came_at:%Y-%m-%d %H:%M:%S}",
+            "age": age(now - request.came_at),
             # A request without a run was ended before one was started, or waits for Airflow to take it.
-            "run": run_of(one) if one.started_at is not None else "",
+            "run": run_of(request) if request.started_at is not None else "",
         }
-        for one in requests
+        for request in requests
     ]
 
 

@@ -49,6 +49,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     Raises:
         DataDefect: A file of the training run, or its prepared dataset, is missing or not what it was.
     """
+    from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
     from cxr_tasks.evaluate.predictions_of_run import predictions_of_run
     from cxr_tasks.explain.stage import explain_model
     from cxr_tasks.report.material import ReportInputs
@@ -60,13 +61,13 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     recipe_dict = yaml.safe_load((files / "recipe.yaml").read_text(encoding="utf-8"))
     recipe = Recipe.from_dict(recipe_dict, "recipe.yaml")
     evaluated = EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json"))
-    metrics = read_json(files / "evaluation" / "metrics.json")
+    evaluation = read_evaluation_file(files / "evaluation" / "metrics.json")
     prepared = dataset_of(version.contract.dataset, version.contract.dataset_fingerprint)
     predictions = predictions_of_run(
-        files / "evaluation", evaluated, prepared, metrics, recipe.findings, work / "predictions.parquet"
+        files / "evaluation", evaluated, prepared, evaluation.rows_sha256, recipe.findings, work / "predictions.parquet"
     )
     explanations = explain_model(
-        version.model_path, predictions, metrics, prepared, recipe.findings, folder=work / "examples"
+        version.model_path, predictions, evaluation, prepared, recipe.findings, folder=work / "examples"
     )
     trained = tracking.client().get_run(registered.mlflow_run_id).data.metrics
     run_page = mlflow_run_page(registered.mlflow_run_id)
@@ -74,7 +75,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
         model_name=registered.model_name,
         version=registered.version,
         generated_at=datetime.now(UTC),
-        metrics=metrics,
+        evaluation=evaluation,
         predictions=predictions,
         recipe=recipe_dict,
         recipe_sha256=recipe.sha256,

@@ -39,7 +39,7 @@ def training_facts(inputs: ReportInputs) -> dict[str, str]:
         "Batch": _batch(train),
         "Loss": _loss(train),
         "Class imbalance": str(train["imbalance"]).replace("_", " "),
-        "Labels": _labels(train.get("labels"), inputs.statistics.get("train", {}), inputs.metrics["findings"]),
+        "Labels": _labels(train.get("labels"), inputs.statistics.get("train", {}), inputs.evaluation.findings),
         "Average of weights (EMA)": _average(train.get("ema_momentum")),
         "Mirror image at the answer (flip)": _flip(train.get("test_time_flip", False)),
         "Augmentation": _augmentation(train.get("augment", {})),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs import is_lowered
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.installation.storage.files import read_json, reference_to, write_json, write_text
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ def write_report(inputs: ReportInputs, out: Path) -> ArtifactRef:
 
 
 def _facts(inputs: ReportInputs) -> dict[str, Any]:
-    auroc = next(one for one in inputs.metrics["mean"]["test"] if one["name"] == "auroc")
+    auroc = record_of(inputs.evaluation.mean["test"], "auroc")
     return {
         "model_name": inputs.model_name,
         "version": inputs.version,
-        "auroc": auroc["value"],
-        "lower": auroc["lower"],
-        "upper": auroc["upper"],
-        "n": auroc["n"],
+        "auroc": auroc.value,
+        "lower": auroc.lower,
+        "upper": auroc.upper,
+        "n": auroc.n,
         "verdict": inputs.decision["verdict"] if inputs.decision else "UNKNOWN",
         "is_floor_lowered": is_lowered(inputs.decision.get("gate_floor")) if inputs.decision else False,
         "recipe": inputs.recipe["name"],
@@ -59,7 +60,7 @@ def write_index(reports_root: Path) -> Path:
         if (path.parent / PAGE).is_file():
             address = (path.parent / PAGE).relative_to(reports_root).as_posix()
             rows.append({**read_json(path), "address": address})
-    rows.sort(key=lambda one: (one["model_name"], -one["version"]))
+    rows.sort(key=lambda row: (row["model_name"], -row["version"]))
     page = environment().get_template("index.html.j2").render(rows=rows, css=stylesheet())
     write_text(reports_root / PAGE, page)
     return reports_root / PAGE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.evaluate.flat_metrics import flat_metrics
 
 Outcome = Literal["equal", "close", "different"]
@@ -30,9 +30,9 @@ class Difference:
         return self.reproduced - self.recorded
 
 
-def differences(recorded: Mapping[str, Any], reproduced: Mapping[str, Any]) -> list[Difference]:
-    """Every number of two ``metrics.json`` that is not the same to the last bit, in their order."""
-    old, new = flat_metrics(dict(recorded)), flat_metrics(dict(reproduced))
+def differences(recorded: Evaluation, reproduced: Evaluation) -> list[Difference]:
+    """Every number of two evaluations that is not the same to the last bit, in their order."""
+    old, new = flat_metrics(recorded), flat_metrics(reproduced)
     return [
         Difference(name=name, recorded=old.get(name), reproduced=new.get(name))
         for name in dict.fromkeys([*old, *new])

@@ -10,10 +10,12 @@ import yaml
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import stored_versions
 from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.run_files import fetch_run_files
@@ -36,7 +38,7 @@ class RecordedVersion:
     best_epoch: int
     stopped_by: str
     """Why training ended before its last epoch; '' where it did not."""
-    metrics: dict[str, Any]
+    evaluation: Evaluation
     evaluated: EvaluatedModel
     environment: dict[str, Any]
     """Empty for versions trained before it was recorded."""
@@ -77,7 +79,7 @@ def recorded_version(model_name: str, version: int, work: Path) -> RecordedVersi
         history=read_json(files / "history.json"),
         best_epoch=int(run.metrics["best_epoch"]),
         stopped_by=run.tags.get("cxr.stopped_by", ""),
-        metrics=read_json(files / "evaluation" / "metrics.json"),
+        evaluation=read_evaluation_file(files / "evaluation" / "metrics.json"),
         evaluated=EvaluatedModel.from_payload(read_json(files / "evaluation" / "evaluated.json")),
         environment=read_json(files / "environment.json") if (files / "environment.json").is_file() else {},
     )
@@ -92,9 +94,9 @@ def recorded_dataset(recorded: RecordedVersion) -> PreparedDataset:
     try:
         return dataset_of(recorded.dataset, recorded.fingerprint)
     except DataDefect as error:
-        if any(one.fingerprint == recorded.fingerprint for one in _stored(recorded.dataset)):
+        if any(version.fingerprint == recorded.fingerprint for version in _stored(recorded.dataset)):
             raise
-        there = ", ".join(one.label for one in _stored(recorded.dataset)) or "none"
+        there = ", ".join(version.label for version in _stored(recorded.dataset)) or "none"
         data = "" if about_source(recorded.recipe.dataset.source).is_drawn else " --data DIR"
         raise DataDefect(
             f"{recorded.name} was trained on dataset {recorded.dataset} with fingerprint "

@@ -11,6 +11,7 @@ from typing import Any
 
 from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.evaluate.flat_metrics import flat_metrics
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
@@ -91,10 +92,10 @@ def compare(
     recorded: RecordedVersion, trained: TrainedModel, evaluated: EvaluatedModel, *, tolerance: float
 ) -> dict[str, Any]:
     """The comparison as ``reproduce_version`` gives it."""
-    metrics, history = read_json(verified_path(evaluated.metrics)), read_json(verified_path(trained.history))
+    evaluation, history = read_evaluation(evaluated), read_json(verified_path(trained.history))
     environment = read_json(Path(trained.model.uri).with_name("environment.json"))
-    found = differences(recorded.metrics, metrics)
-    same_rows = recorded.metrics["rows_sha256"] == metrics["rows_sha256"]
+    found = differences(recorded.evaluation, evaluation)
+    same_rows = recorded.evaluation.rows_sha256 == evaluation.rows_sha256
     return {
         "model_name": recorded.model_name,
         "version": recorded.version,
@@ -117,7 +118,7 @@ def compare(
             for name in dict.fromkeys([*recorded.environment, *environment])
             if recorded.environment.get(name) != environment.get(name)
         },
-        "n_numbers": len(flat_metrics(recorded.metrics)),
+        "n_numbers": len(flat_metrics(recorded.evaluation)),
         "differences": [
             {"name": one.name, "recorded": one.recorded, "reproduced": one.reproduced, "size": one.size}
             for one in found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.statistics.delong import delong, influences, midranks
 from cxr_tasks.statistics.patients import (
     effective_number,
@@ -36,6 +37,13 @@ class Interval:
     lower: float
     upper: float
     method: str
+
+    @classmethod
+    def of_record(cls, record: MetricRecord | None) -> Interval | None:
+        """That of a record of ``metrics.json``; None where there is none, or it has no value or no interval."""
+        if record is None or record.value is None or record.lower is None or record.upper is None:
+            return None
+        return cls(record.value, record.lower, record.upper, record.method)
 
 
 def z_of(confidence: float) -> float:

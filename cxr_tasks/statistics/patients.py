@@ -7,6 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from cxr_tasks.contracts.evaluation.of_finding import ClassCount
+
 
 def patient_numbers(patient_key: np.ndarray) -> np.ndarray:
     """The number of each image's patient, int ``(n,)``, from 0 on without a gap; the order says nothing."""
@@ -35,16 +37,21 @@ def effective_number(each: np.ndarray) -> float:
     return float(each.sum()) ** 2 / squares if squares else 0.0
 
 
-def class_counts(is_positive: np.ndarray, patient_key: np.ndarray) -> dict[str, dict[str, float]]:
-    """Of the positive and of the negative images: ``n``, ``n_patients`` and ``n_effective``, how many patients with
-    equally many images theirs are worth (:func:`effective_number`)."""
+def class_counts(is_positive: np.ndarray, patient_key: np.ndarray) -> dict[str, ClassCount]:
+    """Of the ``positive`` and of the ``negative`` images: how many they are, and of how many patients.
+
+    Args:
+        is_positive: bool or 0 and 1, ``(n,)``.
+        patient_key: str, ``(n,)``.
+    """
     patient, is_positive = patient_numbers(patient_key), np.asarray(is_positive).astype(bool)
-    found = {}
+    counts = {}
     for name, member in (("positive", is_positive), ("negative", ~is_positive)):
         each = images_each(patient, member)
-        counts = int(member.sum()), int(np.count_nonzero(each)), effective_number(each)
-        found[name] = dict(zip(("n", "n_patients", "n_effective"), counts, strict=True))
-    return found
+        counts[name] = ClassCount(
+            n=int(member.sum()), n_patients=int(np.count_nonzero(each)), n_effective=effective_number(each)
+        )
+    return counts
 
 
 def left_by_clusters(effective: float, n: int) -> float:

@@ -69,7 +69,7 @@ def patient_sums(places: np.ndarray, n_patients: int, columns: Sequence[np.ndarr
 
     :func:`drawn_sums` of it is then the sum of each column over the images drawn, however many a patient has.
     """
-    return np.stack([np.bincount(places, weights=one, minlength=n_patients) for one in columns])
+    return np.stack([np.bincount(places, weights=column, minlength=n_patients) for column in columns])
 
 
 def drawn_sums(sums: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.contracts.evaluation.groups import ComparisonFacts, ShareFacts
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.statistics.intervals import Interval, correlated_difference, score_interval
 from cxr_tasks.statistics.patients import effective_number, left_by_clusters, quantile_of
 
@@ -77,33 +77,34 @@ class Share:
         return cls(hits, n, len(each), n / effect, freedom)
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Share | None:
+    def of_record(cls, record: MetricRecord) -> Share | None:
         """That of a record of a proportion in ``metrics.json``; None where it has no value.
 
         Records of before patients were counted have images alone, which then count as independent.
         """
-        if record["value"] is None:
+        if record.value is None or record.n_positive is None:
             return None
-        return cls.of_facts({**record, "hits": record["n_positive"]})
+        return cls.of_facts(
+            ShareFacts(
+                hits=record.n_positive, n=record.n, n_patients=record.n_patients, n_effective=record.n_effective,
+                freedom=record.freedom,
+            )
+        )  # fmt: skip
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Share:
+    def of_facts(cls, facts: ShareFacts) -> Share:
         """The reverse of :meth:`facts`; images count as independent where it says nothing of patients."""
-        hits, n = int(facts["hits"]), int(facts["n"])
-        if facts.get("n_effective") is None:
-            return cls.independent(hits, n)
-        freedom = facts.get("freedom")
-        return cls(
-            hits, n, int(facts["n_patients"]), float(facts["n_effective"]), math.inf if freedom is None else freedom
-        )
+        if facts.n_effective is None or facts.n_patients is None:
+            return cls.independent(facts.hits, facts.n)
+        freedom = math.inf if facts.freedom is None else facts.freedom
+        return cls(facts.hits, facts.n, facts.n_patients, facts.n_effective, freedom)
 
-    def facts(self) -> dict[str, Any]:
-        """All of it, JSON-ready; ``freedom`` is null where it is infinite."""
-        freedom = None if math.isinf(self.freedom) else self.freedom
-        return {
-            "hits": self.hits, "n": self.n, "n_patients": self.n_patients, "n_effective": self.n_effective,
-            "freedom": freedom,
-        }  # fmt: skip
+    def facts(self) -> ShareFacts:
+        """All of it, as it stands in ``metrics.json``."""
+        return ShareFacts(
+            hits=self.hits, n=self.n, n_patients=self.n_patients, n_effective=self.n_effective,
+            freedom=None if math.isinf(self.freedom) else self.freedom,
+        )  # fmt: skip
 
     @property
     def is_clustered(self) -> bool:
@@ -165,11 +166,13 @@ class Comparison:
         return cls(one, other, float(errors[0] @ errors[1]) / size if size > 0.0 else 0.0)
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Comparison:
-        return cls(Share.of_facts(facts["one"]), Share.of_facts(facts["other"]), float(facts["correlation"]))
+    def of_facts(cls, facts: ComparisonFacts) -> Comparison:
+        """The reverse of :meth:`facts`."""
+        return cls(Share.of_facts(facts.one), Share.of_facts(facts.other), facts.correlation)
 
-    def facts(self) -> dict[str, Any]:
-        return {"one": self.one.facts(), "other": self.other.facts(), "correlation": self.correlation}
+    def facts(self) -> ComparisonFacts:
+        """All of it, as it stands in ``metrics.json``."""
+        return ComparisonFacts(one=self.one.facts(), other=self.other.facts(), correlation=self.correlation)
 
     def difference(self, confidence: float) -> Interval:
         """The first less the second with Newcombe's hybrid score interval (Statistics in Medicine 17:873-890, 1998,

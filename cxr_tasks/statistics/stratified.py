@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from cxr_tasks.contracts.evaluation.groups import StratifiedFacts
 from cxr_tasks.statistics.intervals import Interval
 from cxr_tasks.statistics.patients import effective_number, quantile_of
 
@@ -44,19 +44,18 @@ class StratifiedDifference:
         method = f"Mantel-Haenszel {confidence * 100:g} % by patient, {self.n_strata} findings"
         return Interval(self.value, max(-1.0, self.value - reach), min(1.0, self.value + reach), method)
 
-    def facts(self) -> dict[str, Any]:
-        """All of it, JSON-ready."""
-        return {
-            "value": self.value, "error": self.error, "freedom": self.freedom, "n_strata": self.n_strata,
-            "n": list(self.n), "n_patients": list(self.n_patients),
-        }  # fmt: skip
+    def facts(self) -> StratifiedFacts:
+        """All of it, as it stands in ``metrics.json``."""
+        return StratifiedFacts(
+            value=self.value, error=self.error, freedom=self.freedom, n_strata=self.n_strata, n=self.n,
+            n_patients=self.n_patients,
+        )  # fmt: skip
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> StratifiedDifference:
-        n, n_patients = ((int(first), int(second)) for first, second in (facts["n"], facts["n_patients"]))
-        return cls(
-            float(facts["value"]), float(facts["error"]), float(facts["freedom"]), int(facts["n_strata"]), n, n_patients
-        )
+    def of_facts(cls, facts: StratifiedFacts) -> StratifiedDifference:
+        """The reverse of :meth:`facts`."""
+        (one, other), (of_one, of_other) = facts.n, facts.n_patients
+        return cls(facts.value, facts.error, facts.freedom, facts.n_strata, (one, other), (of_one, of_other))
 
 
 def stratified_difference(strata: Sequence[Stratum]) -> StratifiedDifference | None:

@@ -198,7 +198,7 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     watcher.end(fitted.progress)
     logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
     trained = _handoff(prepared, recipe, folder, run, fitted, logits)
-    told = tuple(one.to_json() for one in remarks)
+    told = tuple(plain(remark) for remark in remarks)
     return dataclasses.replace(trained, was_ended_early=watcher.was_ended_early, remarks=told)
 
 

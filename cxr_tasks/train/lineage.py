@@ -46,8 +46,8 @@ def write_lineage(prepared: PreparedDataset, spec: TrainSpec, folder: Path) -> l
         parts.append(found)
     rows = pd.concat(parts, ignore_index=True).drop_duplicates(["file_sha256", "source", "patient_key"])
     write_rows_of_content(folder / ARTIFACT, rows)
-    for one in remarks:
-        log.warning("%s", one.sentence)
+    for remark in remarks:
+        log.warning("%s", remark.sentence)
     return remarks
 
 

@@ -161,8 +161,8 @@ def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:
     n_held_back = max(round(VALIDATION_SHARE * len(patients)), 1)
     held_back = set(np.random.default_rng(0).permutation(patients)[:n_held_back])
     parts: dict[str, list[ImageRecord]] = {"train": [], "validation": []}
-    for one in scan.records:
-        parts["validation" if one.patient_id in held_back else "train"].append(one)
+    for record in scan.records:
+        parts["validation" if record.patient_id in held_back else "train"].append(record)
     return {name: _loaded(scan.root, records, pixels) for name, records in parts.items()}
 
 
@@ -170,7 +170,7 @@ def _loaded(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Loaded
     from cxr_tasks.datasets.load import LoadedSplit
 
     findings = findings_of(VOCABULARY)
-    is_positive = [[one.states[finding] is LabelState.POSITIVE for finding in findings] for one in records]
+    is_positive = [[record.states[finding] is LabelState.POSITIVE for finding in findings] for record in records]
     images = np.concatenate(list(_images(root, records, pixels)))
     return LoadedSplit(images, np.array(is_positive, np.float32))
 

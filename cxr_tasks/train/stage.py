@@ -137,9 +137,9 @@ def recipe_of(plan: TrainingPlan, trained: TrainedModel) -> Recipe:
 
 def dataset_for(plan: TrainingPlan, trained: TrainedModel) -> PreparedDataset:
     """The dataset that ``trained`` was trained on; ``DataDefect`` where the plan has none such."""
-    for one in plan.datasets:
-        if one.fingerprint == trained.dataset_fingerprint:
-            return one
+    for dataset in plan.datasets:
+        if dataset.fingerprint == trained.dataset_fingerprint:
+            return dataset
     known = ", ".join(one.fingerprint[:12] for one in plan.datasets)
     raise DataDefect(
         f"candidate {trained.candidate} of {plan.run_name}: expected a model trained on one of the datasets {known}, "
@@ -181,7 +181,7 @@ def _parent_run(recipe: Recipe, name: str, mark: str, tags: dict[str, str]) -> s
 
 
 def _as_params(recipe: Recipe) -> dict[str, str]:
-    return {f"candidate.{one.number}": one.name for one in candidates_of(recipe)}
+    return {f"candidate.{candidate.number}": candidate.name for candidate in candidates_of(recipe)}
 
 
 def _datasets(plan: TrainingPlan) -> dict[PixelSpec, PreparedDataset]:

@@ -67,7 +67,7 @@ def compare(plan: TrainingPlan, finished: dict[int, TrainedModel], paths: RunPat
     logits = {number: _logits_of(plan, one) for number, one in finished.items()}
     scores = {number: mean_auroc_of(found, recipe.evaluate) for number, found in logits.items()}
     losses = {number: _best_loss(one) for number, one in finished.items()}
-    winner = max(scores, key=lambda one: (scores[one].value, -losses[one], -one), default=None)
+    winner = max(scores, key=lambda place: (scores[place].value, -losses[place], -place), default=None)
     rows = []
     for planned in plan.candidates:
         number = planned.number
@@ -161,10 +161,10 @@ def _known(winner: TrainedModel | None, comparison: dict[str, Any]) -> TrainedMo
 
 def _log_comparison(run: RunLog, comparison: dict[str, Any], paths: RunPaths) -> None:
     rows = comparison["candidates"]
-    best = next((one for one in rows if one["number"] == comparison["winner"]), None)
+    best = next((row for row in rows if row["number"] == comparison["winner"]), None)
     numbers: dict[str, float] = {"n_candidates": len(rows)}
     for outcome in ("failed", "ended early"):
-        numbers[f"n_{outcome.replace(' ', '_')}"] = sum(one["outcome"] == outcome for one in rows)
+        numbers[f"n_{outcome.replace(' ', '_')}"] = sum(row["outcome"] == outcome for row in rows)
     if best is not None:
         names = ("val_auroc", "val_auroc_lower", "val_auroc_upper", "val_score")
         numbers |= {f"best_{name}": best[name] for name in names if best[name] is not None}

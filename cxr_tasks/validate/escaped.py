@@ -20,9 +20,9 @@ def escape_results(context: gx.data_context.EphemeralDataContext) -> None:
     store = context.validation_results_store
     for key in store.list_keys():
         kept: Any = store.get(key)
-        for one in kept.results:
-            one.result = as_text(one.result)
-            one.exception_info = as_text(one.exception_info)
+        for result in kept.results:
+            result.result = as_text(result.result)
+            result.exception_info = as_text(result.exception_info)
         store.set(key, kept)
 
 

@@ -26,9 +26,9 @@ def message(subject: str, outcomes: Sequence[Outcome]) -> tuple[str, str]:
         f"(critical {n_critical}, warnings {n_warnings}); the run {verdict}."
     ]
     for severity in ("critical", "warning"):
-        for one in outcomes:
-            if one.severity == severity and not one.success:
-                rows = f" ({one.n_unexpected} rows of {one.table})" if one.n_unexpected else ""
-                lines.append(f"- {severity}: {one.about or one.expectation}{rows}")
+        for outcome in outcomes:
+            if outcome.severity == severity and not outcome.success:
+                rows = f" ({outcome.n_unexpected} rows of {outcome.table})" if outcome.n_unexpected else ""
+                lines.append(f"- {severity}: {outcome.about or outcome.expectation}{rows}")
     lines.append("Rows and numbers: the task's log and the Data Docs linked on the task.")
     return title, "\n".join(lines)

@@ -72,6 +72,6 @@ def drop_unused(folder: Path) -> int:
 
 def _links(pages: list[str]) -> str:
     """Results first, then the suites they were held against."""
-    ordered = sorted(pages, key=lambda one: (not one.startswith("validations/"), one))
+    ordered = sorted(pages, key=lambda page: (not page.startswith("validations/"), page))
     rows = "".join(f'<li><a href="{quote(one)}">{escape(one.removesuffix(".html"))}</a></li>' for one in ordered)
     return f"<h1>Data Docs</h1><ul>{rows}</ul>"

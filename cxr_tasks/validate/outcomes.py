@@ -90,12 +90,14 @@ def _observed(exception_info: Mapping[str, Any], found: Mapping[str, Any]) -> st
 
 def count_failed(outcomes: Sequence[Outcome], severity: str) -> int:
     """How many expectations of that severity are not met."""
-    return sum(not one.success and one.severity == severity for one in outcomes)
+    return sum(not outcome.success and outcome.severity == severity for outcome in outcomes)
 
 
 def failures_table(outcomes: Sequence[Outcome]) -> str:
     """The expectations not met, critical ones first, one line each."""
-    failed = sorted((one for one in outcomes if not one.success), key=lambda one: one.severity != "critical")
+    failed = sorted(
+        (outcome for outcome in outcomes if not outcome.success), key=lambda outcome: outcome.severity != "critical"
+    )
     rows = [[one.severity, one.about or one.expectation, _shown(one.expected), one.observed] for one in failed]
     return text_table(["severity", "expectation", "expected", "found"], rows, max_width=72)
 
@@ -103,13 +105,13 @@ def failures_table(outcomes: Sequence[Outcome]) -> str:
 def offending_rows_text(outcomes: Sequence[Outcome]) -> str:
     """Under each failed expectation about rows, the first rows that do not meet it; empty where there are none."""
     parts = []
-    for one in outcomes:
-        if one.success or not one.offending_rows:
+    for outcome in outcomes:
+        if outcome.success or not outcome.offending_rows:
             continue
-        header = list(one.offending_rows[0])
-        table = text_table(header, [[row.get(name) for name in header] for row in one.offending_rows])
-        more = (one.n_unexpected or 0) - len(one.offending_rows)
-        parts.append(f"{one.about} ({one.severity})\n{table}" + (f"\n... and {more} more" if more > 0 else ""))
+        header = list(outcome.offending_rows[0])
+        table = text_table(header, [[row.get(name) for name in header] for row in outcome.offending_rows])
+        more = (outcome.n_unexpected or 0) - len(outcome.offending_rows)
+        parts.append(f"{outcome.about} ({outcome.severity})\n{table}" + (f"\n... and {more} more" if more > 0 else ""))
     return "\n\n".join(parts)
 
 

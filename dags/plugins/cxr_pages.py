@@ -132,10 +132,10 @@ def _noted(response: FileResponse, models: tuple[str, ...]) -> Response:
     """The page, with what there is to say of registry and serving state above it; other files as they are."""
     if Path(response.path).suffix != ".html":
         return response
-    notes = disagreements(tuple(one for one in models if one in MODELS))
+    notes = disagreements(tuple(model for model in models if model in MODELS))
     if not notes:
         return response
-    shown = "".join(f'<p role="alert"><strong>Note:</strong> {html.escape(str(one))}</p>' for one in notes)
+    shown = "".join(f'<p role="alert"><strong>Note:</strong> {html.escape(str(note))}</p>' for note in notes)
     page = Path(response.path).read_text(encoding="utf-8")
     place = re.search(r"<body[^>]*>", page)
     at = place.end() if place else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -32,7 +33,8 @@ def outcome():
     spec = EvaluateSpec(bootstrap_samples=100)
     metrics = assess(table, SHARED, spec, own=own)
     at_home = assess(build_predictions(findings=SHARED, separation=3.5, seed=2), SHARED, spec)
-    metrics["datasets"] = {"test": dataset_rows(at_home, "nih", metrics, "chexpert", "test")}
+    rows = dataset_rows(at_home, "nih", metrics, "chexpert", "test")
+    metrics = dataclasses.replace(metrics, datasets={"test": rows})
     told = outcome_of(metrics, "test", ("edema", "mass", "pneumonia"), ("pneumonia", "edema", "fracture"))
     facts = {"model": "cxr_multilabel", "version": 3, "trained_on": "nih", "dataset": "chexpert"}
     return {**facts, "fingerprint": "ab" * 32, **told, "metrics": "/var/metrics.json", "mlflow_run_id": "run"}

@@ -36,16 +36,16 @@ def test_ridge_in_parts_is_ridge_at_once(monkeypatch):
 def test_findings_that_share_images_and_findings_that_do_not_each_have_their_own_ridge():
     """Alone or beside others, known for all images or for some: the same AUROC."""
     splits = {"train": inputs(60, 0), "validation": inputs(40, 1), "test": inputs(50, 2)}
-    alone = assess_baselines(splits, ("mass",), EvaluateSpec())[0]["metrics"]
+    alone = assess_baselines(splits, ("mass",), EvaluateSpec())[0].metrics
     several = {}
     for split, one in splits.items():
         target = one.labels[:, 0]
         some = np.where(np.arange(len(target)) % 5 == 0, np.nan, 1 - target)
         several[split] = BaselineInputs(one.thumbnails, np.stack([target, some, target], axis=1), one.rows)
-    together = assess_baselines(several, ("mass", "nodule", "edema"), EvaluateSpec())[0]["metrics"]
-    values = {(one["finding"], one["split"]): one["value"] for one in together}
+    together = assess_baselines(several, ("mass", "nodule", "edema"), EvaluateSpec())[0].metrics
+    values = {(one.finding, one.split): one.value for one in together}
     for one in alone:
-        assert values["mass", one["split"]] == values["edema", one["split"]] == one["value"]
+        assert values["mass", one.split] == values["edema", one.split] == one.value
     assert values["nodule", "test"] > 0.9
 
 
@@ -74,10 +74,10 @@ def inputs(n: int, seed: int, labels=None) -> BaselineInputs:
 def test_each_baseline_has_its_interval_on_validation_and_test():
     splits = {"train": inputs(60, 0), "validation": inputs(40, 1), "test": inputs(50, 2)}
     ridge, aspect = assess_baselines(splits, ("pneumonia",), EvaluateSpec())
-    assert [one["split"] for one in ridge["metrics"]] == ["validation", "test"]
-    assert ridge["metrics"][1]["value"] > 0.95  # brighter all over
-    assert aspect["metrics"][1]["lower"] < 0.5 < aspect["metrics"][1]["upper"]  # random
-    assert ridge["metrics"][1]["n"] == 50
+    assert [one.split for one in ridge.metrics] == ["validation", "test"]
+    assert ridge.metrics[1].value > 0.95  # brighter all over
+    assert aspect.metrics[1].lower < 0.5 < aspect.metrics[1].upper  # random
+    assert ridge.metrics[1].n == 50
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -85,8 +85,8 @@ def test_one_class_has_a_reason_instead(split):
     splits = {"train": inputs(60, 0), "validation": inputs(40, 1), "test": inputs(50, 2)}
     splits[split] = inputs(60, 3, labels=np.ones(60))
     for one in assess_baselines(splits, ("pneumonia",), EvaluateSpec()):
-        assert one["metrics"][1]["value"] is None
-        assert one["metrics"][1]["reason"].startswith("not assessable")
+        assert one.metrics[1].value is None
+        assert one.metrics[1].reason.startswith("not assessable")
 
 
 def test_images_with_unknown_targets_are_left_out():
@@ -96,4 +96,4 @@ def test_images_with_unknown_targets_are_left_out():
     test = BaselineInputs(known.thumbnails, labels.astype(np.float32)[:, None], known.rows)
     splits = {"train": test, "validation": inputs(40, 1), "test": test}
     for one in assess_baselines(splits, ("pneumonia",), EvaluateSpec()):
-        assert one["metrics"][1]["n"] == 40
+        assert one.metrics[1].n == 40

@@ -17,9 +17,10 @@ from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContrac
 from cxr_tasks.datasets.content import content_of_splits, write_rows_of_content
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
+from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER
 from cxr_tasks.evaluate.table import read_predictions
-from cxr_tasks.installation.storage.files import read_json, write_json
+from cxr_tasks.installation.storage.files import write_json
 from tests.evaluate.conftest import build_predictions
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
@@ -91,13 +92,13 @@ def test_images_and_patients_seen_in_training_are_left_out_and_said(
     )
     table = read_predictions(tmp_path / "cross" / "predictions.parquet", ("pneumonia",))
     assert set(table.loc[table["split"] == "test", "image_id"]) == set(test["image_id"]) - gone
-    assert metrics["seen_in_training"] == {"validation": 0, "test": len(gone)}
-    leak, reuse = metrics["remarks"]
-    assert leak["name"] == "leak" and reuse["name"] == "test_reuse"
-    assert leak["sentence"].startswith(f"Left out: {len(gone)} of 60 test images are of images or patients that")
+    assert metrics.seen_in_training == {"validation": 0, "test": len(gone)}
+    leak, reuse = metrics.remarks
+    assert leak.name == "leak" and reuse.name == "test_reuse"
+    assert leak.sentence.startswith(f"Left out: {len(gone)} of 60 test images are of images or patients that")
     for told in ("2 by the same file", "3 by the same pixels in another file", "by another image of a patient"):
-        assert told in leak["sentence"]
-    assert leak["sentence"] in caplog.text
+        assert told in leak.sentence
+    assert leak.sentence in caplog.text
 
 
 def test_a_dataset_whose_test_images_were_all_seen_is_refused(tiny, recipe, contract, model_path, unseen, tmp_path):
@@ -115,9 +116,9 @@ def test_another_version_of_the_models_own_dataset_is_measured_on_what_is_new(
     own = dataclasses.replace(contract, dataset=tiny.prepared.dataset)
     seen = content_of_splits(tiny.prepared, ["train", "validation"])
     metrics = evaluate_elsewhere(model_path, own, recipe, tiny.prepared, tmp_path / "cross", seen=seen)
-    assert metrics["seen_in_training"] == {"validation": 40, "test": 0}
-    assert metrics["splits"]["validation"]["n_images"] == 0 and metrics["splits"]["test"]["n_images"] == 60
-    assert 0.8 < metrics["mean"]["test"][0]["value"] < 1.0
+    assert metrics.seen_in_training == {"validation": 40, "test": 0}
+    assert metrics.splits["validation"].n_images == 0 and metrics.splits["test"].n_images == 60
+    assert 0.8 < metrics.mean["test"][0].value < 1.0
 
 
 def test_the_shared_finding_is_measured_with_the_models_own_decision(
@@ -125,15 +126,15 @@ def test_the_shared_finding_is_measured_with_the_models_own_decision(
 ):
     with caplog.at_level(logging.INFO, logger="cxr_tasks"):
         metrics = evaluate_elsewhere(model_path, contract, recipe, tiny.prepared, tmp_path / "cross", seen=unseen)
-    assert metrics["findings"] == ["pneumonia"]
-    assert (metrics["model"]["trained_on"], metrics["model"]["dataset"]) == ("elsewhere", tiny.prepared.dataset)
-    assert metrics["serving"]["pneumonia"]["threshold"] == 0.4
-    assert metrics["datasets"] == {}, "no numbers at home were given"
-    assert read_json(tmp_path / "cross" / "metrics.json") == metrics
+    assert metrics.findings == ("pneumonia",)
+    assert (metrics.model.trained_on, metrics.model.dataset) == ("elsewhere", tiny.prepared.dataset)
+    assert metrics.serving["pneumonia"].threshold == 0.4
+    assert metrics.datasets == {}, "no numbers at home were given"
+    assert read_evaluation_file(tmp_path / "cross" / "metrics.json") == metrics
     table = read_predictions(tmp_path / "cross" / "predictions.parquet", ("pneumonia",))
     assert table["split"].value_counts().to_dict() == {"test": 60, "validation": 40}
     # The same network as a binary model gives the same logits: the right one of fourteen was taken.
-    assert 0.8 < metrics["mean"]["test"][0]["value"] < 1.0
+    assert 0.8 < metrics.mean["test"][0].value < 1.0
     assert "trained on elsewhere, on synthetic_binary, 1 shared findings" in caplog.text
     assert "person0" not in caplog.text
 
@@ -169,7 +170,7 @@ def registered(tiny, recipe, contract, model_path, unseen, tmp_path):
     from cxr_tasks.registry import tracking, version_files, versions
 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
-    write_json(tmp_path / "metrics.json", assess(build_predictions(findings=NIH), NIH, recipe.evaluate))
+    write_json(tmp_path / "metrics.json", assess(build_predictions(findings=NIH), NIH, recipe.evaluate).to_json())
     with tracking.open_run("cxr_multilabel", "train") as run:
         run.artifact(tmp_path / "recipe.yaml")
         write_rows_of_content(tmp_path / "trained_on.parquet", unseen)

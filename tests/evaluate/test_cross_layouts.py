@@ -89,7 +89,7 @@ def test_each_shared_finding_gets_its_own_output_and_its_own_labels(cxr_home, tm
     nothing = content_of_splits(prepared, [])
     metrics = evaluate_elsewhere(path, contract, recipe, prepared, tmp_path / "cross", seen=nothing)
     shared = shared_findings(recipe.dataset.vocabulary, prepared.vocabulary)
-    assert tuple(metrics["findings"]) == shared
+    assert tuple(metrics.findings) == shared
     assert len(shared) == 7
     assert [findings_of(prepared.vocabulary).index(one) for one in shared] != sorted(
         findings_of(prepared.vocabulary).index(one) for one in shared
@@ -105,9 +105,9 @@ def test_each_shared_finding_gets_its_own_output_and_its_own_labels(cxr_home, tm
         assert (table.loc[is_negative, f"target_{finding}"] == 0.0).all(), finding
         assert is_positive.any()
         targets.add(tuple(is_positive))
-        measured = metrics["by_finding"][finding]["operating_points"]["own"]["test"]
-        n_called = measured["true_positives"] + measured["false_positives"]
+        measured = metrics.by_finding[finding].operating_points["own"].test
+        n_called = measured.true_positives + measured.false_positives
         is_test = table["split"] == "test"
         assert n_called == int((level[is_test] >= np.log(0.6 / 0.4)).sum())
-        assert 0 < n_called < measured["n"]
+        assert 0 < n_called < measured.n
     assert len(targets) == 7  # no two findings are on the same images, so a column in another's place would be seen

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.assess import assess, record_of, served_point
+from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.decision import choose_decision
 from cxr_tasks.evaluate.flat_metrics import readable
 from cxr_tasks.evaluate.table import Scored
@@ -85,8 +86,8 @@ def test_the_numbers_say_that_another_point_serves(make_predictions):
     rows = table.index[table["split"] == "validation"]
     table.loc[rows, "target_pneumonia"], table.loc[rows, "logit_pneumonia"] = positive.astype(float), logit
     metrics = assess(table, ("pneumonia",), EvaluateSpec(bootstrap_samples=100, served_operating_point="best_f1"))
-    found = metrics["by_finding"]["pneumonia"]
-    assert found["served_note"].startswith("best_f1 would find 5 of 30 positive validation images")
-    assert metrics["serving"]["pneumonia"]["operating_point"] == "target_sensitivity"
-    assert record_of(served_point(metrics, "pneumonia")["validation"]["metrics"], "sensitivity")["value"] >= 0.95
-    assert f"pneumonia: {found['served_note']}" in readable(metrics).splitlines()
+    found = metrics.by_finding["pneumonia"]
+    assert found.served_note.startswith("best_f1 would find 5 of 30 positive validation images")
+    assert metrics.serving["pneumonia"].operating_point == "target_sensitivity"
+    assert record_of(metrics.served_point("pneumonia").validation.metrics, "sensitivity").value >= 0.95
+    assert f"pneumonia: {found.served_note}" in readable(metrics).splitlines()

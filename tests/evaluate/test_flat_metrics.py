@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.assess import assess, record_of
+from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 
 FINDINGS = ("hernia", "mass", "nodule")
@@ -21,13 +22,13 @@ def metrics(make_predictions):
 
 def test_mean_micro_and_each_finding_have_names_of_their_own(metrics):
     flat = flat_metrics(metrics)
-    assert flat["test_auroc"] == record_of(metrics["mean"]["test"], "auroc")["value"]
-    assert flat["test_auroc_micro"] == record_of(metrics["several"]["test"]["micro"], "auroc")["value"]
-    served = metrics["several"]["test"]["served"]
-    assert flat["test_sensitivity_served"] == record_of(served["mean"], "sensitivity")["value"]
-    assert flat["test_sensitivity_served_micro"] == record_of(served["micro"], "sensitivity")["value"]
-    point = metrics["by_finding"]["mass"]["operating_points"]["target_sensitivity"]
-    assert flat["test_sensitivity_served_mass"] == record_of(point["test"]["metrics"], "sensitivity")["value"]
+    assert flat["test_auroc"] == record_of(metrics.mean["test"], "auroc").value
+    assert flat["test_auroc_micro"] == record_of(metrics.several["test"].micro, "auroc").value
+    served = metrics.several["test"].served
+    assert flat["test_sensitivity_served"] == record_of(served["mean"], "sensitivity").value
+    assert flat["test_sensitivity_served_micro"] == record_of(served["micro"], "sensitivity").value
+    point = metrics.by_finding["mass"].operating_points["target_sensitivity"]
+    assert flat["test_sensitivity_served_mass"] == record_of(point.test.metrics, "sensitivity").value
     assert {"test_auroc_mass", "test_average_precision", "validation_auroc_nodule_lower"} <= set(flat)
 
 
@@ -45,9 +46,9 @@ def test_several_findings_are_one_line_each(metrics):
     assert lines[0] == "test split"
     first = [one.split()[0] for one in lines[1:] if one.strip() and not one.startswith("-")]
     assert first == ["finding", *FINDINGS, "mean", "micro"]
-    mass = record_of(metrics["by_finding"]["mass"]["metrics"]["test"], "auroc")
+    mass = record_of(metrics.by_finding["mass"].metrics["test"], "auroc")
     line = next(one for one in lines if one.startswith("mass"))
-    assert f"{mass['value']:.3f} ({mass['lower']:.3f} to {mass['upper']:.3f})" in line
-    bent = record_of(metrics["by_finding"]["mass"]["metrics"]["test"], "calibration_slope")
-    assert f"{bent['value']:.3f} ({bent['lower']:.3f} to" in line
+    assert f"{mass.value:.3f} ({mass.lower:.3f} to {mass.upper:.3f})" in line
+    bent = record_of(metrics.by_finding["mass"].metrics["test"], "calibration_slope")
+    assert f"{bent.value:.3f} ({bent.lower:.3f} to" in line
     assert "validation holds 3 positive" in next(one for one in lines if one.startswith("hernia"))

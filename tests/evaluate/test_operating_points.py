@@ -10,7 +10,6 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.operating_points import (
     at_raw_half,
     choose_thresholds,
-    confusion,
     measure,
     ppv_threshold,
 )
@@ -117,9 +116,10 @@ def rows(positive: np.ndarray) -> Scored:
 def test_measures_by_hand():
     positive = np.repeat([True, False], [10, 20])
     called = np.r_[np.ones(8, bool), np.zeros(2, bool), np.ones(5, bool), np.zeros(15, bool)]
-    assert list(confusion(positive, called).values()) == [8, 5, 2, 15]
     found = measure(rows(positive), called, EvaluateSpec(bootstrap_samples=200))
-    values = {one["name"]: one["value"] for one in found["metrics"]}
+    counts = (found.true_positives, found.false_positives, found.false_negatives, found.true_negatives)
+    assert counts == (8, 5, 2, 15)
+    values = {one.name: one.value for one in found.metrics}
     assert values == pytest.approx(
         {
             "sensitivity": 0.8,
@@ -131,19 +131,19 @@ def test_measures_by_hand():
             "f1": 16 / 23,
         }
     )
-    assert (found["n"], found["n_positive"], found["false_negatives"]) == (30, 10, 2)
-    for one in found["metrics"]:
-        assert one["lower"] < one["value"] < one["upper"]
-    assert found["metrics"][0]["method"] == "Wilson 95 %, 8 of 10 positive images"
+    assert (found.n, found.n_positive, found.false_negatives) == (30, 10, 2)
+    for one in found.metrics:
+        assert one.lower < one.value < one.upper
+    assert found.metrics[0].method == "Wilson 95 %, 8 of 10 positive images"
 
 
 def test_ppv_of_no_call_is_a_reason_not_a_number():
     found = measure(rows(np.repeat([True, False], 10)), np.zeros(20, bool), EvaluateSpec(bootstrap_samples=200))
-    by_name = {one["name"]: one for one in found["metrics"]}
-    assert by_name["ppv"]["value"] is None
-    assert by_name["ppv"]["reason"] == "there are no images called positive"
-    assert by_name["sensitivity"]["value"] == 0.0
-    assert by_name["f1"]["value"] == 0.0
+    by_name = {one.name: one for one in found.metrics}
+    assert by_name["ppv"].value is None
+    assert by_name["ppv"].reason == "there are no images called positive"
+    assert by_name["sensitivity"].value == 0.0
+    assert by_name["f1"].value == 0.0
 
 
 #: From the highest logit down: positive, negative, positive, positive, negative, negative, positive, negative.

@@ -73,8 +73,7 @@ def run(cxr_home: Path, tmp_path: Path):
     fetched.mkdir()
     without_image_ids(table).to_parquet(fetched / FILE)
     prepared = make_prepared(cxr_home / "datasets" / "kermany" / ("f" * 16), table)
-    metrics = {"rows_sha256": rows_sha256(table, ["pneumonia"])}
-    return table, evaluated, fetched, prepared, metrics
+    return table, evaluated, fetched, prepared, rows_sha256(table, ["pneumonia"])
 
 
 def test_no_image_id_is_kept(run):
@@ -89,35 +88,35 @@ def test_no_image_id_is_kept(run):
 
 
 def test_report_finds_the_table_without_the_runs_own_folder(run, cxr_home: Path, tmp_path: Path):
-    table, evaluated, fetched, prepared, metrics = run
+    table, evaluated, fetched, prepared, stated = run
     Path(evaluated.predictions.uri).unlink()
-    out = predictions_of_run(fetched, evaluated, prepared, metrics, ["pneumonia"], tmp_path / "out.parquet")
+    out = predictions_of_run(fetched, evaluated, prepared, stated, ["pneumonia"], tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(out), table)
 
 
 def test_run_made_before_is_read_from_its_folder_also_where_that_was_moved(
     run, cxr_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    table, evaluated, fetched, prepared, metrics = run
+    table, evaluated, fetched, prepared, stated = run
     (fetched / FILE).unlink()
     moved = tmp_path / "another disk" / "var"
     moved.parent.mkdir()
     cxr_home.rename(moved)
     monkeypatch.setenv("CXR_HOME", str(moved))
-    found = predictions_of_run(fetched, evaluated, prepared, metrics, ["pneumonia"], tmp_path / "out.parquet")
+    found = predictions_of_run(fetched, evaluated, prepared, stated, ["pneumonia"], tmp_path / "out.parquet")
     assert found.is_relative_to(moved)
     pd.testing.assert_frame_equal(pd.read_parquet(found), table)
     assert relocated(prepared.folder) == moved / "datasets" / "kermany" / ("f" * 16)
 
 
 def test_rows_of_another_dataset_are_refused(run, tmp_path: Path):
-    table, evaluated, fetched, _, metrics = run
+    table, evaluated, fetched, _, stated = run
     other = make_prepared(tmp_path / "other", table.assign(image_id=table["image_id"].str.upper()))
     with pytest.raises(DataDefect, match="do not belong together"):
-        predictions_of_run(fetched, evaluated, other, metrics, ["pneumonia"], tmp_path / "out.parquet")
+        predictions_of_run(fetched, evaluated, other, stated, ["pneumonia"], tmp_path / "out.parquet")
     fewer = dataclasses.replace(other, folder="", index=make_prepared(tmp_path / "few", table.iloc[:5]).index)
     with pytest.raises(DataDefect, match="5 of 10 predictions are of places"):
-        predictions_of_run(fetched, evaluated, fewer, metrics, ["pneumonia"], tmp_path / "out.parquet")
+        predictions_of_run(fetched, evaluated, fewer, stated, ["pneumonia"], tmp_path / "out.parquet")
 
 
 def test_names_come_back_in_any_order_of_the_table():

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.evaluate.reuse import best_of, record_test_read, reuse_remark
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import trail
@@ -71,8 +72,12 @@ def test_a_look_that_cannot_be_noted_does_not_take_place(cxr_home):
         look(rows(0, 5), "a")
 
 
+def make_auroc(**given):
+    return MetricRecord(name="auroc", finding="mean", split="test", n=300, **given)
+
+
 def test_the_sentence_says_what_it_does_to_the_claim(cxr_home):
-    images, auroc = rows(0, 300), {"value": 0.9, "lower": 0.88, "upper": 0.92}
+    images, auroc = rows(0, 300), make_auroc(value=0.9, lower=0.88, upper=0.92)
     first = reuse_remark(look(images, "a"), auroc, 0.95)
     assert "first model measured on these 300 test images" in first.sentence and first.name == "test_reuse"
     for model in "bcd":
@@ -81,7 +86,7 @@ def test_the_sentence_says_what_it_does_to_the_claim(cxr_home):
     assert fifth.startswith("Model number 5 measured on these 300 test images, by the record of this installation.")
     assert "of 5 equally good ones by up to 0.011 in the mean" in fifth
     assert "With Bonferroni's correction for 5 its lower end is 0.873 instead of 0.880" in fifth
-    unmeasured = reuse_remark(look(images, "e"), {"value": None, "lower": None}, 0.95).sentence
+    unmeasured = reuse_remark(look(images, "e"), make_auroc(value=None, reason="3 positives"), 0.95).sentence
     assert "Model number 5" in unmeasured and "Bonferroni" not in unmeasured
 
 

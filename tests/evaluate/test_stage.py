@@ -17,6 +17,7 @@ from cxr_tasks.gate.stage import gate_candidate
 from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.registry.audit import trail
+from tests.evaluations import make_evaluation, make_record
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -136,12 +137,12 @@ def test_the_gate_reads_what_evaluation_wrote(tiny, evaluated, paths):
 
 
 def test_flat_names_carry_the_finding_only_where_there_are_several():
-    one = {"name": "auroc", "finding": "hernia", "split": "test", "value": 0.8, "lower": 0.7, "upper": None}
-    found = {"metrics": {"test": [one]}, "operating_points": {}}
-    metrics = {"findings": ["hernia"], "mean": {"test": [{**one, "value": 0.9}]}, "by_finding": {"hernia": found}}
-    assert flat_metrics(metrics) == {"test_auroc": 0.8, "test_auroc_lower": 0.7}
-    metrics["findings"] = ["hernia", "mass"]
-    assert flat_metrics(metrics) == {
+    auroc = make_record("auroc", 0.8, 0.7)
+    auroc["upper"] = None
+    found = {"hernia": {"metrics": {"test": [auroc]}}}
+    mean = {"test": [{**auroc, "value": 0.9}]}
+    assert flat_metrics(make_evaluation(found, mean=mean)) == {"test_auroc": 0.8, "test_auroc_lower": 0.7}
+    assert flat_metrics(make_evaluation(found, mean=mean, findings=["hernia", "mass"])) == {
         "test_auroc": 0.9,
         "test_auroc_lower": 0.7,
         "test_auroc_hernia": 0.8,
@@ -150,8 +151,7 @@ def test_flat_names_carry_the_finding_only_where_there_are_several():
 
 
 def test_a_number_that_is_missing_is_shown_with_its_reason():
-    record = {"name": "auroc", "finding": "f", "split": "test", "value": None, "lower": None, "upper": None, "n": 3}
-    found = {"metrics": {"test": [{**record, "reason": "not assessable: 3 positives"}]}, "operating_points": {}}
-    text = readable({"by_finding": {"f": found}})
+    record = make_record("auroc", None, reason="not assessable: 3 positives", n=3)
+    text = readable(make_evaluation({"f": {"metrics": {"test": [record]}}}))
     assert "not assessable: 3 positives" in text
     assert "nan" not in text.lower()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.explain.chosen_images import KINDS, MOST_CONFIDENT, NEAR_THRESHOLD, choose_examples, choose_findings
+from tests.evaluations import make_evaluation, make_record
 
 PROBABILITY = np.array([0.95, 0.90, 0.55, 0.99, 0.52, 0.10, 0.45, 0.05, 0.02, 0.48])
 POSITIVE = np.array([True, True, True, False, False, True, True, False, False, False])
@@ -70,15 +72,17 @@ def test_the_order_of_the_table_does_not_matter():
     assert choose_examples(shuffled, PROBABILITY[order], 0.5) == choose_examples(table, PROBABILITY, 0.5)
 
 
-def metrics_of(aurocs: dict[str, float | None], not_served: tuple[str, ...] = ()) -> dict:
-    return {
-        "findings": list(aurocs),
-        "serving": {one: {"operating_point": None if one in not_served else "youden"} for one in aurocs},
-        "by_finding": {
-            one: {"assessable": value is not None, "metrics": {"test": [{"name": "auroc", "value": value}]}}
-            for one, value in aurocs.items()
+def metrics_of(aurocs: dict[str, float | None], not_served: tuple[str, ...] = ()) -> Evaluation:
+    chosen = {"a": 1.0, "b": 0.0, "threshold": 0.5, "operating_point": "youden", "reason": ""}
+    return make_evaluation(
+        {
+            finding: {"assessable": value is not None, "metrics": {"test": [make_record("auroc", value)]}}
+            for finding, value in aurocs.items()
         },
-    }
+        serving={
+            finding: {**chosen, "operating_point": None} if finding in not_served else chosen for finding in aurocs
+        },
+    )
 
 
 def test_of_many_findings_the_two_at_either_end_are_shown_and_the_rule_is_told():

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.of_finding import ServingValues
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
@@ -98,8 +99,9 @@ def case(tmp_path_factory):
 
 
 def explain(case, folder, **changed):
-    prepared, data, metrics = case
-    given = {"model_path": data / "model.keras", "predictions_path": data / "predictions.parquet", "metrics": metrics}
+    prepared, data, evaluation = case
+    paths = {"model_path": data / "model.keras", "predictions_path": data / "predictions.parquet"}
+    given = {**paths, "evaluation": evaluation}
     return explain_model(**{**given, "prepared": prepared, "findings": FINDINGS, "folder": folder, **changed})
 
 
@@ -149,8 +151,9 @@ def test_the_file_holds_what_was_returned_and_no_image_id(explained):
 
 
 def test_a_finding_without_a_served_point_has_no_examples(case, cxr_home, tmp_path):
-    metrics = {**case[2], "serving": {"pneumonia": {"operating_point": None, "a": 1, "b": 0, "threshold": 0.5}}}
-    assert explain(case, tmp_path, metrics=metrics).examples == ()
+    serving = ServingValues(a=1.0, b=0.0, threshold=0.5, operating_point=None, reason="validation holds 3 positives")
+    evaluation = dataclasses.replace(case[2], serving={"pneumonia": serving})
+    assert explain(case, tmp_path, evaluation=evaluation).examples == ()
 
 
 def test_a_changed_index_is_refused(case, cxr_home, tmp_path):

@@ -9,17 +9,14 @@ import pandas as pd
 
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
 from cxr_tasks.gate.evidence import Evidence
+from tests.evaluations import make_evaluation, make_point
+from tests.evaluations import make_record as record
 
 
 def make_gate(**changed: Any) -> GateSpec:
     """A floor of 0.9 for the mean AUROC and of 0.5 for the served sensitivity; five images of each class are enough."""
     given = {"mean": {"auroc": Bound(lower_at_least=0.9)}, "served": {"sensitivity": Bound(at_least=0.5)}}
     return GateSpec(**{**given, **changed})
-
-
-def record(name: str, value: float | None, lower: float | None = None, upper: float | None = None, **more) -> dict:
-    lower, upper = (value if one is None else one for one in (lower, upper))
-    return {"name": name, "value": value, "lower": lower, "upper": upper, "n": 100, "method": "", "reason": "", **more}
 
 
 def make_counts(n: int, n_positive: int, patients: int | None = None) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def make_counts(n: int, n_positive: int, patients: int | None = None) -> dict[st
 
 def make_finding(**changed: Any) -> dict[str, Any]:
     """40 positive and 60 negative test images, AUROC 0.95 (0.92 to 0.97), the served decision finds 0.9."""
-    served = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", 0.9, 0.8, 0.95)]}}
+    served = make_point([record("sensitivity", 0.9, 0.8, 0.95)])
     given = {
         "assessable": True,
         "reason": "",
@@ -45,18 +42,23 @@ def make_finding(**changed: Any) -> dict[str, Any]:
     return {**given, **changed}
 
 
-def make_evidence(by_finding: dict[str, dict[str, Any]] | None = None, **changed: Any) -> Evidence:
-    """Metrics of these findings (one as ``make_finding`` makes it), whose mean is that of the first; no champion."""
+def make_evidence(
+    by_finding: dict[str, dict[str, Any]] | None = None,
+    mean: list[dict[str, Any]] | None = None,
+    several: dict[str, dict[str, Any]] | None = None,
+    typicality: dict[str, Any] | None = None,
+    **changed: Any,
+) -> Evidence:
+    """Metrics of these findings (one as ``make_finding`` makes it); their mean, else that of the first; no champion."""
     found = by_finding or {"pneumonia": make_finding()}
     first = next(iter(found.values()))
-    metrics = {
-        "confidence": 0.95,
-        "findings": list(found),
-        "mean": {"test": first["metrics"]["test"]},
-        "by_finding": found,
-        "serving": {one: {"threshold": 0.3} for one in found},
-    }
-    return Evidence(**{"metrics": metrics, "predictions": pd.DataFrame(), "findings": tuple(found), **changed})
+    evaluation = make_evaluation(
+        found,
+        mean={"test": first["metrics"]["test"] if mean is None else mean},
+        several=several or {},
+        typicality=typicality,
+    )
+    return Evidence(**{"evaluation": evaluation, "predictions": pd.DataFrame(), "findings": tuple(found), **changed})
 
 
 def make_scores(

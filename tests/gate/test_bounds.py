@@ -4,18 +4,17 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import AssessableSpec, Bound
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS, by_name
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.assess import assess
 from cxr_tasks.gate.bounds import finding_rules, mean_rules, served_rules, typicality_rules
 from cxr_tasks.statistics.intervals import wilson
+from tests.evaluations import make_point, make_typicality
 from tests.gate.builders import make_counts, make_evidence, make_finding, make_gate, make_scores, record
 
 
 def means(*records, findings=("mass", "nodule")):
-    evidence = make_evidence({one: make_finding() for one in findings})
-    evidence.metrics["mean"]["test"] = list(records)
-    return evidence
+    return make_evidence({one: make_finding() for one in findings}, list(records))
 
 
 @pytest.mark.parametrize(
@@ -41,8 +40,6 @@ def test_the_lower_end_of_the_mean_must_reach_the_floor(delong_lower, bootstrap_
     [
         (record("auroc", None, reason="not assessable: 3 positives"), "is not known: not assessable: 3 positives"),
         (record("auroc", 0.95, float("nan"), 0.97), "a number is missing"),
-        (record("auroc", 0.95, "high", 0.97), "a number is missing"),
-        (record("auroc", 0.95, True, 0.97), "a number is missing"),
         (record("other", 0.95), "metrics.json does not hold it"),
     ],
 )
@@ -84,7 +81,7 @@ def test_metrics_of_an_older_form_are_refused_by_what_they_lack():
 
 def decided(metrics, threshold=0.3):
     """One served operating point with these metrics on test."""
-    return {"target_sensitivity": {"threshold": threshold, "served": True, "test": {"metrics": metrics}}}
+    return {"target_sensitivity": make_point(metrics, threshold=threshold)}
 
 
 @pytest.mark.parametrize(("specificity", "outcome"), [(0.5, "PASS"), (0.4999, "FAIL"), (0.0, "FAIL")])
@@ -188,11 +185,7 @@ def test_the_served_decision_finds_enough(bound, outcome):
 def test_of_few_images_the_upper_end_must_reach_the_floor(found, n, outcome):
     """Fewer than the policy's 20 and not insisted on; with 20 the sensitivity itself must reach the floor."""
     one = wilson(found, n, 0.95)
-    point = {
-        "threshold": 0.3,
-        "served": True,
-        "test": {"metrics": [record("sensitivity", one.value, one.lower, one.upper)]},
-    }
+    point = make_point([record("sensitivity", one.value, one.lower, one.upper)])
     hernia = make_finding(counts=make_counts(100, n), operating_points={"youden": point})
     asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
     mass, few = served_rules(make_evidence({"mass": make_finding(), "hernia": hernia}), asked)
@@ -202,7 +195,7 @@ def test_of_few_images_the_upper_end_must_reach_the_floor(found, n, outcome):
 
 
 def test_a_sensitivity_that_is_no_number_is_a_fail_of_few_images_too():
-    point = {"threshold": 0.3, "served": True, "test": {"metrics": [record("sensitivity", None, reason="lost")]}}
+    point = make_point([record("sensitivity", None, reason="lost")])
     few = make_finding(counts=make_counts(100, 7), operating_points={"youden": point})
     asked = make_gate(assessable=AssessableSpec(matters=(), others_missing=1))
     (rule,) = served_rules(make_evidence({"hernia": few}), asked)
@@ -210,7 +203,7 @@ def test_a_sensitivity_that_is_no_number_is_a_fail_of_few_images_too():
 
 
 @pytest.mark.parametrize(
-    "found", [make_finding(operating_points={}), make_finding(operating_points={"own": {"served": False}})]
+    "found", [make_finding(operating_points={}), make_finding(operating_points={"own": make_point([], served=False)})]
 )
 def test_no_served_decision_is_no_evidence(found):
     with pytest.raises(KeyError, match="served threshold of edema"):
@@ -218,8 +211,8 @@ def test_no_served_decision_is_no_evidence(found):
 
 
 def test_another_threshold_than_was_measured_is_no_evidence():
-    evidence = make_evidence()
-    evidence.metrics["serving"]["pneumonia"]["threshold"] = 0.31
+    served = {"pneumonia": make_finding(operating_points=decided([], threshold=0.31))}
+    evidence = make_evidence(served)
     with pytest.raises(KeyError, match="served threshold of pneumonia"):
         served_rules(evidence, make_gate())
 
@@ -228,14 +221,12 @@ def test_a_policy_may_name_exactly_what_evaluation_makes():
     table = make_scores(finding="mass")
     table[["target_nodule", "logit_nodule"]] = make_scores(seed=1)[["target_pneumonia", "logit_pneumonia"]]
     metrics = assess(table, ("mass", "nodule"), EvaluateSpec(bootstrap_samples=100))
-    found = metrics["by_finding"]["mass"]
-    (served,) = (one for one in found["operating_points"].values() if one["served"])
     for names, records in (
-        (MEAN_METRICS, metrics["mean"]["test"]),
-        (FINDING_METRICS, found["metrics"]["test"]),
-        (DECISION_METRICS, served["test"]["metrics"]),
+        (MEAN_METRICS, metrics.mean["test"]),
+        (FINDING_METRICS, metrics.by_finding["mass"].metrics["test"]),
+        (DECISION_METRICS, metrics.served_point("mass").test.metrics),
     ):
-        assert set(names) == {one["name"] for one in records}
+        assert set(names) == set(by_name(records))
 
 
 @pytest.mark.parametrize(("upper", "outcome"), [(0.63, "PASS"), (0.55, "PASS"), (0.5499, "FAIL")])
@@ -250,10 +241,8 @@ def test_a_floor_on_the_upper_end_refuses_only_what_is_shown_to_be_lower(upper, 
 
 
 def with_typicality(reason: str = "", **values: float):
-    evidence = make_evidence()
     records = [record(name, value, value - 0.02, min(value + 0.02, 1.0)) for name, value in values.items()]
-    evidence.metrics["typicality"] = {"reason": reason, "records": records}
-    return evidence
+    return make_evidence(typicality=make_typicality(reason=reason, records=records))
 
 
 def test_typicality_can_be_given_floors_and_ceilings():

@@ -16,7 +16,7 @@ SPEC = EvaluateSpec(bootstrap_samples=100)
 @pytest.fixture(scope="module")
 def measured():
     table = make_scores()
-    return Evidence(metrics=assess(table, ("pneumonia",), SPEC), predictions=table, findings=("pneumonia",))
+    return Evidence(evaluation=assess(table, ("pneumonia",), SPEC), predictions=table, findings=("pneumonia",))
 
 
 def test_what_belongs_together_is_relied_on(measured):
@@ -39,9 +39,12 @@ def test_other_means_beside_the_auroc_are_no_contradiction():
     table = make_scores(finding="mass")
     table[["target_nodule", "logit_nodule"]] = make_scores(seed=1)[["target_pneumonia", "logit_pneumonia"]]
     metrics = assess(table, findings, SPEC)
-    evidence = Evidence(metrics=metrics, predictions=table, findings=findings)
+    evidence = Evidence(evaluation=metrics, predictions=table, findings=findings)
     assert evidence_rule(evidence, make_gate(), SPEC).outcome == "PASS"
-    metrics["mean"]["test"][1]["value"] -= 0.01
+    auroc, resampled, *others = metrics.mean["test"]
+    resampled = dataclasses.replace(resampled, value=resampled.value - 0.01)
+    lowered = dataclasses.replace(metrics, mean={"test": (auroc, resampled, *others)})
+    evidence = dataclasses.replace(evidence, evaluation=lowered)
     assert "mean AUROC is stated as" in evidence_rule(evidence, make_gate(), SPEC).sentence
 
 
@@ -136,7 +139,7 @@ def test_the_patients_of_each_class_are_counted_by_evaluation():
     ill = table.index[(table["split"] == "test") & (table["target_pneumonia"] == 1.0)]
     table.loc[ill, "patient_key"] = ["a", "b"] * (len(ill) // 2) + ["a"] * (len(ill) % 2)
     metrics = assess(table, ("pneumonia",), SPEC)
-    evidence = Evidence(metrics=metrics, predictions=table, findings=("pneumonia",))
+    evidence = Evidence(evaluation=metrics, predictions=table, findings=("pneumonia",))
     found = {one.finding: one for one in assessable_rules(evidence, make_gate())}
     assert found["pneumonia"].outcome == found[""].outcome == "FAIL"
     assert f"{len(ill)} positive images of 2 patients" in found["pneumonia"].sentence

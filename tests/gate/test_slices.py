@@ -21,6 +21,7 @@ def group(by, value, found, n_positive, cleared=90, n_negative=100):
         "n_positive": n_positive,
         "sensitivity": [found / n_positive, 0.0, 1.0] if n_positive else None,
         "specificity": [cleared / n_negative, 0.0, 1.0] if n_negative else None,
+        "is_weak": n_positive < 20,
     }
 
 
@@ -172,7 +173,7 @@ def test_gaps_are_those_that_evaluation_measured():
     table = make_scores()
     table["sex"] = ["female", "male"] * (len(table) // 2)
     metrics = assess(table, ("pneumonia",), EvaluateSpec(bootstrap_samples=100))
-    evidence = Evidence(metrics=metrics, predictions=table, findings=("pneumonia",))
-    measured = [row["sensitivity_gap"] for row in metrics["by_finding"]["pneumonia"]["subgroups"]]
+    evidence = Evidence(evaluation=metrics, predictions=table, findings=("pneumonia",))
+    measured = [row.sensitivity_gap for row in metrics.by_finding["pneumonia"].subgroups]
     (rule,) = slice_rules(evidence, asked())
     assert [rule.value, rule.lower, rule.upper] == pytest.approx(min(measured))

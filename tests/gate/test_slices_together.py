@@ -18,8 +18,8 @@ def rules_of(*rows, **asked):
         slices=SlicesSpec(**{"by": ("sex",), "least_images": 20, "gaps": {"sensitivity_gap": 0.15}, **asked}),
         assessable=AssessableSpec(least_positives=5, least_patients=10),
     )
-    evidence = make_evidence({"edema": make_finding(), "mass": make_finding()})
-    evidence.metrics["several"] = {"test": {"subgroups": list(rows)}}
+    together = {"test": {"findings": [], "micro": [], "served": {}, "subgroups": list(rows)}}
+    evidence = make_evidence({"edema": make_finding(), "mass": make_finding()}, several=together)
     return slice_rules(evidence, gate)
 
 

@@ -40,7 +40,7 @@ def paths(tmp_path: Path) -> RunPaths:
 def evaluated(folder: Path, table: pd.DataFrame, change_metrics=None) -> EvaluatedModel:
     """An evaluation on disk, as ``evaluate_model`` leaves it; ``change_metrics`` edits metrics.json before hashing."""
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = assess(table, FINDINGS, SPEC)
+    metrics = assess(table, FINDINGS, SPEC).to_json()
     metrics["model"] = {"dataset_fingerprint": "ab" * 32}
     if change_metrics:
         change_metrics(metrics)
@@ -169,12 +169,12 @@ def test_the_smaller_of_delong_and_patient_bootstrap_counts(recipe, paths, tmp_p
     table = make_scores(n=40, seed=4)
     many = pd.concat([table.assign(image_id=table["image_id"] + f".{i}") for i in range(10)], ignore_index=True)
     decision = gate_candidate(evaluated(tmp_path, many), recipe, None, paths)
-    records = assess(many, FINDINGS, SPEC)["mean"]["test"]
+    records = assess(many, FINDINGS, SPEC).mean["test"]
     floor = next(rule for rule in written(decision)["rules"] if rule["name"] == "mean_auroc")
-    assert floor["lower"] == min(one["lower"] for one in records[:2])
+    assert floor["lower"] == min(one.lower for one in records[:2])
     alone = many.assign(patient_key=[f"{i:016x}" for i in range(len(many))])
-    by_image = assess(alone, FINDINGS, SPEC)["mean"]["test"]
-    assert records[0]["lower"] < by_image[0]["lower"]
+    by_image = assess(alone, FINDINGS, SPEC).mean["test"]
+    assert records[0].lower < by_image[0].lower
 
 
 def test_the_log_shows_every_rule_as_a_line_of_a_table(recipe, paths, tmp_path, caplog):
@@ -289,7 +289,10 @@ def other_threshold(metrics):
         (lambda m: m.update(findings=["hernia"]), "evidence", "metrics are of hernia"),
         (lambda m: m.update(confidence=0.5), "evidence", "intervals are of 0.5, the policy asks for 0.95"),
         (lambda m: m["mean"].pop("test"), "evidence", "does not hold what the gate reads"),
-        (lambda m: m["by_finding"]["pneumonia"].pop("subgroups"), "evidence", "does not hold what the gate reads"),
+        (lambda m: m["by_finding"]["pneumonia"].pop("subgroups"), "evidence", "pneumonia: 'subgroups' is missing"),
+        (lambda m: m.update(format=4), "evidence", "expected format 3 or an earlier one, found 4"),
+        (set_mean(lower="high"), "evidence", "mean.test[0].lower: expected float, found str 'high'"),
+        (set_mean(lower=True), "evidence", "mean.test[0].lower: expected float, found bool True"),
         (lambda m: m["by_finding"]["pneumonia"]["counts"].clear(), "evidence", "does not hold what the gate reads"),
     ],
 )
@@ -392,7 +395,7 @@ def test_a_champion_without_scores_is_never_passed(separation, seed, problem):
     table = make_scores(separation=separation, seed=seed, n=60)
     metrics = _assessed(separation, seed)
     evidence = Evidence(
-        metrics=metrics, predictions=table, findings=FINDINGS, champion_version=7, champion_problem=problem
+        evaluation=metrics, predictions=table, findings=FINDINGS, champion_version=7, champion_problem=problem
     )
     assert verdict_of(decide(evidence, make_gate(), FEW_SAMPLES, 0.5)) in ("NEEDS_HUMAN", "FAIL")
 
@@ -406,7 +409,7 @@ def _assessed(separation, seed):
 
 def test_that_property_is_of_candidates_that_would_pass():
     """Without a champion the same candidate passes: the property above is not true for another reason."""
-    evidence = Evidence(metrics=_assessed(6.0, 0), predictions=make_scores(separation=6.0, n=60), findings=FINDINGS)
+    evidence = Evidence(evaluation=_assessed(6.0, 0), predictions=make_scores(separation=6.0, n=60), findings=FINDINGS)
     assert verdict_of(decide(evidence, make_gate(), FEW_SAMPLES, 0.5)) == "PASS"
 
 

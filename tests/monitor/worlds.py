@@ -14,6 +14,7 @@ import pandas as pd
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.monitor.reference import Reference, reference_of
+from tests.evaluations import make_evaluation
 
 FINDINGS = ("pneumonia", "pleural_effusion")
 PREVALENCE = {"pneumonia": 0.25, "pleural_effusion": 0.1}
@@ -78,7 +79,7 @@ def reference(seed: int = 0, n: int = 1500) -> Reference:
         patient_key=[f"patient {number * 4 // 5}" for number in range(n)],
     )  # fmt: skip
     statistics = table[["mean", "deviation", "entropy", "sharpness", "border_fraction", "width_px", "height_px"]]
-    return reference_of(predictions, contract(), statistics.assign(image_id=ids, flags=""), {"by_finding": {}})
+    return reference_of(predictions, contract(), statistics.assign(image_id=ids, flags=""), make_evaluation())
 
 
 def logged(table: pd.DataFrame, time, model: str = "cxr_binary", version: int = 1) -> list[dict]:

@@ -14,9 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation, Together
+from cxr_tasks.contracts.evaluation.of_finding import (
+    Counts,
+    FindingEvaluation,
+    OperatingPoint,
+    PointMeasures,
+    ServingValues,
+)
 from cxr_tasks.contracts.gate_specs import GateSpec
+from cxr_tasks.contracts.metrics import MetricRecord, Records
 from cxr_tasks.contracts.records import logit_column, target_column
-from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.decision import Decision, choose_decision
@@ -124,20 +132,21 @@ def judged(
     changes = dict.fromkeys(changed, change)
     splits = {name: Images.of(table, name) for name in ("validation", "test")}
     found = {one: _finding(splits, one, spec, changes.get(one)) for one in cohort.findings}
-    ranked = [one.rows for one in found.values() if one.shown["assessable"]]
+    ranked = [one.rows for one in found.values() if one.shown.assessable]
     decided = [one.decided for one in found.values() if one.decided is not None]
-    together = subgroups_together(decided, splits["test"].described) if len(found) > 1 else []
+    together = subgroups_together(decided, splits["test"].described) if len(found) > 1 else ()
     mean = mean_auroc_interval(ranked, spec.confidence)
-    metrics = {
-        "confidence": spec.confidence,
-        "findings": list(cohort.findings),
-        "rows_sha256": rows_sha256(table, cohort.findings) if cohort.test[0] <= FEW else "",
-        "mean": {"test": [_mean_record(name, mean, len(table)) for name in ("auroc", "auroc_patient_bootstrap")]},
-        "several": {"test": {"subgroups": together}},
-        "by_finding": {name: one.shown for name, one in found.items()},
-        "serving": {name: one.serving for name, one in found.items()},
-    }
-    evidence = Evidence(metrics=metrics, predictions=table, findings=cohort.findings)
+    evaluation = Evaluation(
+        confidence=spec.confidence,
+        findings=cohort.findings,
+        rows_sha256=rows_sha256(table, cohort.findings) if cohort.test[0] <= FEW else "",
+        splits={},
+        mean={"test": tuple(_mean_record(name, mean, len(table)) for name in ("auroc", "auroc_patient_bootstrap"))},
+        several={"test": Together(findings=(), micro=(), served={}, subgroups=together)},
+        by_finding={name: one.shown for name, one in found.items()},
+        serving={name: one.serving for name, one in found.items()},
+    )
+    evidence = Evidence(evaluation=evaluation, predictions=table, findings=cohort.findings)
     first = [evidence_rule(evidence, asked, spec)] if cohort.test[0] <= FEW and len(ranked) == len(found) else []
     return (
         *first,
@@ -158,8 +167,8 @@ class JudgedFinding:
     """What the rules read of one finding."""
 
     rows: Scored
-    shown: dict[str, Any]
-    serving: dict[str, Any]
+    shown: FindingEvaluation
+    serving: ServingValues
     decided: Decided | None = None
     """The served calls, where the finding can be assessed."""
 
@@ -169,31 +178,42 @@ def _finding(splits: Mapping[str, Images], finding: str, spec: EvaluateSpec, cha
     few = validation.too_few(spec.min_positives)
     reason = few or test.too_few(spec.min_positives)
     by_class = class_counts(test.is_positive, test.patient_key)
-    counts = {"test": {"n": test.n, "n_positive": test.n_positive, "by_class": by_class}}
-    shown: dict[str, Any] = {
-        "assessable": not reason, "reason": reason, "counts": counts, "operating_points": {}, "subgroups": [],
-        "metrics": {"test": []}, "raw_half": {"test": []},
-    }  # fmt: skip
+    shown = FindingEvaluation(
+        assessable=not reason, reason=reason, metrics={"test": ()}, calibration=None, operating_points={},
+        counts={"test": Counts(n=test.n, n_positive=test.n_positive, by_class=by_class)}, classification_report="",
+        subgroups=(),
+    )  # fmt: skip
+    serving = ServingValues(a=1.0, b=0.0, threshold=0.5, operating_point=None, reason=few)
     if few:
-        shown["raw_half"]["test"] = plain(at_raw_half(test, spec))
-        return JudgedFinding(test, shown, {"threshold": 0.5})
+        return JudgedFinding(test, dataclasses.replace(shown, raw_half={"test": at_raw_half(test, spec)}), serving)
     decision = choose_decision(validation, spec)
     if change is not None:
         decision = change(decision, validation)
     threshold = decision.thresholds[decision.served]
     decided = Decided.of(test, decision.platt, threshold)
-    served = {"metrics": plain(proportion_records(test, decided.is_called, spec))}
-    shown["operating_points"] = {decision.served: {"threshold": threshold, "served": True, "test": served}}
+    records_at = tuple(proportion_records(test, decided.is_called, spec))
+    shown = dataclasses.replace(shown, operating_points={decision.served: _point(threshold, records_at)})
     if not reason:
         auroc = delong_record(test, spec)
         records = [auroc, dataclasses.replace(auroc, name="auroc_patient_bootstrap")]
-        shown["metrics"]["test"] = plain([*records, *calibration_records(test, decision.platt, spec, validation)])
+        records += calibration_records(test, decision.platt, spec, validation)
         # So many positives no group has: that leaves out their AUROCs, which no rule reads, and nothing else.
         without_aurocs = dataclasses.replace(spec, min_positives=test.n + 1)
-        shown["subgroups"] = subgroup_rows(test, decided.is_called, splits["test"].described, None, without_aurocs)
-    return JudgedFinding(test, shown, {"threshold": threshold}, None if reason else decided)
+        groups = subgroup_rows(test, decided.is_called, splits["test"].described, None, without_aurocs)
+        shown = dataclasses.replace(shown, metrics={"test": tuple(records)}, subgroups=groups)
+    serving = dataclasses.replace(serving, threshold=threshold, operating_point=decision.served, reason="")
+    return JudgedFinding(test, shown, serving, None if reason else decided)
 
 
-def _mean_record(name: str, one: Interval, n: int) -> dict[str, Any]:
-    bounds = {"value": one.value, "lower": one.lower, "upper": one.upper}
-    return {"name": name, **bounds, "n": n, "method": one.method, "reason": ""}
+def _point(threshold: float, records: Records) -> OperatingPoint:
+    """Only what the gate reads of it: its threshold, and what it does on test."""
+    counts = dict.fromkeys(("true_positives", "false_positives", "false_negatives", "true_negatives"), 0)
+    measured = PointMeasures(n=0, n_positive=0, metrics=records, **counts)
+    return OperatingPoint(threshold=threshold, served=True, chosen_on="validation", validation=measured, test=measured)
+
+
+def _mean_record(name: str, one: Interval, n: int) -> MetricRecord:
+    return MetricRecord(
+        name=name, finding="mean", split="test", value=one.value, lower=one.lower, upper=one.upper, n=n,
+        method=one.method,
+    )  # fmt: skip

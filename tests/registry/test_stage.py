@@ -20,6 +20,7 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.register.stage import record_decision, register_candidate
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.version_files import read_contract
+from tests.evaluations import make_evaluation, make_typicality
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.tf]
 
@@ -42,6 +43,12 @@ def home(tmp_path_factory):
         yield folder
 
 
+def facts_of(model_sha256, threshold=0.5):
+    """``metrics.json`` of that model."""
+    serving = {"a": 1.0, "b": 0.0, "threshold": threshold, "operating_point": "youden", "reason": ""}
+    return make_evaluation(model={"model_sha256": model_sha256}, serving={"pneumonia": serving}).to_json()
+
+
 @pytest.fixture
 def make_candidate(home, tmp_path):
     """What ``register_candidate`` takes, in its order, of a new MLflow run, with this verdict."""
@@ -51,8 +58,7 @@ def make_candidate(home, tmp_path):
         with tracking.open_run("cxr_binary", "candidate") as log:
             run_id = log.run_id
         model = reference_to(home / "model.keras")
-        serving = {"pneumonia": {"a": 1.0, "b": 0.0, "threshold": 0.5}}
-        write_json(tmp_path / "metrics.json", {"model": {"model_sha256": model.sha256}, "serving": serving})
+        write_json(tmp_path / "metrics.json", facts_of(model.sha256))
         metrics = reference_to(tmp_path / "metrics.json")
         write_json(tmp_path / "decision.json", {"metrics_sha256": metrics.sha256, "mlflow_run_id": run_id})
         trained = TrainedModel(
@@ -167,7 +173,7 @@ def test_what_is_typical_travels_from_evaluation_into_the_version(make_candidate
     with_fit = dataclasses.replace(evaluated, typicality=reference)
     with pytest.raises(DataDefect, match="expected the typicality that was measured"):
         register_candidate(trained, with_fit, decision, *rest)
-    facts = {**read_json(Path(evaluated.metrics.uri)), "typicality": {"fit_sha256": reference.sha256}}
+    facts = {**read_json(Path(evaluated.metrics.uri)), "typicality": make_typicality(fit_sha256=reference.sha256)}
     write_json(tmp_path / "measured.json", facts)
     metrics = reference_to(tmp_path / "measured.json")
     write_json(tmp_path / "judged.json", {"metrics_sha256": metrics.sha256})
@@ -196,9 +202,7 @@ def registered_by_code_of_before(make_candidate, monkeypatch):
 def judged_again(made_of, tmp_path, threshold=0.5):
     """The same candidate, measured and judged anew."""
     trained, evaluated, first, *rest = made_of
-    serving = {"pneumonia": {"a": 1.0, "b": 0.0, "threshold": threshold}}
-    facts = {"model": {"model_sha256": trained.model.sha256}, "serving": serving, "measured": "again"}
-    write_json(tmp_path / "metrics_again.json", facts)
+    write_json(tmp_path / "metrics_again.json", {**facts_of(trained.model.sha256, threshold), "measured": "again"})
     metrics = reference_to(tmp_path / "metrics_again.json")
     write_json(tmp_path / "again.json", {"metrics_sha256": metrics.sha256})
     decision = dataclasses.replace(first, decision=reference_to(tmp_path / "again.json"))
@@ -246,7 +250,7 @@ def test_another_model_file_than_was_judged_is_not_registered(make_candidate, tm
 
 def test_other_metrics_than_were_judged_are_not_registered(make_candidate, tmp_path):
     trained, evaluated, *rest = make_candidate()
-    write_json(tmp_path / "better.json", {"model": {"model_sha256": trained.model.sha256}, "serving": {}})
+    write_json(tmp_path / "better.json", facts_of(trained.model.sha256, 0.4))
     better = dataclasses.replace(evaluated, metrics=reference_to(tmp_path / "better.json"))
     with pytest.raises(DataDefect, match="expected a decision on the metrics with sha256"):
         register_candidate(trained, better, *rest)

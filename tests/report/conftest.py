@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -14,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr_tasks.contracts.evaluation.evaluation import Baseline, Evaluation, ModelFacts
 from cxr_tasks.contracts.handoffs import EvaluatedModel
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
@@ -32,9 +33,7 @@ SPEC = EvaluateSpec(bootstrap_samples=100)
 
 
 @functools.lru_cache(maxsize=8)
-def assessed(
-    findings: tuple[str, ...], separation: float, n: int, rare: str | None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+def assessed(findings: tuple[str, ...], separation: float, n: int, rare: str | None) -> tuple[pd.DataFrame, Evaluation]:
     """``rare`` names a finding that is left with two positives per split."""
     table = predictions(findings, separation, n)
     if rare:
@@ -65,17 +64,17 @@ def predictions(findings: tuple[str, ...], separation: float, n: int) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
-def baselines(findings: tuple[str, ...]) -> list[dict[str, Any]]:
-    records = [
-        {
-            "name": "auroc", "finding": finding, "split": split, "value": 0.8, "lower": 0.75, "upper": 0.85, "n": 200,
-            "n_positive": 120, "method": "DeLong 95 %", "reason": "",
-        }
+def baselines(findings: tuple[str, ...]) -> tuple[Baseline, ...]:
+    records = tuple(
+        MetricRecord(
+            name="auroc", finding=finding, split=split, value=0.8, lower=0.75, upper=0.85, n=200, n_positive=120,
+            method="DeLong 95 %",
+        )
         for finding in findings
         for split in ("validation", "test")
-    ]  # fmt: skip
+    )  # fmt: skip
     ridge = "Ridge regression on 32 x 32 pixels, fitted on train"
-    return [{"name": "ridge_32px", "description": ridge, "metrics": records}]
+    return (Baseline(name="ridge_32px", description=ridge, metrics=records),)
 
 
 def examples(folder: Path, finding: str) -> tuple[Example, ...]:
@@ -111,12 +110,13 @@ def make_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
         rare: str | None = None,
         **changed: Any,
     ) -> ReportInputs:
-        table, metrics = copy.deepcopy(assessed(findings, separation, n, rare))
+        table, evaluation = assessed(findings, separation, n, rare)
         recipe = dataclasses.replace(load_recipe("kermany_cnn"), evaluate=SPEC)
-        metrics["baselines"] = baselines(findings)
-        metrics["model"] = {"n_parameters": 123456, "mlflow_run_id": "ab" * 16}
+        evaluation = dataclasses.replace(
+            evaluation, baselines=baselines(findings), model=ModelFacts(n_parameters=123456, mlflow_run_id="ab" * 16)
+        )
         table.to_parquet(tmp_path / "predictions.parquet", index=False)
-        write_json(tmp_path / "metrics.json", metrics)
+        write_json(tmp_path / "metrics.json", evaluation.to_json())
         evaluated = EvaluatedModel(
             model_name="cxr_binary", mlflow_run_id="ab" * 16, test_auroc=None, test_auroc_lower=None,
             test_auroc_upper=None, predictions=reference_to(tmp_path / "predictions.parquet"),
@@ -127,7 +127,7 @@ def make_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
             "model_name": "cxr_binary",
             "version": 3,
             "generated_at": datetime(2026, 11, 23, 15, 0),
-            "metrics": metrics,
+            "evaluation": evaluation,
             "predictions": tmp_path / "predictions.parquet",
             "recipe": recipe.to_dict(),
             "recipe_sha256": recipe.sha256,

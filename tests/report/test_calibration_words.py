@@ -7,7 +7,8 @@ import dataclasses
 
 import pytest
 
-from cxr_tasks.contracts.metrics import OF_ONE_FINDING
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.metrics import OF_ONE_FINDING, MetricRecord
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
 from cxr_tasks.report.card.blocks import as_markdown
 from cxr_tasks.report.card.card import card_of
@@ -17,8 +18,10 @@ from cxr_tasks.report.page.render import render_report
 SINCE_3 = {*OF_ONE_FINDING, "brier_skill", "ece_relative"} - {"specificity_at_sensitivity"}
 
 
-def one(value, lower, upper):
-    return {"value": value, "lower": lower, "upper": upper}
+def one(value, lower, upper, **more):
+    return MetricRecord(
+        name="measure", finding="mass", split="test", value=value, lower=lower, upper=upper, n=300, **more
+    )
 
 
 def made(**changed):
@@ -65,15 +68,15 @@ def test_wrong_probabilities_are_told_with_size_and_direction(changed, said):
 )
 def test_what_few_validation_images_explain_is_told_and_is_no_fault(intercept, shift, is_told):
     test = made(
-        calibration_beyond_shift=one(intercept["value"], -2.5, 2.5), calibration_intercept=intercept,
+        calibration_beyond_shift=one(intercept.value, -2.5, 2.5), calibration_intercept=intercept,
         prevalence_shift=shift,
     )  # fmt: skip
-    said = calibration_sentences("mass", made(prevalence={**one(0.1, 0.08, 0.12), "n_positive": 12}), test)
+    said = calibration_sentences("mass", made(prevalence=one(0.1, 0.08, 0.12, n_positive=12)), test)
     told = [text for text in said if "a calibration fitted on 12 positive validation images" in text]
     assert bool(told) == is_told
     assert not is_off(test)
     if is_told:
-        assert f"too {'high' if intercept['value'] < 0 else 'low'} on test" in told[0]
+        assert f"too {'high' if intercept.value < 0 else 'low'} on test" in told[0]
 
 
 def test_a_shift_of_prevalence_is_named_and_is_no_fault():
@@ -88,7 +91,7 @@ def test_a_shift_of_prevalence_is_named_and_is_no_fault():
 
 def older(inputs):
     """The same evaluation as format 2 had it, and a decision by the rules of its time."""
-    metrics, decision = copy.deepcopy(inputs.metrics), copy.deepcopy(inputs.decision)
+    metrics, decision = inputs.evaluation.to_json(), copy.deepcopy(inputs.decision)
     metrics["format"] = 2
     for found in metrics["by_finding"].values():
         for split, records in found["metrics"].items():
@@ -101,7 +104,7 @@ def older(inputs):
         metrics["mean"][split] = [one for one in records if one["name"] not in SINCE_3]
     rule = {**decision["rules"][-1], "name": "ece_after", "finding": metrics["findings"][0], "outcome": "FAIL"}
     decision["rules"].append({**rule, "sentence": "Calibration error of mass on test is 0.2."})
-    return dataclasses.replace(inputs, metrics=metrics, decision=decision)
+    return dataclasses.replace(inputs, evaluation=Evaluation.from_json(metrics), decision=decision)
 
 
 @pytest.mark.parametrize("findings", [("pneumonia",), ("atelectasis", "hernia", "mass")])

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.report.card.blocks import (
     Bullets,
     Card,
@@ -60,20 +63,20 @@ def test_every_card_has_all_sections_in_both_forms(make_inputs, findings):
 def test_a_card_says_what_a_reader_has_to_know_beside_the_rules(make_inputs):
     inputs = make_inputs()
     assert "Ended by a clock" not in text_of(made_card(inputs), "Gate")
-    remark = {"name": "clock", "sentence": "A clock ended training after epoch 3 of 40."}
-    inputs.metrics["remarks"] = [remark]
+    remark = Remark("clock", "A clock ended training after epoch 3 of 40.")
+    inputs = dataclasses.replace(inputs, evaluation=dataclasses.replace(inputs.evaluation, remarks=(remark,)))
     assert "- Ended by a clock: A clock ended training after epoch 3 of 40." in text_of(made_card(inputs), "Gate")
 
 
 def test_a_card_of_one_finding_shows_its_numbers_with_n_and_interval(make_inputs):
     inputs = make_inputs()
     card = made_card(inputs)
-    auroc = inputs.metrics["mean"]["test"][0]
-    shown = f"{auroc['value']:.3f} ({auroc['lower']:.3f} to {auroc['upper']:.3f})"
-    assert f"| AUROC | {shown} | {auroc['n']} (" in text_of(card, "Metrics")
+    auroc = inputs.evaluation.mean["test"][0]
+    shown = f"{auroc.value:.3f} ({auroc.lower:.3f} to {auroc.upper:.3f})"
+    assert f"| AUROC | {shown} | {auroc.n} (" in text_of(card, "Metrics")
     assert "| Pneumonia | Target sensitivity (served) | " in text_of(card, "Operating points")
-    calibration = inputs.metrics["by_finding"]["pneumonia"]["calibration"]
-    assert f"a = {calibration['a']:.3f}, b = {calibration['b']:.3f}" in text_of(card, "Calibration")
+    calibration = inputs.evaluation.by_finding["pneumonia"].calibration
+    assert f"a = {calibration.a:.3f}, b = {calibration.b:.3f}" in text_of(card, "Calibration")
     assert "| View: ap | " in text_of(card, "Subgroups")
     assert "\nPolicy cxr_binary 1.\n" in text_of(card, "Gate")
     for rule in inputs.decision["rules"]:
@@ -95,7 +98,7 @@ def test_the_reproduction_names_command_data_recipe_and_machine(make_inputs):
     inputs = make_inputs()
     shown = text_of(made_card(inputs), "How to reproduce")
     assert "\ncxr reproduce cxr_binary 3\n" in shown
-    for text in (inputs.fingerprint, inputs.recipe_sha256, inputs.metrics["rows_sha256"], "Some CPU", "0123abc"):
+    for text in (inputs.fingerprint, inputs.recipe_sha256, inputs.evaluation.rows_sha256, "Some CPU", "0123abc"):
         assert text in shown
     assert "\ntrain:\n" in shown
 

@@ -42,7 +42,8 @@ def test_every_registered_version_has_its_card_on_run_and_version(cxr_home, make
         ),
         EvaluatedModel(
             model_name="cxr_binary", mlflow_run_id=run_id, predictions=reference_to(inputs.predictions),
-            metrics=written("metrics.json", inputs.metrics), test_auroc=0.9, test_auroc_lower=0.8, test_auroc_upper=1.0,
+            metrics=written("metrics.json", inputs.evaluation.to_json()), test_auroc=0.9, test_auroc_lower=0.8,
+            test_auroc_upper=1.0,
         ),
         GateDecision(
             model_name="cxr_binary", verdict="PASS", reasons=(), decision=written("decision.json", inputs.decision),

@@ -8,8 +8,11 @@ import pytest
 from markupsafe import escape
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.labels import findings_of
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.policies import load_policy
+from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.installation.storage.files import sha256_file, verified_path
 from cxr_tasks.registry.overrides import Override
 from cxr_tasks.report.page.gate import gate_section
@@ -219,7 +222,7 @@ def many(make_inputs, tmp_path):
     localised["mass"]["n_patients"] = 9  # that of the other finding was written before patients were counted
     explained = dataclasses.replace(inputs.explanations, localisation=localised, rule="Of 14 findings, a few.")
     ref = write_report(dataclasses.replace(inputs, explanations=explained), tmp_path / "many")
-    return Page(verified_path(ref).read_text(encoding="utf-8")), verified_path(ref).stat().st_size, inputs.metrics
+    return Page(verified_path(ref).read_text(encoding="utf-8")), verified_path(ref).stat().st_size, inputs.evaluation
 
 
 def test_fourteen_findings_are_one_page_of_bounded_size(many):
@@ -238,7 +241,7 @@ def test_fourteen_findings_are_one_page_of_bounded_size(many):
 
 
 def test_fourteen_findings_say_what_a_reader_must_know(many):
-    page, _, metrics = many
+    page, _, evaluation = many
     text = " ".join(" ".join(page.text).split())
     for wanted in (
         "Recall at raw 0.5",
@@ -259,8 +262,8 @@ def test_fourteen_findings_say_what_a_reader_must_know(many):
         assert wanted in text, wanted
     assert not re.search(r"\b(nan|None)\b", text)
     assert "person1042" not in text
-    mean = next(one for one in metrics["mean"]["test"] if one["name"] == "auroc")
-    assert f"{mean['value']:.3f}, interval {mean['lower']:.3f} to {mean['upper']:.3f}" in text
+    mean = record_of(evaluation.mean["test"], "auroc")
+    assert f"{mean.value:.3f}, interval {mean.lower:.3f} to {mean.upper:.3f}" in text
 
 
 def test_fourteen_findings_of_which_none_can_be_assessed_have_a_page_too(make_inputs, tmp_path):
@@ -274,15 +277,17 @@ def test_fourteen_findings_of_which_none_can_be_assessed_have_a_page_too(make_in
 def test_metrics_of_format_1_have_a_page(make_inputs, tmp_path):
     """A version that was registered before gaps and PPV targets were measured."""
     inputs = make_inputs()
-    inputs.metrics["format"] = 1
+    metrics = inputs.evaluation.to_json()
+    metrics["format"] = 1
     for name in ("several", "multilabel_report"):
-        del inputs.metrics[name]
-    found = inputs.metrics["by_finding"]["pneumonia"]
+        del metrics[name]
+    found = metrics["by_finding"]["pneumonia"]
     del found["raw_half"], found["unreached_points"]
     for row in found["subgroups"]:
         for name in ("auroc", "sensitivity_gap", "specificity_gap", "is_gap_weak"):
             del row[name]
     assert found["subgroups"]
+    inputs = dataclasses.replace(inputs, evaluation=Evaluation.from_json(metrics))
     page = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text())
     assert page.open == []
     assert "Subgroups of the test split" in " ".join(page.text)
@@ -322,7 +327,8 @@ def test_an_index_of_nothing_says_so(tmp_path):
 def test_what_a_reader_has_to_know_stands_with_the_gate(make_inputs, tmp_path):
     inputs = make_inputs()
     sentence = "Model number 4 measured on these 300 test images <by the record>."
-    inputs.metrics["remarks"] = [{"name": "test_reuse", "sentence": sentence}]
+    evaluation = dataclasses.replace(inputs.evaluation, remarks=(Remark("test_reuse", sentence),))
+    inputs = dataclasses.replace(inputs, evaluation=evaluation)
     found = Page(verified_path(write_report(inputs, tmp_path / "out")).read_text(encoding="utf-8"))
     told = [one.strip() for one in found.text if one.strip()]
     assert told[told.index("Use of the test split") + 1] == sentence

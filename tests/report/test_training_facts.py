@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 
@@ -14,7 +15,7 @@ from cxr_tasks.report.training_facts import phase_lines, training_facts
 def facts_of(make_inputs):
     def facts(recipe, statistics=None, findings=("pneumonia",), **environment):
         inputs = make_inputs(recipe=recipe, environment=environment)
-        inputs.metrics["findings"] = list(findings)
+        inputs = dataclasses.replace(inputs, evaluation=dataclasses.replace(inputs.evaluation, findings=findings))
         if statistics:
             inputs.statistics["train"] = statistics
         return training_facts(inputs)

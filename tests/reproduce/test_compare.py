@@ -3,18 +3,20 @@ from __future__ import annotations
 import pytest
 
 from cxr_tasks.reproduce.equality import Difference, differences, first_other_epoch, is_auroc, outcome_of
+from tests.evaluations import make_evaluation, make_record
 
 
 def made_metrics(auroc=0.9, brier=0.1, **ridge):
     def record(name, value):
-        return {"name": name, "finding": "pneumonia", "split": "test", "value": value, "lower": None, "upper": None}
+        return {**make_record(name, value), "lower": None, "upper": None}
 
-    return {
-        "findings": ["pneumonia"],
-        "mean": {"test": [record("auroc", auroc)]},
-        "by_finding": {"pneumonia": {"metrics": {"test": [record("brier_after", brier)]}, "operating_points": {}}},
-        "baselines": [{"name": name, "metrics": [record("auroc", value)]} for name, value in ridge.items()],
-    }
+    return make_evaluation(
+        {"pneumonia": {"metrics": {"test": [record("brier_after", brier)]}}},
+        mean={"test": [record("auroc", auroc)]},
+        baselines=[
+            {"name": name, "description": "", "metrics": [record("auroc", value)]} for name, value in ridge.items()
+        ],
+    )
 
 
 def test_only_what_differs_is_named_with_its_size():

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.contracts.evaluation.groups import ComparisonFacts
+from cxr_tasks.contracts.metrics import MetricRecord
+from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.statistics.intervals import wilson
 from cxr_tasks.statistics.shares import Comparison, Share
 from tests.evaluate.clusters import nih_shares
@@ -92,14 +96,16 @@ def test_facts_are_json_and_come_back():
     patient, is_hit = nih_shares(rng, 100, 0.8, 0.4)
     first = rng.random(len(patient)) < 0.5
     one = Comparison.of(is_hit, patient, first, ~first)
-    again = Comparison.of_facts(json.loads(json.dumps(one.facts())))
+    again = Comparison.of_facts(build(ComparisonFacts, json.loads(json.dumps(plain(one.facts()))), "facts"))
     assert again == one
     assert again.difference(0.999) == one.difference(0.999)
-    assert Share.of_facts(json.loads(json.dumps(Share.independent(3, 9).facts()))) == Share.independent(3, 9)
+    assert Share.of_facts(Share.independent(3, 9).facts()) == Share.independent(3, 9)
 
 
 def test_a_record_of_before_patients_were_counted_counts_images():
-    record = {"value": 0.8, "lower": 0.6, "upper": 0.9, "n": 50, "n_positive": 40, "method": "Wilson 95 %"}
+    record = MetricRecord(
+        name="sensitivity", finding="mass", split="test", value=0.8, lower=0.6, upper=0.9, n=50, n_positive=40
+    )
     assert Share.of_record(record) == Share.independent(40, 50)
     assert math.isinf(Share.of_record(record).freedom)
-    assert Share.of_record({**record, "value": None}) is None
+    assert Share.of_record(replace(record, value=None, reason="no images")) is None

@@ -6,6 +6,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from cxr_tasks.contracts.evaluation.groups import StratifiedFacts
+from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.statistics.stratified import StratifiedDifference, Stratum, stratified_difference
 
 NORMAL = NormalDist()
@@ -55,7 +57,10 @@ def test_single_images_in_many_strata_have_an_error():
 
 def test_it_is_written_and_read_unchanged():
     found = stratified_difference([stratum([1, 0, 1], [1, 1, 0, 1])])
-    assert StratifiedDifference.of_facts(json.loads(json.dumps(found.facts()))) == found
+    assert (
+        StratifiedDifference.of_facts(build(StratifiedFacts, json.loads(json.dumps(plain(found.facts()))), "facts"))
+        == found
+    )
     assert -1.0 <= found.interval(0.999).lower <= found.value <= found.interval(0.999).upper <= 1.0
 
 

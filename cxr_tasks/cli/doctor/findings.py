@@ -45,18 +45,18 @@ def audit_findings() -> list[Finding]:
     """The log's chain, and the anchor beside it."""
     problems, n_entries = trail.problems(), len(trail.entries())
     found = []
-    for one in problems:
-        if one.is_torn:
-            found.append(_audit("WARN", str(one), "nothing: the next record takes note of it and goes on"))
+    for problem in problems:
+        if problem.is_torn:
+            found.append(_audit("WARN", str(problem), "nothing: the next record takes note of it and goes on"))
         else:
             todo = f"find out who had write access; keep a copy of {audit_log().parent} and restore it from a backup"
-            found.append(_audit("FAIL", str(one), todo))
-    torn = sum(one.kind == "log_torn" for one in trail.entries())
+            found.append(_audit("FAIL", str(problem), todo))
+    torn = sum(entry.kind == "log_torn" for entry in trail.entries())
     if torn:
         found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
-    newer = sorted({one.kind for one in trail.entries()} - set(KINDS))
+    newer = sorted({entry.kind for entry in trail.entries()} - set(KINDS))
     if newer:
-        n_newer = sum(one.kind in newer for one in trail.entries())
+        n_newer = sum(entry.kind in newer for entry in trail.entries())
         text = f"{n_newer} entries are of a kind that only a newer version of the code knows: {', '.join(newer)}"
         found.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
     found += clock_findings(trail.entries())
@@ -105,7 +105,7 @@ def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
 
 
 def _behind(model: str, head: Head, entries: list[AuditEntry]) -> Finding:
-    missed = [one.seq for one in entries if one.model == model and one.seq > head.seq]
+    missed = [entry.seq for entry in entries if entry.model == model and entry.seq > head.seq]
     if missed:
         text = f"{model}: anchored at seq {head.seq}; {len(missed)} later entries were recorded without MLflow"
         return _anchor("WARN", text, "nothing: the next record of this model moves the anchor")

@@ -29,10 +29,10 @@ def instance_of(api: AirflowApi, tasks: Sequence[TaskRun], task_id: str, model: 
 
     One run asks about several models where they had a challenger at the same moment.
     """
-    find = next((one for one in tasks if one.task_id == "find"), None)
+    find = next((task for task in tasks if task.task_id == "find"), None)
     asked = api.xcom(find) if find is not None and find.state == "success" else None
     places = [place for place, one in enumerate(asked or []) if one["model"] == model]
-    return next((one for one in tasks if one.task_id == task_id and one.map_index in places), None)
+    return next((task for task in tasks if task.task_id == task_id and task.map_index in places), None)
 
 
 def question_page(airflow_url: str, question: TaskRun) -> str:

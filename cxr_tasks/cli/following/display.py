@@ -38,10 +38,17 @@ def live_display(console: Console) -> Iterator[Callable[[Sequence[Progress]], No
     with Live(console=console, refresh_per_second=4, transient=False) as live:
 
         def show(followed: Sequence[Progress]) -> None:
-            lines = {one.model: epochs.setdefault(one.model, EpochWatcher()).line(one) for one in followed}
+            lines = {
+                progress.model: epochs.setdefault(progress.model, EpochWatcher()).line(progress)
+                for progress in followed
+            }
             below = [f"{model}  {line}" for model, line in lines.items() if line]
-            below += [f"{one.model}  waiting for approval: {one.question}" for one in followed if one.question]
-            below += [f"{one.model}  {one.outage}" for one in followed if one.outage]
+            below += [
+                f"{progress.model}  waiting for approval: {progress.question}"
+                for progress in followed
+                if progress.question
+            ]
+            below += [f"{progress.model}  {progress.outage}" for progress in followed if progress.outage]
             live.update(Group(progress_table(followed), *(Text(line, overflow="fold") for line in below)))
 
         yield show
@@ -52,8 +59,8 @@ def progress_table(followed: Sequence[Progress]) -> Table:
     seconds = max(one.ended_after_s or time.monotonic() - one.started_at for one in followed)
     table = Table(title=f"{seconds:.0f} s", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", style="dim", no_wrap=True)
-    for one in followed:
-        table.add_column(one.model, no_wrap=True)
+    for progress in followed:
+        table.add_column(progress.model, no_wrap=True)
     for stages in zip(*(one.stages() for one in followed), strict=True):
         table.add_row(
             stages[0].label, *(_cell(one.tasks.get(stage.key)) for one, stage in zip(followed, stages, strict=True))

@@ -91,8 +91,8 @@ class Outage:
 
     def is_over(self, followed: Sequence[Progress]) -> None:
         self.since = None
-        for one in followed:
-            one.outage = ""
+        for progress in followed:
+            progress.outage = ""
 
     def goes_on(self, followed: Sequence[Progress], error: ServiceUnavailable) -> None:
         """Say so in each progress, or give up after ``OUTAGE_LIMIT_S``."""
@@ -100,8 +100,8 @@ class Outage:
         self.since = now if self.since is None else self.since
         if now - self.since > OUTAGE_LIMIT_S:
             raise ServiceUnavailable(f"no answer for {now - self.since:.0f} s: {error}") from error
-        for one in followed:
-            one.outage = "Airflow does not answer; the run goes on, and it is asked again"
+        for progress in followed:
+            progress.outage = "Airflow does not answer; the run goes on, and it is asked again"
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation, ModelFacts
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, shared_findings
+from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, remark_lines
 from cxr_tasks.contracts.serving_contract import ServingContract
@@ -38,12 +41,12 @@ def evaluate_elsewhere(
     folder: Path,
     *,
     seen: pd.DataFrame,
-    own: dict[str, Any] | None = None,
+    own: Evaluation | None = None,
     model_sha256: str = "",
     version: int | None = None,
     who: str | Person = "airflow",
-) -> dict[str, Any]:
-    """Metrics (the shape of ``assess.assess``) of a model on validation and test of a dataset it was not trained on.
+) -> Evaluation:
+    """Every number of a model on validation and test of a dataset it was not trained on.
 
     Images that the model has seen in training, or of patients it has seen, are left out of both splits whatever the
     dataset is called; ``remarks`` say how many and by what they were known (``datasets.leaks``), and the how-manyth
@@ -51,7 +54,7 @@ def evaluate_elsewhere(
 
     Calibration and thresholds are the model's own, chosen where it was trained: what is measured is the model as it
     would serve there. ``datasets.<split>`` holds a row of it beside the own dataset's, with the gaps between them
-    (``datasets.dataset_rows``); empty where ``own`` is None. Leaves ``predictions.parquet`` and ``metrics.json`` in
+    (``side_by_side.dataset_rows``); empty where ``own`` is None. Leaves ``predictions.parquet`` and ``metrics.json`` in
     ``folder`` and a table in the log.
 
     Args:
@@ -59,7 +62,7 @@ def evaluate_elsewhere(
         recipe: What the model was trained by: its vocabulary, label policies and ``evaluate`` settings.
         prepared: The other dataset, with the same pixel settings.
         seen: The images it was trained on (``datasets.trained_on``).
-        own: Metrics of the model on the dataset it was trained on, where they are kept.
+        own: Those of the model on the dataset it was trained on, where they are kept.
         model_sha256: Of the file that was registered, by which its looks at test images are counted; of ``model_path``
             where it is empty.
 
@@ -72,7 +75,7 @@ def evaluate_elsewhere(
     import pandas as pd
 
     from cxr_tasks.datasets.load import stored_split
-    from cxr_tasks.evaluate.assess import SPLITS, assess, record_of
+    from cxr_tasks.evaluate.assess import SPLITS, assess
     from cxr_tasks.evaluate.elsewhere.side_by_side import dataset_rows
     from cxr_tasks.evaluate.predict import predictions_table, write_predictions
     from cxr_tasks.evaluate.stage import readable
@@ -80,7 +83,7 @@ def evaluate_elsewhere(
 
     folder.mkdir(parents=True, exist_ok=True)
     theirs = findings_of(prepared.vocabulary)
-    of_model, of_dataset = ([all_of.index(one) for one in shared] for all_of in (contract.findings, theirs))
+    of_model, of_dataset = ([all_of.index(finding) for finding in shared] for all_of in (contract.findings, theirs))
     model = load_model(model_path, size_px=prepared.size_px, n_findings=len(contract.findings))
     parts = []
     looks = {split: content_of_splits(prepared, [split]) for split in SPLITS}
@@ -99,29 +102,34 @@ def evaluate_elsewhere(
         parts.append(part[part["image_id"].isin(unseen[split])])
     table = pd.concat(parts, ignore_index=True)
     write_predictions(table, folder / "predictions.parquet")
-    metrics = assess(table, shared, recipe.evaluate, own={one.finding: one for one in contract.decisions})
+    evaluation = assess(
+        table, shared, recipe.evaluate, own={decision.finding: decision for decision in contract.decisions}
+    )
     names = contract.dataset, prepared.dataset
-    metrics["datasets"] = {
-        split: dataset_rows(own, names[0], metrics, names[1], split) for split in SPLITS if own is not None
-    }
-    reuse = reuse_remark(read, record_of(metrics["mean"]["test"], "auroc"), metrics["confidence"])
-    metrics["test_use"] = read.to_json()
-    metrics["seen_in_training"] = {split: one.n_seen for split, one in overlaps.items()}
-    metrics["remarks"] = [one.to_json() for one in (*_leak_remarks(overlaps), reuse)]
-    metrics["model"] = {
-        "model_name": contract.model_name,
-        "recipe": contract.recipe,
-        "recipe_sha256": contract.recipe_sha256,
-        "trained_on": contract.dataset,
-        "dataset": prepared.dataset,
-        "dataset_fingerprint": prepared.fingerprint,
-        "size_px": prepared.size_px,
-    }
-    write_json(folder / "metrics.json", metrics)
+    reuse = reuse_remark(read, record_of(evaluation.mean["test"], "auroc"), evaluation.confidence)
+    evaluation = dataclasses.replace(
+        evaluation,
+        datasets={
+            split: dataset_rows(own, names[0], evaluation, names[1], split) for split in SPLITS if own is not None
+        },
+        test_use=read,
+        seen_in_training={split: overlap.n_seen for split, overlap in overlaps.items()},
+        remarks=(*_leak_remarks(overlaps), reuse),
+        model=ModelFacts(
+            model_name=contract.model_name,
+            recipe=contract.recipe,
+            recipe_sha256=contract.recipe_sha256,
+            trained_on=contract.dataset,
+            dataset=prepared.dataset,
+            dataset_fingerprint=prepared.fingerprint,
+            size_px=prepared.size_px,
+        ),
+    )
+    write_json(folder / "metrics.json", evaluation.to_json())
     heading = f"{contract.model_name}, trained on {contract.dataset}, on {prepared.dataset}"
-    told = "\n".join([readable(metrics), *remark_lines(metrics["remarks"])])
+    told = "\n".join([readable(evaluation), *remark_lines(evaluation.remarks)])
     log.info("%s, %d shared findings\n%s", heading, len(shared), told)
-    return metrics
+    return evaluation
 
 
 def _require_unseen(test: Overlap, contract: ServingContract, prepared: PreparedDataset) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.recipes import Recipe
@@ -18,8 +19,8 @@ from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.assess import SPLITS
 from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.elsewhere.outcome import outcome_of
+from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
-from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import evaluations_root
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
@@ -50,8 +51,8 @@ def evaluate_version(model: str, version: str, *, on: str, split: str = "test") 
     folder = evaluations_root() / model / str(number) / f"{prepared.dataset}-{prepared.fingerprint[:16]}"
     with tempfile.TemporaryDirectory(prefix="cxr-evaluate-") as work:
         loaded = version_files.load_version(model, number, Path(work))
-        recipe, own = _recipe_of(loaded.run_id, work), _own_metrics(loaded.run_id, work)
-        metrics = evaluate_elsewhere(
+        recipe, own = _recipe_of(loaded.run_id, work), _own_evaluation(loaded.run_id, work)
+        evaluation = evaluate_elsewhere(
             loaded.model_path, loaded.contract, recipe, prepared, folder, own=own,
             seen=trained_on(loaded, Path(work)), version=number, who=trail.who(),
             model_sha256=versions.version_tags(model, number).get("model.sha256", ""),
@@ -62,8 +63,8 @@ def evaluate_version(model: str, version: str, *, on: str, split: str = "test") 
         "trained_on": loaded.contract.dataset,
         "dataset": prepared.dataset,
         "fingerprint": prepared.fingerprint,
-        **outcome_of(metrics, split, loaded.contract.findings, findings_of(prepared.vocabulary)),
-        "seen_in_training": metrics["seen_in_training"],
+        **outcome_of(evaluation, split, loaded.contract.findings, findings_of(prepared.vocabulary)),
+        "seen_in_training": evaluation.seen_in_training,
         "metrics": str(folder / "metrics.json"),
         "mlflow_run_id": loaded.run_id,
     }
@@ -90,13 +91,14 @@ def _recipe_of(run_id: str, folder: str) -> Recipe:
     return Recipe.from_dict(yaml.safe_load(file.read_text(encoding="utf-8")), "recipe.yaml")
 
 
-def _own_metrics(run_id: str, folder: str) -> dict[str, Any] | None:
+def _own_evaluation(run_id: str, folder: str) -> Evaluation | None:
     """The version's numbers on the dataset it was trained on; None where its run holds none."""
     path = f"{EVALUATION}/metrics.json"
     with tracking.outside_failures("MLflow"):
-        if not any(one.path == path for one in tracking.client().list_artifacts(run_id, EVALUATION)):
+        if not any(artifact.path == path for artifact in tracking.client().list_artifacts(run_id, EVALUATION)):
             return None
-        return dict(read_json(Path(tracking.client().download_artifacts(run_id, path, folder))))
+        file = Path(tracking.client().download_artifacts(run_id, path, folder))
+    return read_evaluation_file(file)
 
 
 def _log_to_mlflow(outcome: dict[str, Any], prepared: PreparedDataset, folder: Path) -> None:

@@ -146,7 +146,7 @@ def _by_hash(place: np.ndarray, shares: dict[str, float]) -> np.ndarray:
 def _places(names: pd.Index, salt: str) -> np.ndarray:
     """A number in [0, 1) per patient from its id and the salt; uniform over patients."""
     digests = (hashlib.sha256(f"{salt}\0{name}".encode()).digest() for name in names)
-    return np.fromiter((int.from_bytes(one[:7], "big") / 2**56 for one in digests), np.float64, len(names))
+    return np.fromiter((int.from_bytes(digest[:7], "big") / 2**56 for digest in digests), np.float64, len(names))
 
 
 def _leaders(patient: np.ndarray, n_patients: int, duplicate_group: pd.Series | None) -> np.ndarray:

@@ -63,7 +63,7 @@ def full_folder(error: BaseException, folders: tuple[Path, ...]) -> Path | None:
 
     ``folders`` are those that may have been written to; the fullest of them, where the error names none itself.
     """
-    fullest = min(folders, key=lambda one: disk_usage(_present(one)).free)
+    fullest = min(folders, key=lambda folder: disk_usage(_present(folder)).free)
     cause: BaseException | None = error
     while cause is not None:
         if getattr(cause, "errno", None) in _ERRNOS or any(word in str(cause).lower() for word in _WORDS):

@@ -187,7 +187,9 @@ def _keep(
             request.version,
             {"approval.outcome": outcome, "approval.reason": why, "approval.at": at, **tags},
         )
-    known = (one for one in trail.entries(request.model_name) if one.version == request.version and one.kind == kind)
+    known = (
+        entry for entry in trail.entries(request.model_name) if entry.version == request.version and entry.kind == kind
+    )
     if not any(one.detail.get("run") == run for one in known):
         trail.record(
             kind,

@@ -65,7 +65,7 @@ def approval_request(
     decision, sha256 = decision_of(found, work)
     verdict = marked_verdict(decision["verdict"], decision.get("gate_floor"))
     parts = [
-        *(f"**Note:** {plain(one)}" for one in (*notes, policy_note) if one),
+        *(f"**Note:** {plain(note)}" for note in (*notes, policy_note) if note),
         _headline(model_name, version, champion_version, found.tags),
         _overrides(found.tags),
         _lowered_floor(decision),
@@ -80,7 +80,7 @@ def approval_request(
         # Last, as it is long: a page for fourteen findings.
         f"#### Gate: {verdict}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
         verdict_table(decision["rules"]),
-        "\n".join(f"- {plain(one['sentence'])}" for one in remarks_in(decision)),
+        "\n".join(f"- {plain(remark.sentence)}" for remark in remarks_in(decision)),
     ]
     request = ApprovalRequest(
         model_name=model_name,
@@ -92,7 +92,7 @@ def approval_request(
         dataset_fingerprint=found.tags.get("data.fingerprint", ""),
         limit_hours=limit.total_seconds() / 3600,
         subject=f"Shall {model_name} version {version} serve?",
-        body="\n\n".join(one for one in parts if one),
+        body="\n\n".join(part for part in parts if part),
     )
     record_question(request, run)
     return request
@@ -124,7 +124,8 @@ def _dataset(tags: Mapping[str, str]) -> str:
 def _overrides(tags: Mapping[str, str]) -> str:
     """Overrides are the first thing to know: the gate alone would not let this version serve."""
     return "\n\n".join(
-        f"**The gate was overridden** by {plain(one.by)}, {one.at}: {plain(one.reason)}" for one in overrides_of(tags)
+        f"**The gate was overridden** by {plain(override.by)}, {override.at}: {plain(override.reason)}"
+        for override in overrides_of(tags)
     )
 
 
@@ -145,7 +146,7 @@ def against_champion(decision: Mapping[str, Any], champion_version: int | None) 
     compared = decision.get("champion_version")
     rules = [one for one in decision["rules"] if one["name"].startswith("champion")]
     # The comparison of the means, and of the findings those that are worse.
-    telling = [one["sentence"] for one in rules if one["name"] == "champion" or one["outcome"] != "PASS"]
+    telling = [rule["sentence"] for rule in rules if rule["name"] == "champion" or rule["outcome"] != "PASS"]
     said = plain(" ".join(telling)) or "The gate compared it with no champion."
     if compared != champion_version and champion_version is not None:
         with_whom = "no champion" if compared is None else f"version {compared}"

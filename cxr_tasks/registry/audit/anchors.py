@@ -48,7 +48,7 @@ class Head:
         if not entries or entries[-1].seq < self.seq:
             ends = f"ends with seq {entries[-1].seq}" if entries else "has no entry"
             return f"seq {self.seq} had been recorded, the log {ends}: its last entries were removed"
-        found = {one.seq: one.digest for one in entries}.get(self.seq)
+        found = {entry.seq: entry.digest for entry in entries}.get(self.seq)
         if found != self.digest:
             shown = f"digest {found[:12]}..." if found else "no such entry"
             return (

@@ -150,7 +150,7 @@ def _encoded(value: Any) -> bytes:
 
 
 def _read(line: bytes) -> AuditEntry:
-    known = [one.name for one in fields(AuditEntry)]
+    known = [field.name for field in fields(AuditEntry)]
     former = [one for one in known if one != "known_by"]
     try:
         found = json.loads(line)

@@ -19,15 +19,15 @@ def check_log(content: bytes) -> list[Problem]:
         except ValueError as error:
             problems.append(Problem(number, str(error)))
     explained = _torn_and_told(lines, entries)
-    problems = [one for one in problems if one.line not in explained]
+    problems = [problem for problem in problems if problem.line not in explained]
     entries = {number: entry for number, entry in entries.items() if number not in explained}
-    broken = {one.line for one in problems}
+    broken = {problem.line for problem in problems}
     problems += _breaks(entries, broken)
     problems += [Problem(number, _lost(entry)) for number, entry in entries.items() if entry.kind == "log_cut"]
     if rest:
         text = f"torn: {len(rest)} bytes without an end; a process was stopped while it wrote them"
         problems.append(Problem(len(lines) + 1, text, is_torn=True))
-    return sorted(problems, key=lambda one: one.line)
+    return sorted(problems, key=lambda problem: problem.line)
 
 
 def _torn_and_told(lines: list[bytes], entries: dict[int, AuditEntry]) -> set[int]:

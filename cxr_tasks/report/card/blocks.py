@@ -89,7 +89,7 @@ def _block(block: Text | Bullets | Grid | Code) -> str:
     if isinstance(block, Text):
         return plain_markdown(block.text)
     if isinstance(block, Bullets):
-        return "\n".join(f"- {plain_markdown(one)}" for one in block.lines)
+        return "\n".join(f"- {plain_markdown(line)}" for line in block.lines)
     if isinstance(block, Code):
         longest = max((len(one) for one in re.findall("`+", block.text)), default=0)
         fence = "`" * max(3, longest + 1)

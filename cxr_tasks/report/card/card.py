@@ -13,7 +13,7 @@ from cxr_tasks.report.card.blocks import NOTHING, Bullets, Card, Code, Grid, Sec
 from cxr_tasks.report.card.failure_modes import failure_modes
 from cxr_tasks.report.card.measures import calibration_blocks, metrics_blocks, points_blocks, subgroups_blocks
 from cxr_tasks.report.material import ReportInputs
-from cxr_tasks.report.page.gate import told_remarks
+from cxr_tasks.report.page.gate import title_of, told_remarks
 from cxr_tasks.report.page.render import verdict
 from cxr_tasks.report.page.sections import data_rows, facts
 from cxr_tasks.report.views import left_out_sentence, view_rows
@@ -37,7 +37,7 @@ def card_of(inputs: ReportInputs, *, policy: str, environment: Mapping[str, Any]
             Section("Intended use and limits", _use(inputs)),
             Section("Gate", _gate(inputs, policy)),
             Section("Metrics", metrics_blocks(inputs)),
-            Section("Known failure modes", [Bullets(failure_modes(inputs.metrics, _source(inputs)))]),
+            Section("Known failure modes", [Bullets(failure_modes(inputs.evaluation, _source(inputs)))]),
             Section("Data", _data(inputs)),
             Section("Operating points", points_blocks(inputs)),
             Section("Calibration", calibration_blocks(inputs)),
@@ -55,7 +55,7 @@ def _source(inputs: ReportInputs) -> str:
 
 
 def _use(inputs: ReportInputs) -> list[Any]:
-    findings = [display_name(one).lower() for one in inputs.metrics["findings"]]
+    findings = [display_name(finding).lower() for finding in inputs.evaluation.findings]
     named = findings[0] if len(findings) == 1 else f"each of {len(findings)} findings ({', '.join(findings)})"
     population = about_source(_source(inputs)).limits[0]
     return [
@@ -80,14 +80,14 @@ def _data(inputs: ReportInputs) -> list[Any]:
     names = list(rows[0]["classes"])
     if len(names) == 1:
         head += [f"{names[0]}: positive", "negative", "not known"]
-        counted = [[one["split"], *_counted(one), *_states(one["classes"][names[0]])] for one in rows]
+        counted = [[row["split"], *_counted(row), *_states(row["classes"][names[0]])] for row in rows]
         tables = [Grid("Images and patients by split. A patient is in one split only.", head, counted)]
     else:
         tables = [
             Grid("Images and patients by split. A patient is in one split only.", head,
-                 [[one["split"], *_counted(one)] for one in rows]),
-            Grid("Positive images by finding and split.", ["Finding", *(one["split"] for one in rows)],
-                 [[name, *(_count(one["classes"][name].get("positive")) for one in rows)] for name in names]),
+                 [[row["split"], *_counted(row)] for row in rows]),
+            Grid("Positive images by finding and split.", ["Finding", *(row["split"] for row in rows)],
+                 [[name, *(_count(row["classes"][name].get("positive")) for row in rows)] for name in names]),
         ]  # fmt: skip
     dealt = split_sentences(inputs.splits, inputs.recipe["split"])
     told = [Text(text) for text in (left_out_sentence(inputs.provenance), " ".join(dealt)) if text]
@@ -98,7 +98,7 @@ def _views(inputs: ReportInputs) -> list[Any]:
     rows = view_rows(inputs.statistics)
     if not rows:
         return []
-    counted = [[one["name"], *map(str, one["counts"])] for one in rows]
+    counted = [[row["name"], *map(str, row["counts"])] for row in rows]
     return [Grid("Images by view and split.", ["View", *SPLITS], counted)]
 
 
@@ -133,7 +133,7 @@ def _gate(inputs: ReportInputs, policy: str) -> list[Any]:
             for rule in inputs.decision["rules"]
         ]
         blocks.append(Grid(asked, ("Rule", "Outcome", "Found", "Interval", "Bound"), rows))
-    remarks = [f"{one['title']}: {one['sentence']}" for one in told_remarks(inputs)]
+    remarks = [f"{title_of(remark)}: {remark.sentence}" for remark in told_remarks(inputs)]
     return [*blocks, Bullets(remarks)] if remarks else blocks
 
 
@@ -141,8 +141,8 @@ def _reproduction(inputs: ReportInputs, environment: Mapping[str, Any]) -> list[
     rows = {
         "Recipe": f"{inputs.recipe['name']}, sha256 {inputs.recipe_sha256}",
         "Data fingerprint": inputs.fingerprint,
-        "Test rows": str(inputs.metrics["rows_sha256"]),
-        "MLflow run": str(inputs.metrics.get("model", {}).get("mlflow_run_id", "not recorded")),
+        "Test rows": inputs.evaluation.rows_sha256,
+        "MLflow run": inputs.evaluation.model.mlflow_run_id or "not recorded",
         **{str(name): str(value) for name, value in environment.items()},
     }
     return [

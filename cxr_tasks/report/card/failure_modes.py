@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.evaluate.assess import record_of, served_point
+from cxr_tasks.contracts.metrics import Bounds, record_of
 from cxr_tasks.report.page.conclusion import cannot_do
 from cxr_tasks.report.page.conclusion_several import several_cannot_do
-from cxr_tasks.report.page.several import gap_rows
+from cxr_tasks.report.page.several import clearly_missed, gap_rows
 
 #: Fewer right calls than this among a finding's positive calls, and the model is mostly wrong where it calls.
 LOW_PPV = 0.5
@@ -25,69 +24,67 @@ STANDING = (
 )
 
 
-def failure_modes(metrics: dict[str, Any], source: str) -> list[str]:
+def failure_modes(evaluation: Evaluation, source: str) -> list[str]:
     """Sentences, the measured ones first: errors of served decisions, worst groups, limits of the data, what stands."""
     measured = []
-    for finding in metrics["findings"]:
-        if metrics["by_finding"][finding]["assessable"]:
-            measured += _decision_sentences(metrics, finding)
-    is_one = len(metrics["findings"]) == 1
+    for finding in evaluation.findings:
+        if evaluation.by_finding[finding].assessable:
+            measured += _decision_sentences(evaluation, finding)
+    is_one = len(evaluation.findings) == 1
     if is_one:
-        measured += _not_assessable(metrics) + _group_sentences(metrics)
-    limits = cannot_do(metrics, source) if is_one else several_cannot_do(metrics, source)
+        measured += _not_assessable(evaluation) + _group_sentences(evaluation)
+    limits = cannot_do(evaluation, source) if is_one else several_cannot_do(evaluation, source)
     return [*measured, *limits, *STANDING]
 
 
-def _decision_sentences(metrics: dict[str, Any], finding: str) -> list[str]:
-    point, name = served_point(metrics, finding), display_name(finding).lower()
+def _decision_sentences(evaluation: Evaluation, finding: str) -> list[str]:
+    point, name = evaluation.served_point(finding), display_name(finding).lower()
     if point is None:
         return []
-    test = point["test"]
-    n_positive, n_negative = test["n_positive"], test["n"] - test["n_positive"]
+    test = point.test
+    n_positive, n_negative = test.n_positive, test.n - test.n_positive
     sentences = []
-    if len(metrics["findings"]) == 1:
+    if len(evaluation.findings) == 1:
         sentences.append(
-            f"The served decision missed {test['false_negatives']} of {n_positive} test images with {name}, and called "
-            f"{test['false_positives']} of {n_negative} without it."
+            f"The served decision missed {test.false_negatives} of {n_positive} test images with {name}, and called "
+            f"{test.false_positives} of {n_negative} without it."
         )
-    ppv = record_of(test["metrics"], "ppv")
-    if ppv["value"] is not None and ppv["value"] < LOW_PPV:
+    ppv = record_of(test.metrics, "ppv")
+    if ppv.value is not None and ppv.value < LOW_PPV:
         sentences.append(
-            f"Most positive calls of {name} are wrong: PPV {ppv['value']:.3f} ({ppv['lower']:.3f} to "
-            f"{ppv['upper']:.3f}, n = {ppv['n']}) where {n_positive} of {test['n']} images have it."
+            f"Most positive calls of {name} are wrong: PPV {ppv.value:.3f} ({ppv.lower:.3f} to "
+            f"{ppv.upper:.3f}, n = {ppv.n}) where {n_positive} of {test.n} images have it."
         )
     return sentences
 
 
-def _not_assessable(metrics: dict[str, Any]) -> list[str]:
+def _not_assessable(evaluation: Evaluation) -> list[str]:
     return [
-        f"{display_name(one)} could not be assessed: {metrics['by_finding'][one]['reason']}. No decision is to be "
-        "relied on."
-        for one in metrics["findings"]
-        if not metrics["by_finding"][one]["assessable"]
+        f"{display_name(finding)} could not be assessed: {measured.reason}. No decision is to be relied on."
+        for finding, measured in evaluation.by_finding.items()
+        if not measured.assessable
     ]
 
 
-def _group_sentences(metrics: dict[str, Any]) -> list[str]:
+def _group_sentences(evaluation: Evaluation) -> list[str]:
     """The groups in which most is missed; with none that is clear of chance, the lowest sensitivity that was seen."""
-    rows = [one for one in gap_rows(metrics) if one["sensitivity"]]
-    clear = sorted((one for one in rows if one["is_clear"] and one["gap"][0] < 0), key=lambda one: one["gap"][0])
-    if clear:
+    rows = gap_rows(evaluation)
+    if clear := clearly_missed(rows):
         return [
-            f"{display_name(one['finding'])} is missed more often in the group {one['group']}: sensitivity "
-            f"{_interval(one['sensitivity'])}, {one['gap'][0]:+.3f} ({one['gap'][1]:+.3f} to {one['gap'][2]:+.3f}) "
-            f"against the rest, n = {one['n_positive']} positive."
-            for one in clear[:WORST_GROUPS]
+            f"{display_name(row.finding)} is missed more often in the group {row.group}: sensitivity "
+            f"{_interval(row.sensitivity)}, {gap.value:+.3f} ({gap.lower:+.3f} to {gap.upper:+.3f}) against the rest, "
+            f"n = {row.n_positive} positive."
+            for row, gap in clear[:WORST_GROUPS]
         ]
-    firm = [one for one in rows if not one["is_weak"]]
+    firm = [(row.sensitivity.value, row) for row in rows if row.sensitivity is not None and not row.is_weak]
     if not firm:
         return ["No subgroup holds enough positives to tell whether one fares worse."]
-    worst = min(firm, key=lambda one: one["sensitivity"][0])
+    _, worst = min(firm, key=lambda pair: pair[0])
     return [
-        f"No subgroup is clearly worse than the rest; the lowest sensitivity was {_interval(worst['sensitivity'])} in "
-        f"the group {worst['group']} (n = {worst['n_positive']} positive)."
+        f"No subgroup is clearly worse than the rest; the lowest sensitivity was {_interval(worst.sensitivity)} in "
+        f"the group {worst.group} (n = {worst.n_positive} positive)."
     ]
 
 
-def _interval(share: list[float]) -> str:
-    return f"{share[0]:.3f} ({share[1]:.3f} to {share[2]:.3f})"
+def _interval(share: Bounds | None) -> str:
+    return f"{share.value:.3f} ({share.lower:.3f} to {share.upper:.3f})" if share else "not known"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.evaluate.assess import record_of
+from cxr_tasks.contracts.metrics import Bounds, MetricRecord, record_of
 from cxr_tasks.report.card.blocks import NOTHING, Grid, Text
 from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.sections import METRIC_NAMES, POINT_NAMES, finding_sections
@@ -27,7 +26,7 @@ GROUP_SHARES = ("auroc", "sensitivity", "specificity", "sensitivity_gap", "false
 
 
 def metrics_blocks(inputs: ReportInputs) -> list[Any]:
-    confidence = f"{inputs.metrics['confidence'] * 100:g} % intervals; n counts images, in brackets the positive ones."
+    confidence = f"{inputs.evaluation.confidence * 100:g} % intervals; n counts images, in brackets the positive ones."
     several = several_sections(inputs)
     if several:
         head = ("Finding", "Positive", "AUROC", "Average precision", "Prevalence", "Sensitivity", "Specificity",
@@ -38,33 +37,33 @@ def metrics_blocks(inputs: ReportInputs) -> list[Any]:
             rows.append([row["name"], row["positive"], *cells])
         return [Grid(f"Test split, {confidence}", head, rows)]
     blocks: list[Any] = []
-    for one in finding_sections(inputs):
+    for section in finding_sections(inputs):
         rows = [
             [
                 row["name"],
                 *(text for split in ("test", "validation") for text in (_estimate(row[split]), _n(row[split]))),
             ]
-            for row in one["metrics"]
+            for row in section["metrics"]
         ]
-        caption = f"{one['name']}: {confidence}"
+        caption = f"{section['name']}: {confidence}"
         blocks.append(Grid(caption, ("Metric", "Test", "n", "Validation", "n"), rows))
     return blocks
 
 
 def points_blocks(inputs: ReportInputs) -> list[Any]:
     names = ("sensitivity", "specificity", "ppv", "npv")
-    is_one = len(inputs.metrics["findings"]) == 1
+    is_one = len(inputs.evaluation.findings) == 1
     rows = []
-    for finding in inputs.metrics["findings"]:
-        points = inputs.metrics["by_finding"][finding]["operating_points"]
-        for name, point in sorted(points.items(), key=lambda one: not one[1]["served"]):
-            if point["served"] or is_one:
-                served = " (served)" if point["served"] else ""
-                measured = (record_of(point["test"]["metrics"], one) for one in names)
+    for finding in inputs.evaluation.findings:
+        points = inputs.evaluation.by_finding[finding].operating_points
+        for name, point in sorted(points.items(), key=lambda pair: not pair[1].served):
+            if point.served or is_one:
+                served = " (served)" if point.served else ""
+                measured = (record_of(point.test.metrics, name_of_metric) for name_of_metric in names)
                 label = f"{POINT_NAMES[name]}{served}"
                 rows.append(
-                    [display_name(finding), label, f"{point['threshold']:.4f}"]
-                    + [f"{_estimate(one)}, n = {one['n']}" for one in measured]
+                    [display_name(finding), label, f"{point.threshold:.4f}"]
+                    + [f"{_estimate(record)}, n = {record.n}" for record in measured]
                 )
     head = ("Finding", "Point", "Threshold", *(METRIC_NAMES[one] for one in names))
     if not rows:
@@ -74,17 +73,17 @@ def points_blocks(inputs: ReportInputs) -> list[Any]:
 
 def calibration_blocks(inputs: ReportInputs) -> list[Any]:
     rows = []
-    for finding in inputs.metrics["findings"]:
-        records = test_records(inputs.metrics, finding)
-        fitted, how = inputs.metrics["by_finding"][finding]["calibration"], "not assessable"
+    for finding in inputs.evaluation.findings:
+        records = test_records(inputs.evaluation, finding)
+        fitted, how = inputs.evaluation.by_finding[finding].calibration, "not assessable"
         if fitted:
-            method = fitted["method"].replace(" fitted on validation", "")
-            how = f"{method}, a = {fitted['a']:.3f}, b = {fitted['b']:.3f}"
-        rows.append([display_name(finding), how, *(_estimate(records.get(one)) for one in CALIBRATION_SHOWN)])
+            method = fitted.method.replace(" fitted on validation", "")
+            how = f"{method}, a = {fitted.a:.3f}, b = {fitted.b:.3f}"
+        rows.append([display_name(finding), how, *(_estimate(records.get(name)) for name in CALIBRATION_SHOWN)])
     head = (
         "Finding",
         "Fitted on validation",
-        *(METRIC_NAMES[one] for one in CALIBRATION_SHOWN),
+        *(METRIC_NAMES[name] for name in CALIBRATION_SHOWN),
     )
     return [Grid(f"Probability = sigmoid(a x logit + b); on test. {CALIBRATION_MEANS}", head, rows)]
 
@@ -94,14 +93,14 @@ def subgroups_blocks(inputs: ReportInputs) -> list[Any]:
     if several:
         rows = [
             [
-                one["finding"],
-                one["group"],
-                f"{one['n']} ({one['n_positive']})",
-                _share(one["sensitivity"]),
-                _share(one["gap"]),
-                _share(one["missed_gap"]),
+                row.name,
+                row.group,
+                f"{row.n} ({row.n_positive})",
+                _share(row.sensitivity),
+                _share(row.gap),
+                _share(row.missed_gap),
             ]
-            for one in several["gaps"]["largest"]
+            for row in several["gaps"]["largest"]
         ]
         gap_head = (
             "Finding",
@@ -116,12 +115,12 @@ def subgroups_blocks(inputs: ReportInputs) -> list[Any]:
     (section,) = finding_sections(inputs)
     rows = [
         [
-            f"{one['by']}: {one['value']}",
-            f"{one['n']} ({one['n_positive']})",
-            *(_share(one[name]) for name in GROUP_SHARES),
-            "fewer than 20 positives" if one["is_weak"] else "",
+            f"{row.by}: {row.value}",
+            f"{row.n} ({row.n_positive})",
+            *(_share(getattr(row, name)) for name in GROUP_SHARES),
+            "fewer than 20 positives" if row.is_weak else "",
         ]
-        for one in section["subgroups"]
+        for row in section["subgroups"]
     ]
     if not rows:
         return [Text("The data tells of no property that splits the test images into groups.")]
@@ -132,19 +131,19 @@ def subgroups_blocks(inputs: ReportInputs) -> list[Any]:
     return [Grid("Test split, at the served decision.", head, rows)]
 
 
-def _estimate(record: Mapping[str, Any] | None) -> str:
+def _estimate(record: MetricRecord | None) -> str:
     if record is None:
         return NOTHING
-    if record["value"] is None:
-        return str(record["reason"] or NOTHING)
-    if record["lower"] is None:
-        return f"{record['value']:.3f}"
-    return f"{record['value']:.3f} ({record['lower']:.3f} to {record['upper']:.3f})"
+    if record.value is None:
+        return record.reason or NOTHING
+    if record.lower is None:
+        return f"{record.value:.3f}"
+    return f"{record.value:.3f} ({record.lower:.3f} to {record.upper:.3f})"
 
 
-def _n(record: Mapping[str, Any]) -> str:
-    return f"{record['n']} ({record['n_positive']})"
+def _n(record: MetricRecord) -> str:
+    return f"{record.n} ({record.n_positive})"
 
 
-def _share(share: list[float] | None) -> str:
-    return f"{share[0]:.3f} ({share[1]:.3f} to {share[2]:.3f})" if share else NOTHING
+def _share(share: Bounds | None) -> str:
+    return f"{share.value:.3f} ({share.lower:.3f} to {share.upper:.3f})" if share else NOTHING

@@ -9,6 +9,7 @@ from typing import Any
 
 from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
+from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_text
 from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -70,7 +71,7 @@ def _inputs(
         model_name=registered.model_name,
         version=registered.version,
         generated_at=datetime.now(UTC),
-        metrics=read_json(verified_path(evaluated.metrics)),
+        evaluation=read_evaluation(evaluated),
         predictions=verified_path(evaluated.predictions),
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.evaluation.of_finding import FindingEvaluation
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.evaluate.assess import record_of
+from cxr_tasks.contracts.metrics import Bounds, MetricRecord, by_name, record_of
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
 from cxr_tasks.report.page.conclusion import ALWAYS, few_errors_mean, rests_on_few
 from cxr_tasks.report.page.several import (
-    Records,
-    by_name,
+    ByName,
+    clearly_missed,
     gap_rows,
     gaps_sentence,
     gaps_together,
@@ -28,51 +28,51 @@ NAMED = 3
 NEARLY_NOTHING = 0.05
 
 
-def several_can_do(metrics: dict[str, Any]) -> list[str]:
+def several_can_do(evaluation: Evaluation) -> list[str]:
     """Sentences on what was shown on test: mean, strongest findings, served decisions, comparison with the baseline."""
-    found = _assessed(metrics)
-    n, splits = len(metrics["findings"]), metrics["splits"]["test"]
+    found = _assessed(evaluation)
+    n, splits = len(evaluation.findings), evaluation.splits["test"]
     if not found:
         return [f"None of the {n} findings could be assessed: too few positive images."]
-    mean, precision = (record_of(metrics["mean"]["test"], one) for one in ("auroc", "average_precision"))
-    prevalence = record_of(metrics["mean"]["test"], "prevalence")
-    n_ranked = sum(test_records(metrics, one)["auroc"]["value"] is not None for one in metrics["findings"])
+    mean, precision = (record_of(evaluation.mean["test"], one) for one in ("auroc", "average_precision"))
+    prevalence = record_of(evaluation.mean["test"], "prevalence")
+    n_ranked = sum(test_records(evaluation, finding)["auroc"].value is not None for finding in evaluation.findings)
     sentences = [
-        f"On {splits['n_images']} test X-rays of {splits['n_patients']} patients, none of whom was in training, the "
+        f"On {splits.n_images} test X-rays of {splits.n_patients} patients, none of whom was in training, the "
         f"mean AUROC over {n_ranked} of {n} findings is {_interval(mean)}; {len(found)} can be assessed in full, "
         "with a threshold from validation.",
         f"Mean average precision is {_interval(precision)}; a model that knows nothing would reach the mean "
-        f"prevalence, {prevalence['value']:.3f}.",
+        f"prevalence, {prevalence.value:.3f}.",
         f"Strongest: {_named(found, list(found)[:NAMED])}.",
         _above_chance(found),
-        *_served_sentences(metrics, found),
-        *_ridge_sentences(metrics, found),
+        *_served_sentences(evaluation, found),
+        *_ridge_sentences(evaluation, found),
     ]
-    return [one for one in sentences if one]
+    return [sentence for sentence in sentences if sentence]
 
 
-def _assessed(metrics: dict[str, Any]) -> dict[str, Records]:
+def _assessed(evaluation: Evaluation) -> dict[str, ByName]:
     """Test records of the findings that can be assessed, the highest AUROC first."""
-    ranked = [one for one in ranked_findings(metrics) if metrics["by_finding"][one]["assessable"]]
-    return {one: test_records(metrics, one) for one in ranked}
+    ranked = [finding for finding in ranked_findings(evaluation) if evaluation.by_finding[finding].assessable]
+    return {one: test_records(evaluation, one) for one in ranked}
 
 
-def _above_chance(found: dict[str, Records]) -> str:
-    unclear = [one for one, records in found.items() if records["auroc"]["lower"] <= 0.5]
+def _above_chance(found: dict[str, ByName]) -> str:
+    unclear = [one for one, records in found.items() if records["auroc"].bounds.lower <= 0.5]
     if not unclear:
         return "Every assessed finding is ranked better than chance: no interval reaches 0.5."
     return f"Not shown to be better than chance (the interval reaches 0.5): {_list(unclear)}."
 
 
-def _served_sentences(metrics: dict[str, Any], found: dict[str, Records]) -> list[str]:
-    served = metrics["several"]["test"]["served"]["mean"]
-    sensitivity, specificity = (record_of(served, one) for one in ("sensitivity", "specificity"))
-    least = min(found, key=lambda one: found[one]["sensitivity"]["value"])
-    raw = {one: records["sensitivity_at_raw_half"]["value"] for one, records in found.items()}
+def _served_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
+    served = evaluation.several["test"].served["mean"]
+    sensitivity, specificity = (record_of(served, name).bounds for name in ("sensitivity", "specificity"))
+    least = min(found, key=lambda one: found[one]["sensitivity"].bounds.value)
+    raw = {one: records["sensitivity_at_raw_half"].bounds.value for one, records in found.items()}
     blind = [one for one, value in raw.items() if value < NEARLY_NOTHING]
     decided = (
-        f"The served decisions find {_percent(sensitivity['value'])} of the positive images on average over findings "
-        f"({_bounds(sensitivity)}) and clear {_percent(specificity['value'])} of the others ({_bounds(specificity)}). "
+        f"The served decisions find {_percent(sensitivity.value)} of the positive images on average over findings "
+        f"({_bounds(sensitivity)}) and clear {_percent(specificity.value)} of the others ({_bounds(specificity)}). "
         f"The lowest sensitivity is {_interval(found[least]['sensitivity'])}, for {_name(least)}."
     )
     half = (
@@ -87,17 +87,17 @@ def _served_sentences(metrics: dict[str, Any], found: dict[str, Records]) -> lis
     return [decided, f"{half}."]
 
 
-def _ridge_sentences(metrics: dict[str, Any], found: dict[str, Records]) -> list[str]:
+def _ridge_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
     ridge = {
-        one["finding"]: one
-        for baseline in metrics.get("baselines", [])
-        for one in baseline["metrics"]
-        if baseline["name"] == "ridge_32px" and one["split"] == "test" and one["value"] is not None
+        one.finding: one
+        for baseline in evaluation.baselines
+        for one in baseline.metrics
+        if baseline.name == "ridge_32px" and one.split == "test" and one.value is not None
     }
     compared = [one for one in found if one in ridge]
     if not compared:
         return []
-    clear = [one for one in compared if found[one]["auroc"]["lower"] > ridge[one]["upper"]]
+    clear = [one for one in compared if found[one]["auroc"].bounds.lower > ridge[one].bounds.upper]
     not_clear = [one for one in compared if one not in clear]
     sentence = (
         f"It is clearly above a ridge regression on 32 x 32 pixels, which knows no fine structure, for {len(clear)} of "
@@ -106,76 +106,75 @@ def _ridge_sentences(metrics: dict[str, Any], found: dict[str, Records]) -> list
     return [f"{sentence}; not clearly for {_list(not_clear)}." if not_clear else f"{sentence}."]
 
 
-def several_cannot_do(metrics: dict[str, Any], source: str) -> list[str]:
+def several_cannot_do(evaluation: Evaluation, source: str) -> list[str]:
     """Sentences on limits: not assessable and weakest findings, calibration, gaps, the data and use."""
-    sentences, found = list(about_source(source).limits), _assessed(metrics)
-    missing = [one for one in metrics["findings"] if one not in found]
+    sentences, found = list(about_source(source).limits), _assessed(evaluation)
+    missing = [finding for finding in evaluation.findings if finding not in found]
     if missing:
-        counts = [
-            f"{_name(one)} ({metrics['by_finding'][one]['counts']['validation']['n_positive']} positive in validation, "
-            f"{metrics['by_finding'][one]['counts']['test']['n_positive']} in test)"
-            for one in missing
-        ]
+        counts = [f"{_name(finding)} ({_positives(evaluation.by_finding[finding])})" for finding in missing]
         sentences.append(f"Too few positives, so no decision is claimed: {', '.join(counts)}.")
     if found:
         sentences.append(f"Weakest: {_named(found, list(found)[-NAMED:][::-1])}.")
         for one, records in found.items():
-            sentences += calibration_sentences(
-                one, by_name(metrics["by_finding"][one]["metrics"]["validation"]), records
-            )
+            sentences += calibration_sentences(one, by_name(evaluation.by_finding[one].metrics["validation"]), records)
         too_sure = [one for one, records in found.items() if rests_on_few(records["auroc"])]
         if too_sure:
             sentences.append(
-                f"The AUROC intervals of {_list(too_sure)} rest on few errors: {few_errors_mean(metrics)}."
+                f"The AUROC intervals of {_list(too_sure)} rest on few errors: {few_errors_mean(evaluation)}."
             )
-        sentences.append(_gap_sentence(metrics))
+        sentences.append(_gap_sentence(evaluation))
     return [*sentences, *ALWAYS]
 
 
-def _gap_sentence(metrics: dict[str, Any]) -> str:
-    clear = sorted((one for one in gap_rows(metrics) if one["is_clear"]), key=lambda one: one["gap"][0])
-    worst = [one for one in clear if one["gap"][0] < 0][:NAMED]
-    sentence = gaps_sentence(metrics)
-    missed = {
-        group: one["gap"] for group, one in gaps_together(metrics).items() if one["is_clear"] and one["gap"][0] < 0
-    }
+def _positives(measured: FindingEvaluation) -> str:
+    validation, test = measured.counts["validation"], measured.counts["test"]
+    return f"{validation.n_positive} positive in validation, {test.n_positive} in test"
+
+
+def _gap_sentence(evaluation: Evaluation) -> str:
+    worst = clearly_missed(gap_rows(evaluation))[:NAMED]
+    sentence = gaps_sentence(evaluation)
+    missed = {group: gap for group, gap in gaps_together(evaluation).items() if gap.is_clear and gap.bounds.value < 0}
     if missed:
-        told = "; ".join(f"{group} {gap[0]:+.2f} ({gap[1]:+.2f} to {gap[2]:+.2f})" for group, gap in missed.items())
+        told = "; ".join(
+            f"{group} {bounds.value:+.2f} ({bounds.lower:+.2f} to {bounds.upper:+.2f})"
+            for group, bounds in ((group, gap.bounds) for group, gap in missed.items())
+        )
         sentence += f" Over all findings together, sensitivity is lower than in the rest for {told}."
     if not worst:
         return sentence
     named = "; ".join(
-        f"{_name(one['finding'])}, {one['group']}: {one['gap'][0]:+.2f} ({one['gap'][1]:+.2f} to "
-        f"{one['gap'][2]:+.2f}, n = {one['n_positive']} positive)"
-        for one in worst
+        f"{_name(row.finding)}, {row.group}: {gap.value:+.2f} ({gap.lower:+.2f} to {gap.upper:+.2f}, "
+        f"n = {row.n_positive} positive)"
+        for row, gap in worst
     )
     return f"{sentence} Findings are missed most, compared with the rest: {named}."
 
 
-def what_to_do(metrics: dict[str, Any]) -> list[str]:
+def what_to_do(evaluation: Evaluation) -> list[str]:
     """What the numbers ask for next, one sentence per kind of problem; what is fine is not mentioned."""
-    found, steps = _assessed(metrics), []
-    missing = [one for one in metrics["findings"] if one not in found]
+    found, steps = _assessed(evaluation), []
+    missing = [finding for finding in evaluation.findings if finding not in found]
     if missing:
         steps.append(
             f"Get more positive images of {_list(missing)} into validation and test: until then nothing is known of it."
         )
-    unclear = [one for one, records in found.items() if records["auroc"]["lower"] <= 0.5]
+    unclear = [one for one, records in found.items() if records["auroc"].bounds.lower <= 0.5]
     if unclear:
         steps.append(f"Do not act on {_list(unclear)}: more training images, or a larger test split to tell.")
-    missed = [one for one in found if _falls_short(metrics, one)]
+    missed = [one for one in found if _falls_short(evaluation, one)]
     if missed:
         steps.append(
             f"Choose the thresholds of {_list(missed)} on more validation images: test sensitivity lies clearly below "
             "what validation promised."
         )
-    easier = [one for one in found if _is_easier(metrics, one)]
+    easier = [one for one in found if _is_easier(evaluation, one)]
     if easier:
         steps.append(f"Ask why validation is easier than test for {_list(easier)}: patients, machines, years?")
     bad = [one for one, records in found.items() if is_off(records)]
     if bad:
         steps.append(f"Calibrate {_list(bad)} anew before a probability is shown to anyone.")
-    groups = dict.fromkeys(one["group"] for one in gap_rows(metrics) if one["is_clear"] and one["gap"][0] < 0)
+    groups = dict.fromkeys(row.group for row in gap_rows(evaluation) if row.is_clear and row.gap and row.gap.value < 0)
     if groups:
         steps.append(
             f"Look at missed images of these groups and repeat the comparison on new data: {', '.join(groups)}."
@@ -183,20 +182,22 @@ def what_to_do(metrics: dict[str, Any]) -> list[str]:
     return steps or ["Repeat the evaluation on images of another hospital: nothing here speaks for or against that."]
 
 
-def _falls_short(metrics: dict[str, Any], finding: str) -> bool:
-    (point,) = (one for one in metrics["by_finding"][finding]["operating_points"].values() if one["served"])
+def _falls_short(evaluation: Evaluation, finding: str) -> bool:
+    point = evaluation.served_point(finding)
+    if point is None:
+        return False
     validation, test = (
-        Share.of_record(record_of(point[split]["metrics"], "sensitivity")) for split in ("validation", "test")
+        Share.of_record(record_of(point.on(split).metrics, "sensitivity")) for split in ("validation", "test")
     )
     if validation is None or test is None:
         return False
-    return Comparison(test, validation).difference(metrics["confidence"]).upper < 0.0
+    return Comparison(test, validation).difference(evaluation.confidence).upper < 0.0
 
 
-def _is_easier(metrics: dict[str, Any], finding: str) -> bool:
-    by_split = metrics["by_finding"][finding]["metrics"]
+def _is_easier(evaluation: Evaluation, finding: str) -> bool:
+    by_split = evaluation.by_finding[finding].metrics
     validation, test = (record_of(by_split[split], "auroc") for split in ("validation", "test"))
-    return bool(validation["value"] is not None and validation["lower"] > test["upper"])
+    return bool(validation.value is not None and validation.bounds.lower > test.bounds.upper)
 
 
 def _name(finding: str) -> str:
@@ -204,12 +205,12 @@ def _name(finding: str) -> str:
 
 
 def _list(findings: list[str]) -> str:
-    names = [_name(one) for one in findings]
+    names = [_name(finding) for finding in findings]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _named(found: dict[str, Records], findings: list[str]) -> str:
-    return ", ".join(f"{_name(one)} ({_interval(found[one]['auroc'])})" for one in findings)
+def _named(found: dict[str, ByName], findings: list[str]) -> str:
+    return ", ".join(f"{_name(finding)} ({_interval(found[finding]['auroc'])})" for finding in findings)
 
 
 def _mean(values: dict[str, float]) -> float:
@@ -220,9 +221,9 @@ def _percent(value: float) -> str:
     return f"{value * 100:.1f} %"
 
 
-def _bounds(record: dict[str, Any]) -> str:
-    return f"{record['lower'] * 100:.1f} to {record['upper'] * 100:.1f} %"
+def _bounds(share: Bounds) -> str:
+    return f"{share.lower * 100:.1f} to {share.upper * 100:.1f} %"
 
 
-def _interval(record: dict[str, Any]) -> str:
-    return f"{record['value']:.3f}, interval {record['lower']:.3f} to {record['upper']:.3f}"
+def _interval(record: MetricRecord) -> str:
+    return f"{record.value:.3f}, interval {record.lower:.3f} to {record.upper:.3f}"

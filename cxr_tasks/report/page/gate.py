@@ -6,7 +6,7 @@ from typing import Any
 
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
-from cxr_tasks.contracts.remarks import TITLES, remarks_in
+from cxr_tasks.contracts.remarks import TITLES, Remark, remarks_in
 from cxr_tasks.report.material import ReportInputs
 
 _NAMES = {
@@ -45,15 +45,19 @@ def gate_section(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "asked_by": _asked_by(decision),
         "rules": rules,
-        "remarks": told_remarks(inputs),
+        "remarks": [{"title": title_of(remark), "sentence": remark.sentence} for remark in told_remarks(inputs)],
         "overrides": inputs.overrides,
     }
 
 
-def told_remarks(inputs: ReportInputs) -> list[dict[str, str]]:
-    """The remarks of evaluation and gate, each with the title it is shown under."""
-    found = remarks_in(inputs.metrics, inputs.decision)
-    return [{**one, "title": TITLES.get(one["name"], one["name"].replace("_", " "))} for one in found]
+def told_remarks(inputs: ReportInputs) -> list[Remark]:
+    """The remarks of evaluation and gate, each once."""
+    return list(dict.fromkeys([*inputs.evaluation.remarks, *remarks_in(inputs.decision)]))
+
+
+def title_of(remark: Remark) -> str:
+    """What the remark is shown under."""
+    return TITLES.get(remark.name, remark.name.replace("_", " "))
 
 
 def _asked_by(decision: dict[str, Any]) -> str:

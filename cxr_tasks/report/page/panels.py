@@ -10,11 +10,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.evaluate.table import scored
 from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.plots import FAINT, INK, MODEL, SECOND, svg_of
-from cxr_tasks.report.page.several import Records, ranked_findings, test_records
+from cxr_tasks.report.page.several import ByName, ranked_findings, test_records
 from cxr_tasks.statistics.scores import precision_recall_points, roc_points
 
 COLUMNS = 5
@@ -24,13 +26,13 @@ PANEL_WIDTH, PANEL_HEIGHT = 2.05, 2.15
 
 def drawn_together(inputs: ReportInputs, table: Any) -> dict[str, Any]:
     """Plots of all assessable findings of a model as SVG: forest, recall, and panels; empty where there is none."""
-    metrics = inputs.metrics
-    findings = [one for one in ranked_findings(metrics) if metrics["by_finding"][one]["assessable"]]
+    evaluation = inputs.evaluation
+    findings = [finding for finding in ranked_findings(evaluation) if evaluation.by_finding[finding].assessable]
     if not findings:
         return {"forest": None, "recall": None, "panels": []}
-    records = {one: test_records(metrics, one) for one in findings}
+    records = {finding: test_records(evaluation, finding) for finding in findings}
     height = 0.7 + 0.27 * len(findings)
-    ridge = _ridge(metrics)
+    ridge = _ridge(evaluation)
     return {
         "forest": _svg(
             lambda figure: draw_aurocs(figure, records, ridge), name="forest", width=7.2, height=height,
@@ -40,20 +42,22 @@ def drawn_together(inputs: ReportInputs, table: Any) -> dict[str, Any]:
             lambda figure: draw_recall(figure, records), name="recall", width=7.2, height=height,
             alt="Recall of each finding at a raw probability of 0.5 and at the served threshold.",
         ),
-        "panels": [_roc_panels(records, table), _recall_panels(records, table), _reliability_panels(metrics, records)],
+        "panels": [
+            _roc_panels(records, table), _recall_panels(records, table), _reliability_panels(evaluation, records),
+        ],
     }  # fmt: skip
 
 
-def _ridge(metrics: dict[str, Any]) -> dict[str, float]:
+def _ridge(evaluation: Evaluation) -> dict[str, float]:
     return {
-        one["finding"]: one["value"]
-        for baseline in metrics.get("baselines", [])
-        for one in baseline["metrics"]
-        if baseline["name"] == "ridge_32px" and one["split"] == "test" and one["value"] is not None
+        one.finding: one.value
+        for baseline in evaluation.baselines
+        for one in baseline.metrics
+        if baseline.name == "ridge_32px" and one.split == "test" and one.value is not None
     }
 
 
-def draw_aurocs(figure: Figure, records: dict[str, Records], ridge: dict[str, float]) -> None:
+def draw_aurocs(figure: Figure, records: dict[str, ByName], ridge: dict[str, float]) -> None:
     """One line per finding: AUROC with its interval, and the ridge regression's as a cross."""
     axes = _lines(figure, list(records), "Test AUROC")
     for place, (finding, found) in enumerate(records.items()):
@@ -61,16 +65,16 @@ def draw_aurocs(figure: Figure, records: dict[str, Records], ridge: dict[str, fl
         if finding in ridge:
             axes.plot(ridge[finding], -place, marker="x", ms=6, mew=1.6, color=SECOND, ls="")
     axes.axvline(0.5, color=FAINT, lw=1, ls=":")
-    lowest = min([one["auroc"]["lower"] for one in records.values()] + list(ridge.values()))
+    lowest = min([one["auroc"].bounds.lower for one in records.values()] + list(ridge.values()))
     axes.set_xlim(min(0.48, lowest - 0.02), 1.01)
 
 
-def draw_recall(figure: Figure, records: dict[str, Records]) -> None:
+def draw_recall(figure: Figure, records: dict[str, ByName]) -> None:
     """One line per finding: recall at a raw probability of 0.5 (open), and at the served threshold (filled)."""
     axes = _lines(figure, list(records), "Recall on test")
     for place, found in enumerate(records.values()):
-        raw, served = found["sensitivity_at_raw_half"]["value"], found["sensitivity"]
-        axes.plot([raw, served["value"]], [-place, -place], color=FAINT, lw=1.2, zorder=1)
+        raw, served = found["sensitivity_at_raw_half"].bounds.value, found["sensitivity"]
+        axes.plot([raw, served.bounds.value], [-place, -place], color=FAINT, lw=1.2, zorder=1)
         axes.plot(raw, -place, marker="o", ms=6, mfc="none", mec=SECOND, mew=1.5, ls="")
         _with_bar(axes, served, -place, MODEL)
     axes.set_xlim(-0.02, 1.02)
@@ -78,26 +82,30 @@ def draw_recall(figure: Figure, records: dict[str, Records]) -> None:
 
 def _lines(figure: Figure, findings: Sequence[str], label: str) -> Axes:
     axes = figure.subplots()
-    axes.set(yticks=[-place for place in range(len(findings))], yticklabels=[display_name(one) for one in findings])
+    axes.set(
+        yticks=[-place for place in range(len(findings))], yticklabels=[display_name(finding) for finding in findings]
+    )
     axes.set(xlabel=label, ylim=(-len(findings) + 0.4, 0.6))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return axes
 
 
-def _with_bar(axes: Axes, record: dict[str, Any], y: float, color: str) -> None:
-    reach = [[record["value"] - record["lower"]], [record["upper"] - record["value"]]]
-    axes.errorbar(record["value"], y, xerr=reach, color=color, marker="o", ms=6, elinewidth=1.8, capsize=2.5)
+def _with_bar(axes: Axes, record: MetricRecord, y: float, color: str) -> None:
+    value, lower, upper = record.bounds
+    axes.errorbar(
+        value, y, xerr=[[value - lower], [upper - value]], color=color, marker="o", ms=6, elinewidth=1.8, capsize=2.5
+    )
 
 
-def _roc_panels(records: dict[str, Records], table: Any) -> dict[str, Any]:
+def _roc_panels(records: dict[str, ByName], table: Any) -> dict[str, Any]:
     def draw(axes: Axes, finding: str) -> None:
         rows, found = scored(table, "test", finding), records[finding]
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
         axes.plot(*roc_points(rows.is_positive, rows.logit), color=MODEL, lw=1.4)
-        point = 1 - found["specificity"]["value"], found["sensitivity"]["value"]
+        point = 1 - found["specificity"].bounds.value, found["sensitivity"].bounds.value
         axes.plot(*point, marker="D", ms=4.5, color=SECOND, mec=INK, mew=0.6, ls="")
-        _title(axes, finding, f"AUROC {found['auroc']['value']:.3f}")
+        _title(axes, finding, f"AUROC {found['auroc'].value:.3f}")
 
     return {
         "title": "ROC curves",
@@ -108,16 +116,16 @@ def _roc_panels(records: dict[str, Records], table: Any) -> dict[str, Any]:
     }
 
 
-def _recall_panels(records: dict[str, Records], table: Any) -> dict[str, Any]:
+def _recall_panels(records: dict[str, ByName], table: Any) -> dict[str, Any]:
     def draw(axes: Axes, finding: str) -> None:
         rows, found = scored(table, "test", finding), records[finding]
-        prevalence = found["prevalence"]["value"]
+        prevalence = found["prevalence"].bounds.value
         axes.axhline(prevalence, color=FAINT, lw=0.8, ls=":")
         axes.plot(*precision_recall_points(rows.is_positive, rows.logit), color=MODEL, lw=1.2)
-        if found["ppv"]["value"] is not None:
-            point = found["sensitivity"]["value"], found["ppv"]["value"]
+        if found["ppv"].value is not None:
+            point = found["sensitivity"].bounds.value, found["ppv"].value
             axes.plot(*point, marker="D", ms=4.5, color=SECOND, mec=INK, mew=0.6, ls="")
-        _title(axes, finding, f"AP {found['average_precision']['value']:.3f} beside {prevalence:.3f}")
+        _title(axes, finding, f"AP {found['average_precision'].value:.3f} beside {prevalence:.3f}")
 
     alt = "Precision-recall curve of each finding on test."
     return {
@@ -128,19 +136,22 @@ def _recall_panels(records: dict[str, Records], table: Any) -> dict[str, Any]:
     }
 
 
-def _reliability_panels(metrics: dict[str, Any], records: dict[str, Records]) -> dict[str, Any]:
+def _reliability_panels(evaluation: Evaluation, records: dict[str, ByName]) -> dict[str, Any]:
     def draw(axes: Axes, finding: str) -> None:
-        bins = metrics["by_finding"][finding]["calibration"]["reliability"]["test"]
-        after = [one for one in bins["after"] if one["n"] >= 10] or bins["after"]
+        calibration = evaluation.by_finding[finding].calibration
+        if calibration is None:
+            return
+        bins = calibration.reliability["test"]
+        after = [one for one in bins.after if one.n >= 10] or bins.after
         # Rare findings have their probabilities near 0: each panel ends where its own do.
-        end = min(1.0, 1.15 * max(max(one["mean_probability"], one["share_positive"]) for one in after) + 0.02)
+        end = min(1.0, 1.15 * max(max(one.mean_probability, one.share_positive) for one in after) + 0.02)
         axes.plot([0, end], [0, end], color=FAINT, lw=0.8, ls=":")
         for one in after:
-            reach = [[one["share_positive"] - one["lower"]], [one["upper"] - one["share_positive"]]]
-            axes.errorbar(one["mean_probability"], one["share_positive"], reach, color=MODEL, marker="o", ms=3.5, lw=1)
+            reach = [[one.share_positive - one.lower], [one.upper - one.share_positive]]
+            axes.errorbar(one.mean_probability, one.share_positive, reach, color=MODEL, marker="o", ms=3.5, lw=1)
         axes.set(xlim=(-0.03 * end, end), ylim=(-0.03 * end, end))
         found = records[finding]
-        error, prevalence = found["ece_after"]["value"], found["prevalence"]["value"]
+        error, prevalence = found["ece_after"].value, found["prevalence"].value
         _title(axes, finding, f"error {error:.3f} beside {prevalence:.3f}")
 
     alt = "Share of positives by calibrated probability of each finding on test."

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from cxr_tasks.contracts.evaluation.of_finding import OperatingPoint, Reliability
+from cxr_tasks.contracts.metrics import MetricRecord, record_of
 from cxr_tasks.statistics.calibration import N_BINS
 
 #: Stands for the text colour of the page; replaced by ``currentColor`` in the SVG.
@@ -63,19 +65,19 @@ def _embedded(text: str, name: str, alt: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{label}" class="plot"', 1).strip()
 
 
-def draw_roc(figure: Figure, curve: Mapping[str, Any], points: Mapping[str, dict[str, Any]]) -> None:
+def draw_roc(figure: Figure, curve: Mapping[str, Any], points: Mapping[str, OperatingPoint]) -> None:
     """The ROC curve with its band and the operating points as they fall on test; chance is the diagonal."""
     axes = _unit_axes(figure, "1 - specificity (false-positive rate)", "Sensitivity")
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="chance")
     axes.fill_between(curve["grid"], curve["lower"], curve["upper"], color=MODEL, alpha=0.18, lw=0)
     axes.plot(curve["x"], curve["y"], color=MODEL, lw=1.8, label="model")
-    for name, point in points.items():
-        marker, label = POINT_MARKERS[name]
-        values = {one["name"]: one["value"] for one in point["test"]["metrics"]}
-        label += " (served)" if point["served"] else ""
+    for point_name, point in points.items():
+        marker, label = POINT_MARKERS[point_name]
+        specificity, sensitivity = (record_of(point.test.metrics, name) for name in ("specificity", "sensitivity"))
+        label += " (served)" if point.served else ""
         axes.plot(
-            1 - values["specificity"], values["sensitivity"], marker=marker, ls="", ms=8 if point["served"] else 6,
-            color=SECOND, mec=INK, mew=0.8, fillstyle="full" if point["served"] else "none", label=label,
+            1 - specificity.bounds.value, sensitivity.bounds.value, marker=marker, ls="", ms=8 if point.served else 6,
+            color=SECOND, mec=INK, mew=0.8, fillstyle="full" if point.served else "none", label=label,
         )  # fmt: skip
     axes.legend(loc="lower right", fontsize=9)
 
@@ -89,21 +91,23 @@ def draw_precision_recall(figure: Figure, curve: Mapping[str, Any], prevalence: 
     axes.legend(loc="lower left", fontsize=9)
 
 
-def draw_calibration(figure: Figure, reliability: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+def draw_calibration(figure: Figure, reliability: Reliability) -> None:
     """Share of positives against mean probability per bin, with Wilson bars, before and after calibration; n below."""
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="perfect")
-    for when, color, marker, shift in (("before", SECOND, "s", -0.006), ("after", MODEL, "o", 0.006)):
-        bins = reliability[when]
-        x = np.array([one["mean_probability"] for one in bins]) + shift
-        y = np.array([one["share_positive"] for one in bins])
-        bars = np.abs(np.array([[one["lower"] for one in bins], [one["upper"] for one in bins]]) - y)
+    for when, bins, color, marker, shift in (
+        ("before", reliability.before, SECOND, "s", -0.006),
+        ("after", reliability.after, MODEL, "o", 0.006),
+    ):
+        x = np.array([group.mean_probability for group in bins]) + shift
+        y = np.array([group.share_positive for group in bins])
+        bars = np.abs(np.array([[group.lower for group in bins], [group.upper for group in bins]]) - y)
         axes.errorbar(x, y, bars, color=color, marker=marker, ms=5, lw=1.4, elinewidth=1, label=f"{when} calibration")
     axes.set(ylabel="Share that is positive", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(loc="upper left", fontsize=9)
-    after = reliability["after"]
-    places = [min(int(one["mean_probability"] * N_BINS), N_BINS - 1) for one in after]
-    below.bar([(place + 0.5) / N_BINS for place in places], [one["n"] for one in after], 0.08, color=MODEL, alpha=0.7)
+    after = reliability.after
+    places = [min(int(one.mean_probability * N_BINS), N_BINS - 1) for one in after]
+    below.bar([(place + 0.5) / N_BINS for place in places], [one.n for one in after], 0.08, color=MODEL, alpha=0.7)
     below.set(xlabel="Mean predicted probability of the bin", ylabel="n")
     below.locator_params(axis="y", nbins=3)
 
@@ -126,26 +130,25 @@ def _draw_series(
 ) -> None:
     axes.set_title(title, loc="left")
     for key, (label, color) in series.items():
-        rows = [one for one in history if one.get(key) is not None]
+        rows = [epoch for epoch in history if epoch.get(key) is not None]
         if rows:
-            x, y = [one["epoch"] for one in rows], [one[key] for one in rows]
+            x, y = [row["epoch"] for row in rows], [row[key] for row in rows]
             axes.plot(x, y, color=color, lw=1.6, marker="o", ms=3, label=label)
 
 
-def draw_forest(figure: Figure, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def draw_forest(figure: Figure, rows: Sequence[tuple[str, MetricRecord]]) -> None:
     """AUROCs one under the other with their intervals, the first row highlighted."""
     axes = figure.subplots()
     for place, (_, record) in enumerate(rows):
+        bounds = record.bounds
         color = MODEL if place == 0 else SECOND
-        reach = [[record["value"] - record["lower"]], [record["upper"] - record["value"]]]
-        axes.errorbar(record["value"], -place, xerr=reach, color=color, marker="o", ms=7, elinewidth=2, capsize=3)
-        axes.annotate(
-            f"{record['value']:.3f}", (record["value"], -place), (0, 9), textcoords="offset points", ha="center"
-        )
+        reach = [[bounds.value - bounds.lower], [bounds.upper - bounds.value]]
+        axes.errorbar(bounds.value, -place, xerr=reach, color=color, marker="o", ms=7, elinewidth=2, capsize=3)
+        axes.annotate(f"{bounds.value:.3f}", (bounds.value, -place), (0, 9), textcoords="offset points", ha="center")
     axes.axvline(0.5, color=FAINT, lw=1, ls=":")
     axes.set(yticks=[-place for place in range(len(rows))], yticklabels=[name for name, _ in rows], xlabel="Test AUROC")
     axes.set_ylim(-len(rows) + 0.5, 0.6)
-    lowest = min(record["lower"] for _, record in rows)
+    lowest = min(record.bounds.lower for _, record in rows)
     axes.set_xlim(min(0.48, lowest - 0.02), 1.01)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)

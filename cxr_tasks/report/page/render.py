@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from markupsafe import Markup
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
 from cxr_tasks.contracts.labels import display_name
+from cxr_tasks.contracts.metrics import MetricRecord, record_of
 from cxr_tasks.datasets.split_facts import split_sentences
-from cxr_tasks.evaluate.assess import record_of, served_point
 from cxr_tasks.evaluate.table import read_predictions, scored
 from cxr_tasks.explain.localise import localisation_sentence
 from cxr_tasks.installation.software import installed_packages
@@ -43,15 +44,15 @@ def render_report(inputs: ReportInputs) -> str:
     several = several_sections(inputs)
     context: dict[str, Any] = {
         "inputs": inputs,
-        "counts_patients": counts_patients(inputs.metrics),
+        "counts_patients": counts_patients(inputs.evaluation),
         "css": stylesheet(),
         "verdict": verdict(inputs),
-        "confidence": f"{inputs.metrics['confidence'] * 100:g} %",
-        "tiles": tiles(inputs.metrics),
+        "confidence": f"{inputs.evaluation.confidence * 100:g} %",
+        "tiles": tiles(inputs.evaluation),
         "several": several,
-        "can": several_can_do(inputs.metrics) if several else can_do(inputs.metrics),
-        "cannot": several_cannot_do(inputs.metrics, source) if several else cannot_do(inputs.metrics, source),
-        "next_steps": what_to_do(inputs.metrics) if several else [],
+        "can": several_can_do(inputs.evaluation) if several else can_do(inputs.evaluation),
+        "cannot": several_cannot_do(inputs.evaluation, source) if several else cannot_do(inputs.evaluation, source),
+        "next_steps": what_to_do(inputs.evaluation) if several else [],
         "data": data_rows(inputs),
         "facts": facts(inputs),
         "views": view_rows(inputs.statistics),
@@ -66,7 +67,7 @@ def render_report(inputs: ReportInputs) -> str:
         ],
         "explained_rule": explained.rule if explained else "",
         "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
-        "typicality": typicality_section(inputs.metrics),
+        "typicality": typicality_section(inputs.evaluation),
         "gate": gate_section(inputs),
         "commands": commands(inputs),
         "packages": inputs.packages or installed_packages(),
@@ -78,11 +79,11 @@ def render_report(inputs: ReportInputs) -> str:
 
 def verdict(inputs: ReportInputs) -> dict[str, Any]:
     """The box at the top: what the gate decided, and the one number behind it."""
-    auroc = record_of(inputs.metrics["mean"]["test"], "auroc")
-    if auroc["value"] is None:
-        number = f"There is no test AUROC: {auroc['reason']}."
+    auroc = record_of(inputs.evaluation.mean["test"], "auroc")
+    if auroc.value is None:
+        number = f"There is no test AUROC: {auroc.reason}."
     else:
-        number = f"Test AUROC {auroc['value']:.3f} ({auroc['lower']:.3f} to {auroc['upper']:.3f}, n = {auroc['n']})."
+        number = f"Test AUROC {auroc.value:.3f} ({auroc.lower:.3f} to {auroc.upper:.3f}, n = {auroc.n})."
     if inputs.decision is None:
         return {"outcome": "", "title": "No decision of the gate is on record", "sentence": number, "reasons": []}
     outcome, reasons = inputs.decision["verdict"], list(inputs.decision["reasons"])
@@ -98,76 +99,83 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     return {"outcome": outcome, "title": title, "sentence": number, "reasons": reasons}
 
 
-def tiles(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+class Tile(NamedTuple):
+    """One of the numbers to see first, and what it is called."""
+
+    name: str
+    record: MetricRecord
+
+
+def tiles(evaluation: Evaluation) -> list[Tile]:
     """The few numbers to see first: AUROC, and sensitivity and specificity of the served decision."""
-    if len(metrics["findings"]) > 1:
-        return _tiles_of_several(metrics)
-    shown = [{"name": "AUROC", "record": record_of(metrics["mean"]["test"], "auroc")}]
-    point = served_point(metrics, metrics["findings"][0])
+    if len(evaluation.findings) > 1:
+        return _tiles_of_several(evaluation)
+    shown = [Tile("AUROC", record_of(evaluation.mean["test"], "auroc"))]
+    point = evaluation.served_point(evaluation.findings[0])
     if point is not None:
         names = {"sensitivity": "Sensitivity, served decision", "specificity": "Specificity, served decision"}
-        shown += [{"name": text, "record": record_of(point["test"]["metrics"], one)} for one, text in names.items()]
-    test = metrics["by_finding"][metrics["findings"][0]]["metrics"]["test"]
-    return [*shown, {"name": "Average precision", "record": record_of(test, "average_precision")}]
+        shown += [Tile(text, record_of(point.test.metrics, name)) for name, text in names.items()]
+    test = evaluation.by_finding[evaluation.findings[0]].metrics["test"]
+    return [*shown, Tile("Average precision", record_of(test, "average_precision"))]
 
 
-def _tiles_of_several(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    mean, together = metrics["mean"]["test"], metrics["several"]["test"]
-    shown = [{"name": "Mean AUROC", "record": record_of(mean, "auroc")}]
-    served = together["served"].get("mean", [])
+def _tiles_of_several(evaluation: Evaluation) -> list[Tile]:
+    mean, together = evaluation.mean["test"], evaluation.several["test"]
+    shown = [Tile("Mean AUROC", record_of(mean, "auroc"))]
+    served = together.served.get("mean", ())
     for name, text, records in (
         ("average_precision", "Mean average precision", mean),
         ("sensitivity", "Mean sensitivity, served decisions", served),
         ("specificity", "Mean specificity, served decisions", served),
     ):
-        shown += [{"name": text, "record": one} for one in records if one["name"] == name]
+        shown += [Tile(text, record) for record in records if record.name == name]
     return shown
 
 
 def drawn(inputs: ReportInputs) -> dict[str, Any]:
     """All plots as SVG; a finding that cannot be assessed has none."""
-    table = read_predictions(inputs.predictions, inputs.metrics["findings"])
+    table = read_predictions(inputs.predictions, inputs.evaluation.findings)
     found: dict[str, Any] = {"findings": {}, "history": None, "forest": None}
     if inputs.history:
         found["history"] = _svg(
             lambda figure: plots.draw_history(figure, inputs.history, inputs.best_epoch),
             name="history", alt="Loss and validation AUROC by training epoch.", width=8.4, height=3.1,
         )  # fmt: skip
-    if len(inputs.metrics["findings"]) > 1:
+    if len(inputs.evaluation.findings) > 1:
         return {**found, **drawn_together(inputs, table)}
-    for finding in inputs.metrics["findings"]:
-        if inputs.metrics["by_finding"][finding]["assessable"]:
+    for finding in inputs.evaluation.findings:
+        if inputs.evaluation.by_finding[finding].assessable:
             found["findings"][finding] = _finding_plots(inputs, table, finding)
     rows = [
         (_short_name(one), one["test"])
         for one in baseline_rows(inputs)
-        if one.get("test") and one["test"]["value"] is not None
+        if one.get("test") and one["test"].value is not None
     ]
     if rows:
-        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one['value']:.3f}" for name, one in rows) + "."
+        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one.value:.3f}" for name, one in rows) + "."
         found["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
     return found
 
 
 def _finding_plots(inputs: ReportInputs, table: Any, finding: str) -> dict[str, Any]:
-    rows, metrics = scored(table, "test", finding), inputs.metrics["by_finding"][finding]
-    band = {"confidence": inputs.metrics["confidence"], "samples": BAND_SAMPLES, "seed": 0}
+    rows, measured = scored(table, "test", finding), inputs.evaluation.by_finding[finding]
+    band: dict[str, Any] = {"confidence": inputs.evaluation.confidence, "samples": BAND_SAMPLES, "seed": 0}
     roc, recall = roc_curve(rows, **band), precision_recall_curve(rows, **band)
-    auroc, name = record_of(metrics["metrics"]["test"], "auroc")["value"], display_name(finding)
+    auroc, name = record_of(measured.metrics["test"], "auroc").value, display_name(finding)
     prevalence = rows.n_positive / rows.n
     return {
         "n": rows.n,
         "n_positive": rows.n_positive,
         "roc": _svg(
-            lambda figure: plots.draw_roc(figure, roc, metrics["operating_points"]),
+            lambda figure: plots.draw_roc(figure, roc, measured.operating_points),
             name=f"roc-{finding}", alt=f"ROC curve of {name} on test; area {auroc:.3f}.",
         ),
         "precision_recall": _svg(
             lambda figure: plots.draw_precision_recall(figure, recall, prevalence),
             name=f"pr-{finding}", alt=f"Precision-recall curve of {name} on test; prevalence {prevalence:.2f}.",
         ),
-        "calibration": _svg(
-            lambda figure: plots.draw_calibration(figure, metrics["calibration"]["reliability"]["test"]),
+        "calibration": measured.calibration and _svg(
+            lambda figure: plots.draw_calibration(figure, measured.calibration.reliability["test"]),
             name=f"calibration-{finding}", alt=f"Share of positives by predicted probability of {name} on test.",
             height=4.6,
         ),

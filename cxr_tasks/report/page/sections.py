@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cxr_tasks.contracts.evaluation.groups import SubgroupRow
+from cxr_tasks.contracts.evaluation.of_finding import MEASURED_SPLITS, OperatingPoint
 from cxr_tasks.contracts.labels import SPLITS, display_name
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, by_name, record_of
 from cxr_tasks.evaluate.subgroups import turned
 from cxr_tasks.explain.chosen_images import KINDS
 from cxr_tasks.explain.stage import Example
@@ -28,8 +31,6 @@ KIND_NAMES = {
     "false_negative": ("False negatives", "the finding is there and the model misses it"),
     "true_negative": ("True negatives", "no finding, and the model says so"),
 }
-#: What the subgroups of a ``metrics.json`` of format 1 lack; versions registered with one still get their page.
-SINCE_FORMAT_2 = {"auroc": None, "sensitivity_gap": None}
 SUBGROUP_NAMES = {
     "age_years": "Age (years)",
     "sub_label": "Finer label",
@@ -45,7 +46,7 @@ def data_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
     for split in SPLITS:
         of_split = inputs.statistics.get(split, {})
         classes = {
-            display_name(finding): of_split.get("labels", {}).get(finding, {}) for finding in inputs.metrics["findings"]
+            display_name(finding): of_split.get("labels", {}).get(finding, {}) for finding in inputs.evaluation.findings
         }
         finer = {name: n for name, n in of_split.get("sub_label", {}).items() if name}
         rows.append(
@@ -63,12 +64,12 @@ def data_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
 def facts(inputs: ReportInputs) -> dict[str, Any]:
     """What was trained on what, name to value, in the order to show."""
     model, train, pixels = (
-        inputs.metrics.get("model", {}),
+        inputs.evaluation.model,
         inputs.recipe["train"],
         inputs.provenance.get("pixels", inputs.recipe["pixels"]),
     )
     options = ", ".join(f"{key} {value}" for key, value in train.get("network_options", {}).items())
-    count = model.get("n_parameters")
+    count = model.n_parameters
     return {
         "Data set": inputs.recipe["dataset"]["name"],
         "Data fingerprint": inputs.fingerprint,
@@ -83,59 +84,60 @@ def facts(inputs: ReportInputs) -> dict[str, Any]:
 def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Per finding: metrics of test beside validation, operating points, subgroups, classification report."""
     sections = []
-    for finding in inputs.metrics["findings"]:
-        found = inputs.metrics["by_finding"][finding]
-        validation = {one["name"]: one for one in found["metrics"]["validation"]}
-        points = sorted(found["operating_points"].items(), key=lambda one: not one[1]["served"])
+    for finding in inputs.evaluation.findings:
+        measured = inputs.evaluation.by_finding[finding]
+        validation = by_name(measured.metrics["validation"])
+        points = sorted(measured.operating_points.items(), key=lambda pair: not pair[1].served)
         sections.append(
             {
                 "finding": finding,
                 "name": display_name(finding),
-                "assessable": found["assessable"],
-                "reason": found["reason"],
+                "assessable": measured.assessable,
+                "reason": measured.reason,
                 "metrics": [
-                    {"name": METRIC_NAMES[one["name"]], "test": one, "validation": validation[one["name"]]}
-                    for one in found["metrics"]["test"]
+                    {"name": METRIC_NAMES[record.name], "test": record, "validation": validation[record.name]}
+                    for record in measured.metrics["test"]
                 ],
                 "points": [_point(name, point) for name, point in points],
-                "served_note": found.get("served_note", ""),
-                "unreached": {POINT_NAMES[name]: why for name, why in found.get("unreached_points", {}).items()},
-                "calibration": found["calibration"],
-                "classification_report": found["classification_report"],
-                "subgroups": [_subgroup({**SINCE_FORMAT_2, **one}) for one in found["subgroups"]],
+                "served_note": measured.served_note,
+                "unreached": {POINT_NAMES[name]: why for name, why in measured.unreached_points.items()},
+                "calibration": measured.calibration,
+                "classification_report": measured.classification_report,
+                "subgroups": [_subgroup(row) for row in measured.subgroups],
             }
         )
     return sections
 
 
-def _subgroup(row: dict[str, Any]) -> dict[str, Any]:
-    missed = turned(row["sensitivity_gap"])
-    return {**row, "by": SUBGROUP_NAMES.get(row["by"], row["by"]), "false_negative_rate_gap": missed}
+def _subgroup(row: SubgroupRow) -> SubgroupRow:
+    """With the property by its shown name, and the second gap, which format 1 and the earliest of 2 do not have."""
+    missed = turned(row.sensitivity_gap)
+    return replace(row, by=SUBGROUP_NAMES.get(row.by, row.by), false_negative_rate_gap=missed)
 
 
-def _point(name: str, point: dict[str, Any]) -> dict[str, Any]:
-    test = point["test"]
-    positives, negatives = test["n_positive"], test["n"] - test["n_positive"]
+def _point(name: str, point: OperatingPoint) -> dict[str, Any]:
+    test = point.test
+    positives, negatives = test.n_positive, test.n - test.n_positive
     cells = (
-        ("true_positives", "false_negatives", positives, "Finding present"),
-        ("false_positives", "true_negatives", negatives, "Finding absent"),
+        (test.true_positives, test.false_negatives, positives, "Finding present", True),
+        (test.false_positives, test.true_negatives, negatives, "Finding absent", False),
     )
     return {
         "name": POINT_NAMES[name],
-        "threshold": point["threshold"],
-        "served": point["served"],
-        "metrics": [{**one, "label": METRIC_NAMES[one["name"]]} for one in test["metrics"]],
+        "threshold": point.threshold,
+        "served": point.served,
+        "metrics": [{"label": METRIC_NAMES[record.name], "record": record} for record in test.metrics],
         "confusion": [
             {
                 "truth": truth,
-                "called": test[called],
-                "cleared": test[cleared],
+                "called": called,
+                "cleared": cleared,
                 "n": n,
-                "called_share": test[called] / n if n else 0.0,
-                "cleared_share": test[cleared] / n if n else 0.0,
-                "called_is_right": called == "true_positives",
+                "called_share": called / n if n else 0.0,
+                "cleared_share": cleared / n if n else 0.0,
+                "called_is_right": called_is_right,
             }
-            for called, cleared, n, truth in cells
+            for called, cleared, n, truth, called_is_right in cells
         ],
     }
 
@@ -143,15 +145,13 @@ def _point(name: str, point: dict[str, Any]) -> dict[str, Any]:
 def baseline_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The model, then each baseline: AUROC on test and validation, per finding."""
     rows = []
-    for finding in inputs.metrics["findings"]:
-        of_finding = inputs.metrics["by_finding"][finding]["metrics"]
-        model = {
-            split: next(one for one in of_finding[split] if one["name"] == "auroc") for split in ("validation", "test")
-        }
+    for finding in inputs.evaluation.findings:
+        of_finding = inputs.evaluation.by_finding[finding].metrics
+        model = {split: record_of(of_finding[split], "auroc") for split in MEASURED_SPLITS}
         rows.append({"name": "This model", "finding": display_name(finding), "is_model": True, **model})
-        for baseline in inputs.metrics.get("baselines", []):
-            by_split = {one["split"]: one for one in baseline["metrics"] if one["finding"] == finding}
-            row = {"name": baseline["description"], "finding": display_name(finding), "is_model": False}
+        for baseline in inputs.evaluation.baselines:
+            by_split = {record.split: record for record in baseline.metrics if record.finding == finding}
+            row = {"name": baseline.description, "finding": display_name(finding), "is_model": False}
             rows.append({**row, **by_split})
     return rows
 
@@ -162,8 +162,8 @@ def example_groups(inputs: ReportInputs) -> list[dict[str, Any]]:
     if inputs.explanations is None:
         return []
     examples = inputs.explanations.examples
-    if len(inputs.metrics["findings"]) > 1:
-        shown = dict.fromkeys(one.finding for one in examples)
+    if len(inputs.evaluation.findings) > 1:
+        shown = dict.fromkeys(example.finding for example in examples)
         return [
             {
                 "title": display_name(finding),
@@ -173,7 +173,7 @@ def example_groups(inputs: ReportInputs) -> list[dict[str, Any]]:
             for finding in shown
         ]
     return [
-        {"title": title, "meaning": meaning, "items": [_shown(one) for one in examples if one.kind == kind]}
+        {"title": title, "meaning": meaning, "items": [_shown(example) for example in examples if example.kind == kind]}
         for kind, (title, meaning) in ((kind, KIND_NAMES[kind]) for kind in KINDS)
     ]
 

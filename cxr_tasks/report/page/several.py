@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.labels import display_name
-from cxr_tasks.evaluate.assess import served_point
+from cxr_tasks.contracts.metrics import Bounds, MetricRecord, by_name
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES, turned
 from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.sections import baseline_rows
@@ -18,43 +20,40 @@ ALL_FINDINGS = "All together"
 #: Property -> what stands before its value in the name of a group.
 GROUP_WORDS = {"age_years": "Age", "sub_label": "Label", "sex": "Sex", "view": "View", "source": "Source"}
 
-Records = dict[str, dict[str, Any]]
+#: Name -> record.
+ByName = dict[str, MetricRecord]
 
 
 def several_sections(inputs: ReportInputs) -> dict[str, Any] | None:
     """What the template shows of several findings together; None for a model of one finding."""
-    metrics = inputs.metrics
-    if len(metrics["findings"]) == 1:
+    evaluation = inputs.evaluation
+    if len(evaluation.findings) == 1:
         return None
     return {
-        "summary": summary_rows(metrics),
-        "has_ridge": any(one["name"] == "ridge_32px" for one in metrics.get("baselines", [])),
-        "gaps": gap_sections(metrics),
-        "report": metrics["multilabel_report"],
+        "summary": summary_rows(evaluation),
+        "has_ridge": any(baseline.name == "ridge_32px" for baseline in evaluation.baselines),
+        "gaps": gap_sections(evaluation),
+        "report": evaluation.multilabel_report,
         "baselines": baseline_table(inputs),
         "localisation": localisation_rows(inputs),
     }
 
 
-def by_name(records: list[dict[str, Any]]) -> Records:
-    return {one["name"]: one for one in records}
-
-
-def test_records(metrics: dict[str, Any], finding: str) -> Records:
+def test_records(evaluation: Evaluation, finding: str) -> ByName:
     """Test records of ``finding`` by name, with its served decision's and those at a raw probability of 0.5."""
-    found, point = metrics["by_finding"][finding], served_point(metrics, finding)
-    decided = by_name(point["test"]["metrics"]) if point else {}
-    return {**decided, **by_name(found["metrics"]["test"]), **by_name(found["raw_half"]["test"])}
+    found, point = evaluation.by_finding[finding], evaluation.served_point(finding)
+    decided = by_name(point.test.metrics) if point else {}
+    return {**decided, **by_name(found.metrics["test"]), **by_name(found.raw_half.get("test", ()))}
 
 
-def ranked_findings(metrics: dict[str, Any]) -> list[str]:
+def ranked_findings(evaluation: Evaluation) -> list[str]:
     """Findings by test AUROC, the highest first; those that cannot be assessed last, in their own order."""
 
     def place(finding: str) -> tuple[bool, float]:
-        value = test_records(metrics, finding)["auroc"]["value"]
-        return value is None or not metrics["by_finding"][finding]["assessable"], -(value or 0.0)
+        value = test_records(evaluation, finding)["auroc"].value
+        return value is None or not evaluation.by_finding[finding].assessable, -(value or 0.0)
 
-    return sorted(metrics["findings"], key=place)
+    return sorted(evaluation.findings, key=place)
 
 
 SUMMARY = (
@@ -63,113 +62,162 @@ SUMMARY = (
 )  # fmt: skip
 
 
-def summary_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per finding, then the mean and the micro one."""
     rows: list[dict[str, Any]] = []
-    for finding in ranked_findings(metrics):
-        found, records = metrics["by_finding"][finding], test_records(metrics, finding)
-        counts = found["counts"]["test"]
+    for finding in ranked_findings(evaluation):
+        found, records = evaluation.by_finding[finding], test_records(evaluation, finding)
+        counts = found.counts["test"]
         rows.append(
             {
                 "finding": finding,
                 "name": display_name(finding),
-                "note": "" if found["assessable"] else "no decision to rely on",
-                "positive": f"{counts['n_positive']} of {counts['n']}",
+                "note": "" if found.assessable else "no decision to rely on",
+                "positive": f"{counts.n_positive} of {counts.n}",
                 "cells": [records.get(name) for name in SUMMARY],
                 "is_total": False,
             }
         )
-    together = metrics["several"]["test"]
-    n_ranked = sum(test_records(metrics, one)["auroc"]["value"] is not None for one in metrics["findings"])
+    together = evaluation.several["test"]
+    n_ranked = sum(test_records(evaluation, one)["auroc"].value is not None for one in evaluation.findings)
     for kind, name, ranked in (
-        ("mean", f"Mean of {n_ranked}", metrics["mean"]["test"]),
-        ("micro", "Micro", together["micro"]),
+        ("mean", f"Mean of {n_ranked}", evaluation.mean["test"]),
+        ("micro", "Micro", together.micro),
     ):
-        records = {**by_name(together["served"].get(kind, [])), **by_name(ranked)}
+        records = {**by_name(together.served.get(kind, ())), **by_name(ranked)}
         cells = [records.get(one) for one in SUMMARY]
         rows.append({"finding": "", "name": name, "note": "", "positive": "", "cells": cells, "is_total": True})
     return rows
 
 
-def gap_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every group of every assessable finding with its gap in sensitivity, and the false-negative rate's.
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A group's sensitivity less that of all others."""
 
-    ``is_clear`` where the interval leaves out 0 and both sides hold enough positives to say so.
-    """
+    bounds: Bounds
+    is_weak: bool
+    """Fewer than ``FEW_POSITIVES`` positives in the group or among all others."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0 and both sides hold enough positives to say so."""
+        return not self.is_weak and self.bounds.leaves_out_zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRow:
+    """One group of one finding's test images with its gap in sensitivity, and that of the false-negative rate."""
+
+    finding: str
+    group: str
+    n: int
+    n_positive: int
+    sensitivity: Bounds | None
+    gap: Bounds | None
+    missed_gap: Bounds | None
+    """The gap with the other sign."""
+    is_weak: bool
+    is_gap_weak: bool
+
+    @property
+    def shown_gap(self) -> Gap | None:
+        return None if self.gap is None else Gap(self.gap, self.is_gap_weak)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there is a gap, and it is clear (``Gap``)."""
+        return self.shown_gap is not None and self.shown_gap.is_clear
+
+    @property
+    def name(self) -> str:
+        return display_name(self.finding)
+
+
+def gap_rows(evaluation: Evaluation) -> list[GapRow]:
+    """Every group of every assessable finding."""
     rows = []
-    for finding in metrics["findings"]:
-        found = metrics["by_finding"][finding]
-        for one in found["subgroups"] if found["assessable"] else ():
-            gap = one["sensitivity_gap"]
-            group = f"{GROUP_WORDS.get(one['by'], one['by'])} {one['value']}"
-            is_clear = gap is not None and not one["is_gap_weak"] and not gap[1] <= 0.0 <= gap[2]
-            named = {"finding": finding, "group": group, "gap": gap, "missed_gap": turned(gap), "is_clear": is_clear}
-            rows.append({**one, **named})
+    for finding in evaluation.findings:
+        measured = evaluation.by_finding[finding]
+        rows += [
+            GapRow(
+                finding=finding, group=f"{GROUP_WORDS.get(row.by, row.by)} {row.value}", n=row.n,
+                n_positive=row.n_positive, sensitivity=row.sensitivity, gap=row.sensitivity_gap,
+                missed_gap=turned(row.sensitivity_gap), is_weak=row.is_weak, is_gap_weak=row.is_gap_weak,
+            )
+            for row in (measured.subgroups if measured.assessable else ())
+        ]  # fmt: skip
     return rows
 
 
-def gaps_sentence(metrics: dict[str, Any]) -> str:
+def clearly_missed(rows: list[GapRow]) -> list[tuple[GapRow, Bounds]]:
+    """The groups that are clearly missed more often than all others, and their gaps; the worst first."""
+    missed = [(row, row.gap) for row in rows if row.is_clear and row.gap is not None and row.gap.value < 0]
+    return sorted(missed, key=lambda pair: pair[1].value)
+
+
+def gaps_sentence(evaluation: Evaluation) -> str:
     """How many gaps are clear of 0, and how many chance alone would make so."""
-    firm = [one for one in gap_rows(metrics) if one["gap"] is not None and not one["is_gap_weak"]]
+    firm = [row for row in gap_rows(evaluation) if row.gap is not None and not row.is_gap_weak]
     if not firm:
         return "No group and its rest hold 20 positives each of any finding: nothing can be said of gaps."
-    n_clear, by_chance = sum(one["is_clear"] for one in firm), (1.0 - metrics["confidence"]) * len(firm)
+    n_clear, by_chance = sum(row.is_clear for row in firm), (1.0 - evaluation.confidence) * len(firm)
     return (
         f"{n_clear} of {len(firm)} gaps (20 positives or more on both sides) have an interval that leaves out 0; about "
         f"{by_chance:.0f} would by chance alone."
     )
 
 
-def gap_sections(metrics: dict[str, Any]) -> dict[str, Any]:
+def gap_sections(evaluation: Evaluation) -> dict[str, Any]:
     """Gaps as a matrix of groups by findings, and the largest that are clear of 0."""
-    rows = gap_rows(metrics)
-    findings = [one for one in ranked_findings(metrics) if metrics["by_finding"][one]["assessable"]]
-    place = {(one["group"], one["finding"]): one for one in rows}
-    clear = sorted((one for one in rows if one["is_clear"]), key=lambda one: -abs(one["gap"][0]))[:MOST_GAPS]
-    together = gaps_together(metrics)
-    names = [display_name(one) for one in findings]
+    rows = gap_rows(evaluation)
+    findings = [finding for finding in ranked_findings(evaluation) if evaluation.by_finding[finding].assessable]
+    place = {(row.group, row.finding): row for row in rows}
+    clear = sorted((row for row in rows if row.is_clear), key=lambda row: -abs(row.gap.value) if row.gap else 0.0)
+    together = gaps_together(evaluation)
+    names = [display_name(finding) for finding in findings]
     return {
         "names": [*names, ALL_FINDINGS] if together else names,
         "groups": [
             {
                 "name": group,
                 "cells": [
-                    *(_gap_cell(place.get((group, one))) for one in findings),
+                    *(
+                        _gap_cell(row.shown_gap if row else None)
+                        for row in (place.get((group, finding)) for finding in findings)
+                    ),
                     *([_gap_cell(together.get(group))] if together else []),
                 ],
             }
-            for group in dict.fromkeys(one["group"] for one in rows)
+            for group in dict.fromkeys(row.group for row in rows)
         ],
-        "sentence": gaps_sentence(metrics),
-        "largest": [{**one, "finding": display_name(one["finding"])} for one in clear],
+        "sentence": gaps_sentence(evaluation),
+        "largest": clear[:MOST_GAPS],
     }
 
 
-def gaps_together(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def gaps_together(evaluation: Evaluation) -> dict[str, Gap]:
     """Group -> its gap over all findings; none of metrics of before findings were taken together."""
-    found = {}
-    for row in metrics["several"]["test"].get("subgroups", ()):
-        if row["sensitivity"] is not None:
-            difference = StratifiedDifference.of_facts(row["sensitivity"])
-            gap, is_weak = difference.interval(metrics["confidence"]), min(difference.n) < FEW_POSITIVES
-            found[f"{GROUP_WORDS.get(row['by'], row['by'])} {row['value']}"] = {
-                "gap": [gap.value, gap.lower, gap.upper],
-                "is_gap_weak": is_weak,
-                "is_clear": not is_weak and not gap.lower <= 0.0 <= gap.upper,
-            }
-    return found
+    gaps = {}
+    for row in evaluation.several["test"].subgroups:
+        if row.sensitivity is not None:
+            difference = StratifiedDifference.of_facts(row.sensitivity)
+            interval = difference.interval(evaluation.confidence)
+            gaps[f"{GROUP_WORDS.get(row.by, row.by)} {row.value}"] = Gap(
+                Bounds(interval.value, interval.lower, interval.upper), is_weak=min(difference.n) < FEW_POSITIVES
+            )
+    return gaps
 
 
-def _gap_cell(one: dict[str, Any] | None) -> dict[str, Any]:
-    if one is None or one["gap"] is None:
+def _gap_cell(shown: Gap | None) -> dict[str, Any]:
+    if shown is None:
         return {"text": "", "is_clear": False, "is_weak": False, "side": "", "size": 0.0}
-    gap = one["gap"][0]
-    side = ("below" if gap < 0 else "above") if one["is_clear"] else ""
+    gap = shown.bounds.value
+    side = ("below" if gap < 0 else "above") if shown.is_clear else ""
     size = min(abs(gap) / 0.3, 1.0)
     return {
         "text": f"{gap:+.2f}",
-        "is_clear": one["is_clear"],
-        "is_weak": one["is_gap_weak"],
+        "is_clear": shown.is_clear,
+        "is_weak": shown.is_weak,
         "side": side,
         "size": size,
     }
@@ -179,9 +227,9 @@ def baseline_table(inputs: ReportInputs) -> dict[str, Any]:
     """Test AUROC of the model and of each baseline, one row per finding."""
     rows: dict[str, list[Any]] = {}
     names: dict[str, None] = {}
-    for one in baseline_rows(inputs):
-        rows.setdefault(one["finding"], []).append(one.get("test"))
-        names[one["name"].split(",")[0].split(" (")[0]] = None
+    for row in baseline_rows(inputs):
+        rows.setdefault(row["finding"], []).append(row.get("test"))
+        names[row["name"].split(",")[0].split(" (")[0]] = None
     return {"names": list(names), "rows": [{"name": name, "records": records} for name, records in rows.items()]}
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from cxr_tasks.contracts.metrics import STRANGE_PICTURES
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.metrics import STRANGE_PICTURES, by_name
 
 
-def typicality_section(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def typicality_section(evaluation: Evaluation) -> dict[str, Any]:
     """``missing`` (why there is nothing, else ''), ``usual`` (a record), ``rows`` (name, auroc and share) and the
     numbers of images it was fitted on."""
-    measured = metrics.get("typicality")
+    measured = evaluation.typicality
     if measured is None:
         return {"missing": "This version was evaluated before typicality was measured, and is served without it."}
-    if not measured["records"]:
-        return {"missing": f"Not measured: {measured['reason']}. The version is served without it."}
-    records = {one["name"]: one for one in measured["records"]}
+    if not measured.records:
+        return {"missing": f"Not measured: {measured.reason}. The version is served without it."}
+    records = by_name(measured.records)
     rows = [
         {"name": f"{words[0].upper()}{words[1:]}", "auroc": records[kind], "share": records[f"unusual_{kind}"]}
         for kind, words in STRANGE_PICTURES.items()
@@ -26,6 +26,6 @@ def typicality_section(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "missing": "",
         "usual": records["unusual_test"],
         "rows": rows,
-        "n_training": measured["n_training"],
-        "n_validation": measured["n_validation"],
+        "n_training": measured.n_training,
+        "n_validation": measured.n_validation,
     }

@@ -64,16 +64,16 @@ def find_folders(root: Path) -> Folders | None:
 
 
 def _copies_below(root: Path) -> list[Path]:
-    return sorted(one for one in root.glob("CheXpert-v1.0*") if (one / TRAIN_TABLE).is_file())
+    return sorted(path for path in root.glob("CheXpert-v1.0*") if (path / TRAIN_TABLE).is_file())
 
 
 def _image_folders(base: Path, tables: Path, split: str) -> tuple[Path, ...]:
     """Folders with the images of ``split``; each lies in ``base``, with links followed."""
     batches = sorted(base.glob("CheXpert-v1.0 batch *"))
     if split == "train":
-        extra = [one for one in batches if _TRAIN_BATCH.fullmatch(one.name)]
+        extra = [batch for batch in batches if _TRAIN_BATCH.fullmatch(batch.name)]
     else:
-        extra = [one / "valid" for one in batches if _TABLES_BATCH.fullmatch(one.name)]
+        extra = [batch / "valid" for batch in batches if _TABLES_BATCH.fullmatch(batch.name)]
     folders = [one for one in dict.fromkeys([base / split, tables / split, *extra]) if one.is_dir()]
     for folder in folders:
         if not inside(base, folder):

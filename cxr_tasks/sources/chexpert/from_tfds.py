@@ -74,7 +74,7 @@ def unpacked(prepared: Path) -> Path:
 def _fingerprint(prepared: Path) -> str:
     """Of the metadata's content and each shard's name, size and time: reading 11 GB to hash them would take minutes."""
     metadata = {one.name: sha256_file(one) for one in sorted(prepared.glob("*.json")) + sorted(prepared.glob("*.txt"))}
-    shards = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in _shards(prepared)]
+    shards = [(shard.name, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in _shards(prepared)]
     return sha256_json({"metadata": metadata, "shards": shards})
 
 
@@ -127,7 +127,7 @@ def _check_names(path: Path, expected: tuple[str, ...]) -> None:
 
 def _check_room(prepared: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(one.stat().st_size for one in _shards(prepared))
+    needed = sum(shard.stat().st_size for shard in _shards(prepared))
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ConfigurationError(

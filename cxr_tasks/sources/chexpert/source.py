@@ -112,7 +112,7 @@ class ChexpertSource:
 def _checked_findings(vocabulary: str) -> tuple[str, ...]:
     findings = findings_of(vocabulary)
     known = set(CHEXPERT_SPELLINGS.values())
-    unknown = [one for one in findings if one not in known]
+    unknown = [finding for finding in findings if finding not in known]
     if unknown:
         fitting = ", ".join(name for name, members in VOCABULARIES.items() if known.issuperset(members))
         raise ConfigurationError(

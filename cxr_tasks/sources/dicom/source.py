@@ -184,7 +184,7 @@ def _absent(root: Path, table: Path, row: LabelRow, *, by_uid: bool) -> Refusal:
 
 
 def _check_absent(root: Path, table: Path, refusals: Iterable[Refusal], n_listed: int, bound: float) -> None:
-    absent = [one for one in refusals if one.reason == "absent"]
+    absent = [refusal for refusal in refusals if refusal.reason == "absent"]
     if len(absent) > bound * n_listed or len(absent) == n_listed:
         first = ", ".join(shown(one.image_id) for one in absent[:5])
         raise DataDefect(

@@ -65,7 +65,7 @@ def layout_root(root: Path) -> Path:
             if found:
                 names = ", ".join(as_text_name(one.relative_to(root).as_posix()) for one in found[:8])
                 raise DataDefect(f"{root}: expected one data set, found {len(found)}: {names}; give one of them")
-    links = sorted(as_text_name(one.name) for one in root.iterdir() if one.is_symlink() and one.is_dir())
+    links = sorted(as_text_name(path.name) for path in root.iterdir() if path.is_symlink() and path.is_dir())
     linked = f"; linked folders are not entered: {', '.join(links[:8])}" if links else ""
     raise DataDefect(
         f"{root}: expected the folders {LAYOUT}, or {CLASS_NAMES} alone (also some folders deeper), "
@@ -117,16 +117,16 @@ def named_folders(parent: Path, names: Collection[str]) -> dict[str, Path]:
         DataDefect: Two folders have one name but for capitals and spaces.
     """
     found: dict[str, Path] = {}
-    for one in sorted(parent.iterdir()):
-        key = one.name.strip().lower()
-        if key not in names or not (one.is_dir() or one.is_symlink()):
+    for path in sorted(parent.iterdir()):
+        key = path.name.strip().lower()
+        if key not in names or not (path.is_dir() or path.is_symlink()):
             continue
         if key in found:
             raise DataDefect(
-                f"{parent}: expected one folder {key.upper()}, found {found[key].name!r} and {one.name!r}; "
+                f"{parent}: expected one folder {key.upper()}, found {found[key].name!r} and {path.name!r}; "
                 "put their files into one"
             )
-        found[key] = one
+        found[key] = path
     return found
 
 
@@ -141,8 +141,8 @@ def strangers(
     refusals: list[Refusal] = []
     ignored: Counter[str] = Counter()
     known = {root, *(root / name for name in side_files)}
-    known |= {one.folder for one in folders} | {one.folder.parent for one in folders}
-    class_parents = {one.folder.parent for one in folders}
+    known |= {folder.folder for folder in folders} | {folder.folder.parent for folder in folders}
+    class_parents = {folder.folder.parent for folder in folders}
     for parent in sorted({root, *class_parents}):
         for entry in sorted(parent.iterdir()):
             place = as_text_name(entry.relative_to(root).as_posix())
@@ -153,7 +153,7 @@ def strangers(
             elif entry.is_dir() and not entry.is_symlink():
                 images = [one for one in _images_below(entry, root) if not _is_copy(entry)]
                 if parent in class_parents and images:
-                    refusals += [_of_third_class(one, place) for one in images]
+                    refusals += [_of_third_class(image, place) for image in images]
                 else:
                     ignored[f"{place} (not in the layout)"] += 1
             elif is_image_name(entry.name) and not entry.is_symlink():
@@ -165,7 +165,9 @@ def strangers(
 
 def third_classes(refusals: list[Refusal]) -> list[str]:
     """A note for the log per folder of a third class, with its images."""
-    counts = Counter(one.detail.partition(" is neither")[0] for one in refusals if one.reason == "other_class")
+    counts = Counter(
+        refusal.detail.partition(" is neither")[0] for refusal in refusals if refusal.reason == "other_class"
+    )
     return [
         f"{count} images of {folder}, a class beside {CLASS_NAMES}, are left out: they are neither of the two"
         for folder, count in sorted(counts.items())
@@ -204,12 +206,12 @@ def _is_copy(folder: Path) -> bool:
 
 def _has_layout(folder: Path) -> bool:
     """Whether both classes are in ``folder``, or in its ``train``."""
-    parents = (folder, *(one for one in _own_folders(folder) if one.name.strip().lower() == "train"))
-    return any(set(CLASS_FOLDERS) <= {one.name.strip().lower() for one in _own_folders(parent)} for parent in parents)
+    parents = (folder, *(path for path in _own_folders(folder) if path.name.strip().lower() == "train"))
+    return any(set(CLASS_FOLDERS) <= {path.name.strip().lower() for path in _own_folders(parent)} for parent in parents)
 
 
 def _has_part_of_layout(folder: Path) -> bool:
-    names = {one.name.strip().lower() for one in _own_folders(folder)}
+    names = {path.name.strip().lower() for path in _own_folders(folder)}
     return "train" in names or bool(names & set(CLASS_FOLDERS))
 
 
@@ -236,8 +238,8 @@ def _why_not(folder: Path, root: Path) -> str:
 
 def _found_beside(folders: list[ClassFolder], root: Path) -> str:
     """Other folders that stand where a class folder is missing: their names may be the classes in other words."""
-    known = {one.folder for one in folders}
-    parents = {one.folder.parent for one in folders if one.folder.parent.is_dir()}
+    known = {folder.folder for folder in folders}
+    parents = {folder.folder.parent for folder in folders if folder.folder.parent.is_dir()}
     others = sorted(
         as_text_name(below.relative_to(root).as_posix())
         for parent in parents

@@ -122,7 +122,7 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
                 records.append(found)
             else:
                 refusals.append(found)
-    if not records and all(one.reason == "other_class" for one in refusals):
+    if not records and all(refusal.reason == "other_class" for refusal in refusals):
         raise DataDefect(
             f"{root}: the class folders hold no files; expected JPEG files below {CLASS_NAMES}, as "
             f"{as_text_name(folders[0].folder.relative_to(root).as_posix())}/IM-0001-0001.jpeg"
@@ -137,10 +137,12 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
 
 def _notes_on_split(records: Sequence[ImageRecord]) -> list[str]:
     """Patients in test and outside it, by number; ``ingest.grouping.splits`` moves them whole to test."""
-    in_test = {one.patient_id for one in records if one.official_split == "test"}
+    in_test = {record.patient_id for record in records if record.official_split == "test"}
     if not in_test:
         return []
-    crossing = [one.patient_id for one in records if one.official_split != "test" and one.patient_id in in_test]
+    crossing = [
+        record.patient_id for record in records if record.official_split != "test" and record.patient_id in in_test
+    ]
     if not crossing:
         return []
     return [

@@ -39,7 +39,9 @@ def layout_root(root: Path) -> Path:
     """``root``, or the one folder in it that holds the label table, as an archive unpacks (``CXR8``)."""
     if _has_table(root):
         return root
-    below = [one for one in sorted(root.iterdir()) if one.is_dir() and not one.is_symlink() and not is_litter(one.name)]
+    below = [
+        path for path in sorted(root.iterdir()) if path.is_dir() and not path.is_symlink() and not is_litter(path.name)
+    ]
     holding = [one for one in below if _has_table(one)]
     if len(holding) > 1:
         names = ", ".join(one.name for one in holding)
@@ -147,7 +149,7 @@ def folders_holding(root: Path, folders: Iterable[str], names: Collection[str]) 
     held = []
     for folder in folders:
         files = entries_below(root / folder, Counter())
-        if count := sum(_stem_and_suffix(one.name)[0] in stems for one in files):
+        if count := sum(_stem_and_suffix(path.name)[0] in stems for path in files):
             held.append(f"{as_text_name(folder)} ({count} files)")
     return held
 

@@ -206,7 +206,7 @@ class _Reading:
 
     def n_of(self, reason: str) -> int:
         """How many rows are refused for this reason."""
-        return sum(one.reason == reason for one in self.refusals)
+        return sum(refusal.reason == reason for refusal in self.refusals)
 
     def note_unmatched(self, oddities: Counter[str], notes: _Notes) -> None:
         """What lists and boxes say of images that the label table does not have, and the other way round."""
@@ -232,7 +232,7 @@ class _Reading:
 @lru_cache(maxsize=4096)
 def _states(findings: tuple[str, ...], positive: frozenset[str]) -> dict[str, LabelState]:
     """A state for each finding; rows with the same labels share it."""
-    return {one: LabelState.POSITIVE if one in positive else LabelState.NEGATIVE for one in findings}
+    return {finding: LabelState.POSITIVE if finding in positive else LabelState.NEGATIVE for finding in findings}
 
 
 def _refusal(table: Path, entry: Entry, places: Sequence[str]) -> Refusal:
@@ -260,7 +260,7 @@ def _check_found_once(reading: _Reading, options: NihOptions) -> None:
     """``DataDefect`` where folders outside the published layout hold the images several times: which is meant?"""
     if not _too_many(reading, "found_twice", options):
         return
-    names = {Path(one.image_id).name for one in reading.refusals if one.reason == "found_twice"}
+    names = {Path(refusal.image_id).name for refusal in reading.refusals if refusal.reason == "found_twice"}
     held = folders_holding(reading.files.root, reading.files.looked_in[1:], names)
     raise DataDefect(
         f"{reading.table}: {reading.n_of('found_twice')} of {reading.n_listed} listed images lie in several places "
@@ -273,8 +273,8 @@ def _check_absent(reading: _Reading, options: NihOptions, given: Path) -> None:
     if not _too_many(reading, "absent", options):
         return
     files, n_listed = reading.files, reading.n_listed
-    absent = [one.image_id for one in reading.refusals if one.reason == "absent"]
-    beside = [one.name for one in sorted(given.iterdir()) if one.is_dir() and one != files.root]
+    absent = [refusal.image_id for refusal in reading.refusals if refusal.reason == "absent"]
+    beside = [path.name for path in sorted(given.iterdir()) if path.is_dir() and path != files.root]
     unseen = folders_holding(files.root, files.other_folders, absent)
     if given != files.root:
         unseen += folders_holding(given, [one for one in beside if not (given / one).is_symlink()], absent)
@@ -296,7 +296,7 @@ def _note_test_split(has_splits: bool, records: Sequence[ImageRecord], notes: _N
     in_test = {record.patient_id for record in records if record.official_split == "test"}
     if has_splits and not in_test:
         notes.lines.append(f"no image on disk is in {TEST_LIST}: no official test split")
-    crossing = [one for one in records if one.official_split != "test" and one.patient_id in in_test]
+    crossing = [record for record in records if record.official_split != "test" and record.patient_id in in_test]
     if crossing:
         notes.lines.append(
             f"{len({one.patient_id for one in crossing})} patients are in test and outside it: their "
@@ -305,9 +305,11 @@ def _note_test_split(has_splits: bool, records: Sequence[ImageRecord], notes: _N
 
 
 def _note_files(records: Sequence[ImageRecord], refusals: Sequence[Refusal], files: ImageFiles, notes: _Notes) -> None:
-    notes.count(sum(one.reason == "absent" for one in refusals), "listed image absent from disk")
-    notes.count(sum(one.reason == "found_twice" for one in refusals), "listed image found more than once, refused")
-    notes.count(files.unlisted(one.image_id for one in records), "image file that no row uses, not read")
+    notes.count(sum(refusal.reason == "absent" for refusal in refusals), "listed image absent from disk")
+    notes.count(
+        sum(refusal.reason == "found_twice" for refusal in refusals), "listed image found more than once, refused"
+    )
+    notes.count(files.unlisted(record.image_id for record in records), "image file that no row uses, not read")
 
 
 SOURCE = NihSource()

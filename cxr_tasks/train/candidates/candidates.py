@@ -85,9 +85,9 @@ def datasets_needed(recipe: Recipe) -> list[PixelSpec]:
         from cxr_tasks.train.candidates.search_space import choices_of
 
         options = choices_of(recipe, "pixels")
-        found = [with_settings(recipe, one).pixels for one in options]
+        found = [with_settings(recipe, option).pixels for option in options]
     else:
-        found = [one.recipe.pixels for one in candidates_of(recipe)]
+        found = [candidate.recipe.pixels for candidate in candidates_of(recipe)]
     return list(dict.fromkeys([recipe.pixels, *found]))
 
 

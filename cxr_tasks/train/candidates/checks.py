@@ -39,14 +39,14 @@ def _planned(recipe: Recipe) -> tuple[PlannedCandidate, ...]:
         return tuple(PlannedCandidate(number=one.number, name=one.name, settings=one.settings) for one in found)
     dimensions_of(recipe)
     numbers = range(1, recipe.search.n_candidates + 1)
-    return tuple(PlannedCandidate(number=one, name=f"proposal {one}", settings=None) for one in numbers)
+    return tuple(PlannedCandidate(number=number, name=f"proposal {number}", settings=None) for number in numbers)
 
 
 def _train_specs(recipe: Recipe) -> list[TrainSpec]:
     """One ``TrainSpec`` for each different network with starting weights and first model among the candidates."""
     if recipe.search is None:
-        specs = [one.recipe.train for one in candidates_of(recipe)]
+        specs = [candidate.recipe.train for candidate in candidates_of(recipe)]
     else:
         probes = [{one.dotted: value} for one in dimensions_of(recipe) for value in one.probes]
-        specs = [recipe.train, *(with_settings(recipe, one).train for one in probes)]
-    return list({(one.network, one.starting_weights, one.labels.first_model): one for one in specs}.values())
+        specs = [recipe.train, *(with_settings(recipe, probe).train for probe in probes)]
+    return list({(spec.network, spec.starting_weights, spec.labels.first_model): spec for spec in specs}.values())

@@ -22,7 +22,7 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     parts = [f"# Candidates of {comparison['run_name']}", table, summary_of(comparison)]
     reasons = _reasons(comparison)
     if reasons:
-        parts.append("\n".join(f"- {_cell(one)}" for one in reasons))
+        parts.append("\n".join(f"- {_cell(reason)}" for reason in reasons))
     return "\n\n".join(parts) + "\n"
 
 

@@ -50,7 +50,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str = "set
     if candidate.train.phases:
         for dotted in settings:
             if dotted in {f"train.{name}" for name in OF_ONE_PHASE}:
-                phases = ", ".join(f"train.phases.{one.name}" for one in candidate.train.phases)
+                phases = ", ".join(f"train.phases.{phase.name}" for phase in candidate.train.phases)
                 raise ConfigurationError(
                     f"{where}: {dotted} has no effect in a recipe with phases; set it below one of {phases}"
                 )

@@ -50,7 +50,7 @@ class Search:
         self.spec = recipe.search
         self._dimensions = dimensions_of(recipe)
         self._own = self._own_params(recipe)
-        self._n_epochs = sum(one.epochs for one in recipe.train.phases) or recipe.train.epochs
+        self._n_epochs = sum(phase.epochs for phase in recipe.train.phases) or recipe.train.epochs
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -140,7 +140,7 @@ class Search:
         import numpy as np
         import optuna
 
-        taken = {_key(one.params) for one in trials}
+        taken = {_key(trial.params) for trial in trials}
         if self._own is not None and _key(self._own) not in taken:
             if number == 1:
                 return self._own
@@ -161,19 +161,19 @@ class Search:
         """Any of the combinations that no candidate has, drawn at random."""
         import numpy as np
 
-        if math.prod(one.n_values for one in self._dimensions) > LARGEST_GRID:
+        if math.prod(dimension.n_values for dimension in self._dimensions) > LARGEST_GRID:
             raise DataDefect(
                 f"search: {SAMPLED} proposals for candidate {number} were those of other candidates; widen search.space"
             )
-        values = [[one.encoded(value) for value in one.all_values()] for one in self._dimensions]
-        names = [one.dotted for one in self._dimensions]
+        values = [[dimension.encoded(value) for value in dimension.all_values()] for dimension in self._dimensions]
+        names = [dimension.dotted for dimension in self._dimensions]
         grid = [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
         left = [one for one in grid if _key(one) not in taken]
         return left[int(np.random.default_rng([self.spec.seed, number]).integers(len(left)))]
 
     def _own_params(self, recipe: Recipe) -> dict[str, Any] | None:
         """The recipe's values in the space; None where one of them lies outside."""
-        values = [(one, setting_of(recipe, one.dotted)) for one in self._dimensions]
+        values = [(dimension, setting_of(recipe, dimension.dotted)) for dimension in self._dimensions]
         if not all(one.holds(value) for one, value in values):
             return None
         return {one.dotted: one.encoded(value) for one, value in values}
@@ -192,14 +192,14 @@ class Search:
         )
 
     def _distributions(self) -> dict[str, BaseDistribution]:
-        return {one.dotted: one.distribution() for one in self._dimensions}
+        return {dimension.dotted: dimension.distribution() for dimension in self._dimensions}
 
     def _settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {one.dotted: one.decoded(params[one.dotted]) for one in self._dimensions}
+        return {dimension.dotted: dimension.decoded(params[dimension.dotted]) for dimension in self._dimensions}
 
     @staticmethod
     def _trial(study: Study, number: int) -> FrozenTrial | None:
-        return next((one for one in study.trials if one.user_attrs.get(CANDIDATE) == number), None)
+        return next((trial for trial in study.trials if trial.user_attrs.get(CANDIDATE) == number), None)
 
     def _known_trial(self, study: Study, number: int) -> FrozenTrial:
         trial = self._trial(study, number)

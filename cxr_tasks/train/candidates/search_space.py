@@ -49,7 +49,7 @@ class Dimension:
 
     def holds(self, value: Any) -> bool:
         if self.choices:
-            return self.encoded(value) in [self.encoded(one) for one in self.choices]
+            return self.encoded(value) in [self.encoded(choice) for choice in self.choices]
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return is_number and self.low <= value <= self.high
 
@@ -58,13 +58,13 @@ class Dimension:
         return json.dumps(value, sort_keys=True) if self.choices else value
 
     def decoded(self, value: Any) -> Any:
-        return next(one for one in self.choices if self.encoded(one) == value) if self.choices else value
+        return next(choice for choice in self.choices if self.encoded(choice) == value) if self.choices else value
 
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
-            return CategoricalDistribution([self.encoded(one) for one in self.choices])
+            return CategoricalDistribution([self.encoded(choice) for choice in self.choices])
         if self.is_whole:
             return IntDistribution(int(self.low), int(self.high), log=self.is_log)
         return FloatDistribution(self.low, self.high, log=self.is_log)
@@ -85,9 +85,9 @@ def dimensions_of(recipe: Recipe) -> list[Dimension]:
     if not search.space:
         raise ConfigurationError(f"{where}.space: expected settings to vary, found none")
     dimensions = [_dimension(recipe, dotted, values, where) for dotted, values in search.space.items()]
-    for one in dimensions:
-        for value in one.probes:
-            with_settings(recipe, {one.dotted: value}, f"{where}.space")
+    for dimension in dimensions:
+        for value in dimension.probes:
+            with_settings(recipe, {dimension.dotted: value}, f"{where}.space")
     n_different = math.prod(one.n_values for one in dimensions)
     if n_different < search.n_candidates:
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def choices_of(recipe: Recipe, part: str) -> list[dict[str, Any]]:
     Raises:
         ConfigurationError: One of them is a range: what has to be made beforehand must be listed.
     """
-    wanted = [one for one in dimensions_of(recipe) if one.dotted.startswith(f"{part}.")]
+    wanted = [dimension for dimension in dimensions_of(recipe) if dimension.dotted.startswith(f"{part}.")]
     for one in wanted:
         if not one.choices:
             raise ConfigurationError(

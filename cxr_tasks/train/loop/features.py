@@ -30,8 +30,8 @@ class Rows(Protocol):
 def weights_key(weights: Sequence[np.ndarray], precision: str) -> str:
     """Names features by what they follow from beside the images: the backbone's weights and its arithmetic."""
     digest = hashlib.sha256(precision.encode())
-    for one in weights:
-        digest.update(np.ascontiguousarray(one).tobytes())
+    for weight in weights:
+        digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -56,7 +56,10 @@ class UpdateStep:
     ):
         self._loss_of, self._optimizer, self._average = loss_of, optimizer, average
         self._variables = list(variables)
-        self._tensors = [getattr(one, "value", one) if isinstance(one, keras.Variable) else one for one in variables]
+        self._tensors = [
+            getattr(variable, "value", variable) if isinstance(variable, keras.Variable) else variable
+            for variable in variables
+        ]
         self._slowed = [(one, rate) for one, rate in zip(self._tensors, rates, strict=True) if rate != 1.0]
         self._accumulate_steps, self._n_waiting = accumulate_steps, 0
         # Gradients never wait over the end of an epoch, so they are no part of a run's state.

@@ -117,7 +117,7 @@ def _columns(targets: np.ndarray, min_positives: int) -> list[int]:
     for least in (min_positives, 2, 1):
         columns = np.flatnonzero(counts >= least)
         if columns.size:
-            return [int(one) for one in columns]
+            return [int(column) for column in columns]
     raise DataDefect(f"validation split, {len(targets)} images: expected a finding with both classes, found none")
 
 

@@ -63,7 +63,7 @@ def epoch_line(progress: Progress, epochs: int) -> str:
     record = progress.history[-1]
     stressed = f" (stressed {record['val_auroc_stressed']:.4f})" if "val_auroc_stressed" in record else ""
     best = " (best)" if progress.best_epoch == progress.epochs_run else f" (best: epoch {progress.best_epoch})"
-    pace = statistics.median(one["seconds"] for one in progress.history[-5:])  # the first one also compiles
+    pace = statistics.median(epoch["seconds"] for epoch in progress.history[-5:])  # the first one also compiles
     left = pace * (epochs - progress.epochs_run)
     return (
         f"epoch {progress.epochs_run}/{epochs}  loss {record['loss']:.4f}  val_loss {record['val_loss']:.4f}  "

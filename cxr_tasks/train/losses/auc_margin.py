@@ -98,7 +98,7 @@ class AucMarginOptimizer(keras.optimizers.Optimizer):
         momentum: float = MOMENTUM,
     ):
         super().__init__(learning_rate, weight_decay=weight_decay, name="auc_margin_optimizer")
-        self._loss_keys = {self._var_key(one) for one in loss_variables}
+        self._loss_keys = {self._var_key(variable) for variable in loss_variables}
         self._alpha_key = self._var_key(loss_variables[-1])
         self._n_findings = float(loss_variables[-1].shape[0])
         self._updates_per_epoch, self._epoch_decay = updates_per_epoch, epoch_decay
@@ -110,7 +110,7 @@ class AucMarginOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        descending = [one for one in variables if self._var_key(one) != self._alpha_key]
+        descending = [variable for variable in variables if self._var_key(variable) != self._alpha_key]
         self._descending = {self._var_key(one): place for place, one in enumerate(descending)}
         self._followed = [one.value if isinstance(one, keras.Variable) else one for one in descending]
         self._momenta = self.add_optimizer_variables(descending, "momentum")
@@ -132,7 +132,7 @@ class AucMarginOptimizer(keras.optimizers.Optimizer):
 
     def _scaled(self, grads: Sequence[tf.Tensor], variables: list[Any]) -> list[tf.Tensor]:
         """Gradients of the network clipped to a common norm; those of the loss' variables as of a sum of losses."""
-        is_loss = [self._var_key(one) in self._loss_keys for one in variables]
+        is_loss = [self._var_key(variable) in self._loss_keys for variable in variables]
         network = [gradient for gradient, of_loss in zip(grads, is_loss, strict=True) if not of_loss]
         if self._clip_norm is not None:
             network, _ = tf.clip_by_global_norm(network, self._clip_norm)

@@ -72,7 +72,7 @@ def set_layer_weights(network: keras.Model, stored: LayerWeights, source: str, *
     wanted = {layer.name: layer for layer in network.layers if layer.weights}
     faults = []
     for name, layer in wanted.items():
-        shapes = [tuple(one.shape) for one in layer.weights]
+        shapes = [tuple(weight.shape) for weight in layer.weights]
         found = [one.shape for one in stored.get(name, [])]
         if name == HEAD_LAYER:
             takes_head = takes_head and found == shapes
