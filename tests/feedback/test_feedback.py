@@ -12,10 +12,12 @@ import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.metrics import by_name
 from cxr_tasks.feedback.labels import all_labels, feedback_root, keep_labels, read_labels
 from cxr_tasks.feedback.live import MIN_EACH
 from cxr_tasks.feedback.stage import measure, selection_words, table_of
 from cxr_tasks.predictions.log import append_rows
+from tests.evaluations import make_evaluation, make_record
 from tests.image_files import encoded, smooth
 from tests.monitor.worlds import FINDINGS, drawn, logged, reference
 
@@ -27,11 +29,10 @@ HASH = "0123456789abcdef" * 2
 
 def promised(value: float = 0.92):
     """A reference whose AUROC of pneumonia is promised."""
-    records = {
-        "auroc": {"value": value, "lower": value - 0.02, "upper": value + 0.02, "method": "DeLong 95 %"},
-        "sensitivity": {"value": 0.85, "lower": 0.8, "upper": 0.9, "method": "Wilson 95 %"},
-    }
-    return dataclasses.replace(reference(), promised={"pneumonia": records})
+    auroc = make_record("auroc", value, value - 0.02, value + 0.02, method="DeLong 95 %")
+    sensitivity = make_record("sensitivity", 0.85, 0.8, 0.9, method="Wilson 95 %")
+    mean = make_evaluation(mean={"test": [auroc, sensitivity]}).mean["test"]
+    return dataclasses.replace(reference(), promised={"pneumonia": by_name(mean)})
 
 
 def served(n: int = 600, seed: int = 1):
