@@ -58,7 +58,7 @@ def cxr_score():
 
         asked = asked_for()
         request = ScoreRequest(
-            source=Path(asked["source"]).expanduser().absolute(),
+            source=Path(asked["source"]).expanduser(),
             model=asked["model"],
             at=asked["version"] or asked["label"],
             address=StackSettings.load().grpc_address,

@@ -66,6 +66,7 @@ def predict_command(options: argparse.Namespace) -> int:
     """A row per file, model and finding; a file that cannot be answered gets one line and the others go on."""
     at = version_or_label(options)
     settings = StackSettings.load()
+    require_named(options, "explain", "dicom")
     models = tuple(dict.fromkeys(options.models or ["cxr_binary"]))
     asked = AskedImages(options.files)
     with CxrClient(options.server or settings.grpc_address) as client:
@@ -88,6 +89,13 @@ def version_or_label(options: argparse.Namespace) -> int | str:
     if version_number(options.version) is None:
         raise ConfigurationError(f"--version: expected the number of a version, from 1, found {options.version}")
     return int(options.version)
+
+
+def require_named(options: argparse.Namespace, *names: str) -> None:
+    """``ConfigurationError`` where an option is there without a value, as of a variable that a script did not set."""
+    for name in names:
+        if getattr(options, name) == "":
+            raise ConfigurationError(f"--{name}: expected a folder, found an empty name")
 
 
 def _print_all(rows: Iterator[Row], options: argparse.Namespace, asked: AskedImages) -> bool:

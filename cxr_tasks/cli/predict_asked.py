@@ -26,6 +26,9 @@ class AskedImages:
     """The images of names as they were typed; what was left out is known at the end of ``images``."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        if "" in names:
+            # As of a variable that a script did not set; as a path it would be the folder one stands in.
+            raise ConfigurationError("expected the name of a file or folder, found an empty one")
         if names.count(STDIN) > 1:
             raise ConfigurationError("-: expected once, stdin holds one image")
         if STDIN in names and sys.stdin.isatty():

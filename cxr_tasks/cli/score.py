@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from cxr_tasks.cli.predict import NO_SERVER, NOT_ALL_ANSWERED, NOT_SERVED, version_or_label
+from cxr_tasks.cli.predict import NO_SERVER, NOT_ALL_ANSWERED, NOT_SERVED, require_named, version_or_label
 from cxr_tasks.cli.predict_show import UNUSUAL, Progress
-from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.plain_text import without_controls
@@ -46,6 +46,9 @@ def score_command(options: argparse.Namespace) -> int:
     """Score, or go on with it; where the tables are is printed at the end."""
     from cxr_tasks.score.stage import ScoreRequest, plan_scoring, score_all
 
+    require_named(options, "out")
+    if not options.source:
+        raise ConfigurationError("expected a folder or table, found an empty name")
     request = ScoreRequest(
         source=Path(options.source).expanduser().absolute(),
         model=options.model,

@@ -32,6 +32,8 @@ class ScoreRequest:
             raise ConfigurationError(
                 f"model {self.model!r} is not known{nearest(self.model, MODELS)}; known: {', '.join(MODELS)}"
             )
+        if not self.source.is_absolute():
+            raise ConfigurationError(f"{self.source}: expected an absolute path, as tasks run in folders of their own")
         if not self.source.is_dir() and not (self.source.is_file() and self.source.suffix.lower() in TABLES):
             found = "another file" if self.source.is_file() else "nothing"
             raise ConfigurationError(

@@ -264,3 +264,10 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(server, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("words", [["predict", ""], ["predict", "x.png", "--explain", ""], ["score", ""]])
+def test_a_variable_that_a_script_did_not_set_is_no_folder(server, words, capsys):
+    assert main(words) == 1
+    assert "found an empty" in capsys.readouterr().err
+    assert server.requests == []

@@ -136,6 +136,8 @@ def test_what_is_neither_folder_nor_table_is_refused(server, tmp_path):
     for name in ("a.txt", "absent"):
         with pytest.raises(ConfigurationError, match="expected a folder of images, or a table"):
             request_for(server, tmp_path / name)
+    with pytest.raises(ConfigurationError, match="expected an absolute path"):
+        request_for(server, Path("images"))
     with pytest.raises(ConfigurationError, match="did you mean 'cxr_binary'"):
         request_for(server, tmp_path, model="cxr_binari")
 
