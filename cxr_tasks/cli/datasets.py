@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.datasets import catalogue
 from cxr_tasks.datasets.catalogue import StoredVersion
+from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import read_json
 
 
@@ -186,7 +186,7 @@ def prune_command(options: argparse.Namespace) -> int:
         for one in goes:
             catalogue.remove_version(one)
         for path in left_over:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path, even_if_stuck=True)
     if options.json:
         removed = {"removed" if options.yes else "would_remove": [_record(one) for one in goes]}
         print(

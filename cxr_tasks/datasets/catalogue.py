@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.datasets.latest import LATEST_FILE
+from cxr_tasks.installation.storage.changes import move, remove_tree
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.locks import file_lock, is_locked
 from cxr_tasks.installation.storage.paths import datasets_root
@@ -124,9 +124,9 @@ def remove_version(version: StoredVersion) -> None:
     with file_lock(lock_path(version.folder), what=what, purpose="removing it", wait_s=0):
         # The name of what a killed prepare leaves, so that it goes in the end if this is killed too.
         aside = version.folder.with_name(f".{version.folder.name}.removed")
-        shutil.rmtree(aside, ignore_errors=True)
-        version.folder.rename(aside)
-        shutil.rmtree(aside)
+        remove_tree(aside, even_if_stuck=True)
+        move(version.folder, aside)
+        remove_tree(aside)
 
 
 def left_overs(name: str) -> list[Path]:

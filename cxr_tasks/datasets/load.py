@@ -19,6 +19,7 @@ from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.datasets.rows_on_disk import unnamed_rows
 from cxr_tasks.datasets.targets import evaluation_targets, states_of
 from cxr_tasks.images.pixels import unit_scale
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import relocated
 
@@ -92,7 +93,7 @@ def load_split(
             start += len(block)
     else:
         # Versions before this one gave the file a name, and left it.
-        (spill_folder / f"{split}.npy").unlink(missing_ok=True)
+        remove_file(spill_folder / f"{split}.npy")
         size = f"{np.prod(shape) / 2**30:.1f} GiB"
         log.info("%s does not fit in memory; its pixels, %s, are read from a file in %s", split, size, spill_folder)
         images = unnamed_rows(spill_folder, shape, np.uint8, pixels())

@@ -15,7 +15,7 @@ import numpy as np
 from cxr_tasks.contracts.evaluation.evaluation import TestUse
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.remarks import Remark
-from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.changes import write_bytes
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.persons import Person
@@ -101,8 +101,7 @@ def _is_shared(one: np.ndarray, other: np.ndarray | None) -> bool:
 def _keep(test_sha256: str, content: np.ndarray) -> None:
     path = audit_log().parent / "test_splits" / f"{test_sha256}.u64"
     if not path.exists():
-        with replaced_file(path) as aside:
-            aside.write_bytes(content.astype("<u8").tobytes())
+        write_bytes(path, content.astype("<u8").tobytes())
 
 
 def _kept(test_sha256: str) -> np.ndarray | None:

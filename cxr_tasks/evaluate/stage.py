@@ -18,6 +18,7 @@ from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
 from cxr_tasks.evaluate.reuse import Purpose, record_test_read, reuse_remark
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json, write_text
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -155,7 +156,7 @@ def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Reci
     from cxr_tasks.evaluate.predict import pooled_features_of
     from cxr_tasks.evaluate.typicality.measure import measure_typicality
 
-    (folder / TYPICALITY_FILE).unlink(missing_ok=True)
+    remove_file(folder / TYPICALITY_FILE)
     found = measure_typicality(
         partial(pooled_features_of, model), stored, recipe.dataset.source, recipe.evaluate.confidence
     )

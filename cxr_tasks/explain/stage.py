@@ -13,6 +13,7 @@ from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.explain.localise import localisation_sentence
+from cxr_tasks.installation.storage.changes import write_bytes
 from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
@@ -199,7 +200,7 @@ def _examples(
     for place, one in enumerate(chosen):
         number = first_number + place
         path = folder / f"example-{number}.png"
-        path.write_bytes(overlay_png(images[place], heat[place], boxes.get(one.image_id, [])))
+        write_bytes(path, overlay_png(images[place], heat[place], boxes.get(one.image_id, [])))
         examples.append(
             Example(
                 number=number,

@@ -16,6 +16,7 @@ from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import lock_path
 from cxr_tasks.datasets.latest import dataset_of
+from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import published_folder, replaced_file, verified_path, write_json
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
@@ -89,7 +90,7 @@ def _only_one_at_work(folder: Path) -> Iterator[None]:
     with file_lock(lock_path(folder), what=str(folder), purpose="preparing it", on_wait=say):
         for left_over in folder.parent.glob(f".{folder.name}.*"):
             log.warning("removing %s, which a prepare that was killed left behind", left_over)
-            shutil.rmtree(left_over)
+            remove_tree(left_over)
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.storage.changes import remove_file, remove_tree
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, inside
 from cxr_tasks.prune.needed import needed_mlflow_runs, needed_run_folders
@@ -142,9 +142,9 @@ def _remove(one: Removable) -> None:
         log.warning("%s leads out of %s and stays", path, home())
         return
     if path.is_dir():
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
-        path.unlink(missing_ok=True)
+        remove_file(path)
 
 
 def _remove_empty_folders() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.evaluate.flat_metrics import flat_metrics
+from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -69,7 +69,7 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
     comparison |= {"started_at": started.isoformat(timespec="seconds"), "folder": str(paths.root)}
     _record(comparison, recorded, paths)
     if comparison["outcome"] == "equal":
-        shutil.rmtree(paths.root)
+        remove_tree(paths.root)
         comparison["folder"] = None
     return comparison
 

@@ -15,6 +15,7 @@ from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, Trai
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.latest import stored_pixels
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import (
     read_json,
     reference_to,
@@ -107,7 +108,7 @@ def train_candidate(
             )
             write_json(finished, trained.to_payload())
         # What a run that was killed goes on from: three times the model, and of no use once that is there.
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        remove_file(folder / STATE_FILE)
         return trained
 
 
@@ -272,7 +273,7 @@ def _handoff(
     with replaced_file(model) as aside:
         fitted.network.save(aside)
     write_json(history, fitted.progress.history)
-    recipe_file.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(recipe_file, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
     for file in (model, history, recipe_file):
         run.artifact(file)
     log.info("model of epoch %d saved and uploaded in %.1f s", fitted.progress.best_epoch, time.monotonic() - started)

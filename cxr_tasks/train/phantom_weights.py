@@ -21,6 +21,7 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec
 from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import read_json, replaced_file, write_json
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.sources.base import ImageRecord, get_source, resolve_root
@@ -152,7 +153,7 @@ def _train(
         "seconds": fitted.progress.seconds,
     }
     write_json(folder / REACHED_FILE, reached)
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    remove_file(folder / STATE_FILE)
 
 
 def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ logging.getLogger("great_expectations").setLevel(logging.WARNING)
 import great_expectations as gx  # noqa: E402
 import pandas as pd  # noqa: E402
 
+from cxr_tasks.installation.storage.changes import remove_tree  # noqa: E402
 from cxr_tasks.validate.escaped import escape_results  # noqa: E402
 from cxr_tasks.validate.offline_docs import drop_unused, make_self_contained  # noqa: E402
 from cxr_tasks.validate.outcomes import KEPT_ROWS, Outcome, outcome_of  # noqa: E402
@@ -88,7 +88,7 @@ def outcomes_in(context: gx.data_context.EphemeralDataContext, checked: Sequence
 
 
 def _build_docs(context: gx.data_context.EphemeralDataContext, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder, even_if_stuck=True)
     escape_results(context)
     site = {
         "class_name": "SiteBuilder",

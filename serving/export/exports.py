@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.images import rules
+from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import (
     published_folder,
     read_json,
@@ -155,7 +155,7 @@ def remove_export(registered: RegisteredModel) -> None:
     """Remove what is kept of a version, whole or not."""
     folder = export_folder(registered.model_name, registered.version)
     if folder.exists():
-        shutil.rmtree(folder)
+        remove_tree(folder)
 
 
 def prepared_export(registered: RegisteredModel) -> Export:
@@ -177,7 +177,7 @@ def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPO
     kept = [int(one.name) for one in base.iterdir() if one.name.isdecimal()] if base.is_dir() else []
     old = sorted((one for one in kept if one not in keep), key=lambda one: (_made_at(base / str(one)), one))[:-newest]
     for version in old:
-        shutil.rmtree(base / str(version))
+        remove_tree(base / str(version))
     return old
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from cxr_tasks.cli.doctor.findings import Finding, Level
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.paths import served_root
 from cxr_tasks.registry import permission, version_files, versions
 from cxr_tasks.registry.audit import trail
@@ -130,8 +130,8 @@ def model_file_findings(model: str, state: ServingState) -> list[Finding]:
             _serving("FAIL", text, f"trigger cxr_release for {model}: it exports and checks version {version} anew")
         ]
     try:
-        with tempfile.TemporaryDirectory() as work:
-            digests = version_files.load_version(model, version, Path(work)).digests
+        with work_folder() as work:
+            digests = version_files.load_version(model, version, work).digests
     except ServiceUnavailable:
         raise
     except Exception as error:  # whatever MLflow's stores raise for artifacts that are gone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
 from cxr_tasks.evaluate.elsewhere.outcome import outcome_of
 from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
+from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.paths import evaluations_root
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
@@ -49,12 +49,12 @@ def evaluate_version(model: str, version: str, *, on: str, split: str = "test") 
     prepared = dataset_of(stored.name, stored.fingerprint)
     number = _version_number(model, version)
     folder = evaluations_root() / model / str(number) / f"{prepared.dataset}-{prepared.fingerprint[:16]}"
-    with tempfile.TemporaryDirectory(prefix="cxr-evaluate-") as work:
-        loaded = version_files.load_version(model, number, Path(work))
+    with work_folder() as work:
+        loaded = version_files.load_version(model, number, work)
         recipe, own = _recipe_of(loaded.run_id, work), _own_evaluation(loaded.run_id, work)
         evaluation = evaluate_elsewhere(
             loaded.model_path, loaded.contract, recipe, prepared, folder, own=own,
-            seen=trained_on(loaded, Path(work)), version=number, who=trail.who(),
+            seen=trained_on(loaded, work), version=number, who=trail.who(),
             model_sha256=versions.version_tags(model, number).get("model.sha256", ""),
         )  # fmt: skip
     outcome = {
@@ -84,20 +84,20 @@ def _version_number(model: str, text: str) -> int:
     return int(found.version)
 
 
-def _recipe_of(run_id: str, folder: str) -> Recipe:
+def _recipe_of(run_id: str, folder: Path) -> Recipe:
     """The recipe that a run trained by, as it stood then."""
     with tracking.outside_failures("MLflow"):
-        file = Path(tracking.client().download_artifacts(run_id, "recipe.yaml", folder))
+        file = Path(tracking.client().download_artifacts(run_id, "recipe.yaml", str(folder)))
     return Recipe.from_dict(yaml.safe_load(file.read_text(encoding="utf-8")), "recipe.yaml")
 
 
-def _own_evaluation(run_id: str, folder: str) -> Evaluation | None:
+def _own_evaluation(run_id: str, folder: Path) -> Evaluation | None:
     """The version's numbers on the dataset it was trained on; None where its run holds none."""
     path = f"{EVALUATION}/metrics.json"
     with tracking.outside_failures("MLflow"):
         if not any(artifact.path == path for artifact in tracking.client().list_artifacts(run_id, EVALUATION)):
             return None
-        file = Path(tracking.client().download_artifacts(run_id, path, folder))
+        file = Path(tracking.client().download_artifacts(run_id, path, str(folder)))
     return read_evaluation_file(file)
 
 

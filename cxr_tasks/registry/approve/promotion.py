@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.policies import load_policy, policy_change
+from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.files import read_json, sha256_file
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
@@ -89,8 +89,8 @@ def policy_today(model_name: str, version: int) -> tuple[str, str]:
     with contextlib.suppress(ConfigurationError):
         if load_policy(model_name).sha256 == found.tags.get("gate.policy_sha256"):
             return "", ""
-    with tempfile.TemporaryDirectory() as work:
-        decision, _ = decision_of(found, Path(work))
+    with work_folder() as work:
+        decision, _ = decision_of(found, work)
     sentence = policy_change(decision)
     return ("", sentence) if "asks is the same" in sentence else (sentence, "")
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from cxr_tasks.datasets.load import plain_batches
 from cxr_tasks.datasets.rows_on_disk import open_rows, write_rows
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import replaced_file
 
 log = logging.getLogger(__name__)
@@ -75,4 +76,4 @@ def remove_features(folder: Path) -> None:
     """Drop what a phase that is over has left, and what a process that was killed left half written."""
     for pattern in (FILE_PATTERN, f".{FILE_PATTERN}"):
         for path in folder.glob(pattern):
-            path.unlink()
+            remove_file(path)

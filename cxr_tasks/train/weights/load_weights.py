@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.train_specs import TrainSpec
+from cxr_tasks.installation.storage.changes import move, work_folder
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.train.networks.blocks import HEAD_LAYER
 from cxr_tasks.train.weights.starting_weights import (
@@ -163,13 +162,13 @@ def imagenet_file() -> Path:
     with file_lock(root / f".{IMAGENET_FILE}.lock", what=IMAGENET_FILE, purpose="downloading it"):
         if not path.exists():
             # Beside its place and renamed, as Keras writes to the final name and a kill would leave half a file.
-            with tempfile.TemporaryDirectory(dir=root) as aside:
+            with work_folder(root) as aside:
                 try:
                     got = keras.utils.get_file(
-                        IMAGENET_FILE, IMAGENET_URL, file_hash=IMAGENET_MD5, cache_dir=aside, cache_subdir=""
+                        IMAGENET_FILE, IMAGENET_URL, file_hash=IMAGENET_MD5, cache_dir=str(aside), cache_subdir=""
                     )
                 except Exception as error:  # Keras raises bare Exception for an address that does not answer
                     raise imagenet_missing(path, error) from None
-                os.replace(got, path)
+                move(Path(got), path)
         check_imagenet_file(path)
     return path
