@@ -51,6 +51,12 @@ class DriftRow:
     is_large: bool
     drifts: bool
 
+    @property
+    def said(self) -> str:
+        """The change in words."""
+        kind = "" if self.psi is None else "quartiles "
+        return f"{kind}{self.before} before, {self.now} now"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:

@@ -21,7 +21,8 @@ T = TypeVar("T")
 WAITING_BYTES, WAITING_REQUESTS = 64 << 20, 512
 #: Before a writer that ended is started again.
 AGAIN_S = 5.0
-_STOP_S = 20.0
+#: Half of what stopping waits for the writer at most.
+STOP_S = 10.0
 _COMMAND = (sys.executable, "-m", "cxr_tasks.predictions.writer")
 
 
@@ -30,10 +31,11 @@ class PredictionFeed(Generic[T]):
 
     def __init__(
         self, settings: WriterSettings, frame_of: Callable[[T, int], Frame | None],
-        command: tuple[str, ...] = _COMMAND, again_s: float = AGAIN_S,
+        command: tuple[str, ...] = _COMMAND, again_s: float = AGAIN_S, stop_s: float = STOP_S,
     ) -> None:  # fmt: skip
         """``frame_of``: what is offered, and the number of requests lost before, as a frame; None leaves it out."""
         self._settings, self._frame_of, self._command, self._again_s = settings, frame_of, command, again_s
+        self._stop_s = stop_s
         self._waiting: deque[tuple[T, int]] = deque()
         self._n_bytes = self._n_lost = 0
         self._changed = threading.Condition()
@@ -50,23 +52,27 @@ class PredictionFeed(Generic[T]):
         with self._changed:
             self._is_ending = True
             self._changed.notify()
-        self._thread.join(_STOP_S)
+        self._thread.join(self._stop_s)
+        with self._changed:
+            if self._waiting:
+                log.warning("prediction log: %d requests still waited for the writer and are lost", len(self._waiting))
+            self._waiting.clear()
+        self._thread.join(self._stop_s)
         writer = self._writer
         if writer is None:
             return
         if self._thread.is_alive():
             # It waits for a writer that reads no more; closing the pipe would wait with it.
-            log.warning("prediction log: the writer does not keep up and is ended; what waited is lost")
-            writer.kill()
-        elif writer.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                writer.stdin.close()
-        try:
-            writer.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            log.warning("prediction log: the writer did not end by itself and is ended")
+            log.warning("prediction log: the writer hangs and is ended")
             writer.kill()
             writer.wait()
+            return
+        if writer.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                writer.stdin.close()
+        # It writes what it has and ends, also after this process.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            writer.wait(self._stop_s)
 
     def offer(self, answered: T, n_bytes: int) -> None:
         """Take ``answered``, whose images hold ``n_bytes``, if there is room; else count it as lost."""

@@ -57,7 +57,9 @@ def test_what_is_offered_is_in_the_log_with_what_ingest_would_say(cxr_home, tmp_
 
     (tmp_path / "one.png").write_bytes(PICTURE)
     expected = open_files([(str(tmp_path), "one.png", "")])[0].found
-    feed = PredictionFeed(settings(cxr_home / "predictions", left_out=(hashlib.sha256(SMOKE).hexdigest(),)), frame_of)
+    feed = PredictionFeed(
+        settings(cxr_home / "predictions", left_out=(hashlib.sha256(SMOKE).hexdigest(),)), frame_of, stop_s=120
+    )
     feed.start()
     feed.offer(make_frame([PICTURE, SMOKE, b"no picture"]), 100)
     feed.stop()
@@ -75,7 +77,7 @@ def test_a_writer_that_ends_is_started_again_and_what_was_lost_is_told(cxr_home,
     mark = tmp_path / "once"
     dies_once = f"import os,sys; p={str(mark)!r}\nif not os.path.exists(p): open(p,'w'); sys.exit(3)\n"
     command = (sys.executable, "-c", dies_once + "from cxr_tasks.predictions.writer import main; main()")
-    feed = PredictionFeed(settings(cxr_home / "predictions"), frame_of, command, again_s=0.01)
+    feed = PredictionFeed(settings(cxr_home / "predictions"), frame_of, command, again_s=0.01, stop_s=120)
     feed.start()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -89,10 +91,10 @@ def test_a_writer_that_ends_is_started_again_and_what_was_lost_is_told(cxr_home,
     assert read_log("cxr_binary", AT.date(), AT.date())["n_lost_before"].sum() >= 1
 
 
-def test_nobody_waits_for_a_writer_that_hangs(cxr_home, monkeypatch):
+def test_nobody_waits_for_a_writer_that_hangs(cxr_home):
     """Requests beyond the bound are lost and counted; offering stays as quick as taking a lock."""
-    monkeypatch.setattr(feeding, "_STOP_S", 0.05)
-    feed = PredictionFeed(settings(cxr_home), frame_of, (sys.executable, "-c", "import time; time.sleep(600)"))
+    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    feed = PredictionFeed(settings(cxr_home), frame_of, command, stop_s=0.05)
     feed.start()
     done = threading.Event()
 
