@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def explain_model(
     model = load_model(model_path, size_px=prepared.size_px, n_findings=len(findings))
     predictions = read_predictions(predictions_path, findings)
     stored = stored_split(prepared, "test", findings, folder)
-    cam = GradCam(model)
+    maps = KnownMaps(GradCam(model), stored)
     shown, rule = choose_findings(evaluation)
     several = len(shown) > 1
     n_confident, n_near = (
@@ -118,7 +118,7 @@ def explain_model(
     examples: list[Example] = []
     localised = {}
     for output, finding in enumerate(findings):
-        heats = HeatMaps(cam, stored, output)
+        heats = HeatMaps(maps, output)
         if finding in shown:
             chosen = _chosen(predictions, evaluation, finding, n_confident, n_near)
             examples += _examples(
@@ -127,21 +127,47 @@ def explain_model(
             )  # fmt: skip
         if (found := _localised(heats, finding, evaluation.confidence)) is not None:
             localised[finding] = plain(found)
-    explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=cam.cells, rule=rule)
+    explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=maps.cam.cells, rule=rule)
     write_json(folder / "explanations.json", plain(explanations))
-    log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, cam.cells)))
+    log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, maps.cam.cells)))
     for finding, found in localised.items():
         log.info("%s: %s", finding, localisation_sentence(found))
     return explanations
 
 
 @dataclass(frozen=True, slots=True)
-class HeatMaps:
-    """Heat maps of one output of a model, for images of one stored split asked for by id."""
+class KnownMaps:
+    """Heat maps of one model for the images of a stored split; where one pass gives those of all outputs, an image
+    that was asked for before, whatever for, is not computed again."""
 
     cam: GradCam
     stored: StoredSplit
+    known: dict[int, np.ndarray] = field(default_factory=dict)
+    """Place of an image -> its maps of all outputs, float32 ``(k, h, w)``."""
+
+    def of(self, places: Sequence[int], output: int) -> np.ndarray:
+        """Maps float32 ``(n, h, w)`` of one output."""
+        import numpy as np
+
+        if not self.cam.is_closed_form:
+            return self.cam.maps(self.stored.images[list(places)], output)
+        missing = [one for one in dict.fromkeys(places) if one not in self.known]
+        if missing:
+            self.known.update(zip(missing, self.cam.all_maps(self.stored.images[missing]), strict=True))
+        found = [self.known[one][output] for one in places]
+        return np.stack(found) if found else np.empty((0, *self.cam.cells), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMaps:
+    """Heat maps of one output of a model, for images of one stored split asked for by id."""
+
+    maps: KnownMaps
     output: int
+
+    @property
+    def stored(self) -> StoredSplit:
+        return self.maps.stored
 
     def of(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 ``(n, size, size)`` and their heat in [0, 1], same shape."""
@@ -149,10 +175,11 @@ class HeatMaps:
 
         from cxr_tasks.explain.maps import enlarged, normalised
 
-        places = {name: place for place, name in enumerate(self.stored.rows["image_id"])}
-        images = self.stored.images[[places[name] for name in image_ids]]
+        by_id = {name: place for place, name in enumerate(self.stored.rows["image_id"])}
+        places = [by_id[name] for name in image_ids]
+        images = self.stored.images[places]
         size_px = images.shape[1]
-        maps = normalised(self.cam.maps(images, self.output))
+        maps = normalised(self.maps.of(places, self.output))
         heat = np.stack([enlarged(one, size_px) for one in maps]) if len(maps) else np.empty((0, size_px, size_px))
         return images[..., 0], heat
 
@@ -230,7 +257,7 @@ def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation
     masks = (box_mask(boxes, size_px) for boxes in marked.values())
     patients = dict(zip(heats.stored.rows["image_id"], heats.stored.rows["patient_key"], strict=True))
     keys = (str(patients[image_id]) for image_id in marked)
-    controls = random_maps(len(marked), heats.cam.cells, size_px, seed=[CONTROL_SEED, heats.output])
+    controls = random_maps(len(marked), heats.maps.cam.cells, size_px, seed=[CONTROL_SEED, heats.output])
     return localisation(_one_by_one(heats, list(marked)), masks, keys, confidence, controls)
 
 

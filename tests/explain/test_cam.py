@@ -83,14 +83,54 @@ def test_a_model_without_the_layer_is_refused():
         GradCam(model).maps(IMAGES, 0)
 
 
-def test_one_tracing_serves_all_outputs(network):
+@pytest.mark.parametrize("by_gradients", [False, True])
+def test_one_tracing_serves_all_outputs(network, by_gradients):
     from cxr_tasks.explain.cam import GradCam
 
-    cam = GradCam(network)
+    cam = GradCam(network, by_gradients=by_gradients)
     for output in (1, 0, 1):
-        alone = GradCam(network).maps(IMAGES, output)
+        alone = GradCam(network, by_gradients=by_gradients).maps(IMAGES, output)
         np.testing.assert_allclose(cam.maps(IMAGES, output), alone, rtol=1e-4, atol=1e-6)
     assert cam._maps_of.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("with_flip", [False, True])
+def test_the_closed_form_equals_the_gradients_within_1e_5(network, with_flip):
+    from cxr_tasks.explain.cam import GradCam
+    from cxr_tasks.explain.maps import normalised
+    from cxr_tasks.train.networks.networks import network_with_flip
+
+    model = network_with_flip(network) if with_flip else network
+    quick, slow = GradCam(model), GradCam(model, by_gradients=True)
+    assert (quick.is_closed_form, slow.is_closed_form) == (True, False)
+    found, expected = quick.all_maps(IMAGES), slow.all_maps(IMAGES)
+    assert found.shape == (5, 2, *quick.cells)
+    assert expected.max() > 0
+    for output in range(2):
+        np.testing.assert_allclose(normalised(found[:, output]), normalised(expected[:, output]), atol=1e-5)
+        np.testing.assert_allclose(found[:, output], expected[:, output], rtol=1e-4, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("head", ["two layers", "not linear", "another pool", "features beside"])
+def test_other_heads_take_gradients(head):
+    import keras
+
+    from cxr_tasks.explain.cam import GradCam
+
+    image = keras.Input((32, 32, 1))
+    features = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="features")(image)
+    pool = keras.layers.GlobalMaxPooling2D if head == "another pool" else keras.layers.GlobalAveragePooling2D
+    x = pool()(features)
+    if head == "two layers":
+        x = keras.layers.Dense(5, activation="relu")(x)
+    logits = keras.layers.Dense(2, activation="tanh" if head == "not linear" else None, name="head")(x)
+    if head == "features beside":
+        beside = keras.layers.Dense(2)(keras.layers.Flatten()(features))
+        logits = keras.layers.Average()([logits, beside])
+    cam = GradCam(keras.Model(image, logits))
+    assert not cam.is_closed_form
+    assert cam.all_maps(IMAGES).shape == (5, 2, *cam.cells)
+    np.testing.assert_array_equal(cam.all_maps(IMAGES)[:, 1], cam.maps(IMAGES, 1))
 
 
 def test_a_network_that_also_sees_the_mirror_image_has_the_maps_of_the_image_as_it_is(network, tmp_path):
