@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxr_tasks.cli.predict_asked import AskedImage, AskedImages
+from cxr_tasks.cli.predict_cautions import cautions_of
 from cxr_tasks.cli.predict_show import Progress, Row, printer_of
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.plain_text import without_controls
@@ -124,7 +125,9 @@ def _rows(
     ]
     for one, *found in zip(images, *answers, strict=True):
         for model, answer in zip(models, found, strict=True):
-            row = Row(one.name, model, answer)
+            # Another server's versions are not those in the folders of this machine.
+            known = () if options.server else cautions_of(model, answer, one.image)
+            row = Row(one.name, model, answer, cautions=known)
             if (options.explain or options.dicom) and isinstance(answer, Answer):
                 row = _with_files(client, row, one, at, options)
             yield row

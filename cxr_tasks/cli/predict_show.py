@@ -44,6 +44,8 @@ class Row:
     answer: Answer | Refused
     files: tuple[str, ...] = ()
     """What was written of it: pictures with heat maps, DICOM objects."""
+    cautions: tuple[str, ...] = ()
+    """What the model was trained without, as far as the image's header tells."""
 
     def as_json(self) -> dict[str, Any]:
         answer = self.answer if isinstance(self.answer, Answer) else None
@@ -59,6 +61,7 @@ class Row:
             "is_unusual": answer and answer.is_unusual,
             "error": None if answer else self.answer.reason,  # type: ignore[union-attr]
             "note": answer.note if answer else "",
+            "cautions": list(self.cautions),
             "files": list(self.files),
         }
 
@@ -97,6 +100,8 @@ class _Printer:
             self._errors.print(f"{row.file}: {row.answer.note}", style="yellow", soft_wrap=True)
         if row.answer.is_unusual:
             self._errors.print(f"{row.file}: {row.model}: {UNUSUAL}", style="yellow", soft_wrap=True)
+        for caution in row.cautions:
+            self._errors.print(f"{row.file}: {row.model}: rely less on it: {caution}", style="yellow", soft_wrap=True)
 
 
 class _Table(_Printer):

@@ -11,6 +11,8 @@ FILE_NAME = "serving.json"
 
 #: Images less typical than this are called unusual: 1 of 100 of validation's.
 UNUSUAL_BELOW = 0.01
+#: Younger patients are children to ``TrainedOn``.
+ADULT_YEARS = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,17 @@ class TypicalityFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedOn:
+    """Whom the training images are of, as far as their source tells."""
+
+    n_images: int
+    n_age_known: int
+    n_under_18: int
+    n_view_known: int
+    n_lateral: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingContract:
     """Pixels, calibration, thresholds and names of one model version: all that its logits do not say."""
 
@@ -87,6 +100,8 @@ class ServingContract:
     """Version of the preparation that stored the pixels it was trained on; None in contracts of before it was kept."""
     typicality: TypicalityFit | None = None
     """None where it could not be fitted, and in contracts of before it was: such versions serve without it."""
+    trained_on: TrainedOn | None = None
+    """None in contracts of before it was kept."""
 
     @property
     def findings(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, Traine
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines
+from cxr_tasks.contracts.serving_contract import ADULT_YEARS, TrainedOn
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.flat_metrics import flat_metrics, readable
@@ -27,6 +28,7 @@ from cxr_tasks.registry.persons import Person
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
     from cxr_tasks.datasets.load import StoredSplit
     from cxr_tasks.registry.tracking import RunLog
@@ -127,6 +129,7 @@ def _measure(
         evaluation,
         model=_facts(trained, prepared, recipe, int(model.count_params())),
         typicality=_typicality(model, stored, recipe, folder),
+        trained_on=trained_on(stored["train"].rows),
         test_use=read,
         remarks=(*training_remarks(trained), reuse),
         baselines=assess_baselines(inputs, findings, recipe.evaluate),
@@ -170,6 +173,18 @@ def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Reci
         n_training=found.fitted.n_training if found.fitted else 0,
         n_validation=found.fitted.n_validation if found.fitted else 0,
         records=found.records,
+    )
+
+
+def trained_on(rows: pd.DataFrame) -> TrainedOn:
+    """Whom the images of ``rows`` (of the dataset's index) are of."""
+    age, view = rows["age_years"], rows["view"]
+    return TrainedOn(
+        n_images=len(rows),
+        n_age_known=int(age.notna().sum()),
+        n_under_18=int((age < ADULT_YEARS).sum()),
+        n_view_known=int((view != "unknown").sum()),
+        n_lateral=int((view == "lateral").sum()),
     )
 
 

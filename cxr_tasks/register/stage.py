@@ -159,7 +159,7 @@ def _files_of(number: int, trained: TrainedModel, contract: ServingContract, wor
     if made.contract.prepare_version is None:
         contract = replace(contract, prepare_version=None)
     # What is typical decides nothing, and features computed again may differ in their last bits.
-    contract = replace(contract, typicality=made.contract.typicality)
+    contract = replace(contract, typicality=made.contract.typicality, trained_on=made.contract.trained_on)
     if (made.digests.model, made.contract) != (judged.model, contract):
         raise DataDefect(
             f"{name} version {number}: expected the model, calibration and thresholds that it was registered with, "
@@ -238,6 +238,7 @@ def serving_contract(
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,
         typicality=typicality,
+        trained_on=evaluation.trained_on,
     )
 
 

@@ -15,8 +15,13 @@ import numpy as np
 import pytest
 
 from cxr_tasks.cli.main import main
+from cxr_tasks.cli.predict_cautions import _trained_on
+from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract, TrainedOn
+from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.images.dicom import dicom_as_png
+from cxr_tasks.registry.version_files import write_contract
 from serving.client import image_bytes
+from serving.served.version_folders import version_folder
 from tests.images.dicom.files import IDENTIFYING, dicom_file
 from tests.serving.client.fake_server import IMAGE, VERSION, fake_server
 
@@ -67,6 +72,7 @@ def test_json_holds_every_file(server, files, capsys):
         "is_unusual": None,
         "error": None,
         "note": "",
+        "cautions": [],
         "files": [],
     }
 
@@ -271,3 +277,34 @@ def test_a_variable_that_a_script_did_not_set_is_no_folder(server, words, capsys
     assert main(words) == 1
     assert "found an empty" in capsys.readouterr().err
     assert server.requests == []
+
+
+def test_a_child_and_a_lateral_view_are_told_where_the_model_was_trained_without(server, tmp_path, capsys):
+    """The version that answers has its folder on this machine; without it nothing is known."""
+    server.takes = b"\x89PNG"
+    (tmp_path / "child.dcm").write_bytes(dicom_file(PatientAge="009Y", ViewPosition="LL"))
+    (tmp_path / "adult.dcm").write_bytes(dicom_file(PatientAge="050Y", ViewPosition="PA"))
+    names = [str(tmp_path / "child.dcm"), str(tmp_path / "adult.dcm")]
+    assert main(["predict", *names]) == 0
+    assert "rely less on it" not in capsys.readouterr().err
+    trained_on = TrainedOn(n_images=900, n_age_known=880, n_under_18=3, n_view_known=700, n_lateral=0)
+    decision = FindingDecision(finding="pneumonia", a=1.0, b=0.0, threshold=0.5)
+    folder = version_folder("cxr_binary", VERSION) / "assets.extra"
+    folder.mkdir(parents=True)
+    write_contract(
+        ServingContract(
+            model_name="cxr_binary", pixels=PixelSpec(size_px=32), decisions=(decision,), dataset="adults",
+            dataset_fingerprint="0" * 64, recipe="made", recipe_sha256="0" * 64, trained_on=trained_on,
+        ),
+        folder,
+    )  # fmt: skip
+    _trained_on.cache_clear()
+    assert main(["predict", *names]) == 0
+    lines = [one for one in capsys.readouterr().err.splitlines() if "rely less on it" in one]
+    assert len(lines) == 2
+    assert all("child.dcm" in one for one in lines)
+    assert "9 years old" in lines[0] and "3 are of patients under 18" in lines[0]
+    assert "lateral view" in lines[1]
+    assert main(["predict", "--json", names[0]]) == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["cautions"]) == 2
+    _trained_on.cache_clear()

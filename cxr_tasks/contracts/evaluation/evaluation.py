@@ -10,13 +10,14 @@ from cxr_tasks.contracts.evaluation.groups import DatasetRow, TogetherRow
 from cxr_tasks.contracts.evaluation.of_finding import FindingEvaluation, OperatingPoint, ServingValues, Split
 from cxr_tasks.contracts.metrics import Records
 from cxr_tasks.contracts.remarks import Remark
+from cxr_tasks.contracts.serving_contract import TrainedOn
 from cxr_tasks.contracts.shapes import build, plain
 
 #: Format 2 has no calibration intercept, slope, shift of prevalence, skill and alarm rate; format 1 has neither counts
 #: of patients, nor ``several``, nor gaps of subgroups.
 FORMAT = 3
 #: Left out of the file where they are empty.
-_OPTIONAL = ("datasets", "model", "typicality", "test_use", "seen_in_training", "remarks", "baselines")
+_OPTIONAL = ("datasets", "model", "typicality", "trained_on", "test_use", "seen_in_training", "remarks", "baselines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,8 @@ class Evaluation:
     model: ModelFacts = field(default_factory=ModelFacts)
     typicality: TypicalityMeasures | None = None
     """None of a model on another dataset, and of before there was this."""
+    trained_on: TrainedOn | None = None
+    """As ``typicality``."""
     test_use: TestUse | None = None
     seen_in_training: dict[Split, int] | None = None
     """Of a model on another dataset: images that were left out because it was trained on them."""

@@ -7,13 +7,14 @@ preamble that names them, colour that is not grey, more than one frame, more tha
 from __future__ import annotations
 
 from cxr_tasks.images.dicom.header import DicomHeader, patient_hash
-from cxr_tasks.images.dicom.image import DicomImage, dicom_as_png, instance_uid, is_dicom, read_dicom
+from cxr_tasks.images.dicom.image import DicomImage, age_and_view, dicom_as_png, instance_uid, is_dicom, read_dicom
 from cxr_tasks.images.dicom.refused import DicomRefused
 
 __all__ = [
     "DicomHeader",
     "DicomImage",
     "DicomRefused",
+    "age_and_view",
     "dicom_as_png",
     "instance_uid",
     "is_dicom",

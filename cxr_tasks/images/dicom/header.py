@@ -101,7 +101,7 @@ def read_header(dataset: Dataset, *, patient_required: bool, secret: bytes) -> D
         study_id=_hash(text(dataset, "StudyInstanceUID"), STUDY_SALT, secret),
         view=view_of(dataset),
         sex=_SEXES.get(word(dataset, "PatientSex"), "unknown"),
-        age_years=_age_years(text(dataset, "PatientAge")),
+        age_years=age_years_of(dataset),
         modality=modality,
         body_part=body_part,
     )
@@ -151,10 +151,10 @@ def view_of(dataset: Dataset) -> str:
     return view
 
 
-def _age_years(written: str) -> float:
-    """NaN for what is no age too: a header may hold anything."""
+def age_years_of(dataset: Dataset) -> float:
+    """In [0, 120]; NaN for what is no age too: a header may hold anything."""
     try:
-        return age_in_years(written)
+        return age_in_years(text(dataset, "PatientAge"))
     except ValueError:
         return math.nan
 

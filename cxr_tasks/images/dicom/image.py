@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxr_tasks.images.dicom.elements import text
-from cxr_tasks.images.dicom.header import DicomHeader, check_use, read_header
+from cxr_tasks.images.dicom.header import DicomHeader, age_years_of, check_use, read_header, view_of
 from cxr_tasks.images.dicom.quiet import quiet
 from cxr_tasks.images.dicom.reader import HEADER_KEYWORDS, PIXEL_KEYWORDS, is_dicom, read_elements
-from cxr_tasks.images.dicom.refused import damaged
+from cxr_tasks.images.dicom.refused import DicomRefused, damaged
 from cxr_tasks.installation.patient_keys import patient_secret
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DicomImage", "dicom_as_png", "instance_uid", "is_dicom", "read_dicom"]
+__all__ = ["DicomImage", "age_and_view", "dicom_as_png", "instance_uid", "is_dicom", "read_dicom"]
 
 #: zlib without a search for repetitions, of which an X-ray's noise has none: twice as fast, and not larger (measured on
 #: the real files: 317 ms and 5.4 MB against 776 ms and 5.6 MB for 3.6 million pixels of 16 bits).
@@ -57,6 +57,21 @@ def read_dicom(content: bytes, *, patient_required: bool = True) -> DicomImage:
         header = read_header(dataset, patient_required=patient_required, secret=secret)
         pixels, bit_depth, coloured = grey_and_colour(dataset)
         return DicomImage(pixels=pixels, bit_depth=bit_depth, header=header, coloured=coloured)
+
+
+def age_and_view(content: bytes) -> tuple[float, str]:
+    """Age in years (NaN where it is not told) and view (``contracts.labels.VIEWS``) by the header of a DICOM file.
+
+    NaN and ``unknown`` of a file that is none or is refused: whoever asks for its pixels hears why.
+    """
+    if not is_dicom(content):
+        return float("nan"), "unknown"
+    try:
+        with quiet():
+            dataset = read_elements(content, HEADER_KEYWORDS, with_pixels=False)
+            return age_years_of(dataset), view_of(dataset)
+    except DicomRefused:
+        return float("nan"), "unknown"
 
 
 def dicom_as_png(content: bytes) -> bytes:
