@@ -116,11 +116,15 @@ def _release_facts(parity: dict[str, Any] | None) -> dict[str, Any]:
     # Releases from before two versions were timed side by side have one number.
     latency = parity.get("latency") or {"median_ms": parity["median_latency_ms"]}
     former = latency.get("former_median_ms")
+    # So have those from before there was a choice.
+    chosen = parity.get("precision")
+    arithmetic = {"Arithmetic": f"{chosen['precision']}: {chosen['why']}"} if chosen else {}
     beside = f"; version {latency['former_version']}: {former:.1f} ms" if former is not None else ""
     return {
         "Served version": parity["version"],
         "Images sent to a model server before release": parity["n_images"],
         "Largest difference to the registered model": f"{parity['largest_difference']:.1e}",
         "Bound": f"{parity['tolerance']:.0e}",
+        **arithmetic,
         "Median answer for one image": f"{latency['median_ms']:.1f} ms{beside}",
     }

@@ -138,11 +138,12 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     import keras
     import tensorflow as tf
 
+    from cxr_tasks.installation.processor import cpu_flags
     from cxr_tasks.train.lineage import ARTIFACT, write_lineage
     from cxr_tasks.train.loop.fit import fit
     from cxr_tasks.train.loop.phases import total_epochs
     from cxr_tasks.train.networks.networks import options_of
-    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+    from cxr_tasks.train.networks.precision import resolve_precision
 
     gpus = tf.config.list_physical_devices("GPU")
     require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))

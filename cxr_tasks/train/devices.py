@@ -9,8 +9,9 @@ from cxr_tasks.contracts.network_options import options_from
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import PhaseSpec, TrainSpec
 from cxr_tasks.installation.accelerators import why_no_gpu
+from cxr_tasks.installation.processor import cpu_flags
 from cxr_tasks.sources.base import about_source
-from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+from cxr_tasks.train.networks.precision import resolve_precision
 
 #: Multiply-accumulates of a forward pass of DenseNet121 at 224 px (Huang et al., CVPR 2017, have 2.9e9 in table 2).
 DENSENET_MACS, DENSENET_PX = 2.9e9, 224

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.train_specs import TrainSpec
+from cxr_tasks.installation.processor import CPU_INFO
 from cxr_tasks.installation.software import git_commit, installed_packages
 from cxr_tasks.installation.storage.files import sha256_file
-from cxr_tasks.train.networks.precision import CPU_INFO
 from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, WeightsOrigin, weights_root
 
 

@@ -16,11 +16,14 @@ from cxr_tasks.images.batches import batch_pixels
 from cxr_tasks.statistics.typicality import Shape, typicality
 from serving.check.check_process import CheckServer
 from serving.check.latency import Latency, measure_latency
+from serving.check.precision import PrecisionChoice
 from serving.client import CxrClient
 from serving.client.answers import Signatures
 from serving.client.running import wait_loaded
 from serving.export import signature
+from serving.export.frozen import frozen_network
 from serving.export.golden import golden_images
+from serving.export.precision_asked import FLOAT32
 from serving.export.saved_model import WARMUP_FILE
 from serving.export.typicality import with_pooled_features
 
@@ -58,6 +61,7 @@ class Parity:
     n_warmup_requests: int
     latency: Latency
     signatures: tuple[str, ...]
+    precision: PrecisionChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,21 @@ class OwnAnswers:
     """(n,); None where its contract does not say what is typical."""
 
 
-def in_process_answers(model: keras.Model, contract: ServingContract, images: list[bytes]) -> OwnAnswers:
-    """What the model itself gives for image files, its SavedModel not asked."""
+def in_process_answers(
+    model: keras.Model, contract: ServingContract, images: list[bytes], precision: str = FLOAT32
+) -> OwnAnswers:
+    """What the model itself gives for image files, its SavedModel not asked.
+
+    In float32 that is Keras' own answer. In bfloat16, whose last bits follow from which operations are done as one, it
+    is that of the network that was exported, called here; how good that is was held against Keras' on test images
+    (``serving.check.precision``).
+    """
     pixels = batch_pixels(tf.constant(images), contract.pixels)
-    logits, features = (np.asarray(one) for one in with_pooled_features(model)(pixels, training=False))
+    if precision == FLOAT32:
+        logits, features = (np.asarray(one) for one in with_pooled_features(model)(pixels, training=False))
+    else:
+        last, logits = (np.asarray(one) for one in frozen_network(model, precision)(pixels))
+        features = last.mean((1, 2))
     fitted = contract.typicality
     return OwnAnswers(
         signature.probabilities_of(logits, contract),

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +56,10 @@ def model_server(
 
 
 @contextlib.contextmanager
-def configured_server(config: Path, log: Path, *, rest_port: int | None = None) -> Iterator[RunningServer]:
-    """A server for the models listed in the file ``config``, which it reads again every second."""
+def configured_server(
+    config: Path, log: Path, *, rest_port: int | None = None, more: Sequence[str] = ()
+) -> Iterator[RunningServer]:
+    """A server for the models listed in the file ``config``, which it reads again every second; with ``more`` flags."""
     flags = [
         f"--model_config_file={config}",
         "--model_config_file_poll_wait_seconds=1",
@@ -65,6 +67,7 @@ def configured_server(config: Path, log: Path, *, rest_port: int | None = None) 
         "--num_load_threads=2",
         "--num_unload_threads=2",
         "--grpc_max_threads=64",
+        *more,
     ]
     with _server(flags, log, rest_port) as server:
         yield server

@@ -20,6 +20,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.images import rules
+from cxr_tasks.installation.processor import has_bf16_units
 from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import (
     published_folder,
@@ -30,14 +31,16 @@ from cxr_tasks.installation.storage.files import (
     write_json,
 )
 from cxr_tasks.installation.storage.paths import home
+from serving.export.precision_asked import asked_precision
 
 log = logging.getLogger(__name__)
 
 #: So many of a model's exports stay beside those that serve or are about to.
 KEPT_EXPORTS = 4
 
+_EXPORT_FILES = ("saved_model.py", "golden.py", "signature.py", "frozen.py", "lean.py", "typicality.py")
 _CODE = (
-    *(Path(__file__).with_name(name) for name in ("saved_model.py", "golden.py", "signature.py")),
+    *(Path(__file__).with_name(name) for name in _EXPORT_FILES),
     *(Path(rules.__file__).with_name(name) for name in ("rules.py", "pixels.py", "batches.py")),
     *sorted(Path(rules.__file__).with_name("graph").glob("*.py")),
 )
@@ -58,6 +61,8 @@ class ExportRecord:
     model_sha256: str = ""
     """sha256 of the ``.keras`` file it was made from, which is the one that the gate judged; '' in records written
     before it was kept."""
+    precision: str = "float32"
+    """Arithmetic of its network (``lean.lean_network``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ def find_export(registered: RegisteredModel) -> Export | None:
         return None
     found = Export(record, folder)
     sha256 = tree_sha256(found.saved_model) if found.saved_model.is_dir() else "none"
-    expected = _record(registered, sha256, record.model_sha256)
+    expected = _record(registered, sha256, record.model_sha256, record.precision)
     if record != expected:
         log.warning("the export in %s cannot be used: expected %s, found %s", folder, expected, record)
         return None
@@ -128,7 +133,7 @@ def export_record(model_name: str, version: int) -> ExportRecord | None:
 
 
 @contextlib.contextmanager
-def kept_export(registered: RegisteredModel, model_sha256: str = "") -> Iterator[Path]:
+def kept_export(registered: RegisteredModel, model_sha256: str = "", precision: str = "float32") -> Iterator[Path]:
     """A folder to write a version's SavedModel to; kept, with its record, when the block ends well.
 
     Whatever was kept of the version before is removed first.
@@ -141,7 +146,7 @@ def kept_export(registered: RegisteredModel, model_sha256: str = "") -> Iterator
     with published_folder(folder) as aside:
         target = aside / str(registered.version)
         yield target
-        write_json(aside / "export.json", plain(_record(registered, tree_sha256(target), model_sha256)))
+        write_json(aside / "export.json", plain(_record(registered, tree_sha256(target), model_sha256, precision)))
 
 
 def checked_against(export: Export, model_sha256: str) -> Export:
@@ -187,7 +192,7 @@ def _made_at(folder: Path) -> int:
     return record.stat().st_mtime_ns if record.is_file() else 0
 
 
-def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> ExportRecord:
+def _record(registered: RegisteredModel, sha256: str, model_sha256: str, precision: str) -> ExportRecord:
     return ExportRecord(
         model_name=registered.model_name,
         version=registered.version,
@@ -195,10 +200,13 @@ def _record(registered: RegisteredModel, sha256: str, model_sha256: str) -> Expo
         made_by=_made_by(),
         sha256=sha256,
         model_sha256=model_sha256,
+        precision=precision,
     )
 
 
 def _made_by() -> str:
     libraries = [f"{name}=={importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
     limits = str(plain(rules.requested_limits(os.environ)))
+    # What is fast on one processor is emulated on another.
+    limits += f", {asked_precision(os.environ)}, bf16 units: {has_bf16_units()}"
     return hashlib.sha256("\n".join([*(sha256_file(one) for one in _CODE), *libraries, limits]).encode()).hexdigest()

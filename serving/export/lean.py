@@ -23,15 +23,22 @@ class FixedNormalization(keras.layers.Layer):
         super().__init__(name=norm.name, **config)
         self._constants, self._epsilon = [np.asarray(one, np.float32) for one in _statistics(norm)], norm.epsilon
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         scale, offset, mean, variance = self._constants
         return tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=self._epsilon,
             is_training=False,
         ).y  # fmt: skip
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+
+class PassedOn(keras.layers.Layer):
+    """In the place of a normalisation that the convolution before it does; called as that one was."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        return inputs
 
 
 def lean_network(model: keras.Model, precision: str = "float32") -> keras.Model:
@@ -52,7 +59,7 @@ def lean_network(model: keras.Model, precision: str = "float32") -> keras.Model:
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         policy = {"dtype": BF16} if layer.name in in_bf16 else {}
         if layer.name in taken:
-            return keras.layers.Identity(name=layer.name, **policy)
+            return PassedOn(name=layer.name, **policy)
         if type(layer) is keras.layers.BatchNormalization and _is_of_channels(layer):
             return FixedNormalization(layer, **policy)
         config = {**layer.get_config(), **policy}

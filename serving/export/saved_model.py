@@ -15,6 +15,7 @@ from cxr_tasks.images.rules import RequestLimits, requested_limits
 from cxr_tasks.images.version import PIXELS_SINCE, PREPARE_VERSION
 from cxr_tasks.registry.version_files import write_contract
 from serving.export import signature
+from serving.export.frozen import frozen_network
 from serving.export.golden import golden_images
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,15 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def export_saved_model(
-    model: keras.Model, contract: ServingContract, folder: Path, limits: RequestLimits | None = None
+    model: keras.Model,
+    contract: ServingContract,
+    folder: Path,
+    limits: RequestLimits | None = None,
+    precision: str = "float32",
 ) -> Path:
     """Write the SavedModel of ``model`` into ``folder``: its signatures, warm-up requests and ``serving.json``.
 
-    ``limits`` are those of the environment where none are given.
+    ``limits`` are those of the environment where none are given; ``precision`` is that of ``lean.lean_network``.
 
     Raises:
         ReleaseRefused: The model does not have one output per finding of the contract, or was trained on pixels that
@@ -46,10 +51,9 @@ def export_saved_model(
             f"({', '.join(contract.findings)}), found {n_outputs}"
         )
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    limits = limits or requested_limits(os.environ)
+    network, limits = frozen_network(model, precision), limits or requested_limits(os.environ)
     for name, endpoint in ENDPOINTS.items():
-        archive.add_endpoint(name, endpoint(model, contract, limits), signature.input_signature())
+        archive.add_endpoint(name, endpoint(network, contract, limits), signature.input_signature())
     archive.write_out(str(folder), verbose=False)
     extra = folder / WARMUP_FILE.parent
     extra.mkdir(exist_ok=True)

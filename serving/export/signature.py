@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +12,7 @@ from cxr_tasks.contracts.serving_contract import ServingContract
 from cxr_tasks.images.batches import assert_all_taken, judged_pixels
 from cxr_tasks.images.pixels import unit_scale
 from cxr_tasks.images.rules import RequestLimits, too_many_images_words
+from serving.export.frozen import FrozenNetwork
 from serving.export.typicality import typicality_outputs
 
 INPUT_NAME = "image_bytes"
@@ -24,14 +24,14 @@ def input_signature() -> list[Any]:
     return [tf.TensorSpec([None], tf.string, name=INPUT_NAME)]
 
 
-def serving_default(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
+def serving_default(network: FrozenNetwork, contract: ServingContract, limits: RequestLimits) -> Endpoint:
     """Image bytes (n,) -> ``probabilities`` float, ``decisions`` bool and ``labels`` string, each (n, k).
 
     Where the contract says what is typical, ``typicality`` float in (0, 1) and ``is_unusual`` bool, each (n,), too: how
     large a share of validation's images lies at least as far from those of training, and whether it is below 0.01.
     An image that is refused fails the whole request with INVALID_ARGUMENT, which names its index and the reason.
     """
-    answer = _answerer(model, contract)
+    answer = _answerer(network, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs, _ = answer(_all_pixels(image_bytes, contract, limits))
@@ -40,14 +40,14 @@ def serving_default(model: keras.Model, contract: ServingContract, limits: Reque
     return serve
 
 
-def lenient(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
+def lenient(network: FrozenNetwork, contract: ServingContract, limits: RequestLimits) -> Endpoint:
     """As ``serving_default``, and ``status`` string (n,): one image that is refused costs no other its answer.
 
     ``status`` is "ok", or "ok: " and what is to be known, or "refused: " and the reason. The probabilities of a
     refused image are NaN and its decisions False: of use to nobody, and seen by everybody. So are its ``typicality``
     and ``is_unusual``.
     """
-    answer = _answerer(model, contract)
+    answer = _answerer(network, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         judged = judged_pixels(_within(image_bytes, limits), contract.pixels, limits)
@@ -62,20 +62,18 @@ def lenient(model: keras.Model, contract: ServingContract, limits: RequestLimits
     return serve
 
 
-def explain(model: keras.Model, contract: ServingContract, limits: RequestLimits) -> Endpoint:
+def explain(network: FrozenNetwork, contract: ServingContract, limits: RequestLimits) -> Endpoint:
     """As ``serving_default``, and ``heat_maps`` float (n, k, h, w) in [0, 1] at the resolution of the last features.
 
     A heat map is the class activation map max(0, sum_c w_ck * A_c), divided by its own maximum; a map
     without any positive evidence stays zero. For a head of global average pooling and one dense layer this
     equals Grad-CAM up to scale (Selvaraju et al., ICCV 2017, section 3.1).
     """
-    kernel = model.get_layer("head").kernel
-    answer = _answerer(model, contract)
+    answer = _answerer(network, contract)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs, features = answer(_all_pixels(image_bytes, contract, limits))
-        weights = tf.cast(kernel, tf.float32)
-        maps = tf.nn.relu(tf.einsum("nhwc,ck->nkhw", tf.cast(features, tf.float32), weights))
+        maps = tf.nn.relu(tf.einsum("nhwc,ck->nkhw", features, network.head))
         maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, axis=[2, 3], keepdims=True))
         return _less_padding({**outputs, "heat_maps": maps}, image_bytes)
 
@@ -120,14 +118,13 @@ def _at_least_one(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _answerer(
-    model: keras.Model, contract: ServingContract
+    network: FrozenNetwork, contract: ServingContract
 ) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """Pixels -> the outputs that every endpoint gives, and the features (n, h, w, c) they were made from."""
-    with_features = keras.Model(model.inputs, [model.get_layer("features").output, model.output])
     decide, tell_typicality = _decider(contract), typicality_outputs(contract.typicality)
 
     def answer(pixels: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features, logits = with_features(_at_least_one(pixels), training=False)
+        features, logits = network(_at_least_one(pixels))
         return {**decide(logits), **tell_typicality(features)}, features
 
     return answer

@@ -86,19 +86,27 @@ def _export_and_check(
     with check_process(registered.model_name, registered.version, base_path, work) as server:
         start_tensorflow()
         from serving.check.check import check_server, in_process_answers
+        from serving.check.precision import choose_precision
         from serving.export.saved_model import export_saved_model
 
         loaded = version_files.load_version(registered.model_name, registered.version, work / "downloaded")
         model = loaded.keras_model()
+        if loaded.contract.typicality is None:
+            logger.info("%s: registered without typicality, and served without it", registered.model_name)
+        chosen = choose_precision(model, loaded.contract, os.environ, work)
+        if export is not None and export.record.precision != chosen.precision:
+            exports.remove_export(registered)
+            export = None
         if export is None:
-            with exports.kept_export(registered, loaded.digests.model) as target:
-                export_saved_model(model, loaded.contract, target)
+            with exports.kept_export(registered, loaded.digests.model, chosen.precision) as target:
+                export_saved_model(model, loaded.contract, target, precision=chosen.precision)
         parity = check_server(
             server,
             loaded.contract,
-            expected=lambda images: in_process_answers(model, loaded.contract, images),
+            expected=lambda images: in_process_answers(model, loaded.contract, images, chosen.precision),
             max_ratio=max_ratio,
         )
+        parity = replace(parity, precision=chosen)
     logger.info("%s version %d: %s", registered.model_name, registered.version, parity)
     checked = exports.checked_against(exports.prepared_export(registered), loaded.digests.model)
     return checked.write_parity(plain(parity))

@@ -20,7 +20,18 @@ from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.measure import Row, Setting
 from tests.benchmarks.show import print_rows
 
-NAMES = ("ingest", "inputs", "train_step", "equal_quality", "densenet", "evaluate", "serving", "scoring")
+NAMES = (
+    "ingest",
+    "inputs",
+    "train_step",
+    "equal_quality",
+    "densenet",
+    "evaluate",
+    "serving",
+    "scoring",
+    "exports",
+    "heat_maps",
+)
 
 
 def main() -> int:

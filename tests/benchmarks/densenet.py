@@ -33,7 +33,8 @@ HEAD = PhaseSpec(name="head", epochs=10_000, learning_rate=1e-3, unfrozen_blocks
 
 
 def run(setting: Setting) -> list[Row]:
-    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+    from cxr_tasks.installation.processor import cpu_flags
+    from cxr_tasks.train.networks.precision import resolve_precision
 
     precision = resolve_precision("auto", cpu_flags=cpu_flags(), n_gpus=_n_gpus())
     size_px = 64 if setting.is_quick else 224

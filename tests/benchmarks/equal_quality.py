@@ -37,8 +37,9 @@ VALIDATION_SHARE = 0.15
 def run(setting: Setting) -> list[Row]:
     import tensorflow as tf
 
+    from cxr_tasks.installation.processor import cpu_flags
     from cxr_tasks.train.loop.validation import predict
-    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+    from cxr_tasks.train.networks.precision import resolve_precision
 
     recipe = _recipe(setting)
     n_epochs, spec = recipe.train.epochs, recipe.train

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from cxr_tasks.installation.processes import available_cores
-from cxr_tasks.train.networks.precision import CPU_INFO, cpu_flags
+from cxr_tasks.installation.processor import CPU_INFO, cpu_flags
 
 FLAGS_OF_INTEREST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile")
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "grpcio", "tensorflow-serving-api")

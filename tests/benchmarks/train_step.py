@@ -28,7 +28,8 @@ def run(setting: Setting) -> list[Row]:
     import tensorflow as tf
 
     from cxr_tasks.datasets.load import LoadedSplit
-    from cxr_tasks.train.networks.precision import cpu_flags, resolve_precision
+    from cxr_tasks.installation.processor import cpu_flags
+    from cxr_tasks.train.networks.precision import resolve_precision
 
     recipe = load_recipe(RECIPE)
     spec = recipe.train

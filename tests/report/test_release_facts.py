@@ -15,6 +15,7 @@ MEASURED = "Median answer for one image"
 def test_what_the_check_measured_is_told(former, said):
     from serving.check.check import Parity
     from serving.check.latency import Latency
+    from serving.check.precision import PrecisionChoice
 
     version, median_ms = former
     parity = Parity(
@@ -26,9 +27,11 @@ def test_what_the_check_measured_is_told(former, said):
         n_warmup_requests=4,
         latency=Latency(median_ms=2.384, former_version=version, former_median_ms=median_ms, max_ratio=2.0),
         signatures=("serving_default",),
+        precision=PrecisionChoice(precision="float32", why="no units"),
     )
     facts = _release_facts(plain(parity))
     assert facts["Served version"] == 7
+    assert facts["Arithmetic"] == "float32: no units"
     assert facts["Images sent to a model server before release"] == 13
     assert facts[MEASURED] == said
 

@@ -47,6 +47,26 @@ def test_a_good_version_passes_beside_the_one_that_serves(exported, own, contrac
     assert server.process.process.poll() is not None, "the server outlived its block"
 
 
+def test_a_version_in_bfloat16_answers_as_the_network_that_was_exported(small_model, own, contract, tmp_path, cxr_home):
+    from serving.check.check import check_server, in_process_answers
+    from serving.check.check_process import check_process
+    from serving.export.golden import golden_images
+    from serving.export.lean import BF16
+    from serving.export.saved_model import export_saved_model
+
+    images = list(golden_images().values())
+    rounded = in_process_answers(small_model, contract, images, BF16)
+    assert np.abs(rounded.probabilities - own(images).probabilities).max() > 1e-5, "nothing was rounded"
+    aside = export_saved_model(small_model, contract, tmp_path / ".3", precision=BF16)
+    (tmp_path / "exports").mkdir()
+    with check_process("cxr_binary", 3, tmp_path / "exports", tmp_path) as server:
+        aside.rename(tmp_path / "exports" / "3")
+        parity = check_server(
+            server, contract, lambda asked: in_process_answers(small_model, contract, asked, BF16), max_ratio=20
+        )
+    assert parity.largest_difference < 1e-3
+
+
 def test_a_broken_version_is_named_with_the_servers_reason(tmp_path, own, contract, cxr_home, exported):
     from serving.check.check import check_server
     from serving.check.check_process import check_process

@@ -41,6 +41,9 @@ def test_a_version_is_exported_and_checked_once(registered, tmp_path, monkeypatc
     told = json.loads(verified_path(parity).read_text())
     assert told["largest_difference"] <= 1e-3
     assert told["latency"]["former_version"] is None
+    # The dataset of this version was never prepared, so nothing could be held against its test images.
+    assert told["precision"]["precision"] == "float32"
+    assert told["precision"]["why"]
     export = find_export(registered)
     assert told["export_sha256"] == export.record.sha256
     assert (export.saved_model / "saved_model.pb").is_file()

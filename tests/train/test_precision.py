@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.train.networks.precision import cpu_flags, dtype_policy, resolve_precision
+from cxr_tasks.installation.processor import cpu_flags
+from cxr_tasks.train.networks.precision import dtype_policy, resolve_precision
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,17 @@
-"""Which arithmetic a training step uses, by what the processor has."""
+"""Which arithmetic a training step uses, by what the processor has.
+
+Measured with the residual CNN at 128 px on AVX512_BF16 without AMX: 76 images per processor second in mixed_bfloat16,
+61 in float32 (1.2 times); DenseNet121 at 224 px, with fused normalisation: 6.6 and 3.8 (1.8 times), and 4.0 GiB of
+memory instead of 6.0. oneDNN's own switch (ONEDNN_DEFAULT_FPMATH_MODE=BF16) left the loss equal to the last digit
+there, so it did nothing, and is not set.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
-CPU_INFO = Path("/proc/cpuinfo")
-
-#: Processors with bf16 units; without them bf16 is emulated. Measured with the residual CNN at 128 px on AVX512_BF16
-#: without AMX: 76 images per processor second in mixed_bfloat16, 61 in float32 (1.2 times); DenseNet121 at 224 px, with
-#: fused normalisation: 6.6 and 3.8 (1.8 times), and 4.0 GiB of memory instead of 6.0. oneDNN's own switch
-#: (ONEDNN_DEFAULT_FPMATH_MODE=BF16) left the loss equal to the last digit there, so it did nothing, and is not set.
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+from cxr_tasks.installation.processor import BF16_FLAGS
 
 
 def resolve_precision(choice: str, *, cpu_flags: frozenset[str], n_gpus: int) -> str:
@@ -20,18 +19,6 @@ def resolve_precision(choice: str, *, cpu_flags: frozenset[str], n_gpus: int) ->
     if choice != "auto":
         return choice
     return "mixed_bfloat16" if n_gpus or cpu_flags & BF16_FLAGS else "float32"
-
-
-def cpu_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
-    """Feature flags of the first processor; empty where the system does not list them."""
-    try:
-        text = cpu_info.read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
 
 
 @contextlib.contextmanager
