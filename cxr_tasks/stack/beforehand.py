@@ -9,6 +9,8 @@ from cxr_tasks.stack.schedules import check_schedules
 from cxr_tasks.stack.servers.model_server import request_log_flags
 from cxr_tasks.stack.time_limits import check_time_limits
 from serving.check.latency_limit import max_latency_ratio
+from serving.export.precision_asked import asked_precision
+from serving.served.batching import asked_batching
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
@@ -17,6 +19,8 @@ def check_settings(environment: Mapping[str, str]) -> None:
     check_time_limits(environment)
     request_log_flags(environment)
     max_latency_ratio(environment)
+    asked_precision(environment)
+    asked_batching(environment, is_embedded=True)
     _check_addresses(environment)
 
 

@@ -21,6 +21,7 @@ from cxr_tasks.installation.storage.paths import recorded_root
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.predictions.log import bounds_of, predictions_root
 from serving.check.server_process import server_executable
+from serving.served.batching import batching_flags
 from serving.served.leftovers import settle_all
 from serving.served.models_config import models_config_path, write_models_config
 
@@ -105,7 +106,7 @@ def main() -> None:
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)
     logs = [*request_log_flags(os.environ), *prediction_log_flags(os.environ)] if is_embedded else []
-    command = server_command(settings) + logs
+    command = [*server_command(settings), *batching_flags(os.environ, is_embedded=is_embedded), *logs]
     print(f"serving {', '.join(present)}: {' '.join(command)}", flush=True)
     if is_embedded:
         from serving.server.main import main as serve

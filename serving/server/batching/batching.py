@@ -73,10 +73,14 @@ class BatchingRunner:
 
 
 class BatchScheduler:
-    """The batches that wait and the threads that run them, shared by all models."""
+    """The batches that wait and the threads that run them, shared by all models.
 
-    def __init__(self, n_threads: int, metrics: Metrics) -> None:
-        self._metrics = metrics
+    With ``retries_alone`` the requests of a batch that failed run again, each alone: an image that is refused then
+    costs no other client its answer. The real server fails them all.
+    """
+
+    def __init__(self, n_threads: int, metrics: Metrics, *, retries_alone: bool = False) -> None:
+        self._metrics, self._retries_alone = metrics, retries_alone
         self._waiting: dict[Key, deque[_Batch]] = {}
         self._changed = threading.Condition()
         self._is_stopped = False
@@ -149,6 +153,10 @@ class BatchScheduler:
             self._metrics.padding.observe((str(size), runner.name), size - batch.n_rows)
             parts = split(runner.model.run(batch.feeds, arrays, batch.fetches), [task.n_rows for task in tasks], size)
         except BaseException as error:
+            if self._retries_alone and len(tasks) > 1:
+                for task in tasks:
+                    self._run(_Batch(runner, batch.feeds, batch.fetches, batch.due, [task], task.n_rows))
+                return
             # Every waiting request must get an answer, whatever broke.
             for task in tasks:
                 task.done.set_exception(error)

@@ -67,7 +67,9 @@ class ServableLoader:
             return
         if options.batching_parameters_file:
             self._limits = BatchLimits.read(options.batching_parameters_file)
-        self._scheduler = BatchScheduler(max(1, self._limits.n_threads), self._metrics)
+        self._scheduler = BatchScheduler(
+            max(1, self._limits.n_threads), self._metrics, retries_alone=options.batching_retry_alone
+        )
 
     def stop(self) -> None:
         """Ends the threads that run batches."""
