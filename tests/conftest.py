@@ -117,14 +117,14 @@ in_both = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="session")
-def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shared_postgres() -> Iterator[str]:
     """Address of a database of the tests' own; the test is skipped where Postgres is not installed."""
     from tests.docker.services import DATABASES, lacks_postgres, postgres
 
     if lacking := lacks_postgres():
         pytest.skip(f"not installed here: {lacking}")
     passwords = dict.fromkeys(DATABASES.values(), "password of a test")
-    with postgres(tmp_path_factory.mktemp("postgres") / "server", passwords) as port:
+    with postgres(passwords) as port:
         yield f"postgresql://cxr:password%20of%20a%20test@127.0.0.1:{port}/cxr"
 
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,8 +89,17 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path, passwords: dict[str, str]) -> Iterator[int]:
-    """A Postgres server with the databases of ``DATABASES``, each its role's; its port."""
+def postgres(passwords: dict[str, str]) -> Iterator[int]:
+    """A Postgres server with the databases of ``DATABASES``, each its role's; its port.
+
+    In a folder of its own: pytest's are closed to the other user that Postgres runs as where the tests are root's.
+    """
+    with tempfile.TemporaryDirectory(prefix="cxr-postgres-") as folder, _postgres(Path(folder), passwords) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def _postgres(folder: Path, passwords: dict[str, str]) -> Iterator[int]:
     binaries, port = _initdb().parent, free_port()
     data, socket_folder = folder / "data", folder / "socket"
     socket_folder.mkdir(parents=True)
@@ -190,7 +200,7 @@ def services(folder: Path) -> Iterator[Services]:
     """All three."""
     passwords = {name: secrets.token_urlsafe(18) for name in (*dict.fromkeys(DATABASES.values()), "redis")}
     with (
-        postgres(folder / "postgres", passwords) as postgres_port,
+        postgres(passwords) as postgres_port,
         redis(folder / "redis", passwords["redis"]) as (redis_port, redis_server),
         seaweed(folder / "seaweed") as (s3_port, credentials),
     ):
@@ -212,9 +222,6 @@ def _unprivileged(folder: Path) -> list[str]:
     user = pwd.getpwnam("postgres")
     for one in (folder, *folder.rglob("*")):
         os.chown(one, user.pw_uid, user.pw_gid)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
