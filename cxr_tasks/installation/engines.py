@@ -6,6 +6,7 @@ can be given those that it needs and no others (``Secret``).
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -112,10 +113,19 @@ class Engines:
         databases = [one for one in SECRETS if one.endswith("_database")] if self.is_postgres else []
         return (*databases, *(("celery_broker", "celery_results") if self.is_celery else ()))
 
-    def require_secrets(self, folder: Path) -> None:
-        """``ConfigurationError`` that names the first address that is not in ``folder``."""
+    def require_ready(self, folder: Path) -> None:
+        """``ConfigurationError`` that names the first package, or address in ``folder``, that they lack."""
+        packages = {"celery": self.is_celery, "psycopg": self.is_postgres, "boto3": bool(self.bucket)}
+        for name, is_needed in packages.items():
+            if is_needed and importlib.util.find_spec(name) is None:
+                raise ConfigurationError(
+                    f"{self._shown()}: expected the package {name}, found none; install with 'make CLUSTER=1'"
+                )
         for name in self.needed_secrets():
             read_address(name, folder)
+
+    def _shown(self) -> str:
+        return " ".join(f"{variable}={value}" for variable, value in self.as_environment().items())
 
 
 def _require_one_of(variable: str, value: str, known: tuple[str, ...]) -> None:

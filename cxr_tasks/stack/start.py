@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, ServiceUnavailable
 from cxr_tasks.installation.approvers import APPROVERS_VARIABLE, approvers
+from cxr_tasks.installation.engines import VARIABLES as ENGINES
 from cxr_tasks.installation.logins import ensure_logins, require_logins
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.installation.storage.files import write_json
@@ -57,7 +58,7 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
         return running
     settings = StackSettings.requested(os.environ)
     check_settings(os.environ)
-    settings.engines.require_secrets(settings.secrets)
+    settings.engines.require_ready(settings.secrets)
     _clear_leftovers(settings, console)
     require_free(settings)
     prepare_files(settings)
@@ -173,12 +174,19 @@ def _require_alive(settings: StackSettings, states: dict[str, ProgramState], fir
 
 
 def _require_same(running: StackSettings) -> None:
-    """A running stack does not change: ``ConfigurationError`` when a variable asks for another port or approver."""
+    """A running stack does not change: ``ConfigurationError`` when a variable asks for another one."""
     for name, (variable, _) in PORT_VARIABLES.items():
         asked = os.environ.get(variable)
         if asked and asked != str(getattr(running, name)):
             raise ConfigurationError(
                 f"{variable}={asked}, but the running stack listens on {getattr(running, name)}; run 'make down' first"
+            )
+    for name, variable in ENGINES.items():
+        asked = os.environ.get(variable)
+        if asked and asked != getattr(running.engines, name):
+            raise ConfigurationError(
+                f"{variable}={asked}, but the running stack was started with "
+                f"{getattr(running.engines, name) or 'none'}; run 'make down' first"
             )
     if os.environ.get(APPROVERS_VARIABLE) and approvers(os.environ) != running.approvers:
         raise ConfigurationError(

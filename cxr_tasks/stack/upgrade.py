@@ -84,7 +84,7 @@ def prepare(console: Console, *, timeout_s: float = 900) -> None:
     """
     settings = StackSettings.requested(os.environ)
     check_settings(os.environ)
-    settings.engines.require_secrets(settings.secrets)
+    settings.engines.require_ready(settings.secrets)
     prepare_files(settings)
     if settings.engines.bucket:
         Bucket(settings.engines.bucket).ensure()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
@@ -50,15 +52,16 @@ def test_what_cannot_be_is_named(asked, message):
         Engines.requested(asked)
 
 
-def test_a_missing_address_is_named_with_such_as_it_is_to_be(tmp_path):
+def test_a_missing_address_is_named_with_such_as_it_is_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # as where the packages are installed
     engines = Engines.requested({"CXR_DATABASE": "postgres"})
     with pytest.raises(
         ConfigurationError, match=r"airflow_database: expected one line such as postgresql\+psycopg2://"
     ):
-        engines.require_secrets(tmp_path)
+        engines.require_ready(tmp_path)
     for name in engines.needed_secrets():
         (tmp_path / name).write_text("postgresql://user:secret@host/db\n")
-    engines.require_secrets(tmp_path)
+    engines.require_ready(tmp_path)
     assert read_address("shared_database", tmp_path) == "postgresql://user:secret@host/db"
 
 
@@ -74,3 +77,10 @@ def test_files_are_shared_only_where_it_was_asked_for(monkeypatch):
     assert not is_shared()
     monkeypatch.setenv("CXR_DATABASE", "postgres")
     assert is_shared()
+
+
+def test_a_package_that_is_not_installed_is_named_with_what_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"CXR_BUCKET=cxr: expected the package boto3, .* 'make CLUSTER=1'"):
+        Engines.requested({"CXR_BUCKET": "cxr"}).require_ready(tmp_path)
+    Engines().require_ready(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import io
 import signal
 import socket
@@ -14,7 +15,7 @@ import time
 import pytest
 from rich.console import Console
 
-from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack import start
@@ -118,4 +119,19 @@ def test_interrupted_start_leaves_nothing(settings: StackSettings, request_to_en
         starting.kill()
         starting.wait()
         stop_processes(leftovers(settings.home), patience_s=5)
+    assert not settings.record.exists()
+
+
+def test_a_running_stack_keeps_its_engines(settings: StackSettings, monkeypatch: pytest.MonkeyPatch):
+    start._require_same(settings)
+    monkeypatch.setenv("CXR_EXECUTOR", "CeleryExecutor")
+    with pytest.raises(ConfigurationError, match="CXR_EXECUTOR=CeleryExecutor, but .* LocalExecutor; run 'make down'"):
+        start._require_same(settings)
+
+
+def test_an_engine_without_its_address_stops_the_start_before_anything_is_written(settings, monkeypatch, capsys):
+    monkeypatch.setenv("CXR_DATABASE", "postgres")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert main(["up"]) == 1
+    assert "_database: expected one line such as postgresql" in " ".join(capsys.readouterr().err.split())
     assert not settings.record.exists()
