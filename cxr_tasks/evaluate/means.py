@@ -13,9 +13,10 @@ from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.measures import CALIBRATION, RELATIVE, SplitMeasures
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
 from cxr_tasks.statistics.delong import influences
-from cxr_tasks.statistics.intervals import Interval, auroc_interval, logit_scale_interval
+from cxr_tasks.statistics.intervals import Interval, logit_scale_interval
 from cxr_tasks.statistics.patients import effective_number, images_each, left_by_clusters, patient_numbers
 from cxr_tasks.statistics.resampling import Draws, clustered_variance, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, auroc_of, average_precision_of

@@ -11,8 +11,8 @@ from cxr_tasks.contracts.metrics import MetricRecord, Records
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration_measures import calibration_records
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import Platt, brier_and_ece, calibration_columns, sigmoid
-from cxr_tasks.statistics.intervals import auroc_interval
 from cxr_tasks.statistics.patients import patient_numbers
 from cxr_tasks.statistics.resampling import Draws, drawn_sums, patient_sums, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, auroc_of, average_precision_of, specificity_of

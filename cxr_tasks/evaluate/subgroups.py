@@ -11,7 +11,8 @@ from cxr_tasks.contracts.evaluation.groups import SubgroupRow
 from cxr_tasks.contracts.metrics import Bounds
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.table import Scored
-from cxr_tasks.statistics.intervals import Interval, auroc_interval
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
+from cxr_tasks.statistics.intervals import Interval
 from cxr_tasks.statistics.patients import images_each, patient_numbers
 from cxr_tasks.statistics.shares import Comparison, Share
 

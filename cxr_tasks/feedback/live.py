@@ -16,8 +16,9 @@ import numpy as np
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.evaluate.calibration_measures import intercept, slope
 from cxr_tasks.predictions.columns import decision_column, probability_column
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import fit_platt
-from cxr_tasks.statistics.intervals import Interval, auroc_interval, independent_difference, z_of
+from cxr_tasks.statistics.intervals import Interval, independent_difference, z_of
 from cxr_tasks.statistics.patients import patient_numbers
 from cxr_tasks.statistics.shares import Share
 from cxr_tasks.statistics.two_samples import kolmogorov_smirnov

@@ -14,8 +14,9 @@ from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.means import freedom_of
 from cxr_tasks.evaluate.table import Scored, scored
+from cxr_tasks.statistics.auroc_differences import paired_difference
 from cxr_tasks.statistics.delong import influences
-from cxr_tasks.statistics.intervals import Interval, paired_difference
+from cxr_tasks.statistics.intervals import Interval
 from cxr_tasks.statistics.patients import quantile_of
 from cxr_tasks.statistics.resampling import Draws, clustered_variance, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, auroc_of

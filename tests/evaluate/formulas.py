@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cxr_tasks.statistics.auroc_differences import paired_difference
 from cxr_tasks.statistics.calibration import brier_and_ece, calibration_columns
-from cxr_tasks.statistics.intervals import Interval, independent_difference, paired_difference, wilson
+from cxr_tasks.statistics.intervals import Interval, independent_difference, wilson
 from cxr_tasks.statistics.resampling import Draws, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, Steps, average_precision_of, f1_of, specificity_of
 

@@ -11,8 +11,8 @@ from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.gate.comparison import Pair, mean_auroc_difference, regressions
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.delong import delong, influences, placements
-from cxr_tasks.statistics.intervals import auroc_interval
 from tests.evaluate.clusters import Split, nih_like, truth_of
 from tests.evaluate.formulas import auroc_difference
 

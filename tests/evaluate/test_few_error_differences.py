@@ -11,8 +11,9 @@ from scipy.stats import norm
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.gate.comparison import Pair, mean_auroc_difference
+from cxr_tasks.statistics.auroc_differences import paired_difference
 from cxr_tasks.statistics.delong import delong
-from cxr_tasks.statistics.intervals import paired_difference, z_of
+from cxr_tasks.statistics.intervals import z_of
 from tests.evaluate.clusters import truth_of
 
 Z = z_of(0.95)

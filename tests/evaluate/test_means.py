@@ -11,8 +11,8 @@ from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.means import Decided, mean_auroc_interval, mean_records, micro_records, served_records
 from cxr_tasks.evaluate.measures import measure_split
 from cxr_tasks.evaluate.table import Scored
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import Platt, sigmoid
-from cxr_tasks.statistics.intervals import auroc_interval
 from cxr_tasks.statistics.resampling import Draws
 
 SPEC = EvaluateSpec(bootstrap_samples=200)

@@ -7,16 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
+from cxr_tasks.statistics.auroc_intervals import auroc_interval, rests_on_few_errors
 from cxr_tasks.statistics.delong import influences
-from cxr_tasks.statistics.intervals import (
-    auroc_interval,
-    independent_difference,
-    logit_scale_interval,
-    rests_on_few_errors,
-    score_interval,
-    wilson,
-    z_of,
-)
+from cxr_tasks.statistics.intervals import independent_difference, logit_scale_interval, score_interval, wilson, z_of
 from cxr_tasks.statistics.scores import weighted_auroc
 from tests.evaluate.formulas import auroc_difference, newcombe, patient_bootstrap
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from cxr_tasks.contracts.errors import UndefinedMetric
-from cxr_tasks.statistics.intervals import auroc_interval
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.resampling import Draws, patient_sums, percentile_bounds
 from cxr_tasks.statistics.scores import Ranking, auroc_of, weighted_auroc
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.delong import delong
-from cxr_tasks.statistics.intervals import auroc_interval
 from cxr_tasks.train.loop.validation_logits import ValidationLogits, difference, mean_auroc_of
 from tests.evaluate.formulas import auroc_difference
 

@@ -18,8 +18,9 @@ from cxr_tasks.contracts.handoffs import (
     ValidatedStudies,
     marked_verdict,
 )
+from cxr_tasks.contracts.metrics import record_of
+from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import report_path
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from serving.client.running import labelled_version
@@ -69,7 +70,7 @@ def _dataset_facts(ingested: IngestedStudies, validated: ValidatedStudies, prepa
 
 
 def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: StackSettings) -> dict[str, Any]:
-    metrics = read_json(verified_path(evaluated.metrics))
+    evaluation = read_evaluation(evaluated)
     return {
         "model": evaluated.model_name,
         "version": None,
@@ -83,8 +84,8 @@ def _model_facts(evaluated: EvaluatedModel, decision: GateDecision, settings: St
         "served_version": labelled_version(settings, evaluated.model_name, STABLE),
         "report": None,
         "mlflow_run_id": evaluated.mlflow_run_id,
-        "n_test": metrics["splits"]["test"]["n_images"],
-        "test_auroc_method": next(one["method"] for one in metrics["mean"]["test"] if one["name"] == "auroc"),
+        "n_test": evaluation.splits["test"].n_images,
+        "test_auroc_method": record_of(evaluation.mean["test"], "auroc").method,
     }
 
 

@@ -15,7 +15,7 @@ from cxr_tasks.contracts.serving_contract import UNUSUAL_BELOW, TypicalityFit
 from cxr_tasks.datasets.load import StoredSplit
 from cxr_tasks.evaluate.typicality.strange import ALTERED, MADE, altered, made
 from cxr_tasks.sources.base import about_source
-from cxr_tasks.statistics.intervals import auroc_interval
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.patients import patient_numbers
 from cxr_tasks.statistics.shares import Share
 from cxr_tasks.statistics.typicality import Shape, fit, typicality

@@ -8,9 +8,9 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import MetricRecord, by_name, record_of
 from cxr_tasks.report.calibration_words import calibration_sentences
 from cxr_tasks.sources.base import about_source
-from cxr_tasks.statistics.intervals import FEW_ERRORS_SAID, rests_on_few_errors
+from cxr_tasks.statistics.auroc_intervals import FEW_ERRORS_SAID, rests_on_few_errors
 
-#: What it means that an AUROC's interval rests on few errors (statistics.intervals.auroc_interval).
+#: What it means that an AUROC's interval rests on few errors (statistics.auroc_intervals).
 FEW_ERRORS_MEAN = (
     "with so few positives, or so few of them out of order, DeLong's 95 % intervals covered 69 to 98 % in simulations, "
     "so a wider one stands here that covered 95 % and more"

@@ -11,8 +11,9 @@ import numpy as np
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.delong import influences, placements
-from cxr_tasks.statistics.intervals import Interval, auroc_interval, logit_scale_interval, z_of
+from cxr_tasks.statistics.intervals import Interval, logit_scale_interval, z_of
 
 
 @dataclass(frozen=True, slots=True)
