@@ -37,9 +37,8 @@ def run(setting: Setting) -> list[Row]:
 
 
 def _compared(setting: Setting, recipe: str, throughput_goal: float, latency_goal: float | None) -> list[Row]:
-    from serving.served.batching import write_batching_parameters
-
     from serving.check.server_process import configured_server
+    from serving.served.batching import write_batching_parameters
     from serving.served.models_config import ListedModel, config_text
 
     folder = setting.scratch / recipe

@@ -111,7 +111,7 @@ def test_a_model_server_without_the_volume_serves_the_same(cluster, outcome, tmp
 
     into = tmp_path / "models"
     assert pull(Bucket(), into)
-    image = next(cluster.settings.home.glob("synthetic/**/*.png")).read_bytes()
+    image = next(cluster.settings.home.glob("synthetic/**/*.jpeg")).read_bytes()
     answers = []
     with configured_server(into / "models.config", tmp_path / "server.log") as server:
         for address in (cluster.settings.grpc_address, server.address):
