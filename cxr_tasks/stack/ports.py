@@ -1,7 +1,8 @@
-"""Whether the stack's ports are free, and who holds one that is not."""
+"""Whether the stack's ports are free, who holds one that is not, and whether others than this machine reach them."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 import psutil
@@ -48,3 +49,23 @@ def require_free(settings: StackSettings) -> None:
             busy.append(f"port {port} is held by {holder(port)}; free it, or choose another, as {variable}={other}")
     if busy:
         raise ServiceUnavailable("\n".join(busy))
+
+
+def reachable_from_outside(settings: StackSettings) -> dict[int, str]:
+    """Ports of the stack that a program listens on beyond loopback -> the address that it listens on."""
+    ports = {getattr(settings, name) for name in PORT_VARIABLES}
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return {}
+    return {
+        one.laddr.port: one.laddr.ip
+        for one in connections
+        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and not _is_loopback(one.laddr.ip)
+    }
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback

@@ -50,7 +50,8 @@ PROGRAMS = (
         "model server",
         ("-m", "cxr_tasks.stack.servers.model_server"),
         needs_database=False,
-        stop_wait_s=10,
+        # It answers what runs (7 s at most), and writes its logs out.
+        stop_wait_s=20,
     ),
     _airflow("api-server", "Airflow API and UI"),
     # It waits for running tasks, which may be hours: a task that is stopped is retried after the next start.

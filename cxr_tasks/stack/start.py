@@ -24,6 +24,7 @@ from cxr_tasks.stack.private import make_private
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.servers.airflow_config import write_airflow_config
 from cxr_tasks.stack.servers.mlflow_server import write_auth_config
+from cxr_tasks.stack.servers.model_server import warnings_of_real_server
 from cxr_tasks.stack.stop import sweep
 from cxr_tasks.stack.supervision import ProgramState, Supervision, start_supervisor
 from cxr_tasks.worklist.airflow_api import AirflowApi
@@ -59,6 +60,8 @@ def up(console: Console, *, timeout_s: float = HEALTHY_TIMEOUT_S) -> StackSettin
     settings = StackSettings.requested(os.environ)
     check_settings(os.environ)
     settings.engines.require_ready(settings.secrets)
+    for warning in warnings_of_real_server(settings, os.environ):
+        console.print(f"WARNING: {warning}", style="bold red", markup=False)
     _clear_leftovers(settings, console)
     require_free(settings)
     prepare_files(settings)

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.installation.storage.addresses import is_shared
-from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.worklist.request import ENDED, Kind, Request, State, Wanted, dag_of
 
@@ -220,18 +218,6 @@ class Worklist:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.ExitStack() as held:
-            if is_shared():
-                # SQLite's own locks are not to be trusted on a volume of several machines. Under this one the file is
-                # opened, read, written and closed by one machine at a time, which any such volume shows to the next.
-                lock = self._path.with_name(f".{self._path.name}.lock")
-                what = "the list of requests"
-                held.enter_context(file_lock(lock, what=what, purpose="a change of the list", wait_s=BUSY_S))
-            with self._file_transaction() as rows:
-                yield rows
-
-    @contextlib.contextmanager
-    def _file_transaction(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             # For the owner only from its first moment on.

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A model server process and where to reach it."""
+    """A model server process and where to reach it, as gRPC names it: ``unix:PATH`` or ``HOST:PORT``."""
 
     address: str
     process: subprocess.Popen
@@ -50,7 +51,10 @@ class RunningServer:
 def model_server(
     model_name: str, base_path: Path, log: Path, *, rest_port: int | None = None
 ) -> Iterator[RunningServer]:
-    """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``."""
+    """A server for ``base_path``, whose process ends with the block. Its output goes to ``log``.
+
+    Without ``rest_port`` it opens no port: it answers on a Unix socket that only its owner reaches.
+    """
     with _server([f"--model_name={model_name}", f"--model_base_path={base_path.absolute()}"], log, rest_port) as server:
         yield server
 
@@ -75,8 +79,16 @@ def configured_server(
 
 @contextlib.contextmanager
 def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[RunningServer]:
-    port = free_port()
-    command = [*server_executable(), f"--port={port}", "--max_num_load_retries=0", *flags]
+    with tempfile.TemporaryDirectory(prefix="cxr-") as folder:
+        # The real server listens on every interface; what is not approved yet answers on a socket in a private folder.
+        address = f"unix:{folder}/grpc" if rest_port is None else f"{HOST}:{free_port()}"
+        yield from _started(flags, log, address, rest_port)
+
+
+def _started(flags: list[str], log: Path, address: str, rest_port: int | None) -> Iterator[RunningServer]:
+    kind, _, place = address.partition(":")
+    where = ["--port=0", f"--grpc_socket_path={place}"] if kind == "unix" else [f"--port={place}"]
+    command = [*server_executable(), *where, "--max_num_load_retries=0", *flags]
     if rest_port is not None:
         command.append(f"--rest_api_port={rest_port}")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +101,7 @@ def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[Runn
             preexec_fn=end_with_parent,  # noqa: PLW1509  one call into the kernel, no lock
         )
         try:
-            yield RunningServer(f"{HOST}:{port}", process, log)
+            yield RunningServer(address, process, log)
         finally:
             process.terminate()
             try:

@@ -25,6 +25,7 @@ from serving.server.request_log import RequestLog
 from serving.server.run import tensors
 from serving.server.run.examples import classify, multi_inference, regress
 from serving.server.run.predict import DEFAULT_SIGNATURE, predict
+from serving.server.run.runner import FOR_EVER, Patience
 from serving.server.status import StatusError
 
 
@@ -40,11 +41,13 @@ class Answers:
         as_content = core.options.enable_serialization_as_tensor_content
         self._encode = tensors.encode_content if as_content else tensors.encode_typed
 
-    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    def predict(
+        self, request: predict_pb2.PredictRequest, patience: Patience = FOR_EVER
+    ) -> predict_pb2.PredictResponse:
         """Runs a signature."""
         response = predict_pb2.PredictResponse()
         with self._serving("Predict", request) as servable:
-            predict(servable.runner, servable.signatures, request, response, self._encode)
+            predict(servable.runner, servable.signatures, request, response, self._encode, patience)
             _name_version(response.model_spec, servable)
         if self._request_log is not None:
             self._request_log.offer(request, response)
@@ -52,34 +55,40 @@ class Answers:
             self.prediction_log.offer(request, response)
         return response
 
-    def classify(self, request: classification_pb2.ClassificationRequest) -> classification_pb2.ClassificationResponse:
+    def classify(
+        self, request: classification_pb2.ClassificationRequest, patience: Patience = FOR_EVER
+    ) -> classification_pb2.ClassificationResponse:
         """Classes and scores of examples."""
         response = classification_pb2.ClassificationResponse()
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         with self._serving("Classify", request) as servable:
-            response.result.CopyFrom(classify(servable, name, request.input, self._check_method))
+            response.result.CopyFrom(classify(servable, name, request.input, self._check_method, patience))
             _name_version(response.model_spec, servable)
             response.model_spec.signature_name = name
             self._count_examples(servable.name, len(response.result.classifications))
         return response
 
-    def regress(self, request: regression_pb2.RegressionRequest) -> regression_pb2.RegressionResponse:
+    def regress(
+        self, request: regression_pb2.RegressionRequest, patience: Patience = FOR_EVER
+    ) -> regression_pb2.RegressionResponse:
         """One value for each example."""
         response = regression_pb2.RegressionResponse()
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         with self._serving("Regress", request) as servable:
-            response.result.CopyFrom(regress(servable, name, request.input, self._check_method))
+            response.result.CopyFrom(regress(servable, name, request.input, self._check_method, patience))
             _name_version(response.model_spec, servable)
             response.model_spec.signature_name = name
             self._count_examples(servable.name, len(response.result.regressions))
         return response
 
-    def multi_inference(self, request: inference_pb2.MultiInferenceRequest) -> inference_pb2.MultiInferenceResponse:
+    def multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest, patience: Patience = FOR_EVER
+    ) -> inference_pb2.MultiInferenceResponse:
         """Several signatures of one model on the same examples."""
         response = inference_pb2.MultiInferenceResponse()
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self._measured("MultiInference", spec.name), self._core.servable(spec) as servable:
-            multi_inference(servable, request.tasks, request.input, self._check_method, response)
+            multi_inference(servable, request.tasks, request.input, self._check_method, response, patience)
             for result in response.results:
                 _name_version(result.model_spec, servable)
         return response

@@ -19,10 +19,15 @@ class ServerOptions:
     """One value per flag; the defaults are those of ``tensorflow_model_server`` unless the help says "ours"."""
 
     host: str = _flag("127.0.0.1", "address the ports are bound to (ours)")
-    port: int = _flag(8500, "TCP port of the gRPC API")
+    port: int = _flag(8500, "TCP port of the gRPC API; 0 leaves it off")
+    grpc_socket_path: str = _flag("", "Unix socket of the gRPC API, for the owner only")
+    ssl_config_file: str = _flag("", "SSLConfig in text format: TLS on the gRPC API; the REST API has none")
     rest_api_port: int = _flag(0, "TCP port of the REST API; 0 leaves it off")
     rest_api_num_threads: int = _flag(0, "requests of the REST API served at a time; 0 is 4 x CPUs")
-    rest_api_timeout_in_ms: int = _flag(30_000, "time limit of one REST request, milliseconds")
+    rest_api_timeout_in_ms: int = _flag(30_000, "time limit of one REST request from its first byte, milliseconds")
+    rest_allowed_hosts: str = _flag(
+        "", "names that the REST API is called by, separated by commas; localhost and IP addresses always are (ours)"
+    )
     rest_api_enable_cors_support: bool = _flag(False, "send CORS headers on the REST API")
     model_name: str = _flag("default", "name of the one model; ignored with --model_config_file")
     model_base_path: str = _flag("", "absolute folder of the one model's version folders")
@@ -45,7 +50,9 @@ class ServerOptions:
     monitoring_config_file: str = _flag("", "MonitoringConfig in text format; needs --rest_api_port")
     grpc_max_threads: int = _flag(4 * (os.cpu_count() or 1), "one more than the gRPC requests served at a time")
     grpc_channel_arguments: str = _flag("", "key=value pairs of the gRPC server, separated by commas")
-    grpc_max_message_bytes: int = _flag(64 << 20, "largest request accepted, bytes (ours)")
+    grpc_max_message_bytes: int = _flag(64 << 20, "largest request accepted, bytes, up to 2147483647 (ours)")
+    max_run_seconds: float = _flag(120.0, "a run ends with the deadline of its client, and after this; 0: never (ours)")
+    enable_reload_over_tcp: bool = _flag(False, "take new lists of models over TCP, not on the Unix socket only (ours)")
     enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1.Health/Check")
     enable_signature_method_name_check: bool = _flag(False, "Classify and Regress check method_name")
     enable_serialization_as_tensor_content: bool = _flag(False, "send outputs as tensor_content")
@@ -59,7 +66,8 @@ class ServerOptions:
     prediction_log_days: int = _flag(400, "days of that log that are kept (ours)")
     prediction_log_max_mib: int = _flag(1024, "MiB of that log kept for a model; the oldest days go (ours)")
     prediction_log_flush_s: float = _flag(10.0, "seconds until what was logged is in a file (ours)")
-    shutdown_grace_seconds: float = _flag(2.0, "time running requests get after SIGTERM (ours)")
+    max_connections: int = _flag(4096, "connections that each of the two APIs holds at a time (ours)")
+    shutdown_grace_seconds: float = _flag(7.0, "time running requests get after SIGTERM (ours)")
     version: bool = _flag(False, "print the versions and leave")
     help: bool = _flag(False, "print this and leave")
 

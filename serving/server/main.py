@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from serving.server.flags import ServerOptions, parse_flags, usage
+from serving.server.open_files import raise_limit
 
 if TYPE_CHECKING:
     from serving.server.server import ModelServer
@@ -75,6 +76,7 @@ def _serve(options: ServerOptions) -> int:
     gc.freeze()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: signalled.put(received))
+    raise_limit(options.max_connections)
     server = ModelServer(options)
     threading.Thread(target=_start, args=(server, signalled), name="start", daemon=True).start()
     received = signalled.get()

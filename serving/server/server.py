@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import grpc
-
 from serving.server.answers import Answers
 from serving.server.config import read_metrics_path
 from serving.server.core import ServerCore
 from serving.server.flags import ServerOptions
+from serving.server.front import Front
 from serving.server.loading.loading import ServableLoader
 from serving.server.metrics import Metrics
 from serving.server.prediction_log import PredictionLog
 from serving.server.request_log import RequestLog
 from serving.server.rest.calls import RestApi
-from serving.server.rest.port import RestServer
-from serving.server.service import start_grpc
 from serving.server.status import StatusError
 
 log = logging.getLogger(__name__)
@@ -31,8 +28,8 @@ class ModelServer:
         self.metrics = Metrics()
         self._loader = ServableLoader(options, self.metrics)
         self.core = ServerCore(options, self._loader.load, self.metrics)
-        self._grpc: grpc.Server | None = None
-        self._rest: RestServer | None = None
+        self._front = Front(options)
+        self._are_logs_open = False
         self._request_log: RequestLog | None = None
         if options.request_log_folder and options.request_log_share > 0:
             folder, most = Path(options.request_log_folder), options.request_log_max_mib << 20
@@ -52,26 +49,25 @@ class ModelServer:
             self._request_log.start()
         if self._prediction_log is not None:
             self._prediction_log.start()
+        self._are_logs_open = True
         answers = Answers(self.core, self._request_log, self._prediction_log)
-        self._grpc = start_grpc(answers, self.options)
+        self._front.start_grpc(answers)
         log.info("Running gRPC ModelServer at %s:%d ...", self.options.host, self.options.port)
         if self.options.rest_api_port:
-            self._rest = self._start_rest(answers)
+            self._start_rest(answers)
 
     def stop(self) -> None:
         """Takes no more calls, gives the running ones ``shutdown_grace_seconds``, and ends."""
         self.core.stop()
-        if self._rest is not None:
-            self._rest.stop()
-        if self._grpc is not None:
-            self._grpc.stop(self.options.shutdown_grace_seconds).wait()
+        self._front.stop(self.options.shutdown_grace_seconds)
         self._loader.stop()
-        if self._request_log is not None:
+        # A server that still waits for its models has none of them open.
+        if self._request_log is not None and self._are_logs_open:
             self._request_log.stop()
-        if self._prediction_log is not None:
+        if self._prediction_log is not None and self._are_logs_open:
             self._prediction_log.stop()
 
-    def _start_rest(self, answers: Answers) -> RestServer | None:
+    def _start_rest(self, answers: Answers) -> None:
         """The REST port; where it cannot be had the server goes on without, and says so."""
         options = self.options
         if options.rest_api_port == options.port:
@@ -79,20 +75,22 @@ class ModelServer:
                 "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
                 "Skipped exporting HTTP/REST API."
             )
-            return None
+            return
         try:
             metrics_path = read_metrics_path(options.monitoring_config_file)
-            rest = RestServer(RestApi(answers, self.metrics, metrics_path), options)
+            self._front.start_rest(RestApi(answers, self.metrics, metrics_path))
         except StatusError as error:
             log.error("Skipped exporting HTTP/REST API: %s", error)  # noqa: TRY400 - one clean line
-            return None
+            return
         except OSError as error:
             at = f"{options.host}:{options.rest_api_port}"
             log.error("Failed to start HTTP Server at %s: %s", at, error.strerror)  # noqa: TRY400 - one clean line
-            return None
-        rest.start()
+            return
         log.info("Exporting HTTP/REST API at: %s:%d ...", options.host, options.rest_api_port)
-        return rest
+        if options.ssl_config_file:
+            log.warning("The REST API has no TLS: --ssl_config_file is for the gRPC API")
+        if options.rest_api_enable_cors_support:
+            log.warning("Pages of every site that a user of this machine visits may read answers of the REST API")
 
     def _check(self) -> None:
         if self.options.batching_parameters_file and not self.options.enable_batching:

@@ -1,4 +1,4 @@
-"""Two configuration messages that the ``tensorflow-serving-api`` package leaves out, described here field by field."""
+"""Configuration messages that the ``tensorflow-serving-api`` package leaves out, described here field by field."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ def _pool() -> descriptor_pool.DescriptorPool:
             ("pad_variable_length_inputs", 7, _Field.TYPE_BOOL, ""),
         ],
     )
+    _add_message(
+        file,
+        "SSLConfig",
+        [
+            ("server_key", 1, _Field.TYPE_STRING, ""),
+            ("server_cert", 2, _Field.TYPE_STRING, ""),
+            ("custom_ca", 3, _Field.TYPE_STRING, ""),
+            ("client_verify", 4, _Field.TYPE_BOOL, ""),
+        ],
+    )
     pool.Add(file)
     return pool
 
@@ -57,6 +67,11 @@ def new_monitoring_config() -> Message:
 def new_batching_parameters() -> Message:
     """An empty ``BatchingParameters``."""
     return _new("BatchingParameters")
+
+
+def new_ssl_config() -> Message:
+    """An empty ``SSLConfig``."""
+    return _new("SSLConfig")
 
 
 def _new(name: str) -> Message:

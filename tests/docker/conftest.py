@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
-from cxr_tasks.installation.patient_keys import patient_secret
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.check.server_process import free_port
@@ -37,7 +34,6 @@ class Cluster:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "CXR_HOME": str(self.settings.home),
-            "CXR_SECRETS": str(self.secrets_of_a_worker()),
             "TMPDIR": tempfile.mkdtemp(dir=self.folder),
             **self.services.s3_environment(),
         }
@@ -46,16 +42,6 @@ class Cluster:
             self.workers[name] = subprocess.Popen(
                 [*command, "--name", name], cwd=PROJECT_ROOT, env=told, stdout=stream, stderr=subprocess.STDOUT
             )
-
-    def secrets_of_a_worker(self) -> Path:
-        """A folder with the secrets that ``compose.yaml`` gives to a worker, and no others."""
-        folder = self.folder / "secrets-of-a-worker"
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700)
-            named = yaml.safe_load((PROJECT_ROOT / "docker" / "compose.yaml").read_text())["x-secrets"]["worker"]
-            for name in set(named) - {"s3_credentials"}:  # where boto3 is told to look
-                shutil.copy2(self.settings.secrets / name, folder / name)
-        return folder
 
     def log(self, name: str) -> Path:
         return self.folder / f"worker-{name}.log"
@@ -95,7 +81,6 @@ def cluster(engines: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name, address in engines.secrets().items():
         (volume / "secrets" / name).touch(mode=0o600)
         (volume / "secrets" / name).write_text(address + "\n")
-    patient_secret(volume / "secrets")
     changed = {
         "CXR_HOME": str(volume),
         "CXR_EXECUTOR": "CeleryExecutor",

@@ -12,7 +12,6 @@ import pytest
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist, worklist_path
-from tests.conftest import in_both
 
 
 def wanted(key: str = "k", **changed) -> Wanted:
@@ -75,7 +74,6 @@ def test_a_request_under_way_is_enough_for_the_same_version(cxr_home, changed, i
     assert worklist.add(wanted("three"), unless_open=True)[0].number != first.number
 
 
-@in_both
 def test_a_request_ends_once(cxr_home):
     worklist = Worklist()
     made, _ = worklist.add(wanted())
@@ -121,7 +119,6 @@ def _add_and_end(home: str, n: int, worker: int) -> None:
         worklist.end(made.number, "done", f"by {worker}")
 
 
-@in_both
 def test_processes_that_race_make_each_request_once_and_end_it_once(cxr_home):
     made = multiprocessing.get_context("spawn")
     workers = [made.Process(target=_add_and_end, args=(str(cxr_home), 20, worker)) for worker in range(4)]
@@ -144,7 +141,6 @@ def _add_for_ever(home: str) -> None:
         place += 1
 
 
-@in_both
 def test_a_killed_process_leaves_whole_requests(cxr_home):
     killed = multiprocessing.get_context("spawn").Process(target=_add_for_ever, args=(str(cxr_home),))
     killed.start()

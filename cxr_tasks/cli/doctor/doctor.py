@@ -21,7 +21,6 @@ from cxr_tasks.cli.doctor.findings import (
     worst,
 )
 from cxr_tasks.cli.doctor.serving import serving_findings, stack_findings
-from cxr_tasks.cli.doctor.volume import volume_findings
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.registry.audit import anchors, trail
 
@@ -52,7 +51,7 @@ def findings() -> list[Finding]:
     found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
     if anchors.registry_is_there():
         found += anchor_findings(trail.stated())
-    return [*found, *private_findings(), *disk_findings(), *volume_findings(), *kept_findings()]
+    return [*found, *private_findings(), *disk_findings(), *kept_findings()]
 
 
 def show(found: list[Finding]) -> None:

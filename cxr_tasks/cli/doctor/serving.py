@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cxr_tasks.installation.storage.paths import served_root
 from cxr_tasks.registry import permission, version_files, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import recorded_digests
+from cxr_tasks.stack.ports import reachable_from_outside
+from cxr_tasks.stack.servers.model_server import warnings_of_real_server
 from cxr_tasks.stack.show import stack_status
 from serving.client.running import labelled_version, served_versions
 from serving.served.agreement import serves, version_disagreements
@@ -38,7 +41,18 @@ def stack_findings(settings: StackSettings) -> list[Finding]:
         else:
             todo = f"'make logs NAME={name}' shows why; 'make up' starts what is stopped"
             found.append(Finding(check="stack", level="FAIL", text=f"{name}: {detail or state}", todo=todo))
-    return found
+    return found + exposure_findings(settings)
+
+
+def exposure_findings(settings: StackSettings) -> list[Finding]:
+    """Ports of the stack that others than this machine reach, and what a real model server leaves undone."""
+    todo = "close it in the firewall, or let the embedded server serve: it listens on loopback only"
+    found = [
+        Finding(check="stack", level="WARN", text=f"port {port} is open beyond this machine, on {address}", todo=todo)
+        for port, address in sorted(reachable_from_outside(settings).items())
+    ]
+    warnings = warnings_of_real_server(settings, os.environ)
+    return found + [Finding(check="stack", level="WARN", text=warning) for warning in warnings]
 
 
 def serving_findings(settings: StackSettings, *, is_up: bool) -> list[Finding]:

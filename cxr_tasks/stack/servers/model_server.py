@@ -91,24 +91,49 @@ def prediction_log_flags(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+def warnings_of_real_server(settings: StackSettings, environment: Mapping[str, str]) -> list[str]:
+    """What a person must know where ``tensorflow_model_server`` is on ``PATH``; empty where the embedded one serves."""
+    if is_embedded():
+        return []
+    server = server_executable()[0]
+    found = [
+        f"{server} has no flag for an address: it answers on ports {settings.grpc_port} and {settings.rest_port} of "
+        "every interface of this machine, without a login, and takes new lists of models from everyone who reaches "
+        "them. Close these ports in the firewall, or take it off PATH: the embedded server listens on loopback only"
+    ]
+    if share := environment.get(REQUEST_LOG_VARIABLE, ""):
+        found.append(
+            f"{REQUEST_LOG_VARIABLE}={share} records nothing with {server}, which can record no requests; the embedded "
+            "server can"
+        )
+    return found
+
+
+def is_embedded() -> bool:
+    """Whether the server is the one of this repository."""
+    return server_executable()[0] == sys.executable
+
+
 def main() -> None:
     """Wait for a first version, then become the model server (the same process, so the supervisor sees one program)."""
     settings = StackSettings.load()
     write_monitoring_config()
     settle_all()
-    is_embedded = server_executable()[0] == sys.executable
+    for warning in warnings_of_real_server(settings, os.environ):
+        print(f"WARNING: {warning}", flush=True)
     if not write_models_config():
         print(f"no model has a version under {settings.home / 'served'} yet; waiting for the first", flush=True)
-        if is_embedded:
+        if is_embedded():
             # Loaded while there is nothing else to do, so that the first release need not wait for it.
             start_tensorflow()
             importlib.import_module("serving.server.server")
     while not (present := write_models_config()):
         time.sleep(POLL_INTERVAL_S)
-    logs = [*request_log_flags(os.environ), *prediction_log_flags(os.environ)] if is_embedded else []
-    command = [*server_command(settings), *batching_flags(os.environ, is_embedded=is_embedded), *logs]
-    print(f"serving {', '.join(present)}: {' '.join(command)}", flush=True)
-    if is_embedded:
+    logs = [*request_log_flags(os.environ), *prediction_log_flags(os.environ)] if is_embedded() else []
+    command = [*server_command(settings), *batching_flags(os.environ, is_embedded=is_embedded()), *logs]
+    where = "loopback" if is_embedded() else "every interface"
+    print(f"serving {', '.join(present)} on {where}: {' '.join(command)}", flush=True)
+    if is_embedded():
         from serving.server.main import main as serve
 
         sys.exit(serve(command[len(server_executable()) :]))

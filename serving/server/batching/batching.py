@@ -14,7 +14,7 @@ import numpy as np
 from serving.server.batching.batch_config import BatchLimits
 from serving.server.batching.batch_merge import merged, split
 from serving.server.metrics import Metrics
-from serving.server.run.runner import Runner
+from serving.server.run.runner import FOR_EVER, Patience, Runner
 from serving.server.status import StatusError
 
 Key = tuple[int, tuple[str, ...], tuple[str, ...]]
@@ -22,10 +22,11 @@ Key = tuple[int, tuple[str, ...], tuple[str, ...]]
 
 @dataclass(slots=True)
 class Task:
-    """One request: its arrays, its number of rows, and where its outputs go."""
+    """One request: its arrays, its number of rows, how long its client waits, and where its outputs go."""
 
     arrays: list[np.ndarray]
     n_rows: int
+    patience: Patience = FOR_EVER
     done: Future[list[np.ndarray]] = field(default_factory=Future)
     begin: float = field(default_factory=time.monotonic)
 
@@ -47,7 +48,13 @@ class BatchingRunner:
     def __init__(self, name: str, model: Runner, limits: BatchLimits, scheduler: BatchScheduler) -> None:
         self.name, self.model, self.limits, self._scheduler = name, model, limits, scheduler
 
-    def run(self, feeds: Sequence[str], arrays: Sequence[np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+    def run(
+        self,
+        feeds: Sequence[str],
+        arrays: Sequence[np.ndarray],
+        fetches: Sequence[str],
+        patience: Patience = FOR_EVER,
+    ) -> list[np.ndarray]:
         """The outputs for ``arrays``, which all have the batch as first dimension.
 
         Raises:
@@ -67,7 +74,7 @@ class BatchingRunner:
                 "INVALID_ARGUMENT",
                 f"Task size {n_rows} is larger than maximum input batch size {self.limits.max_batch_size}",
             )
-        task = Task(list(arrays), n_rows)
+        task = Task(list(arrays), n_rows, patience)
         self._scheduler.add(self, tuple(feeds), tuple(fetches), task)
         return task.done.result()
 
@@ -141,17 +148,24 @@ class BatchScheduler:
                 self._changed.wait(min((due for due, _ in heads), default=now + 60) - now)
 
     def _run(self, batch: _Batch) -> None:
-        runner, tasks = batch.runner, batch.tasks
+        runner = batch.runner
+        tasks = _still_wanted(batch.tasks)
+        if not tasks:
+            return
+        n_rows = sum(task.n_rows for task in tasks)
         begin = time.monotonic()
         for task in tasks:
             self._metrics.queuing.observe((), (begin - task.begin) * 1e6)
         try:
-            size = runner.limits.padded_size(batch.n_rows)
+            size = runner.limits.padded_size(n_rows)
             arrays = merged([task.arrays for task in tasks], batch.feeds, size, runner.limits.pads_inputs)
             self._metrics.batch_runs.add(())
             self._metrics.batch_sizes.add((runner.name, "Session", str(size)))
-            self._metrics.padding.observe((str(size), runner.name), size - batch.n_rows)
-            parts = split(runner.model.run(batch.feeds, arrays, batch.fetches), [task.n_rows for task in tasks], size)
+            self._metrics.padding.observe((str(size), runner.name), size - n_rows)
+            # The run goes on as long as the most patient of its clients waits.
+            longest = Patience(max(task.patience.until for task in tasks))
+            made = runner.model.run(batch.feeds, arrays, batch.fetches, longest)
+            parts = split(made, [task.n_rows for task in tasks], size)
         except BaseException as error:
             if self._retries_alone and len(tasks) > 1:
                 for task in tasks:
@@ -163,3 +177,16 @@ class BatchScheduler:
             return
         for task, part in zip(tasks, parts, strict=True):
             task.done.set_result(part)
+
+
+def _still_wanted(tasks: list[Task]) -> list[Task]:
+    """The tasks whose clients still wait; the others are answered without a run."""
+    wanted = []
+    for task in tasks:
+        if task.patience.is_over:
+            task.done.set_exception(
+                StatusError("DEADLINE_EXCEEDED", "Run() timeout exceeded while waiting in batching queue")
+            )
+        else:
+            wanted.append(task)
+    return wanted

@@ -1,20 +1,14 @@
-"""The body of an HTTP request: of a given length or in chunks, packed or not, and never larger than is taken."""
+"""The body of an HTTP request: of a given length or in chunks, packed or not, and bounded alone and with all others."""
 
 from __future__ import annotations
 
-import socket
-import time
+import asyncio
 import zlib
-from email.message import Message
-from io import BufferedIOBase
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-#: A line that begins a chunk, with whatever a client adds to it; trailers, together.
-LONGEST_LINE = 4096
-MOST_TRAILERS = 100
-#: How long, and for how many bytes, a client that was refused may go on sending before the connection is cut.
-LINGER_S = 30.0
-IDLE_S = 5.0
-LINGER_BYTES = 1 << 30
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class BodyRefused(Exception):
@@ -25,82 +19,110 @@ class BodyRefused(Exception):
         self.status = status
 
 
-def check_length(headers: Message, limit: int) -> int | None:
-    """The length that the headers of a request give; None of a body in chunks.
+class ClientGone(Exception):
+    """The client broke off before its request was whole; there is nobody to answer."""
 
-    Raises:
-        BodyRefused: 413 where it is over ``limit``, 400 where the headers make no sense.
+
+class Bodies:
+    """The bodies that are held in memory now. Used from the event loop only.
+
+    Where they would be more than ``most_bytes`` together, the one that has been coming for longest is given up: so
+    many that never end cannot keep a new one out.
     """
-    coding = headers.get("Transfer-Encoding", "").strip().lower()
-    if coding:
-        if coding != "chunked":
-            raise BodyRefused(400, f"Transfer-Encoding: expected chunked, found {coding[:40]}")
-        return None
-    length = headers.get("Content-Length", "0").strip()
-    if not (length.isascii() and length.isdecimal()):
-        raise BodyRefused(400, f"Content-Length: expected a number of bytes, found {length[:40]}")
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._n_bytes = most_bytes, 0
+        self._held: dict[Body, None] = {}
+
+    @contextmanager
+    def incoming(self) -> Iterator[Body]:
+        """A new body, counted until the block ends."""
+        body = Body(self)
+        self._held[body] = None
+        try:
+            yield body
+        finally:
+            self._held.pop(body, None)
+            self.let_go(body)
+
+    def add(self, body: Body, part: bytes) -> None:
+        """Adds ``part``.
+
+        Raises:
+            BodyRefused: 503, there is no room, and no other body to give up for it.
+        """
+        body.held += part
+        self._n_bytes += len(part)
+        while self._n_bytes > self._most_bytes:
+            oldest = next((one for one in self._held if not one.is_whole), body)
+            self.let_go(oldest)
+            self._held.pop(oldest, None)
+            if oldest is body:
+                raise BodyRefused(503, f"All bodies together have more than {self._most_bytes} bytes; try again")
+            oldest.give_up()
+
+    def let_go(self, body: Body) -> None:
+        """Frees what ``body`` holds."""
+        self._n_bytes -= len(body.held)
+        body.held = bytearray()
+
+
+class Body:
+    """One body on its way in."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.held = bytearray()
+        self.is_whole = False
+        self._limit: asyncio.Timeout | None = None
+
+    def give_up(self) -> None:
+        """Ends ``receive`` with a refusal."""
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def receive(self, receive: Receive, headers: Mapping[bytes, bytes], most_bytes: int) -> bytearray:
+        """The body, still packed if it is.
+
+        Raises:
+            BodyRefused: 413 where it has more than ``most_bytes``, 503 where another one needed its place.
+            ClientGone: The connection ended before.
+        """
+        check_length(headers, most_bytes)
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                while not self.is_whole:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    self._bodies.add(self, message.get("body", b""))
+                    if len(self.held) > most_bytes:
+                        raise BodyRefused(413, f"The body has more than {most_bytes} bytes, which are taken at most")
+                    self.is_whole = not message.get("more_body", False)
+        except TimeoutError as error:
+            raise BodyRefused(503, "The body was not whole when its memory was needed for others; try again") from error
+        return self.held
+
+
+def check_length(headers: Mapping[bytes, bytes], most_bytes: int) -> None:
+    """``BodyRefused`` (413) where the headers tell of more than ``most_bytes``: it is then not even asked for."""
+    length = headers.get(b"content-length", b"0")
     # More than twenty digits are no length, and cost time to parse.
-    if len(length) > 20 or int(length) > limit:
-        raise BodyRefused(413, f"The body has {length[:20]} bytes, at most {limit} are taken")
-    return int(length)
+    if len(length) > 20 or int(length) > most_bytes:
+        raise BodyRefused(413, f"The body has {length[:20].decode()} bytes, at most {most_bytes} are taken")
 
 
-def read_body(headers: Message, stream: BufferedIOBase, limit: int) -> bytes:
-    """The body of the request with ``headers``, unpacked; empty where it says gzip and is not.
+def unpacked(body: bytes | bytearray, most_bytes: int) -> bytes:
+    """A gzip ``body`` unpacked; empty where it is none.
 
     Raises:
-        BodyRefused: 413 where it has more than ``limit`` bytes, packed or unpacked; 400 where it cannot be read. What
-            is left of it is then still unread.
+        BodyRefused: 413 where that is more than ``most_bytes``.
     """
-    length = check_length(headers, limit)
-    body = _chunks(stream, limit) if length is None else stream.read(length)
-    if headers.get("Content-Encoding") != "gzip":
-        return body
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        unpacked = unpacker.decompress(body, limit)
+        made = unpacker.decompress(body, most_bytes)
     except zlib.error:
         return b""
     if unpacker.unconsumed_tail:
-        raise BodyRefused(413, f"The unpacked body has more than {limit} bytes, which are taken at most")
-    return unpacked
-
-
-def linger(connection: socket.socket) -> None:
-    """Ends a connection whose client may still be sending: takes in what comes and drops it, within bounds.
-
-    A connection closed with bytes unread is reset, and the client never sees the answer that lies there for it.
-    """
-    end, n_left = time.monotonic() + LINGER_S, LINGER_BYTES
-    try:
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(IDLE_S)
-        while n_left > 0 and time.monotonic() < end and (dropped := connection.recv(1 << 16)):
-            n_left -= len(dropped)
-    except OSError:
-        # The client is gone, or waits for something else: there is nobody to tell.
-        return
-
-
-def _chunks(stream: BufferedIOBase, limit: int) -> bytes:
-    """A body in chunks (RFC 9112, 7.1), its trailers dropped."""
-    parts: list[bytes] = []
-    n_bytes = 0
-    while size := _chunk_size(stream):
-        n_bytes += size
-        if n_bytes > limit:
-            raise BodyRefused(413, f"The body has more than {limit} bytes, which are taken at most")
-        parts.append(stream.read(size))
-        if len(parts[-1]) != size or stream.readline(LONGEST_LINE).strip(b"\r\n"):
-            raise BodyRefused(400, f"The body in chunks ends early or is damaged, after {n_bytes} bytes")
-    for _ in range(MOST_TRAILERS):
-        if not stream.readline(LONGEST_LINE).strip(b"\r\n"):
-            return b"".join(parts)
-    raise BodyRefused(400, "The body in chunks has too many trailers")
-
-
-def _chunk_size(stream: BufferedIOBase) -> int:
-    digits = stream.readline(LONGEST_LINE).partition(b";")[0].strip()
-    if not 0 < len(digits) <= 16 or digits.lower().strip(b"0123456789abcdef"):
-        raise BodyRefused(400, f"The body in chunks: expected the size of a chunk in hex, found {digits[:16]!r}")
-    return int(digits, 16)
+        raise BodyRefused(413, f"The unpacked body has more than {most_bytes} bytes, which are taken at most")
+    return made

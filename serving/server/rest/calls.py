@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
 from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -25,6 +26,7 @@ from serving.server.rest import json_text
 from serving.server.rest.json_examples import fill_examples
 from serving.server.rest.json_outputs import outputs_as_columns, outputs_as_rows
 from serving.server.rest.json_tensors import fill_inputs
+from serving.server.run.runner import FOR_EVER, Patience
 from serving.server.status import StatusError, shortened
 
 NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
@@ -68,7 +70,7 @@ class RestApi:
         self._answers, self._metrics, self._metrics_path = answers, metrics, metrics_path
         self.names_requests = answers.prediction_log is not None
 
-    def answer(self, method: str, path: str, body: bytes) -> HttpAnswer:
+    def answer(self, method: str, path: str, body: bytes | bytearray, patience: Patience = FOR_EVER) -> HttpAnswer:
         """The answer to ``method path`` (still percent-encoded, query included) with ``body`` (unpacked)."""
         if path == self._metrics_path:
             return HttpAnswer(200, "text/plain", self._metrics.page().encode())
@@ -76,14 +78,14 @@ class RestApi:
             return HttpAnswer(404, "text/html", NOT_FOUND_PAGE)
         begin = time.perf_counter()
         try:
-            name, call, text = self._called(method, path, body)
+            name, call, text = self._called(method, path, body, patience)
         except StatusError as error:
             shown = json.dumps({"error": shortened(error.message)}, ensure_ascii=False, indent=4)
             return HttpAnswer(_HTTP_CODES.get(error.code.name, 500), JSON_TYPE, json_text.to_bytes(shown))
         self._metrics.latency.observe((name, call, "REST"), (time.perf_counter() - begin) * 1e6)
-        return HttpAnswer(200, JSON_TYPE, json_text.to_bytes(text))
+        return HttpAnswer(200, JSON_TYPE, text)
 
-    def _called(self, method: str, path: str, body: bytes) -> tuple[str, str, str]:
+    def _called(self, method: str, path: str, body: bytes | bytearray, patience: Patience) -> tuple[str, str, bytes]:
         """The model, the call and the JSON it answered."""
         found = _RUN.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
         if found is None:
@@ -96,35 +98,39 @@ class RestApi:
             raise StatusError("INVALID_ARGUMENT", f"JSON Value: {json_text.pretty(document)} Is not object")
         _take_signature(document, spec)
         run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[found["call"]]
-        return spec.name, found["call"], json.dumps(run(spec, document), ensure_ascii=False)
+        return spec.name, found["call"], orjson.dumps(run(spec, document, patience), option=orjson.OPT_SERIALIZE_NUMPY)
 
-    def _predict(self, spec: model_pb2.ModelSpec, document: dict[str, Any]) -> dict[str, Any]:
+    def _predict(self, spec: model_pb2.ModelSpec, document: dict[str, Any], patience: Patience) -> dict[str, Any]:
         request = predict_pb2.PredictRequest(model_spec=spec)
         is_row = fill_inputs(document, self._answers.input_dtypes(spec), request)
-        outputs = self._answers.predict(request).outputs
+        outputs = self._answers.predict(request, patience).outputs
         return {"predictions": outputs_as_rows(outputs)} if is_row else {"outputs": outputs_as_columns(outputs)}
 
-    def _classify(self, spec: model_pb2.ModelSpec, document: dict[str, Any]) -> dict[str, Any]:
+    def _classify(self, spec: model_pb2.ModelSpec, document: dict[str, Any], patience: Patience) -> dict[str, Any]:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         fill_examples(document, "classify", request.input)
-        rows = self._answers.classify(request).result.classifications
+        rows = self._answers.classify(request, patience).result.classifications
         return {"results": [[[one.label, float(f"{one.score:.9g}")] for one in row.classes] for row in rows]}
 
-    def _regress(self, spec: model_pb2.ModelSpec, document: dict[str, Any]) -> dict[str, Any]:
+    def _regress(self, spec: model_pb2.ModelSpec, document: dict[str, Any], patience: Patience) -> dict[str, Any]:
         request = regression_pb2.RegressionRequest(model_spec=spec)
         fill_examples(document, "regress", request.input)
-        return {"results": [float(f"{one.value:.9g}") for one in self._answers.regress(request).result.regressions]}
+        return {
+            "results": [
+                float(f"{one.value:.9g}") for one in self._answers.regress(request, patience).result.regressions
+            ]
+        }
 
-    def _status(self, spec: model_pb2.ModelSpec) -> str:
-        return _as_json(self._answers.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
+    def _status(self, spec: model_pb2.ModelSpec) -> bytes:
+        return _as_json(self._answers.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))).encode()
 
-    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
+    def _metadata(self, spec: model_pb2.ModelSpec) -> bytes:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
         answer = self._answers.metadata(request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
         shown = {"name": spec.name, "version": str(answer.model_spec.version.value), "signature_name": ""}
-        return json.dumps({"model_spec": shown, "metadata": {"signature_def": json.loads(_as_json(signatures))}})
+        return orjson.dumps({"model_spec": shown, "metadata": {"signature_def": orjson.loads(_as_json(signatures))}})
 
 
 def _spec(found: re.Match[str], request: str) -> model_pb2.ModelSpec:

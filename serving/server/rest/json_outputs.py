@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.server.rest.json_tensors import B64
@@ -56,15 +58,18 @@ def _listed(alias: str, proto: tensor_pb2.TensorProto) -> Any:
     array = tensors.decode(proto)
     if proto.dtype in _UNWRITABLE and array.size:
         raise _bad(f"Failed to write JSON value for tensor type: {tensors.dtype_name(proto.dtype)}")
+    if proto.dtype in _UNWRITABLE:
+        return _nested([], array.shape)
     if proto.dtype == types_pb2.DT_STRING:
-        flat = list(_strings(alias, array.ravel().tolist()))
-    elif proto.dtype == types_pb2.DT_FLOAT:
-        flat = [float(f"{value:.9g}") for value in array.ravel().tolist()]
-    elif proto.dtype in _UNWRITABLE:
-        flat = []
-    else:
-        flat = array.ravel().tolist()
-    return _nested(flat, array.shape)
+        return _nested(list(_strings(alias, array.ravel().tolist())), array.shape)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        # JSON has no word for NaN and the infinities; the standard library's writer has those of the real server.
+        listed = array.tolist()
+        return (
+            [orjson.Fragment(json.dumps(one)) for one in listed] if array.ndim else orjson.Fragment(json.dumps(listed))
+        )
+    # As arrays: orjson writes them many times as fast as lists, floats with as few digits as tell them apart.
+    return array if array.ndim and array.size else array.tolist()
 
 
 def _strings(alias: str, values: Iterable[bytes]) -> Iterable[Any]:

@@ -1,24 +1,39 @@
-"""The REST API's port: an HTTP/1.1 server with a thread per connection."""
+"""The REST API's port: an ASGI application on uvicorn, in the event loop that the gRPC port shares."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import ipaddress
 import json
 import logging
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import math
+import socket
+import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import uvicorn
+
+from cxr_tasks.predictions.columns import request_id_of
 from serving.server.flags import ServerOptions
+from serving.server.gate import Gate
+from serving.server.open_files import connections_within_limit
 from serving.server.prediction_log import REQUEST_ID_HEADER, begin_request
-from serving.server.rest.body import BodyRefused, check_length, linger, read_body
+from serving.server.rest.body import Bodies, BodyRefused, ClientGone, Receive, unpacked
 from serving.server.rest.calls import JSON_TYPE, HttpAnswer, RestApi
+from serving.server.rest.connection import Connection
+from serving.server.run.runner import Patience
+from serving.server.seldom import Seldom
+from serving.server.status import StatusError
 
 log = logging.getLogger(__name__)
 
-METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 OPTIONS_TYPE = "text/html; charset=ISO-8859-1"
 MIN_GZIP_BYTES = 1024
+#: All bodies together, as a multiple of the largest one.
+BODIES_AT_A_TIME = 4
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET,POST",
@@ -26,111 +41,172 @@ CORS_HEADERS = {
 }
 
 
-class RestServer(ThreadingHTTPServer):
+class RestServer:
     """Listens on ``options.host:options.rest_api_port``.
 
     Raises:
         OSError: The port is taken.
     """
 
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
+    def __init__(self, api: RestApi, options: ServerOptions, gate: Gate) -> None:
+        self._socket = _bound(options.host, options.rest_api_port)
+        limit_s = options.rest_api_timeout_in_ms / 1000
+        config = uvicorn.Config(
+            _Application(api, options, gate),
+            http=partial(Connection, limit_s=limit_s, most=connections_within_limit(options.max_connections)),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=max(1, math.ceil(limit_s)),
+            timeout_graceful_shutdown=max(1, math.ceil(options.shutdown_grace_seconds)),
+            backlog=1024,
+        )
+        # Its lines of lower levels are a client's to cause, without end.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._server = uvicorn.Server(config)
+        self._serving: asyncio.Task[None] | None = None
 
-    def __init__(self, api: RestApi, options: ServerOptions) -> None:
-        self.api, self.options = api, options
-        self.turn = threading.Semaphore(options.rest_api_num_threads or max(1, options.grpc_max_threads))
-        super().__init__((options.host, options.rest_api_port), _Handler)
-
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begins to answer."""
-        threading.Thread(target=self.serve_forever, name="rest", daemon=True).start()
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not (self._server.started or self._serving.done()):
+            await asyncio.sleep(0.001)
 
-    def stop(self) -> None:
-        """Takes no more connections."""
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke off is a line, not a traceback on stderr."""
-        log.info("A REST connection broke off", exc_info=log.isEnabledFor(logging.DEBUG))
+    async def stop(self) -> None:
+        """Takes no more connections, and waits for the answers under way."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: RestServer
-    _request_id = ""
-    """Of the call at hand; '' where none is given."""
+class _Application:
+    def __init__(self, api: RestApi, options: ServerOptions, gate: Gate) -> None:
+        self._api, self._options, self._gate = api, options, gate
+        self._limit_s = options.rest_api_timeout_in_ms / 1000
+        self._bodies = Bodies(BODIES_AT_A_TIME * options.grpc_max_message_bytes)
+        self._hosts = {"localhost", options.host, *options.rest_allowed_hosts.lower().split(",")} - {""}
+        n_waiting = options.rest_api_num_threads or max(1, options.grpc_max_threads)
+        self._turns = asyncio.Semaphore(n_waiting)
+        self._broken = Seldom(log)
 
-    def setup(self) -> None:
-        self.request.settimeout(self.server.options.rest_api_timeout_in_ms / 1000)
-        super().setup()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_") and name[3:] in METHODS:
-            return self._handle
-        raise AttributeError(name)
-
-    def _handle(self) -> None:
-        try:
-            body = read_body(self.headers, self.rfile, self._limit)
-        except BodyRefused as error:
-            self._refuse(error)
-            return
-        if self.command == "OPTIONS":
-            self._send(HttpAnswer(200 if self.server.options.rest_api_enable_cors_support else 400, OPTIONS_TYPE, b""))
-            return
-        with self.server.turn:
-            if self.server.api.names_requests:
-                self._request_id = begin_request(self.headers.get(REQUEST_ID_HEADER, ""))
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Any) -> None:
+        headers = dict(scope["headers"])
+        request_id = ""
+        if self._api.names_requests:
+            request_id = request_id_of(headers.get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1"))
+        with self._bodies.incoming() as body:
+            patience = Patience(time.monotonic() + self._limit_s)
             try:
-                answer = self.server.api.answer(self.command, self.path, body)
+                async with asyncio.timeout_at(scope["state"]["begun"] + self._limit_s):
+                    self._check_host(headers)
+                    held = await body.receive(receive, headers, self._options.grpc_max_message_bytes)
+                    answer = await self._answer(scope, held, headers, receive, patience, request_id)
+            except ClientGone:
+                return
+            except BodyRefused as error:
+                answer = _error(error.status, str(error))
+            except TimeoutError:
+                answer = _error(504 if body.is_whole else 408, f"The request took longer than {self._limit_s:g} s")
+            except StatusError as error:
+                answer = _error(504, error.message)
+            await self._send(send, answer, b"gzip" in headers.get(b"accept-encoding", b""), request_id)
+
+    async def _answer(
+        self,
+        scope: Mapping[str, Any],
+        body: bytearray,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        patience: Patience,
+        request_id: str,
+    ) -> HttpAnswer:
+        method = scope["method"]
+        if method == "OPTIONS":
+            return HttpAnswer(200 if self._options.rest_api_enable_cors_support else 400, OPTIONS_TYPE, b"")
+        query = scope["query_string"]
+        path = (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+        is_packed = headers.get(b"content-encoding") == b"gzip"
+
+        def work() -> HttpAnswer:
+            if request_id:
+                begin_request(request_id)
+            try:
+                whole = unpacked(body, self._options.grpc_max_message_bytes) if is_packed else body
+                return self._api.answer(method, path, whole, patience)
+            except BodyRefused:
+                raise
             except Exception:
-                log.exception("A REST call broke")
-                answer = HttpAnswer(500, JSON_TYPE, b'{"error": "The server broke on this call"}')
-        self._send(answer)
+                self._broken.warning("A REST call broke", with_traceback=True)
+                return HttpAnswer(500, JSON_TYPE, b'{"error": "The server broke on this call"}')
 
-    @property
-    def _limit(self) -> int:
-        return self.server.options.grpc_max_message_bytes
+        if method == "GET":
+            # Runs no model, and is answered also while models run wherever they can.
+            return await asyncio.to_thread(work)
+        async with self._turns:
+            running = asyncio.ensure_future(self._gate.run(work, patience))
+            gone = asyncio.ensure_future(_client_gone(receive))
+            try:
+                await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not running.done():
+                    raise ClientGone
+                return running.result()
+            finally:
+                running.cancel()
+                gone.cancel()
 
-    def handle_expect_100(self) -> bool:
-        """Before a client sends a large body it may ask; one that is too large is refused then, and not sent at all."""
-        try:
-            check_length(self.headers, self._limit)
-        except BodyRefused as error:
-            self._refuse(error)
-            return False
-        return super().handle_expect_100()
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """A page of another site cannot read answers under that site's name, wherever it makes the name point."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if name and name not in self._hosts and not _is_address(name):
+            raise BodyRefused(
+                403,
+                f"Host {name[:100]!r} is not a name of this server; --rest_allowed_hosts lists further names",
+            )
 
-    def _refuse(self, error: BodyRefused) -> None:
-        """The answer to a body that is not taken; the connection ends with it, as the rest is in the way."""
-        self.close_connection = True
-        text = json.dumps({"error": str(error)}, ensure_ascii=False)
-        self._send(HttpAnswer(error.status, JSON_TYPE, text.encode()))
-        linger(self.connection)
-
-    def _send(self, answer: HttpAnswer) -> None:
+    async def _send(self, send: Any, answer: HttpAnswer, packs: bool, request_id: str) -> None:
         body = answer.body
-        packs = len(body) >= MIN_GZIP_BYTES and "gzip" in self.headers.get("Accept-Encoding", "")
-        if packs:
-            body = gzip.compress(body, 1)
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        if packs:
-            self.send_header("Content-Encoding", "gzip")
-        if self._request_id:
-            self.send_header(REQUEST_ID_HEADER, self._request_id)
-            self._request_id = ""
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        if self.server.options.rest_api_enable_cors_support:
-            for name, value in CORS_HEADERS.items():
-                self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        named = {"Content-Type": answer.content_type}
+        if packs and len(body) >= MIN_GZIP_BYTES:
+            body = await asyncio.to_thread(gzip.compress, body, 1)
+            named["Content-Encoding"] = "gzip"
+        named["Content-Length"] = str(len(body))
+        named |= {REQUEST_ID_HEADER: request_id} if request_id else {}
+        named |= CORS_HEADERS if self._options.rest_api_enable_cors_support else {}
+        headers = [(name.encode(), value.encode()) for name, value in named.items()]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """No line a request: paths are the clients' and stay out of the log."""
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _error(status: int, text: str) -> HttpAnswer:
+    return HttpAnswer(status, JSON_TYPE, json.dumps({"error": text}, ensure_ascii=False).encode())
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made

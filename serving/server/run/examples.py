@@ -9,7 +9,7 @@ import numpy as np
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
 from serving.server.run.predict import DEFAULT_SIGNATURE, SignatureDef, run_signature
-from serving.server.run.runner import Runner
+from serving.server.run.runner import FOR_EVER, Patience, Runner
 from serving.server.status import StatusError
 
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
@@ -28,7 +28,11 @@ class _Answerable(Protocol):
 
 
 def classify(
-    model: _Answerable, signature_name: str, examples: input_pb2.Input, check_method: bool
+    model: _Answerable,
+    signature_name: str,
+    examples: input_pb2.Input,
+    check_method: bool,
+    patience: Patience = FOR_EVER,
 ) -> classification_pb2.ClassificationResult:
     """Classes and scores of each example.
 
@@ -39,12 +43,16 @@ def classify(
     signature = _named(model.signatures, signature_name)
     aliases = _classification_outputs(signature, check_method)
     batch = serialized(examples)
-    arrays = dict(zip(aliases, run_signature(model.runner, signature, {INPUTS: batch}, aliases), strict=True))
-    return _classifications(arrays, len(batch))
+    made = run_signature(model.runner, signature, {INPUTS: batch}, aliases, patience)
+    return _classifications(dict(zip(aliases, made, strict=True)), len(batch))
 
 
 def regress(
-    model: _Answerable, signature_name: str, examples: input_pb2.Input, check_method: bool
+    model: _Answerable,
+    signature_name: str,
+    examples: input_pb2.Input,
+    check_method: bool,
+    patience: Patience = FOR_EVER,
 ) -> regression_pb2.RegressionResult:
     """One value for each example.
 
@@ -55,7 +63,8 @@ def regress(
     signature = _named(model.signatures, signature_name)
     _check_regression(signature, check_method)
     batch = serialized(examples)
-    return _regressions(run_signature(model.runner, signature, {INPUTS: batch}, [OUTPUTS])[0], len(batch))
+    made = run_signature(model.runner, signature, {INPUTS: batch}, [OUTPUTS], patience)
+    return _regressions(made[0], len(batch))
 
 
 def multi_inference(
@@ -64,6 +73,7 @@ def multi_inference(
     examples: input_pb2.Input,
     check_method: bool,
     response: inference_pb2.MultiInferenceResponse,
+    patience: Patience = FOR_EVER,
 ) -> None:
     """Adds the result of each of ``tasks`` on the same examples to ``response``; all are checked before one runs.
 
@@ -78,9 +88,9 @@ def multi_inference(
         result = response.results.add()
         result.model_spec.signature_name = name
         if task.method_name == CLASSIFY_METHOD:
-            result.classification_result.CopyFrom(classify(model, name, examples, check_method))
+            result.classification_result.CopyFrom(classify(model, name, examples, check_method, patience))
         else:
-            result.regression_result.CopyFrom(regress(model, name, examples, check_method))
+            result.regression_result.CopyFrom(regress(model, name, examples, check_method, patience))
 
 
 def _checked_task(

@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from serving.server.run import tensors
-from serving.server.run.runner import Runner
+from serving.server.run.runner import FOR_EVER, Patience, Runner
 from serving.server.status import StatusError
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -30,6 +30,7 @@ def predict(
     request: predict_pb2.PredictRequest,
     response: predict_pb2.PredictResponse,
     encode: tensors.Encoder = tensors.encode_typed,
+    patience: Patience = FOR_EVER,
 ) -> None:
     """Fills ``response.outputs`` and the signature's name in its model_spec.
 
@@ -47,14 +48,18 @@ def predict(
     _check_count(signature, request.inputs)
     feeds = _feeds(signature, request.inputs)
     aliases = _outputs(signature, request.output_filter)
-    arrays = run_signature(runner, signature, feeds, aliases)
+    arrays = run_signature(runner, signature, feeds, aliases, patience)
     for alias, array in zip(aliases, arrays, strict=True):
         encode(array, response.outputs[alias])
     response.model_spec.signature_name = name
 
 
 def run_signature(
-    runner: Runner, signature: SignatureDef, feeds: Mapping[str, np.ndarray], aliases: Iterable[str]
+    runner: Runner,
+    signature: SignatureDef,
+    feeds: Mapping[str, np.ndarray],
+    aliases: Iterable[str],
+    patience: Patience = FOR_EVER,
 ) -> list[np.ndarray]:
     """The outputs ``aliases`` for inputs given by alias; the runner checks their dtypes.
 
@@ -63,7 +68,8 @@ def run_signature(
     """
     by_tensor = {signature.inputs[alias].name: array for alias, array in feeds.items()}
     names = sorted(by_tensor)
-    return runner.run(names, [by_tensor[name] for name in names], [signature.outputs[alias].name for alias in aliases])
+    fetches = [signature.outputs[alias].name for alias in aliases]
+    return runner.run(names, [by_tensor[name] for name in names], fetches, patience)
 
 
 def _check_count(signature: SignatureDef, sent: Mapping[str, tensor_pb2.TensorProto]) -> None:

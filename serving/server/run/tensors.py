@@ -10,9 +10,16 @@ import ml_dtypes
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-MAX_TENSOR_BYTES = 1 << 30
+#: What one value may be made to fill, and what an empty tensor's shape may say; a few bytes could ask for all memory.
+MAX_FILLED_BYTES = 64 << 20
+#: Each string costs some 60 bytes beside its own on the way to the model.
+MAX_STRINGS = 1 << 20
+#: TensorFlow's own bound on the size of a dimension, and of a message.
+MAX_VALUES = 1 << 31
 MAX_RANK = 254
 STRING = types_pb2.DT_STRING
+# One string in TensorFlow's memory.
+STRING_BYTES = 24
 
 # dtype on the wire -> (numpy type, field of its values, numpy type of one value as that field holds it)
 _NUMERIC: dict[int, tuple[Any, str, Any]] = {
@@ -64,12 +71,14 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
     shape = _shape(proto)
     n_values = math.prod(shape)
     if proto.dtype == STRING:
+        if not n_values:
+            _check_filled(math.prod(size for size in shape if size), STRING_BYTES)
         return _strings(proto, n_values).reshape(shape)
     if proto.dtype not in _NUMERIC:
         raise TensorDefect("")
     numpy_type = np.dtype(_NUMERIC[proto.dtype][0])
-    if n_values * numpy_type.itemsize > MAX_TENSOR_BYTES:
-        raise TensorDefect("")
+    if not n_values:
+        _check_filled(math.prod(size for size in shape if size), numpy_type.itemsize)
     if proto.tensor_content:
         return _content(proto.tensor_content, numpy_type, n_values).reshape(shape)
     return _typed(proto, numpy_type, n_values).reshape(shape)
@@ -79,7 +88,7 @@ def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     if proto.tensor_shape.unknown_rank:
         return ()
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if len(shape) > MAX_RANK or any(size < 0 for size in shape) or math.prod(shape) > MAX_TENSOR_BYTES:
+    if len(shape) > MAX_RANK or any(size < 0 for size in shape) or math.prod(shape) > MAX_VALUES:
         raise TensorDefect("")
     return shape
 
@@ -120,11 +129,20 @@ def _filled(values: np.ndarray, n_values: int, name: str) -> np.ndarray:
     if len(values) == n_values:
         return values
     if len(values) == 1:
+        _check_filled(n_values, STRING_BYTES if values.dtype == object else values.itemsize)
         return np.full(n_values, values[0], values.dtype)
     raise TensorDefect(f"expected {n_values} values in {name} (or one for all), got {len(values)}")
 
 
+def _check_filled(n_values: int, n_bytes_each: int) -> None:
+    if n_values * n_bytes_each > MAX_FILLED_BYTES:
+        most = MAX_FILLED_BYTES // n_bytes_each
+        raise TensorDefect(f"the shape asks for {n_values} values, at most {most} are made of one value or of none")
+
+
 def _strings(proto: tensor_pb2.TensorProto, n_values: int) -> np.ndarray:
+    if max(len(proto.string_val), n_values if proto.tensor_content else 0) > MAX_STRINGS:
+        raise TensorDefect(f"expected at most {MAX_STRINGS} strings, got more")
     held = _split_strings(proto.tensor_content, n_values) if proto.tensor_content else list(proto.string_val)
     values = np.empty(len(held), object)
     values[:] = held

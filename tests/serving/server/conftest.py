@@ -59,7 +59,9 @@ def serve(base: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., An
         from serving.server.flags import parse_flags
         from serving.server.server import ModelServer
 
+        # The recorded server takes new lists of models from anyone.
         own = [f"--port={free_port()}", f"--rest_api_port={free_port()}", "--shutdown_grace_seconds=0"]
+        own.append("--enable_reload_over_tcp=true")
         given = [flag.replace("$BASE", str(folder)) for flag in flags]
         server = ModelServer(parse_flags([*own, *given]).options)
         server.start()

@@ -109,3 +109,12 @@ def test_a_disk_that_is_full_fails_no_request(cxr_home):
     recorded_root().parent.mkdir(parents=True)
     recorded_root().write_text("a file where the folder should be")
     assert recorded(3) == []
+
+
+def test_server_that_still_waits_for_a_model_ends_without_a_word(tmp_path):
+    from serving.server.flags import parse_flags
+    from serving.server.server import ModelServer
+
+    flags = [f"--request_log_folder={tmp_path}", "--request_log_share=1", f"--model_base_path={tmp_path}/none"]
+    ModelServer(parse_flags(flags).options).stop()
+    assert list(tmp_path.iterdir()) == []
