@@ -27,7 +27,7 @@ from cxr_tasks.stack.pools import REPORTS
         "model": Param(
             FAMILIES[0].model,
             type="string",
-            enum=[one.model for one in FAMILIES],
+            enum=[family.model for family in FAMILIES],
             title="Model",
             description="Name in the registry; its champion is measured.",
         ),
@@ -55,8 +55,8 @@ def cxr_feedback():
         feedback = take_feedback(champion_of(asked["model"]), file, run_paths())
         for row in table_of(feedback):
             log.info("%s", "  ".join(f"{column}: {text}" for column, text in row.items()))
-        for one in feedback.findings:
-            log.info("%s", selection_words(one))
+        for finding in feedback.findings:
+            log.info("%s", selection_words(finding))
         return plain(feedback)
 
     take()

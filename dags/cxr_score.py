@@ -33,7 +33,7 @@ from cxr_tasks.stack.pools import REPORTS
         "model": Param(
             FAMILIES[0].model,
             type="string",
-            enum=[one.model for one in FAMILIES],
+            enum=[family.model for family in FAMILIES],
             title="Model",
             description="Name on the model server.",
         ),

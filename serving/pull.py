@@ -43,9 +43,9 @@ def pull(bucket: Bucket, into: Path) -> bool:
     if content is None:
         return False
     models = from_list(content)
-    for one in models:
-        for version, digest in one.versions.items():
-            _ensure(bucket, one.key(version), into / one.name / str(version), digest)
+    for model in models:
+        for version, digest in model.versions.items():
+            _ensure(bucket, model.key(version), into / model.name / str(version), digest)
     listed = [ListedModel(one.name, into / one.name, tuple(sorted(one.versions)), one.labels) for one in models]
     config = into / "models.config"
     text = config_text(listed)
@@ -84,10 +84,10 @@ def _ensure(bucket: Bucket, key: str, folder: Path, digest: str) -> None:
 
 def _prune(into: Path, models: Sequence[Announced]) -> None:
     """Remove versions that have not been listed for a while, and what a killed puller left half fetched."""
-    for one in models:
-        base = into / one.name
+    for model in models:
+        base = into / model.name
         for path in base.iterdir() if base.is_dir() else ():
-            is_listed = path.name.isdecimal() and int(path.name) in one.versions
+            is_listed = path.name.isdecimal() and int(path.name) in model.versions
             is_half = path.is_dir() and path.name.startswith(".")
             if is_listed or not (path.name.isdecimal() or is_half):
                 continue
@@ -97,7 +97,7 @@ def _prune(into: Path, models: Sequence[Announced]) -> None:
             elif is_half or time.time() - unlisted.stat().st_mtime > KEEP_S:
                 shutil.rmtree(path, ignore_errors=True)
                 unlisted.unlink(missing_ok=True)
-        for version in one.versions:
+        for version in model.versions:
             (base / f".{version}.unlisted").unlink(missing_ok=True)
 
 

@@ -84,9 +84,9 @@ def write_backup(
         raise ConfigurationError(f"{target}: expected the name of a new file, found one; choose another name")
     present = present_units(home())
     chosen = [
-        one
-        for one in present
-        if one.in_backup and one.choice not in (without - {""}) and (one.is_database or not only_databases)
+        unit
+        for unit in present
+        if unit.in_backup and unit.choice not in (without - {""}) and (unit.is_database or not only_databases)
     ]
     if not chosen:
         raise ConfigurationError(f"{home()}: nothing to back up; CXR_HOME says whose run-time folder")
@@ -96,7 +96,7 @@ def write_backup(
         home=str(home()),
         commit=git_commit(),
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
-        left_out=[one.path for one in present if one not in chosen],
+        left_out=[unit.path for unit in present if unit not in chosen],
         datasets=_fingerprints(),
     )
     target.parent.mkdir(parents=True, exist_ok=True)

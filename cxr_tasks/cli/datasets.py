@@ -197,8 +197,8 @@ def prune_command(options: argparse.Namespace) -> int:
         return 0
     for label, why in kept.items():
         print(f"kept     {label}: {why}")
-    for one in goes:
-        print(f"{'removed ' if options.yes else 'would go'} {one.label}: {one.fault or one.made_at}")
+    for version in goes:
+        print(f"{'removed ' if options.yes else 'would go'} {version.label}: {version.fault or version.made_at}")
     for path in left_over:
         print(f"{'removed ' if options.yes else 'would go'} {path.name}: left by a prepare that was killed")
     for note in notes:

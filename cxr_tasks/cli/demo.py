@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             said.print("What else was triggered goes on in Airflow; 'make down' stops it.", soft_wrap=True)
         return 1
     facts: dict[str, Any] = {
-        "models": {one["model"]: one for one in outcomes},
+        "models": {outcome["model"]: outcome for outcome in outcomes},
         "seconds_stack": round(stack_seconds, 1),
         "seconds_total": round(time.monotonic() - started_at, 1),
         "addresses": addresses(settings),
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     console.print(f"{facts['seconds_total']:.0f} s in all, {stack_seconds:.0f} of them for the stack\n")
     print_addresses(console, facts["addresses"])
     console.print(f"the same facts: {path}    stop everything: make down", style="dim", soft_wrap=True)
-    return 0 if all(is_result(one) for one in outcomes) else 1
+    return 0 if all(is_result(outcome) for outcome in outcomes) else 1
 
 
 def is_result(facts: Mapping[str, Any]) -> bool:

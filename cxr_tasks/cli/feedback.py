@@ -58,12 +58,12 @@ def feedback_command(options: argparse.Namespace) -> int:
         for row in rows:
             table.add_row(*row.values())
         wide_console().print(table)
-    for one in feedback.findings:
-        print(selection_words(one))
-        if one.recalibrated:
-            a, b = one.recalibrated
+    for finding in feedback.findings:
+        print(selection_words(finding))
+        if finding.recalibrated:
+            a, b = finding.recalibrated
             print(
-                f"{one.finding}: it ranks as promised and its probabilities are off; logits times {a:.3f} plus {b:.3f} "
-                "would mend them on these labels"
+                f"{finding.finding}: it ranks as promised and its probabilities are off; logits times {a:.3f} plus "
+                f"{b:.3f} would mend them on these labels"
             )
     return 0

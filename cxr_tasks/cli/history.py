@@ -36,9 +36,9 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
 def history_command(options: argparse.Namespace) -> int:
     """Needs no running stack: the log is a file. A log that is not whole is said on stderr; ``cxr doctor`` says how."""
     everything = trail.entries()
-    entries = [one for one in everything if one.model == options.model]
+    entries = [entry for entry in everything if entry.model == options.model]
     if not entries:
-        raise ConfigurationError(_unknown(options.model, {one.model for one in everything if one.model}))
+        raise ConfigurationError(_unknown(options.model, {entry.model for entry in everything if entry.model}))
     at = parsed_time(options.at) if options.at else None
     problems = trail.verify()
     if options.json:

@@ -42,8 +42,8 @@ def models_command(options: argparse.Namespace) -> int:
         print(f"cxr: {error}", file=sys.stderr)
         return _show_served(options, problems)
     states = {name: read_state(name) for name in MODELS}
-    rows = [_row(settings, one, states.get(one.name, ServingState())) for one in registered]
-    known = {(one.name, int(one.version)) for one in registered}
+    rows = [_row(settings, version, states.get(version.name, ServingState())) for version in registered]
+    known = {(version.name, int(version.version)) for version in registered}
     rows += [
         _lost_row(name, version)
         for name, state in states.items()
@@ -59,8 +59,8 @@ def models_command(options: argparse.Namespace) -> int:
         print("no model is registered yet; 'cxr trigger RECIPE --wait' makes the first one")
         return 0
     _show(rows)
-    for one in problems:
-        print(f"! {one}")
+    for problem in problems:
+        print(f"! {problem}")
     return 0
 
 
@@ -73,8 +73,8 @@ def _show_served(options: argparse.Namespace, problems: list[Disagreement]) -> i
         print(json.dumps(rows, indent=2))
     else:
         _show(rows)
-        for one in problems:
-            print(f"! {one}")
+        for problem in problems:
+            print(f"! {problem}")
     return 1
 
 

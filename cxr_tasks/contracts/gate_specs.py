@@ -44,7 +44,7 @@ class Bound:
     def __post_init__(self) -> None:
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         if len(given) != 1:
-            names = [one.name for one in dataclasses.fields(self)]
+            names = [field.name for field in dataclasses.fields(self)]
             raise ConfigurationError(f"expected one of {', '.join(names)}, found {', '.join(given) or 'none'}")
         if self.reaches is not None:
             if len(self.reaches) != 2 or not -20.0 <= self.reaches[0] < self.reaches[1] <= 20.0:

@@ -105,4 +105,4 @@ class ServingContract:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        return tuple(one.finding for one in self.decisions)
+        return tuple(decision.finding for decision in self.decisions)

@@ -100,7 +100,7 @@ def keep_labels(model: str, labels: list[Label]) -> int:
     folder = feedback_root() / model
     with file_lock(folder / ".lock", what=f"labels of {model}", purpose="adding some", wait_s=120):
         present = all_labels(model)
-        table = pd.DataFrame([asdict(one) for one in labels])
+        table = pd.DataFrame([asdict(label) for label in labels])
         said = ["pixel_hash", "request_id", "finding", "label", "who", "when"]
         if len(present):
             known = set(map(tuple, present[said].to_numpy()))

@@ -88,7 +88,7 @@ def live_findings(served: pd.DataFrame, labels: pd.DataFrame, reference: Referen
     known = labels_in_force(labels.assign(image=image).dropna(subset=["image"]))
     known = known[known["label"].isin(["positive", "negative"])]
     rows = served[served["pixel_hash"] != ""].drop_duplicates("pixel_hash")
-    return [_live(one, rows, known[known["finding"] == one], reference) for one in reference.findings]
+    return [_live(finding, rows, known[known["finding"] == finding], reference) for finding in reference.findings]
 
 
 def _live(finding: str, served: pd.DataFrame, labels: pd.DataFrame, reference: Reference) -> LiveFinding:

@@ -106,7 +106,9 @@ def _mean_problem(evidence: Evidence) -> str:
     """The stated mean AUROCs, less those without a number (their floor refuses them), against the findings'."""
     records = [record_of(evidence.of(finding).metrics["test"], "auroc") for finding in evidence.findings]
     each = [record.value for record in records if record.value is not None]
-    means = [one for one in evidence.evaluation.mean["test"] if one.name in ("auroc", "auroc_patient_bootstrap")]
+    means = [
+        record for record in evidence.evaluation.mean["test"] if record.name in ("auroc", "auroc_patient_bootstrap")
+    ]
     stated = [record.value for record in means if record.value is not None and is_number(record.value)]
     wrong = [value for value in stated if not each or abs(value - float(np.mean(each))) > 1e-9]
     return f"mean AUROC is stated as {wrong[0]:.6f}, the findings give {np.mean(each or [np.nan]):.6f}" if wrong else ""

@@ -83,7 +83,7 @@ def _confidences(
                 group for group in groups if (group.gap, group.name) == (gap, name) and _is_worse(group, spec, alone)
             ]
             for k in range(len(members), 1, -1):
-                if sum(_is_worse(one, spec, 1.0 - k * level) for one in members) >= k:
+                if sum(_is_worse(member, spec, 1.0 - k * level) for member in members) >= k:
                     families[gap, name] = k
                     break
     return {family: 1.0 - k * level for family, k in families.items()}

@@ -170,8 +170,8 @@ def reasons_of(rules: Sequence[Rule]) -> list[str]:
 def rules_table(rules: Sequence[Rule]) -> str:
     """One line per rule as a text table, in their order; then the sentence of each that is not a plain PASS."""
     columns = ["rule", "finding", "outcome", "value", "lower", "upper", "bound"]
-    rows = [[one.name, one.finding, one.outcome, one.value, one.lower, one.upper, one.bound] for one in rules]
-    told = [f"{one.outcome} {one.name}: {one.sentence}" for one in rules if one.outcome != "PASS"]
+    rows = [[rule.name, rule.finding, rule.outcome, rule.value, rule.lower, rule.upper, rule.bound] for rule in rules]
+    told = [f"{rule.outcome} {rule.name}: {rule.sentence}" for rule in rules if rule.outcome != "PASS"]
     return "\n".join([text_table(columns, rows), *told])
 
 

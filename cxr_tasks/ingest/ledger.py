@@ -135,7 +135,7 @@ class FileLedger(Ledger):
             with self._transaction():
                 self._connection.executemany(
                     "UPDATE files SET size_bytes = ?, mtime_ns = ? WHERE image_id = ?",
-                    [(one.size_bytes, one.mtime_ns, one.image_id) for one in entries],
+                    [(entry.size_bytes, entry.mtime_ns, entry.image_id) for entry in entries],
                 )
 
     def _unlisted(self, listed: Iterable[Sequence[str]]) -> list[str]:
@@ -149,7 +149,8 @@ class FileLedger(Ledger):
 
     def _forget(self, image_ids: Sequence[str]) -> None:
         with self._transaction():
-            self._connection.executemany("DELETE FROM files WHERE image_id = ?", [(one,) for one in image_ids])
+            rows = [(image_id,) for image_id in image_ids]
+            self._connection.executemany("DELETE FROM files WHERE image_id = ?", rows)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -56,7 +56,7 @@ class SharedLedger(Ledger):
 
     def _write(self, entries: Sequence[Entry]) -> None:
         # In one order on all machines: two that write the same rows would otherwise wait for each other.
-        last = {one.image_id: one for one in entries}
+        last = {entry.image_id: entry for entry in entries}
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO ingest_files (root, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s) "  # noqa: S608
@@ -72,7 +72,7 @@ class SharedLedger(Ledger):
                 "UPDATE ingest_files SET size_bytes = %s, mtime_ns = %s WHERE root = %s AND image_id = %s",
                 [
                     (one.size_bytes, one.mtime_ns, self._root, one.image_id)
-                    for one in sorted(entries, key=lambda one: one.image_id)
+                    for one in sorted(entries, key=lambda entry: entry.image_id)
                 ],
             )
 

@@ -105,8 +105,8 @@ class Engines:
     def as_environment(self) -> dict[str, str]:
         """The variables that ask for these engines again, in a program, a task or a command; none is a secret."""
         usual = Engines()
-        names = [one.name for one in fields(self)]
-        return {VARIABLES[one]: getattr(self, one) for one in names if getattr(self, one) != getattr(usual, one)}
+        names = [field.name for field in fields(self)]
+        return {VARIABLES[name]: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
 
     def needed_secrets(self) -> tuple[str, ...]:
         """Names of ``SECRETS`` that these engines have a use for."""

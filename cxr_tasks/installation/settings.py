@@ -53,7 +53,7 @@ class StackSettings:
                 # A stack that was started before there were approvers or engines can still be stopped.
                 stored.setdefault("approvers", [DEFAULT_APPROVER])
                 stored["engines"] = Engines(**stored.get("engines", {}))
-            if set(stored) != {one.name for one in fields(cls)}:
+            if set(stored) != {field.name for field in fields(cls)}:
                 raise ValueError(f"keys {', '.join(sorted(stored))}")
         except (ValueError, TypeError) as error:
             raise ConfigurationError(

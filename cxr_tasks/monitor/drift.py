@@ -70,7 +70,7 @@ class Drift:
     @property
     def drifting(self) -> tuple[DriftRow, ...]:
         """The rows that drift, the least probable first."""
-        return tuple(sorted((one for one in self.rows if one.drifts), key=lambda one: (one.adjusted_p, -one.statistic)))
+        return tuple(sorted((row for row in self.rows if row.drifts), key=lambda row: (row.adjusted_p, -row.statistic)))
 
     @property
     def verdict(self) -> Literal["too few", "none", "drift"]:
@@ -141,9 +141,9 @@ def _distribution(
 
 def _shares(reference: Reference, served: pd.DataFrame) -> list[DriftRow]:
     rows = [
-        _share("decision", one, f"share called {one}", reference.table[decision_column(one)],
-               served[decision_column(one)][served[probability_column(one)].notna()], reference.worth)
-        for one in reference.findings
+        _share("decision", finding, f"share called {finding}", reference.table[decision_column(finding)],
+               served[decision_column(finding)][served[probability_column(finding)].notna()], reference.worth)
+        for finding in reference.findings
     ]  # fmt: skip
     if reference.has_statistics:
         for word in FLAGS:

@@ -38,7 +38,7 @@ def write_pages(record: LookRecord, state: State, folder: Path) -> Path:
     page = folder / PAGE
     write_text(page, jinja.get_template("look.html.j2").render(one=record, rows=_sorted(record), **shared))
     trend = trend_of(state.looks)
-    looks = [(one, f"{Path(one.folder).name}/{PAGE}") for one in reversed(state.looks)]
+    looks = [(look, f"{Path(look.folder).name}/{PAGE}") for look in reversed(state.looks)]
     text = jinja.get_template("looks.html.j2").render(state=state, looks=looks, trend=trend, **shared)
     write_text(folder.parent / PAGE, text)
     write_text(monitor_root() / PAGE, jinja.get_template("monitor.html.j2").render(rows=_versions(), **shared))
@@ -46,7 +46,7 @@ def write_pages(record: LookRecord, state: State, folder: Path) -> Path:
 
 
 def _sorted(record: LookRecord) -> list:
-    return sorted(record.rows, key=lambda one: (not one.drifts, one.adjusted_p))
+    return sorted(record.rows, key=lambda row: (not row.drifts, row.adjusted_p))
 
 
 def _versions() -> list[tuple[State, LookLine | None, str]]:
@@ -54,21 +54,21 @@ def _versions() -> list[tuple[State, LookLine | None, str]]:
     found = []
     for path in monitor_root().glob(f"*/*/{STATE_FILE}"):
         state = build(State, read_json(path), str(path))
-        last = next((one for one in reversed(state.looks) if one.is_regular), None)
+        last = next((look for look in reversed(state.looks) if look.is_regular), None)
         found.append((state, last, f"{path.parent.relative_to(monitor_root()).as_posix()}/{PAGE}"))
     return sorted(found, key=lambda one: one[1].day if one[1] else "", reverse=True)
 
 
 def trend_of(looks: Sequence[LookLine]) -> Markup:
     """The last daily looks as a picture: the largest PSI, the estimated AUROC, and the images of the window."""
-    shown = [one for one in looks if one.is_regular][-SHOWN:]
+    shown = [look for look in looks if look.is_regular][-SHOWN:]
     if len(shown) < 2:
         return Markup("")
-    days = [date.fromisoformat(one.day) for one in shown]
+    days = [date.fromisoformat(look.day) for look in shown]
 
     def draw(figure: Figure) -> None:
         psi, auroc, images = figure.subplots(3, 1, sharex=True)
-        psi.plot(days, [one.largest_psi for one in shown], color=MODEL, marker=".", markersize=4)
+        psi.plot(days, [look.largest_psi for look in shown], color=MODEL, marker=".", markersize=4)
         psi.axhline(LARGE_PSI, color=SECOND, linewidth=0.8, linestyle="--")
         drifting = [(day, one.largest_psi) for day, one in zip(days, shown, strict=True) if one.verdict == "drift"]
         if drifting:
@@ -79,12 +79,12 @@ def trend_of(looks: Sequence[LookLine]) -> Markup:
         if known:
             auroc.plot(*zip(*known, strict=True), color=MODEL, marker=".", markersize=4)
         auroc.set_ylabel("AUROC, estimated")
-        images.bar(days, [one.n_images for one in shown], color=MODEL, alpha=0.6)
+        images.bar(days, [look.n_images for look in shown], color=MODEL, alpha=0.6)
         images.axhline(MIN_IMAGES, color=SECOND, linewidth=0.8, linestyle="--")
         images.set_ylabel("images")
         figure.autofmt_xdate(rotation=30)
 
-    n_drifting = sum(one.verdict == "drift" for one in shown)
+    n_drifting = sum(look.verdict == "drift" for look in shown)
     alt = (
         f"Daily looks from {shown[0].day} to {shown[-1].day}: {n_drifting} of {len(shown)} found drift; the largest "
         f"PSI was {max(one.largest_psi for one in shown):.2f}."

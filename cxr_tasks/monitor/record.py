@@ -57,11 +57,11 @@ class LookRecord:
 
     @property
     def drifting(self) -> list[DriftRow]:
-        return sorted((one for one in self.rows if one.drifts), key=lambda one: (one.adjusted_p, -abs(one.statistic)))
+        return sorted((row for row in self.rows if row.drifts), key=lambda row: (row.adjusted_p, -abs(row.statistic)))
 
     @property
     def largest_psi(self) -> float:
-        return max((one.psi for one in self.rows if one.psi is not None), default=0.0)
+        return max((row.psi for row in self.rows if row.psi is not None), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class State:
 
     @property
     def last_regular_day(self) -> str:
-        return max((one.day for one in self.looks if one.is_regular), default="")
+        return max((look.day for look in self.looks if look.is_regular), default="")
 
 
 def version_folder(model_name: str, version: int, mlflow_run_id: str) -> Path:

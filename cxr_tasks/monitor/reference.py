@@ -57,7 +57,7 @@ class Reference:
     @cached_property
     def rising(self) -> dict[str, np.ndarray]:
         """Numeric column -> its known values, rising."""
-        names = [probability_column(one) for one in self.findings]
+        names = [probability_column(finding) for finding in self.findings]
         names += [one for one in (*IMAGE_STATISTICS, "aspect") if one in self.table]
         found = {name: self.table[name].to_numpy(float) for name in names}
         return {name: np.sort(values[~np.isnan(values)]) for name, values in found.items()}
@@ -77,11 +77,11 @@ def reference_of(
     import pandas as pd
 
     columns: dict[str, Any] = {}
-    for one in contract.decisions:
-        logit = predictions[logit_column(one.finding)].to_numpy(float)
-        probability = 1 / (1 + np.exp(-(one.a * logit + one.b)))
-        columns[probability_column(one.finding)] = probability
-        columns[decision_column(one.finding)] = probability >= one.threshold
+    for decision in contract.decisions:
+        logit = predictions[logit_column(decision.finding)].to_numpy(float)
+        probability = 1 / (1 + np.exp(-(decision.a * logit + decision.b)))
+        columns[probability_column(decision.finding)] = probability
+        columns[decision_column(decision.finding)] = probability >= decision.threshold
     table = pd.DataFrame(columns)
     if statistics is not None:
         by_image = statistics.set_index("image_id")

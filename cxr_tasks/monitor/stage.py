@@ -169,17 +169,21 @@ def _promises(reference: Reference, served: pd.DataFrame) -> list[Promise]:
 
 def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[State, bool]:
     """The state after a look, and whether the look raised an alarm."""
-    aurocs = [one.estimate.value for one in record.promises if one.name == "auroc" and one.estimate.value is not None]
+    aurocs = [
+        promise.estimate.value
+        for promise in record.promises
+        if promise.name == "auroc" and promise.estimate.value is not None
+    ]
     line = LookLine(
         day=record.day, folder=folder, verdict=record.verdict, n_images=record.n_images,
         largest_psi=record.largest_psi, names=tuple(one.name for one in record.drifting), is_regular=record.is_regular,
         auroc=sum(aurocs) / len(aurocs) if aurocs else None,
     )  # fmt: skip
     # A look again at a day that counted stays one that counted: its chance is spent.
-    again = next((one for one in state.looks if one.folder == folder), None)
+    again = next((look for look in state.looks if look.folder == folder), None)
     line = replace(line, is_regular=line.is_regular or bool(again and again.is_regular))
-    looks = [one for one in state.looks if one.folder != folder] + [line]
-    looks.sort(key=lambda one: (one.day, one.folder))
+    looks = [look for look in state.looks if look.folder != folder] + [line]
+    looks.sort(key=lambda look: (look.day, look.folder))
     state = replace(state, looks=tuple(looks[-4 * LOOKS_A_YEAR :]))
     if not record.is_regular:
         return state, False
@@ -205,8 +209,8 @@ def _serves_since(model: str, run_id: str) -> datetime | None:
     from cxr_tasks.registry.audit import trail
     from cxr_tasks.registry.history import spells
 
-    entries = [one for one in trail.entries() if one.model == model]
-    return min((one.since for one in spells(entries) if one.mlflow_run_id == run_id), default=None)
+    entries = [entry for entry in trail.entries() if entry.model == model]
+    return min((spell.since for spell in spells(entries) if spell.mlflow_run_id == run_id), default=None)
 
 
 def _recipe_of(registered: RegisteredModel) -> str:
@@ -227,9 +231,9 @@ def _log_to_mlflow(report: DriftReport) -> None:
     values: dict[str, float] = {"monitor_images": record.n_images, "monitor_drifting": len(record.drifting)}
     if not record.reason:
         values["monitor_largest_psi"] = record.largest_psi
-        for one in record.rows:
-            if one.kind == "decision":
-                values[f"monitor_share_called_{one.finding}"] = float(one.now.rstrip("%")) / 100
+        for row in record.rows:
+            if row.kind == "decision":
+                values[f"monitor_share_called_{row.finding}"] = float(row.now.rstrip("%")) / 100
         for promise in record.promises:
             if promise.estimate.value is not None:
                 values[f"monitor_estimated_{promise.name}_{promise.finding}"] = promise.estimate.value

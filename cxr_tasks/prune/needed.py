@@ -39,7 +39,7 @@ def needed_run_folders() -> set[str]:
 def needed_mlflow_runs() -> set[str]:
     """The runs of registered versions, and the parents of these."""
     client = tracking.client()
-    found = {str(one.run_id) for one in versions.model_versions() if one.run_id}
+    found = {str(version.run_id) for version in versions.model_versions() if version.run_id}
     with tracking.outside_failures("MLflow"):
         parents = {client.get_run(one).data.tags.get("mlflow.parentRunId", "") for one in found}
     return found | {one for one in parents if one}

@@ -51,8 +51,8 @@ def _record_once(
     told: dict[str, Any] = {"verdict": decision.verdict, "decision_sha256": decision.decision.sha256, **detail}
     if decision.gate_floor is not None:
         told["gate_floor"] = decision.gate_floor
-    for one in trail.entries(decision.model_name):
-        if (one.kind, one.version, dict(one.detail)) == (kind, version, told):
+    for entry in trail.entries(decision.model_name):
+        if (entry.kind, entry.version, dict(entry.detail)) == (kind, version, told):
             return
     trail.record(
         kind,

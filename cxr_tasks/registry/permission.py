@@ -104,17 +104,17 @@ def _unproven(logged: list[AuditEntry], version: int, decision: str, run_id: str
     if not decision:
         return "its tags say PASS, and name no decision"
     judged = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("decision_sha256") == decision]
-    if not any(one.detail.get("verdict") == "PASS" for one in judged):
-        found = ", ".join(sorted({str(one.detail.get("verdict")) for one in judged})) or "no verdict"
+    if not any(entry.detail.get("verdict") == "PASS" for entry in judged):
+        found = ", ".join(sorted({str(entry.detail.get("verdict")) for entry in judged})) or "no verdict"
         return f"its tags say PASS, the audit log has {found} on decision {decision[:12]}"
-    runs = {one.detail.get("mlflow_run_id") for one in judged} - {None}
+    runs = {entry.detail.get("mlflow_run_id") for entry in judged} - {None}
     if runs and run_id not in runs:
         return f"its tags name decision {decision[:12]}, which is about another run than the version's"
     again = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("mlflow_run_id") in runs]
     if again and again[-1].detail.get("decision_sha256") != decision:
         return f"its run was judged again after decision {decision[:12]}: {again[-1].detail.get('verdict')}"
     made_of = [entry for entry in logged if entry.kind == "registered" and entry.version == version]
-    is_of_decision = any(one.detail.get("decision_sha256") == decision for one in made_of)
-    if not is_of_decision and not any(one.version == version for one in judged):
+    is_of_decision = any(entry.detail.get("decision_sha256") == decision for entry in made_of)
+    if not is_of_decision and not any(entry.version == version for entry in judged):
         return f"its tags name decision {decision[:12]}, from which the audit log knows no version {version}"
     return ""

@@ -101,7 +101,7 @@ def _own_part(request: ApprovalRequest, run: str) -> list[AuditEntry]:
 
 
 def _was_approved(since: Iterable[AuditEntry], run: str) -> bool:
-    return any(one.kind == "approved" and one.detail.get("run") == run for one in since)
+    return any(entry.kind == "approved" and entry.detail.get("run") == run for entry in since)
 
 
 def _settled_by(entry: AuditEntry, request: ApprovalRequest, run: str) -> str:

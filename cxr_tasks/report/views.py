@@ -24,8 +24,10 @@ def view_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     by_split = [statistics.get(split, {}).get("view", {}) for split in SPLITS]
     found = {view for counts in by_split for view in counts}
-    order = [*(one for one in VIEW_NAMES if one in found), *sorted(found - set(VIEW_NAMES))]
-    return [{"name": VIEW_NAMES.get(one, one), "counts": [counts.get(one, 0) for counts in by_split]} for one in order]
+    order = [*(view for view in VIEW_NAMES if view in found), *sorted(found - set(VIEW_NAMES))]
+    return [
+        {"name": VIEW_NAMES.get(view, view), "counts": [counts.get(view, 0) for counts in by_split]} for view in order
+    ]
 
 
 def left_out_sentence(provenance: Mapping[str, Any]) -> str:

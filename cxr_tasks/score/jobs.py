@@ -93,7 +93,7 @@ def _made(folder: Path, request: ScoreRequest, version: int, fingerprint: str) -
             address=request.address,
             n_images=n_images,
             n_parts=n_parts,
-            problems=tuple(f"{one.file}: {one.reason}" for one in problems),
+            problems=tuple(f"{problem.file}: {problem.reason}" for problem in problems),
         )
         write_json(aside / PLAN, plain(plan))
     return plan

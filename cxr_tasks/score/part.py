@@ -88,7 +88,7 @@ def whole_lines(path: Path) -> int:
 
 
 def _answer_lines(client: CxrClient, plan: ScorePlan, files: list[str]) -> Iterator[bytes]:
-    images = (opened_path(Path(plan.source), one) for one in files)
+    images = (opened_path(Path(plan.source), path) for path in files)
     try:
         answers = client.predict_many(plan.model_name, images, at=plan.version, n_at_once=N_AT_ONCE)
         for file, answer in zip(files, answers, strict=True):

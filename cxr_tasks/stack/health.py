@@ -128,7 +128,7 @@ def _model_server(settings: StackSettings) -> Health:
         if answer.status != 200 or not isinstance(answer.body, dict):
             return Health(False, f"{name}: {answer.problem or f'answered {answer.status}'}")
         versions = answer.body.get("model_version_status", [])
-        available = [one["version"] for one in versions if one.get("state") == "AVAILABLE"]
+        available = [version["version"] for version in versions if version.get("state") == "AVAILABLE"]
         if not available:
             return Health(False, f"{name}: loading")
         details.append(f"{name} v{', v'.join(available)}")

@@ -101,7 +101,7 @@ class AirflowApi:
         end = time.monotonic() + limit_s
         while True:
             known = {one["dag_id"] for one in self._call("GET", "/dags?limit=100")["dags"]}
-            missing = [one for one in dag_ids if one not in known]
+            missing = [name for name in dag_ids if name not in known]
             if not missing:
                 return
             if time.monotonic() > end:

@@ -181,7 +181,7 @@ def compare(outputs: dict[str, np.ndarray], expected: np.ndarray, contract: Serv
             f"served probabilities: expected within {PARITY_TOLERANCE} of the model's own, "
             f"found a difference of {difference:.3g}"
         )
-    thresholds = np.array([one.threshold for one in contract.decisions])
+    thresholds = np.array([decision.threshold for decision in contract.decisions])
     if not np.array_equal(outputs["decisions"], probabilities >= thresholds.astype(np.float32)):
         raise ReleaseRefused("decisions: expected probability >= threshold for each finding, found other values")
     labels = [[name.decode() for name in row] for row in outputs["labels"].reshape(probabilities.shape)]

@@ -95,7 +95,7 @@ def compare_precisions(
     """
     exact, half = (_answers(frozen_network(model, one), contract, images) for one in (FLOAT32, BF16))
     before, after = (_mean_auroc(labels, one.probabilities) for one in (exact, half))
-    thresholds = np.array([one.threshold for one in contract.decisions])
+    thresholds = np.array([decision.threshold for decision in contract.decisions])
     changed = float(((exact.probabilities >= thresholds) != (half.probabilities >= thresholds)).mean())
     unusual = None
     if exact.is_unusual is not None and half.is_unusual is not None:

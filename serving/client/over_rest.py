@@ -78,7 +78,7 @@ class AsyncRestTransport:
 def encoded(call: Call) -> Request:
     """Method, path and JSON body of a call."""
     if isinstance(call, Predict):
-        images = [{"b64": base64.b64encode(one).decode()} for one in call.images]
+        images = [{"b64": base64.b64encode(image).decode()} for image in call.images]
         body = {"signature_name": call.signature, "inputs": {INPUT_NAME: images}}
         return "POST", f"{_path(call.model, call.at)}:predict", body
     if isinstance(call, Metadata):

@@ -69,7 +69,7 @@ def wait_loaded(
             states = client.versions(model)
         except (RequestRefused, ServiceUnavailable) as error:
             return str(error)
-        mine = next((one for one in states if one.version == version), None)
+        mine = next((state for state in states if state.version == version), None)
         if mine is None:
             return "no such version"
         if mine.state == END and mine.reason and time.monotonic() - start >= old_reason_s:

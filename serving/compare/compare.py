@@ -127,15 +127,15 @@ def table(comparison: Comparison) -> list[dict[str, str]]:
     """A row per finding, as people read it."""
     return [
         {
-            "finding": one.finding,
-            "n": str(one.n),
-            "mean difference (95 %)": _shown(one.mean_difference, "+.4f"),
-            "mean absolute (95 %)": _shown(one.mean_absolute_difference, ".4f"),
-            "largest": f"{one.largest_absolute_difference:.4f}",
-            "decisions changed (95 %)": _shown(one.changed_decisions, ".1%"),
-            "to positive / negative": f"{one.n_to_positive} / {one.n_to_negative}",
+            "finding": finding.finding,
+            "n": str(finding.n),
+            "mean difference (95 %)": _shown(finding.mean_difference, "+.4f"),
+            "mean absolute (95 %)": _shown(finding.mean_absolute_difference, ".4f"),
+            "largest": f"{finding.largest_absolute_difference:.4f}",
+            "decisions changed (95 %)": _shown(finding.changed_decisions, ".1%"),
+            "to positive / negative": f"{finding.n_to_positive} / {finding.n_to_negative}",
         }
-        for one in comparison.findings
+        for finding in comparison.findings
     ]
 
 

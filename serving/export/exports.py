@@ -179,7 +179,7 @@ def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPO
     Newest by when they were checked, not by number: numbers begin anew in a new registry.
     """
     base = export_folder(model_name, 0).parent
-    kept = [int(one.name) for one in base.iterdir() if one.name.isdecimal()] if base.is_dir() else []
+    kept = [int(path.name) for path in base.iterdir() if path.name.isdecimal()] if base.is_dir() else []
     old = sorted((one for one in kept if one not in keep), key=lambda one: (_made_at(base / str(one)), one))[:-newest]
     for version in old:
         remove_tree(base / str(version))

@@ -82,8 +82,8 @@ def explain(network: FrozenNetwork, contract: ServingContract, limits: RequestLi
 
 def probabilities_of(logits: np.ndarray, contract: ServingContract) -> np.ndarray:
     """The calibrated probabilities the served graph must give for ``logits`` (n, k), in float64."""
-    a = np.array([one.a for one in contract.decisions])
-    b = np.array([one.b for one in contract.decisions])
+    a = np.array([decision.a for decision in contract.decisions])
+    b = np.array([decision.b for decision in contract.decisions])
     return 1.0 / (1.0 + np.exp(-(a * np.asarray(logits, dtype=np.float64) + b)))
 
 
@@ -140,9 +140,9 @@ def _blank_where(is_refused: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
 
 def _decider(contract: ServingContract) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Logits (n, k) -> probabilities, decisions and labels."""
-    a = tf.constant([one.a for one in contract.decisions], tf.float32)
-    b = tf.constant([one.b for one in contract.decisions], tf.float32)
-    thresholds = tf.constant([one.threshold for one in contract.decisions], tf.float32)
+    a = tf.constant([decision.a for decision in contract.decisions], tf.float32)
+    b = tf.constant([decision.b for decision in contract.decisions], tf.float32)
+    thresholds = tf.constant([decision.threshold for decision in contract.decisions], tf.float32)
     findings = tf.constant([list(contract.findings)])
 
     def decide(logits: tf.Tensor) -> dict[str, tf.Tensor]:

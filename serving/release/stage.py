@@ -234,7 +234,7 @@ def _require_champion(expected: RegisteredModel) -> str:
 
 def _is_last_served(champion: RegisteredModel, content: Content) -> bool:
     """Whether the audit log has this very version serving now; of entries without a digest, the number decides."""
-    served = [one for one in trail.entries(champion.model_name) if one.kind in ("served", "rolled_back")]
+    served = [entry for entry in trail.entries(champion.model_name) if entry.kind in ("served", "rolled_back")]
     if not served or served[-1].version != champion.version:
         return False
     told = served[-1].detail

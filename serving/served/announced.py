@@ -47,8 +47,12 @@ def announce(bucket: Bucket, models: Iterable[tuple[str, Path, Sequence[int], di
 
 def as_list(models: Iterable[Announced]) -> bytes:
     told = [
-        {"name": one.name, "versions": {str(v): digest for v, digest in one.versions.items()}, "labels": one.labels}
-        for one in models
+        {
+            "name": model.name,
+            "versions": {str(v): digest for v, digest in model.versions.items()},
+            "labels": model.labels,
+        }
+        for model in models
     ]
     return json.dumps({"models": told}, indent=2, sort_keys=True).encode()
 

@@ -33,9 +33,9 @@ def with_contents(model_name: str, state: ServingState) -> ServingState:
 def runs_of(model_name: str, version: int) -> list[str]:
     """The runs that the audit log knows as registered under a number, in order; more than one: it has come again."""
     told = (
-        str(one.detail["mlflow_run_id"])
-        for one in trail.entries(model_name)
-        if one.kind == "registered" and one.version == version and one.detail.get("mlflow_run_id")
+        str(entry.detail["mlflow_run_id"])
+        for entry in trail.entries(model_name)
+        if entry.kind == "registered" and entry.version == version and entry.detail.get("mlflow_run_id")
     )
     return list(dict.fromkeys(told))
 

@@ -35,7 +35,7 @@ class ListedModel:
 
     def text(self) -> str:
         """The entry in protobuf's text format."""
-        versions = " ".join(f"versions: {one}" for one in self.versions)
+        versions = " ".join(f"versions: {version}" for version in self.versions)
         labels = "".join(
             f'    version_labels {{ key: "{label}" value: {version} }}\n' for label, version in self.labels.items()
         )
@@ -87,5 +87,5 @@ def write_models_config() -> tuple[str, ...]:
         if models and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             write_text(path, text)
         if models and bucket_name():
-            announce(Bucket(), [(one.name, one.base_path, one.versions, one.labels) for one in models])
-    return tuple(one.name for one in models)
+            announce(Bucket(), [(model.name, model.base_path, model.versions, model.labels) for model in models])
+    return tuple(model.name for model in models)

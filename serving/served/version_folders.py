@@ -28,7 +28,7 @@ def is_aside(version: int | None) -> bool:
 
 def free_aside(model_name: str) -> int:
     """A number that nothing lies under: higher than all, so that a request without label still finds what it names."""
-    return max([ASIDE_FROM, *(one + 1 for one in versions_on_disk(model_name))])
+    return max([ASIDE_FROM, *(version + 1 for version in versions_on_disk(model_name))])
 
 
 def version_folder(model_name: str, version: int) -> Path:
@@ -40,7 +40,7 @@ def versions_on_disk(model_name: str) -> list[int]:
     base = served_root() / model_name
     if not base.is_dir():
         return []
-    return sorted(int(one.name) for one in base.iterdir() if one.name.isdecimal() and one.is_dir())
+    return sorted(int(path.name) for path in base.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
 def publish(exported: Path, model_name: str, version: int) -> Path:

@@ -128,7 +128,7 @@ def versions_in(base_path: Path) -> dict[int, Path]:
         OSError: ``base_path`` cannot be listed.
     """
     found: dict[int, Path] = {}
-    for child in sorted(base_path.iterdir(), key=lambda one: (len(one.name), one.name)):
+    for child in sorted(base_path.iterdir(), key=lambda path: (len(path.name), path.name)):
         if re.fullmatch(r"[0-9]{1,19}", child.name) and int(child.name) <= MAX_VERSION and child.is_dir():
             found.setdefault(int(child.name), child)
     return found

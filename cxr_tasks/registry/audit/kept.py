@@ -118,7 +118,7 @@ class _SharedLines:
 
     def _insert(self, lines: list[bytes]) -> None:
         with self._rows.transaction(), self._rows.cursor() as cursor:
-            cursor.executemany("INSERT INTO audit_lines (line) VALUES (%s)", [(one,) for one in lines])
+            cursor.executemany("INSERT INTO audit_lines (line) VALUES (%s)", [(line,) for line in lines])
 
 
 def _opened() -> int:

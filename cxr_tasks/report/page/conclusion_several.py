@@ -54,7 +54,7 @@ def several_can_do(evaluation: Evaluation) -> list[str]:
 def _assessed(evaluation: Evaluation) -> dict[str, ByName]:
     """Test records of the findings that can be assessed, the highest AUROC first."""
     ranked = [finding for finding in ranked_findings(evaluation) if evaluation.by_finding[finding].assessable]
-    return {one: test_records(evaluation, one) for one in ranked}
+    return {finding: test_records(evaluation, finding) for finding in ranked}
 
 
 def _above_chance(found: dict[str, ByName]) -> str:

@@ -37,7 +37,7 @@ def _band(rows: Scored, curve: Any, confidence: float, samples: int, seed: int) 
     images = [np.flatnonzero(place == one) for one in range(len(patients))]
     rng, curves = np.random.default_rng(seed), []
     for _ in range(samples):
-        drawn = np.concatenate([images[one] for one in rng.integers(0, len(patients), len(patients))])
+        drawn = np.concatenate([images[number] for number in rng.integers(0, len(patients), len(patients))])
         positive = rows.is_positive[drawn]
         if 0 < positive.sum() < len(positive):
             curves.append(curve((positive, rows.logit[drawn])))

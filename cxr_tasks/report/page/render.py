@@ -90,7 +90,9 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     if outcome == "PASS":
         met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
         number += f" All {met} rules that apply are met. Passing the gate is no clearance for clinical use."
-    reasons += [f"Override of {one.by}, {one.at[:16]} UTC: {one.reason}" for one in inputs.overrides]
+    reasons += [
+        f"Override of {override.by}, {override.at[:16]} UTC: {override.reason}" for override in inputs.overrides
+    ]
     title, floor = VERDICTS[outcome], inputs.decision.get("gate_floor")
     if is_lowered(floor):
         title = marked_verdict(title, floor)
@@ -147,9 +149,9 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
         if inputs.evaluation.by_finding[finding].assessable:
             found["findings"][finding] = _finding_plots(inputs, table, finding)
     rows = [
-        (_short_name(one), one["test"])
-        for one in baseline_rows(inputs)
-        if one.get("test") and one["test"].value is not None
+        (_short_name(row), row["test"])
+        for row in baseline_rows(inputs)
+        if row.get("test") and row["test"].value is not None
     ]
     if rows:
         alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one.value:.3f}" for name, one in rows) + "."

@@ -59,7 +59,7 @@ def layout_root(root: Path) -> Path:
     levels = _levels(root)
     for is_it in (_has_layout, _has_part_of_layout):
         for level in levels:
-            found = [one for one in level if is_it(one) and (one == root or not _is_of_layout(one))]
+            found = [folder for folder in level if is_it(folder) and (folder == root or not _is_of_layout(folder))]
             if len(found) == 1:
                 return found[0]
             if found:
@@ -77,7 +77,7 @@ def _levels(root: Path) -> list[list[Path]]:
     """``root``, the folders in it, those in them, and so on; folders of the layout itself are not entered."""
     levels, n_folders = [[root]], 1
     while len(levels) <= DEEPEST and n_folders < MOST_FOLDERS:
-        outer = [root] if len(levels) == 1 else [one for one in levels[-1] if not _is_of_layout(one)]
+        outer = [root] if len(levels) == 1 else [folder for folder in levels[-1] if not _is_of_layout(folder)]
         levels.append([below for one in outer for below in _own_folders(one)])
         n_folders += len(levels[-1])
     return levels

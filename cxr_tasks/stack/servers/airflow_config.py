@@ -120,7 +120,7 @@ def _remote_logs(engines: Engines) -> dict[str, tuple[str | float | bool, str]]:
 def _metrics(environment: Mapping[str, str]) -> dict[str, dict[str, tuple[str | float | bool, str]]]:
     """Airflow pushes its metrics where OpenTelemetry's own variables say a receiver is."""
     names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-    return {"metrics": {"otel_on": (True, names[0])}} if any(environment.get(one) for one in names) else {}
+    return {"metrics": {"otel_on": (True, names[0])}} if any(environment.get(name) for name in names) else {}
 
 
 def _celery(engines: Engines, secrets: Path) -> dict[str, dict[str, tuple[str | float | bool, str]]]:

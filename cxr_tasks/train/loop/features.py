@@ -69,7 +69,7 @@ def feature_batches(
     """Rows of ``features`` and of each of ``targets``, in the batches that images would come in."""
     for step in range(first_step, n_steps):
         _, rows = plan.batch(step)
-        yield (features[rows], *(one[rows] for one in targets))
+        yield (features[rows], *(target[rows] for target in targets))
 
 
 def remove_features(folder: Path) -> None:

@@ -63,7 +63,7 @@ class UpdateStep:
         self._slowed = [(one, rate) for one, rate in zip(self._tensors, rates, strict=True) if rate != 1.0]
         self._accumulate_steps, self._n_waiting = accumulate_steps, 0
         # Gradients never wait over the end of an epoch, so they are no part of a run's state.
-        self._sums = [tf.Variable(tf.zeros_like(one)) for one in self._tensors] if accumulate_steps > 1 else []
+        self._sums = [tf.Variable(tf.zeros_like(tensor)) for tensor in self._tensors] if accumulate_steps > 1 else []
         self._update = tf.function(self._update_at_once)
         self._add = tf.function(self._add_to_sums)
         self._flush = tf.function(self._update_from_sums)
