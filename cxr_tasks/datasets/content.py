@@ -46,6 +46,7 @@ def write_content(folder: Path, index: pd.DataFrame, hashes: pd.DataFrame, salt:
 
 
 def write_rows_of_content(path: Path, content: pd.DataFrame) -> None:
+    """Write the columns ``CONTENT_COLUMNS`` of ``content``, whole or not at all; ``KeyError`` where it lacks one."""
     with replaced_file(path) as aside:
         content[list(CONTENT_COLUMNS)].to_parquet(aside, index=False, compression="zstd")
 

@@ -30,10 +30,12 @@ class Overlap:
 
     @property
     def is_seen(self) -> np.ndarray:
+        """bool ``(n,)``: by any of the four."""
         return self.by_file | self.by_pixels | self.by_look | self.by_patient
 
     @property
     def n_seen(self) -> int:
+        """How many images were seen."""
         return int(self.is_seen.sum())
 
     def sentence(self, what: str, whom: str) -> str:

@@ -36,10 +36,12 @@ class Summary:
     draws: Draws
     spec: EvaluateSpec
 
-    def record(self, name: str, one: Interval, n_positive: int | None = None) -> MetricRecord:
+    def record(self, name: str, measured: Interval, n_positive: int | None = None) -> MetricRecord:
+        """A number with its interval; its method says over how many findings it is."""
         return MetricRecord(
-            name=name, finding=self.finding, split=self.split, value=one.value, lower=one.lower, upper=one.upper,
-            n=self.n, n_positive=n_positive, n_patients=len(self.draws.keys), method=f"{self.about}{one.method}",
+            name=name, finding=self.finding, split=self.split, value=measured.value, lower=measured.lower,
+            upper=measured.upper, n=self.n, n_positive=n_positive, n_patients=len(self.draws.keys),
+            method=f"{self.about}{measured.method}",
         )  # fmt: skip
 
     def resampled(self, name: str, value: float, values: np.ndarray, n_positive: int | None = None) -> MetricRecord:
@@ -54,6 +56,7 @@ class Summary:
         return self.record(name, Interval(value, min(lower, value), max(upper, value), method), n_positive)
 
     def undefined(self, name: str, reason: str) -> MetricRecord:
+        """A record without a number, and why."""
         return MetricRecord(
             name=name, finding=self.finding, split=self.split, value=None, n=self.n,
             n_patients=len(self.draws.keys), reason=f"not assessable: {reason}",
@@ -157,6 +160,7 @@ class Decided:
 
     @classmethod
     def of(cls, rows: Scored, platt: Platt, threshold: float) -> Decided:
+        """Called is what has a calibrated probability of ``threshold``, in (0, 1), or more."""
         return cls(rows, platt.logits(rows.logit), platt.probabilities(rows.logit) >= threshold)
 
 

@@ -42,6 +42,7 @@ class SplitMeasures:
 
     @property
     def is_assessable(self) -> bool:
+        """Whether there were enough images of each class to measure anything."""
         return bool(self.whole)
 
 

@@ -29,14 +29,17 @@ class Scored:
 
     @property
     def n(self) -> int:
+        """Images whose target is known."""
         return len(self.is_positive)
 
     @property
     def n_positive(self) -> int:
+        """Of those, how many show the finding."""
         return int(self.is_positive.sum())
 
     @property
     def n_patients(self) -> int:
+        """Whose those images are."""
         return int(pd.unique(self.patient_key).size)
 
     def too_few(self, min_positives: int) -> str:

@@ -109,6 +109,7 @@ class RequestLimits:
 
     @property
     def pixels(self) -> int:
+        """The largest image that is taken, in pixels."""
         return self.megapixels * 1_000_000
 
 
@@ -145,4 +146,5 @@ def other_format_words(content: bytes) -> str:
 
 
 def too_many_pixels_words(width: int, height: int, megapixels: int) -> str:
+    """What is said of an image of more pixels than ``megapixels`` million."""
     return f"{width} x {height} pixels, at most {megapixels} million are taken"

@@ -29,6 +29,7 @@ class Platt:
     method: str = "Platt scaling"
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated log odds, float64, the shape of ``logits``; any real numbers."""
         return self.a * np.asarray(logits, dtype=np.float64) + self.b
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -37,6 +38,11 @@ class Platt:
 
 
 def sigmoid(value: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-value)), float64 in [0, 1], the shape of ``value``; no overflow however large that is.
+
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     value = np.asarray(value, dtype=np.float64)
     small = np.exp(-np.abs(value))
     return np.where(value >= 0, 1.0, small) / (1.0 + small)

@@ -108,6 +108,7 @@ class Share:
 
     @property
     def is_clustered(self) -> bool:
+        """Whether a patient has several of the images."""
         return self.n_patients < self.n
 
     def interval(self, confidence: float) -> Interval:

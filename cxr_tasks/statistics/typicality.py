@@ -43,6 +43,7 @@ class Shape:
 
     @classmethod
     def of(cls, fit: TypicalityFit) -> Shape:
+        """That of a fit as it travels with a version, unpacked: ``(c,)``, ``(c, k)`` and ``(k,)``, float."""
         return cls(
             _unpacked(fit.centre, (fit.n_features,)),
             _unpacked(fit.directions, (fit.n_features, fit.n_directions)),

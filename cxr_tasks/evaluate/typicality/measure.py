@@ -52,6 +52,7 @@ class Judge:
     confidence: float
 
     def distances(self, images: np.ndarray) -> np.ndarray:
+        """Log distance of each of ``images`` uint8 ``(n, size, size, 1)`` to what was trained on, float ``(n,)``."""
         return Shape.of(self.fitted).log_distances(self.features(images))
 
     def share(self, name: str, distances: np.ndarray, keys: np.ndarray) -> MetricRecord:
