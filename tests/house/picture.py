@@ -39,6 +39,7 @@ WAY: dict[str, tuple[Step, ...]] = {
         Step("explain", "cxr_tasks/explain", "Grad-CAM"),
         Step("report", "cxr_tasks/report", "page, card"),
     ),
+    "cxr_monitor": (Step("monitor", "cxr_tasks/monitor", "drift, alarm"),),
 }
 WIDTH, STEP, TOP, HEIGHT = 92, 100, 44, 46
 

@@ -25,7 +25,6 @@ FIRST_SEEDS = dict.fromkeys(COHORTS, 50_000)
 N_HONEST, N_OTHER = 100, 40
 #: Of rows whose share is near what is asked.
 N_MORE = {
-    ("nih", "the ill of one group missed"): 100,
     ("synthetic_binary", "odds times 5 on every finding"): 100,
 }
 #: After as many the row is written, so that what was drawn is not lost.
@@ -106,7 +105,10 @@ def kinds_of(cohort: Cohort) -> list[Kind]:
 
 def asked_sha256(cohort: Cohort) -> str:
     """Of what the policy asks of this dataset: a table of another policy is no table of this one."""
-    text = json.dumps(dataclasses.asdict(asked_of(cohort)), sort_keys=True, default=str)
+    asked = dataclasses.asdict(asked_of(cohort))
+    # No picture is drawn, so none that is strange either.
+    del asked["typicality"]
+    text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -121,12 +123,6 @@ N_TOLD = 4
 REFUSED, PASSED = "R", "p"
 #: What is known of a row that is not as it should be: dataset and kind -> words.
 NOTES = {
-    ("nih", HONEST):
-        "hernia: where one drawn patient has half of its 86 images they are worth four or five patients, and the "
-        "AUROC's lower end is below 0.60; how many images of one patient show a hernia is assumed",
-    ("nih", "the ill of one group missed"):
-        "5 % of the patients, 14 to 48 of them a finding: worse in 8 to 12 findings, and none of those lies far enough "
-        "from zero by itself; a mean over findings, by patient, would show it",
     ("nih_sample", HONEST):
         "180 images cannot tell every honest model from a broken one: most of these rest on 23 or 54 ill, of whom an "
         "AUROC of 0.70 to 0.78 shows more than chance in 93 to 98 of 100 only; others serve a threshold from 7 ill in "
