@@ -20,7 +20,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
     request_log_flags(environment)
     max_latency_ratio(environment)
     asked_precision(environment)
-    asked_batching(environment, is_embedded=True)
+    asked_batching(environment)
     _check_addresses(environment)
 
 

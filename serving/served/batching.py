@@ -15,31 +15,30 @@ from cxr_tasks.installation.storage.files import write_text
 from serving.served.models_config import models_config_path
 
 BATCHING_VARIABLE = "CXR_SERVING_BATCHING"
-CHOICES = ("auto", "on", "off")
-#: Batches that run at the same time. Each uses all cores, so of more than one the later only takes from the former.
-BATCH_THREADS = 1
+CHOICES = ("off", "on")
 #: Batches that wait before requests are refused: at the most images a request, more than any queue of callers.
 MOST_WAITING = 256
 
 
-def asked_batching(environment: Mapping[str, str], *, is_embedded: bool) -> bool:
-    """Whether requests are joined: with the embedded server unless switched off, with the real one where switched on.
+def asked_batching(environment: Mapping[str, str]) -> bool:
+    """Whether requests are joined: only where switched on.
 
-    The real server fails all requests of a batch for one bad image among them, and an empty request can end it; the
-    embedded one runs the requests of a failed batch again, each alone, and refuses empty ones.
+    A batch of many or large images makes those that come meanwhile wait, whosever they are. The real server also fails
+    all requests of a batch for one bad image among them, and an empty request can end it; the embedded one runs the
+    requests of a failed batch again, each alone, and refuses empty ones.
 
     Raises:
         ConfigurationError: The variable holds something else than ``CHOICES``.
     """
-    asked = environment.get(BATCHING_VARIABLE) or "auto"
+    asked = environment.get(BATCHING_VARIABLE) or "off"
     if asked not in CHOICES:
-        raise ConfigurationError(f"{BATCHING_VARIABLE}={asked}: expected {', '.join(CHOICES)}")
-    return asked == "on" or (asked == "auto" and is_embedded)
+        raise ConfigurationError(f"{BATCHING_VARIABLE}={asked}: expected {' or '.join(CHOICES)}")
+    return asked == "on"
 
 
 def batching_flags(environment: Mapping[str, str], *, is_embedded: bool) -> list[str]:
     """Flags of the model server, with the file of parameters written; [] where requests are not joined."""
-    if not asked_batching(environment, is_embedded=is_embedded):
+    if not asked_batching(environment):
         return []
     path = models_config_path().with_name("batching.config")
     write_batching_parameters(path)
@@ -47,12 +46,12 @@ def batching_flags(environment: Mapping[str, str], *, is_embedded: bool) -> list
     return ["--enable_batching", f"--batching_parameters_file={path}", *own]
 
 
-def write_batching_parameters(path: Path, n_threads: int = BATCH_THREADS) -> None:
+def write_batching_parameters(path: Path) -> None:
     """A batch holds as many images as a request may, so that none is refused for being larger than a batch."""
     write_text(
         path,
         f"max_batch_size {{ value: {requested_limits(os.environ).images} }}\n"
         "batch_timeout_micros { value: 0 }\n"
         f"max_enqueued_batches {{ value: {MOST_WAITING} }}\n"
-        f"num_batch_threads {{ value: {n_threads} }}\n",
+        f"num_batch_threads {{ value: {os.cpu_count() or 1} }}\n",
     )

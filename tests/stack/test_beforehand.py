@@ -21,7 +21,7 @@ from cxr_tasks.stack.start import up
         ("CXR_MAX_LATENCY_RATIO", "fast", "CXR_MAX_LATENCY_RATIO=fast"),
         ("CXR_MAX_LATENCY_RATIO", "inf", "CXR_MAX_LATENCY_RATIO=inf"),
         ("CXR_SERVING_PRECISION", "bf16", "CXR_SERVING_PRECISION=bf16: expected auto or float32"),
-        ("CXR_SERVING_BATCHING", "yes", "CXR_SERVING_BATCHING=yes: expected auto, on, off"),
+        ("CXR_SERVING_BATCHING", "yes", "CXR_SERVING_BATCHING=yes: expected off or on"),
         ("CXR_NOTIFY", "json://localhost/x carrier-pigeon:secret", "CXR_NOTIFY: address 2 of 2"),
     ],
 )
