@@ -127,7 +127,6 @@ NOTES = {
         "180 images cannot tell every honest model from a broken one: most of these rest on 23 or 54 ill, of whom an "
         "AUROC of 0.70 to 0.78 shows more than chance in 93 to 98 of 100 only; others serve a threshold from 7 ill in "
         "validation that does miss or call nearly all. The section nih is meant for models that are to serve",
-    ("nih_sample", "the ill of one group missed"): "see the honest model",
     ("nih_sample", "threshold collapsed on one finding: calls nearly all"):
         "156 validation images and a floor of 0.10: clearing one in twenty there can be one in ten on test",
 }  # fmt: skip
