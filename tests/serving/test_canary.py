@@ -22,7 +22,7 @@ def other_model(contract, tmp_path_factory):
 
     keras.utils.set_random_seed(5)
     image = keras.Input((32, 32, 1))
-    features = keras.layers.Conv2D(4, 5, strides=2, activation="relu", name="features")(image)
+    features = keras.layers.Conv2D(6, 5, strides=2, activation="relu", name="features")(image)
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     model = keras.Model(image, keras.layers.Dense(1, name="head")(pooled))
     return export_saved_model(model, contract, tmp_path_factory.mktemp("other") / "9")

@@ -105,7 +105,14 @@ class Body:
 
 
 def check_length(headers: Mapping[bytes, bytes], most_bytes: int) -> None:
-    """``BodyRefused`` (413) where the headers tell of more than ``most_bytes``: it is then not even asked for."""
+    """``BodyRefused`` where the headers tell of more than ``most_bytes`` (413), which is then not even asked for, or of
+    a coding on the way that is not taken off here (400)."""
+    coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
+    if coding != b"chunked":
+        found = coding[:100].decode("latin-1")
+        raise BodyRefused(
+            400, f"Transfer-Encoding: expected chunked, found {found!r}; packed bodies have Content-Encoding"
+        )
     length = headers.get(b"content-length", b"0")
     # More than twenty digits are no length, and cost time to parse.
     if len(length) > 20 or int(length) > most_bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -87,6 +89,16 @@ class Connection(HttpToolsProtocol):
         """Lets go of the timer."""
         self._disarm()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP, as all other refusals are worded; uvicorn calls it while it handles the fault."""
+        fault = sys.exception()
+        error = f"The request cannot be read as HTTP/1.1: {fault or msg}"
+        content = json.dumps({"error": error}).encode()
+        self.refuse(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%b" % (len(content), content)
+        )
 
     def refuse(self, answer: bytes) -> None:
         """Sends ``answer`` if the client takes it at once, and ends the connection."""
