@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,7 +155,8 @@ def test_a_question_is_answered_once_it_has_stood_and_again_when_it_is_asked_aga
             return replace(found, state="running") if dag_id == "cxr_promote" and self.polls[run_id] <= 4 else found
 
     clock = itertools.count()
-    monkeypatch.setattr(follow_module.time, "monotonic", lambda: float(next(clock)))
+    steps = {"monotonic": lambda: float(next(clock))}
+    monkeypatch.setattr(follow_module, "time", SimpleNamespace(**{**vars(time), **steps}))
     monkeypatch.setattr(follow_module, "NEXT_RUN_LIMIT_S", 1000)
     for after_s, n_answers in ((0, 2), (1, 2), (1000, 0)):
         monkeypatch.setattr(follow_module, "ANSWER_AFTER_S", after_s)

@@ -73,6 +73,7 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
     import tensorflow as tf
 
     from serving.export import signature
+    from serving.export.frozen import frozen_network
 
     network.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
@@ -85,7 +86,8 @@ def test_saved_it_loads_in_safe_mode_with_the_same_answers_and_explains(network,
     picture = (images(1)[0] * 255).astype(np.uint8)
     content = tf.io.encode_png(picture).numpy()
     served = tf.function(
-        signature.explain(loaded, contract, RequestLimits()), input_signature=signature.input_signature()
+        signature.explain(frozen_network(loaded), contract, RequestLimits()),
+        input_signature=signature.input_signature(),
     )
     answer = served(tf.constant([content, content]))
     assert answer["heat_maps"].shape == (2, 3, 2, 2)
