@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cxr_tasks.sources
+from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.report.page.conclusion import cannot_do
 from cxr_tasks.sources.base import OF_THE_OPERATOR, about_source, get_source, source_names
@@ -69,7 +70,10 @@ def test_it_is_found_by_its_name(tmp_path):
 def test_report_card_and_messages_say_its_words():
     import pandas as pd
 
-    said = cannot_do({"findings": [], "by_finding": {}}, "next_door")
+    nothing_measured = Evaluation(
+        confidence=0.95, findings=(), rows_sha256="", splits={}, mean={}, by_finding={}, serving={}
+    )
+    said = cannot_do(nothing_measured, "next_door")
     assert said[:2] == ["The images are of adults of one clinic.", "Its machine is old."]
     about = about_source("next_door")
     assert (about.origin, about.terms) == ("The clinic next door, 2025.", "Ask the clinic.")
