@@ -139,7 +139,7 @@ def test_a_bad_image_is_refused_in_one_line(platform):
         platform.predict(b"no image", "stable")
     assert "\n" not in str(caught.value)
     for address in (platform.settings.rest_url, platform.settings.grpc_address):
-        with CxrClient(address) as client, pytest.raises(NotServed, match="Unrecognized servable version label: stable"):
+        with CxrClient(address) as client, pytest.raises(NotServed, match="version label: stable"):
             client.predict("nope", b"x")
 
 
