@@ -9,9 +9,8 @@ also in a JSON file, whose path is what the task returns.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from assets import FAMILIES
 from dag_rules import rules
-from forms import data_folder_param
+from forms import data_folder_param, one_model_param
 
 from cxr_tasks.stack.pools import REPORTS
 
@@ -23,13 +22,7 @@ from cxr_tasks.stack.pools import REPORTS
     **rules("other", pool=REPORTS),
     doc_md=__doc__,
     params={
-        "model": Param(
-            FAMILIES[0].model,
-            type="string",
-            enum=[family.model for family in FAMILIES],
-            title="Model",
-            description="Name in the registry.",
-        ),
+        "model": one_model_param(),
         "data_folder": data_folder_param("Empty: the newest recorded requests."),
         "limit": Param(500, type="integer", minimum=1, title="Images", description="At most so many are sent."),
     },

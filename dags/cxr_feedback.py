@@ -9,9 +9,9 @@ whose labels came back; and on the version's MLflow run as `live_...`.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
-from assets import FAMILIES
 from dag_defaults import asked_for, run_paths
 from dag_rules import rules
+from forms import one_model_param
 
 from cxr_tasks.stack.pools import REPORTS
 
@@ -24,13 +24,7 @@ from cxr_tasks.stack.pools import REPORTS
     **rules("other", pool=REPORTS),
     doc_md=__doc__,
     params={
-        "model": Param(
-            FAMILIES[0].model,
-            type="string",
-            enum=[family.model for family in FAMILIES],
-            title="Model",
-            description="Name in the registry; its champion is measured.",
-        ),
+        "model": one_model_param("Name in the registry; its champion is measured."),
         "file": Param(
             None,
             type=["null", "string"],

@@ -8,9 +8,9 @@ another one.
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
-from assets import FAMILIES
 from dag_defaults import triggered_by
 from dag_rules import rules
+from forms import one_model_param
 
 from cxr_tasks.stack.pools import SERVING
 
@@ -23,13 +23,7 @@ from cxr_tasks.stack.pools import SERVING
     **rules("release", pool=SERVING),
     doc_md=__doc__,
     params={
-        "model": Param(
-            FAMILIES[0].model,
-            type="string",
-            enum=[family.model for family in FAMILIES],
-            title="Model",
-            description="Name in the registry.",
-        ),
+        "model": one_model_param(),
         "reason": Param(
             type="string",
             minLength=3,

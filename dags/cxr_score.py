@@ -9,9 +9,9 @@ image with probabilities, decisions, typicality, version, fingerprint, and the r
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
-from assets import FAMILIES
 from dag_defaults import asked_for
 from dag_rules import rules
+from forms import one_model_param
 
 from cxr_tasks.stack.pools import REPORTS
 
@@ -30,13 +30,7 @@ from cxr_tasks.stack.pools import REPORTS
             description="A folder with images, or a table (.csv, .parquet) with a column 'file', on the machine that "
             "runs the tasks.",
         ),
-        "model": Param(
-            FAMILIES[0].model,
-            type="string",
-            enum=[family.model for family in FAMILIES],
-            title="Model",
-            description="Name on the model server.",
-        ),
+        "model": one_model_param("Name on the model server."),
         "label": Param("stable", type="string", enum=["stable", "canary"], title="Label"),
         "version": Param(
             None,

@@ -61,3 +61,7 @@ def model_param() -> Param:
         title="Model",
         description="Name in the registry; empty: every model that has a champion.",
     )
+
+
+def one_model_param(description: str = "Name in the registry.") -> Param:
+    return Param(MODELS[0], type="string", enum=list(MODELS), title="Model", description=description)
