@@ -176,7 +176,7 @@ def seaweed(folder: Path) -> Iterator[tuple[int, Path]]:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
 
-        client = boto3.client(
+        client = boto3.session.Session().client(
             "s3", endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=key, aws_secret_access_key=secret,
             region_name="us-east-1",
         )  # fmt: skip

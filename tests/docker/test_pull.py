@@ -40,6 +40,16 @@ def bucket(store, monkeypatch):
     return bucket
 
 
+def test_keys_that_are_changed_hold_at_once(bucket, store, tmp_path, monkeypatch):
+    _, credentials = store
+    (tmp_path / "former").write_text("[default]\naws_access_key_id = former\naws_secret_access_key = gone\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "former"))
+    with pytest.raises(ServiceUnavailable, match="InvalidAccessKeyId"):
+        Bucket().get(LIST_KEY)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    assert from_list(Bucket().get(LIST_KEY)) == ()
+
+
 def make_version(served: Path, version: int, text: str = "weights") -> Path:
     folder = served / "cxr_binary" / str(version)
     (folder / "variables").mkdir(parents=True)

@@ -40,7 +40,8 @@ class Bucket:
                 "CXR_BUCKET is set: expected the package boto3, found none; install with 'make CLUSTER=1'"
             ) from None
         config = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
-        self._client = boto3.client("s3", config=config)
+        # boto3's default session keeps the first keys it read for as long as the process lives.
+        self._client = boto3.session.Session().client("s3", config=config)
 
     def ensure(self) -> None:
         """Make the bucket where it is not there yet."""
