@@ -18,6 +18,7 @@ from urllib.parse import quote
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.predictions.columns import LOG_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,8 @@ VARIABLE, DAYS_VARIABLE, MIB_VARIABLE = "CXR_PREDICTION_LOG", "CXR_PREDICTION_LO
 USUAL_DAYS, USUAL_MIB = 400, 1024
 #: So many files smaller than ``SMALL_BYTES`` of one day are put together.
 MOST_SMALL, SMALL_BYTES = 48, 4 << 20
+#: What pandas and Arrow raise at a Parquet file that is cut short or has changed bytes (tried with 3,000 of them).
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ def bounds_of(environment: Mapping[str, str]) -> LogBounds | None:
 def append_rows(rows: Sequence[Mapping[str, Any]], root: Path | None = None) -> None:
     """Write rows (keys: ``LOG_COLUMNS`` and those of findings) as files of their model and day.
 
+    Small files that cannot be put together stay as they are, with a word in the log: their rows are written.
+
     Raises:
         OSError: The disk does not take them.
     """
@@ -86,7 +91,10 @@ def append_rows(rows: Sequence[Mapping[str, Any]], root: Path | None = None) -> 
         folder = model_folder(model, root) / day
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(pd.DataFrame(some), folder)
-        _put_together(folder)
+        try:
+            _put_together(folder)
+        except OSError as error:
+            log.warning("%s: its small files are not put together: %s", folder, error)
 
 
 def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = None) -> list[Path]:
@@ -127,16 +135,42 @@ def read_log(model: str, first: date, last: date, root: Path | None = None) -> p
     tables = []
     for day, folder in sorted(days_of(model_folder(model, root)).items()):
         if first <= day <= last:
-            for path in sorted(folder.glob("*.parquet")):
-                try:
-                    tables.append(pd.read_parquet(path))
-                except (OSError, ValueError) as error:
-                    log.warning("%s cannot be read and is left out: %s", path, error)
+            while (of_day := _read(_files(folder))) is None:
+                # Files were put together since the folder was listed: their rows are in another now.
+                log.info("%s changed while it was read; it is read anew", folder)
+            tables += list(of_day.values())
     if not tables:
         return pd.DataFrame()
     table = pd.concat(tables, ignore_index=True)
-    # A process that is killed between putting files together and removing them leaves rows twice.
-    return table.drop_duplicates(["request_id", "image"]).sort_values("time", kind="stable").reset_index(drop=True)
+    # A process that is killed between putting files together and removing them leaves rows twice. A client may give
+    # many requests one id: it is the time that tells them apart.
+    table = table.drop_duplicates(["time", "request_id", "image"])
+    return table.sort_values("time", kind="stable").reset_index(drop=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Whole files; one that is being written, or was when its writer was killed, has a name that starts with a dot."""
+    return sorted(folder.glob("[!.]*.parquet"))
+
+
+def _read(paths: list[Path]) -> dict[Path, pd.DataFrame] | None:
+    """The tables that can be read; None where a file is gone."""
+    import pandas as pd
+
+    tables = {}
+    for path in paths:
+        try:
+            table = pd.read_parquet(path)
+        except FileNotFoundError:
+            return None
+        except UNREADABLE as error:
+            log.warning("%s cannot be read and is left out: %s", path, error)
+            continue
+        if missing := [name for name in LOG_COLUMNS if name not in table]:
+            log.warning("%s is no file of the log and is left out: it lacks %s", path, ", ".join(missing[:3]))
+            continue
+        tables[path] = table
+    return tables
 
 
 def _write(table: pd.DataFrame, folder: Path) -> None:
@@ -153,16 +187,13 @@ def _write(table: pd.DataFrame, folder: Path) -> None:
 def _put_together(folder: Path) -> None:
     import pandas as pd
 
-    small = [path for path in sorted(folder.glob("*.parquet")) if path.stat().st_size < SMALL_BYTES]
+    small = [path for path in _files(folder) if path.stat().st_size < SMALL_BYTES]
     if len(small) <= MOST_SMALL:
         return
-    tables, read = [], []
-    for path in small:
-        try:
-            tables.append(pd.read_parquet(path))
-            read.append(path)
-        except (OSError, ValueError) as error:
-            log.warning("%s cannot be read and stays as it is: %s", path, error)
-    _write(pd.concat(tables, ignore_index=True), folder)
-    for path in read:
+    tables = _read(small)
+    # Gone: another writer puts them together. One alone: the others cannot be read, and stay.
+    if tables is None or len(tables) < 2:
+        return
+    _write(pd.concat(list(tables.values()), ignore_index=True), folder)
+    for path in tables:
         path.unlink(missing_ok=True)

@@ -67,22 +67,27 @@ class Writer:
         self._since = self._clock()
         try:
             self._append(self._rows, Path(self._settings.folder))
-            self._sweep()
         except OSError as error:
             self._complain(error)
             if len(self._rows) > MOST_WAITING:
                 self._rows = self._rows[-MOST_WAITING:]
             return
+        models = {str(row["model"]) for row in self._rows}
         self._has_complained, self._rows = False, []
+        self._sweep(models)
 
-    def _sweep(self) -> None:
-        """Remove what is beyond the bounds, once a day for each model."""
+    def _sweep(self, models: set[str]) -> None:
+        """Remove what is beyond the bounds, once a day for each model; what cannot be removed stays until tomorrow."""
         bounds = LogBounds(days=self._settings.days, max_bytes=self._settings.max_bytes)
         today = datetime.now(UTC).date()
-        for model in {str(row["model"]) for row in self._rows}:
-            if self._swept.get(model) != today.isoformat():
+        for model in sorted(models):
+            if self._swept.get(model) == today.isoformat():
+                continue
+            self._swept[model] = today.isoformat()
+            try:
                 remove_old(model, bounds, today, Path(self._settings.folder))
-                self._swept[model] = today.isoformat()
+            except OSError as error:
+                log.warning("prediction log: old days of %s cannot be removed: %s", model, error)
 
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:

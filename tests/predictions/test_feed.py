@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import timedelta
 
 import pytest
 
@@ -17,7 +18,7 @@ from cxr_tasks.predictions.frames import Frame, WriterSettings
 from cxr_tasks.predictions.log import append_rows, read_log
 from cxr_tasks.predictions.writer import MOST_WAITING, Writer
 from tests.image_files import encoded, smooth
-from tests.predictions.served_rows import AT
+from tests.predictions.served_rows import AT, make_row
 
 PICTURE = encoded(smooth(120, 90, seed=5), "PNG")
 SMOKE = encoded(smooth(80, 80, seed=6), "PNG")
@@ -129,6 +130,26 @@ def test_a_full_disk_is_told_of_once_and_the_rows_come_when_there_is_room(cxr_ho
     now[0] += 2
     writer.write_if_due()
     assert len(read_log("cxr_binary", AT.date(), AT.date())) == 3
+
+
+def test_days_that_cannot_be_removed_do_not_have_rows_written_again(cxr_home, tmp_path, caplog):
+    folder, written = cxr_home / "predictions", []
+
+    def append(rows, folder):
+        written.extend(rows)
+        append_rows(rows, folder)
+
+    append_rows([{**make_row(), "time": AT - timedelta(days=9)}], folder)
+    (old,) = (folder / "cxr_binary").iterdir()
+    old.rename(tmp_path / "elsewhere")
+    old.symlink_to(tmp_path / "elsewhere")  # a disk that was full, and a day moved to another
+    now = [0.0]
+    writer = Writer(settings(folder, days=1, flush_s=1.0), lambda: now[0], append)
+    for _ in range(2):
+        writer.take(make_frame())
+        now[0] += 2
+        writer.write_if_due()
+    assert len(written) == 2 and caplog.text.count("cannot be removed") == 1
 
 
 @pytest.mark.parametrize("n", [MOST_WAITING + 1000])

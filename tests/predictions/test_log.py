@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from datetime import date, timedelta
 
+import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
@@ -41,9 +42,42 @@ def test_many_small_files_become_few_and_no_row_is_lost_or_doubled(cxr_home):
 
 def test_a_broken_file_is_named_and_the_others_are_read(cxr_home, caplog):
     append_rows([make_row()])
-    (model_folder("cxr_binary") / AT.date().isoformat() / "broken.parquet").write_bytes(b"PAR1 no table")
+    day = model_folder("cxr_binary") / AT.date().isoformat()
+    (day / "broken.parquet").write_bytes(b"PAR1 no table")
+    pd.DataFrame({"mean": [0.5]}).to_parquet(day / "other.parquet")
     assert len(read_log("cxr_binary", AT.date(), AT.date())) == 1
-    assert "broken.parquet" in caplog.text
+    assert "broken.parquet" in caplog.text and "other.parquet is no file of the log" in caplog.text
+
+
+def test_a_client_that_gives_all_its_requests_one_id_loses_no_row(cxr_home):
+    rows = [make_row(request_id="0d9f1c9e-6a0c-4f0e-9f5e-1d1c8f6f7a11", time=AT + timedelta(seconds=n)) for n in (0, 9)]
+    append_rows(rows)
+    assert len(read_log("cxr_binary", AT.date(), AT.date())) == 2
+
+
+def test_what_a_killed_writer_left_half_written_is_neither_read_nor_put_together(cxr_home, caplog):
+    append_rows([make_row()])
+    day = model_folder("cxr_binary") / AT.date().isoformat()
+    (day / ".120000.000000-7.parquet.abcd.parquet").write_bytes(b"PAR1 hal")
+    for _ in range(prediction_log.MOST_SMALL):
+        append_rows([make_row()])
+    assert len(read_log("cxr_binary", AT.date(), AT.date())) == 1 + prediction_log.MOST_SMALL
+    assert not caplog.text
+
+
+def test_files_that_are_put_together_while_a_day_is_read_are_read_where_they_went(cxr_home, monkeypatch):
+    rows = [make_row() for _ in range(prediction_log.MOST_SMALL + 1)]
+    for row in rows[:-1]:
+        append_rows([row])
+    read = pd.read_parquet
+
+    def read_late(path):
+        monkeypatch.setattr(pd, "read_parquet", read)
+        append_rows(rows[-1:])  # the server's writer, between the reader's listing and its reading
+        return read(path)
+
+    monkeypatch.setattr(pd, "read_parquet", read_late)
+    assert len(read_log("cxr_binary", AT.date(), AT.date())) == len(rows)
 
 
 def test_what_is_old_or_too_much_goes_the_oldest_first_and_never_today(cxr_home):
