@@ -35,6 +35,8 @@ class Episode:
     until: str = ""
     names: tuple[str, ...] = ()
     n_quiet: int = 0
+    is_told: bool = True
+    """False until the alarm's message is sent: a task that broke off before it is tried again, and tells then."""
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +87,7 @@ def after(episode: Episode | None, found: Look) -> tuple[Episode | None, bool]:
     if found.drifts:
         names = tuple(one.name for one in found.told[1].drifting)
         if episode is None or not episode.is_open:
-            return Episode(since=found.day.isoformat(), names=names), True
+            return Episode(since=found.day.isoformat(), names=names, is_told=False), True
         return replace(episode, names=tuple(dict.fromkeys((*episode.names, *names))), n_quiet=0), False
     if episode is None or not episode.is_open or found.told[1].verdict == "too few":
         return episode, False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.installation.storage.files import read_json, write_json
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import monitor_root
 from cxr_tasks.monitor.drift import DriftRow
 from cxr_tasks.monitor.estimate import Estimate
@@ -93,9 +95,9 @@ class State:
     retrained_on: str = ""
     """The day whose alarm last started a training."""
 
-    @property
-    def last_regular_day(self) -> str:
-        return max((look.day for look in self.looks if look.is_regular), default="")
+    def last_regular_day(self, today: str) -> str:
+        """Of those that are over; a clock that ran ahead for a while does not silence the looks until that day."""
+        return max((look.day for look in self.looks if look.is_regular and look.day < today), default="")
 
 
 def version_folder(model_name: str, version: int, mlflow_run_id: str) -> Path:
@@ -112,3 +114,12 @@ def read_state(model_name: str, version: int, mlflow_run_id: str) -> State:
 
 def write_state(state: State) -> None:
     write_json(version_folder(state.model_name, state.version, state.mlflow_run_id) / STATE_FILE, plain(state))
+
+
+def all_looks() -> AbstractContextManager[None]:
+    """The lock under which states are read and written.
+
+    Raises:
+        ServiceUnavailable: Another look holds it for ten minutes.
+    """
+    return file_lock(monitor_root() / ".lock", what="what was seen of served models", purpose="a look", wait_s=600)

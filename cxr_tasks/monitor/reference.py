@@ -14,6 +14,7 @@ from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.metrics import MetricRecord, by_name
 from cxr_tasks.contracts.records import logit_column
 from cxr_tasks.predictions.columns import IMAGE_STATISTICS, decision_column, probability_column
+from cxr_tasks.statistics.patients import effective_number, images_each, patient_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,8 @@ class Reference:
     ``width_px``, ``height_px``."""
     findings: tuple[str, ...]
     thresholds: dict[str, float]
-    n_patients: int
+    n_effective: float
+    """How many independent images the rows are worth (:func:`effective_number`): at most one for each patient."""
     n_validation: int
     """Images that a typicality is a share of."""
     promised: dict[str, dict[str, MetricRecord]]
@@ -47,8 +49,11 @@ class Reference:
 
     @property
     def worth(self) -> float:
-        """How many independent images an image is worth: patients by images, as if one patient's were all alike."""
-        return self.n_patients / max(self.n, 1)
+        """How many independent images an image is worth, in (0, 1], as if those of one patient were all alike.
+
+        Also of served images, of whose patients nothing is known: as many of each patient are taken to come.
+        """
+        return self.n_effective / max(self.n, 1)
 
     @property
     def has_statistics(self) -> bool:
@@ -93,7 +98,7 @@ def reference_of(
         table=table,
         findings=contract.findings,
         thresholds={one.finding: one.threshold for one in contract.decisions},
-        n_patients=int(predictions["patient_key"].nunique()),
+        n_effective=effective_number(images_each(patient_numbers(predictions["patient_key"].to_numpy(str)))),
         n_validation=int((predictions["split"] == "validation").sum()),
         promised={finding: promised_of(evaluation, finding) for finding in contract.findings},
     )

@@ -13,12 +13,10 @@ import numpy as np
 
 from cxr_tasks.contracts.handoffs import DriftReport, RegisteredModel
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.installation.notices import send
-from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import reference_to, write_json
-from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths, monitor_root
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.monitor.alarm import keep_as_told, tell_of_alarm
 from cxr_tasks.monitor.estimate import Estimate, estimates
 from cxr_tasks.monitor.looks import LOOKS_A_YEAR, WINDOW_DAYS, Look, after, look
 from cxr_tasks.monitor.record import (
@@ -27,12 +25,13 @@ from cxr_tasks.monitor.record import (
     LookRecord,
     Promise,
     State,
+    all_looks,
     read_state,
     version_folder,
     write_state,
 )
 from cxr_tasks.monitor.retraining import is_due
-from cxr_tasks.monitor.window import served_rows
+from cxr_tasks.monitor.window import Served, served_rows
 from cxr_tasks.predictions.columns import decision_column, probability_column
 from cxr_tasks.registry.addresses import monitor_page
 
@@ -59,8 +58,10 @@ def monitor_model(
 ) -> DriftReport:
     """Look at what ``registered`` served up to the end of ``day``; page, ``drift.json``, MLflow metrics, alarm.
 
-    A look with another window or reference than the usual ones, or at a day that was looked at before, is for reading
-    only: it raises no alarm, as the chance of a false one is shared out among the daily looks.
+    A look with another window or reference than the usual ones, at a day that was looked at before, or at one that is
+    not over, is for reading only: it raises no alarm, as the chance of a false one is shared out among the daily looks.
+    An alarm whose message was not sent, as MLflow did not answer or the task was killed, is raised when the day is
+    looked at again.
 
     Raises:
         DataDefect: A file of the version's run or dataset is missing or not what it was.
@@ -75,6 +76,7 @@ def monitor_model(
     _log_to_mlflow(report)
     if report.is_new_episode:
         tell_of_alarm(report)
+        keep_as_told(report)
     write_json(work / "drift_report.json", report.to_payload())
     return report
 
@@ -93,24 +95,21 @@ def look_at(
 
     model, version, run_id = registered.model_name, registered.version, registered.mlflow_run_id
     since = _serves_since(model, run_id)
-    counts: list[tuple[int, int]] = []
 
-    def rows_since(first: date) -> pd.DataFrame:
-        served = served_rows(model, version, first, day, since)
-        counts.append((served.n_again, served.n_lost))
-        return served.rows
+    def served_from(first: date) -> Served:
+        return served_rows(model, version, first, day, since)
 
-    with file_lock(monitor_root() / ".lock", what="what was seen of served models", purpose="a look", wait_s=600):
-        state = read_state(model, version, run_id)
-        is_regular = (
-            window_days == WINDOW_DAYS and reference_version == version and day.isoformat() > state.last_regular_day
-        )
-        found = look(reference, rows_since, day, window_days)
-        record = _record(registered, reference, found, recipe, reference_version, is_regular, counts[-1], rows_since)
+    with all_looks():
+        state, today = read_state(model, version, run_id), datetime.now(UTC).date().isoformat()
+        is_usual = window_days == WINDOW_DAYS and reference_version == version
+        is_regular = is_usual and state.last_regular_day(today) < day.isoformat() < today
+        found = look(reference, lambda first: served_from(first).rows, day, window_days)
+        record = _record(registered, reference, found, recipe, reference_version, is_regular, served_from)
         folder = version_folder(model, version, run_id) / _name(record, window_days)
         write_json(folder / DRIFT_FILE, plain(record))
         state, is_new = _after(state, record, found, folder.relative_to(monitor_root()).as_posix())
-        retrain = is_new and is_due(environment, model, day, state.retrained_on)
+        is_asked_for = state.retrained_on == day.isoformat()
+        retrain = is_new and (is_asked_for or is_due(environment, model, day, state.retrained_on))
         if retrain:
             state = replace(state, retrained_on=day.isoformat())
         write_state(state)
@@ -131,17 +130,17 @@ def _record(
     recipe: str,
     reference_version: int,
     is_regular: bool,
-    counts: tuple[int, int],
-    rows_since: Callable[[date], pd.DataFrame],
+    served_from: Callable[[date], Served],
 ) -> LookRecord:
     n_days, drift = found.told
-    served = rows_since(found.day - timedelta(days=n_days - 1))
+    served = served_from(found.day - timedelta(days=n_days - 1))
     return LookRecord(
         format=FORMAT, model_name=registered.model_name, version=registered.version,
         mlflow_run_id=registered.mlflow_run_id, recipe=recipe, day=found.day.isoformat(), window_days=n_days,
         reference_version=reference_version, is_regular=is_regular, verdict=drift.verdict, reason=drift.reason,
-        n_images=drift.n_images, n_again=counts[0], n_lost=counts[1], alpha=drift.alpha, rows=drift.rows,
-        promises=() if drift.reason else tuple(_promises(reference, served)), has_statistics=reference.has_statistics,
+        n_images=drift.n_images, n_again=served.n_again, n_lost=served.n_lost, alpha=drift.alpha, rows=drift.rows,
+        promises=() if drift.reason else tuple(_promises(reference, served.rows)),
+        has_statistics=reference.has_statistics,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
@@ -185,9 +184,9 @@ def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[
     looks = [look for look in state.looks if look.folder != folder] + [line]
     looks.sort(key=lambda look: (look.day, look.folder))
     state = replace(state, looks=tuple(looks[-4 * LOOKS_A_YEAR :]))
-    if not record.is_regular:
-        return state, False
     last = state.episodes[-1] if state.episodes else None
+    if not record.is_regular:
+        return state, line.is_regular and last is not None and last.since == record.day and not last.is_told
     episode, is_new = after(last, found)
     if episode is None or episode == last:
         return state, False
@@ -240,19 +239,3 @@ def _log_to_mlflow(report: DriftReport) -> None:
     with tracking.outside_failures("MLflow"):
         run = tracking.RunLog(tracking.client(), report.mlflow_run_id)
         run.metrics(values, step=date.fromisoformat(report.day).toordinal())
-
-
-def tell_of_alarm(report: DriftReport) -> int:
-    """Tell the addresses of ``CXR_NOTIFY`` of a new episode: the three rows that are least due to chance, and where."""
-    from cxr_tasks.contracts.shapes import build
-    from cxr_tasks.installation.storage.files import read_json, verified_path
-
-    record = build(LookRecord, read_json(verified_path(report.drift)), DRIFT_FILE)
-    lines = [
-        f"{report.model_name} version {report.version}: what it is asked is no longer what it was made on, as of "
-        f"{report.day} ({report.n_images} images of {record.window_days} days).",
-        *(f"- {one.name}: {one.said}" for one in record.drifting[:3]),
-        "A training is asked for." if report.retrain else "No training is started by this.",
-        f"The page: {StackSettings.load().airflow_url}{report.address}",
-    ]
-    return send(f"Chest X-rays: {report.model_name} version {report.version} drifts", "\n".join(lines))

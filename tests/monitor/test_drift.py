@@ -10,7 +10,7 @@ import pytest
 
 from cxr_tasks.monitor.drift import drift_of
 from cxr_tasks.monitor.looks import ALPHA_A_YEAR, LOOKS_A_YEAR, QUIET_LOOKS, Episode, Look, after, look
-from tests.monitor.worlds import drawn, reference
+from tests.monitor.worlds import by_patient, drawn, reference, reference_to
 
 DAY = date(2026, 1, 1)
 #: A place that sends this many images a day.
@@ -57,6 +57,17 @@ def test_a_busy_place_learns_of_a_change_on_its_first_day():
     looks = year(np.random.default_rng(6), 10, "inverted", n_days=12, a_day=400)
     assert next((one.day - DAY).days for one in looks if one.drifts) == 10
     assert next(one for one in looks if one.drifts).told[0] == 1  # the window of one day
+
+
+def test_patients_of_whom_many_images_come_raise_no_alarm():
+    """As many images of each as in NIH ChestX-ray14: weeks of 700 images that are worth some 70."""
+    n_weeks, alarms = 60, 0
+    for seed in range(6):
+        rng = np.random.default_rng([3, seed])
+        profile = reference_to(*by_patient(rng, 3000))
+        weeks = (by_patient(rng, 700)[0] for _ in range(n_weeks // 6))
+        alarms += sum(bool(drift_of(profile, week, ALPHA_A_YEAR / LOOKS_A_YEAR).drifting) for week in weeks)
+    assert alarms == 0
 
 
 def test_too_few_images_say_nothing():

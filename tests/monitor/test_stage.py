@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -12,9 +13,10 @@ from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import monitor_root
-from cxr_tasks.monitor.record import LookRecord, read_state
+from cxr_tasks.monitor.alarm import keep_as_told, tell_of_alarm
+from cxr_tasks.monitor.record import LookRecord, read_state, write_state
 from cxr_tasks.monitor.retraining import least_days
-from cxr_tasks.monitor.stage import look_at, tell_of_alarm
+from cxr_tasks.monitor.stage import look_at
 from cxr_tasks.predictions.log import append_rows
 from tests.monitor.worlds import drawn, logged, reference
 
@@ -81,13 +83,49 @@ def test_a_day_is_looked_at_once_however_often_it_is_asked(cxr_home):
         serve(number, change="inverted" if number == 6 else "")
     assert looked(5).verdict == "none"
     assert looked(6).is_new_episode
+    # The task broke off before its message was sent, and is tried again.
     again = looked(6)
-    assert again.verdict == "drift" and not again.is_new_episode
+    assert again.verdict == "drift" and again.is_new_episode
+    keep_as_told(again)
+    assert not looked(6).is_new_episode
     state = read_state("cxr_binary", 1, MODEL.mlflow_run_id)
     assert [one.is_regular for one in state.looks] == [True, True] and len(state.episodes) == 1
     # By hand with another window, or for a day gone by: to read, no alarm.
     assert not looked(6, window_days=14).is_new_episode
     assert not looked(3).is_new_episode
+
+
+def test_a_look_at_a_day_that_is_not_over_silences_no_later_one(cxr_home):
+    """A day mistyped in the form, today by hand, or a clock that ran ahead for a while."""
+    now = datetime.now(UTC)
+    yesterday = now.date() - timedelta(days=1)
+    for ahead in (1, 40):
+        assert not looked((now.date() - FIRST).days + ahead).is_new_episode
+    state = read_state("cxr_binary", 1, MODEL.mlflow_run_id)
+    assert [one.is_regular for one in state.looks] == [False, False]
+    write_state(replace(state, looks=tuple(replace(one, is_regular=True) for one in state.looks)))
+    append_rows(logged(drawn(np.random.default_rng(1), 300, "inverted"), datetime.combine(yesterday, time(12), UTC)))
+    assert looked((yesterday - FIRST).days).is_new_episode
+
+
+def test_a_training_that_was_asked_for_is_asked_for_again_when_the_task_broke_off(cxr_home):
+    for number in range(3):
+        serve(number, change="inverted")
+    asked = {"CXR_RETRAIN_ON_DRIFT": "cxr_binary:5"}
+    assert looked(2, asked).retrain and looked(2, asked).retrain
+
+
+def test_the_numbers_of_a_look_are_those_of_the_window_it_shows(cxr_home):
+    """A sudden change shows in the last day alone; pictures that were asked twice the days before are not of it."""
+    for number in range(6):
+        rows = logged(
+            drawn(np.random.default_rng(number), 250), datetime.combine(FIRST + timedelta(number), time(12), UTC)
+        )
+        append_rows([*rows, *({**row, "time": row["time"] + timedelta(hours=1)} for row in rows[:30])])
+    serve(6, 250, "inverted")
+    looked(6)
+    record = record_of("2026-03-07")
+    assert (record.window_days, record.n_images, record.n_again) == (1, 250, 0)
 
 
 def test_no_training_is_asked_for_unless_the_setting_says_so(cxr_home):

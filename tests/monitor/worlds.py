@@ -72,11 +72,28 @@ def drawn(rng: np.random.Generator, n: int, change: str = "", prevalence: float 
 
 def reference(seed: int = 0, n: int = 1500) -> Reference:
     """Of ``n`` images, 1.25 for each patient."""
-    table = drawn(np.random.default_rng(seed), n)
+    return reference_to(drawn(np.random.default_rng(seed), n), np.arange(n) * 4 // 5)
+
+
+def by_patient(rng: np.random.Generator, n: int, spread: float = 1.15) -> tuple[pd.DataFrame, np.ndarray]:
+    """At least ``n`` images of patients who are as different as single images are, each patient's all alike.
+
+    With the usual ``spread`` a few have many, as in NIH ChestX-ray14: 3.6 on average, 184 at most. The second value is
+    the number of each image's patient.
+    """
+    each = np.minimum(np.maximum(np.round(rng.lognormal(0.55, spread, n)), 1), 184).astype(int)
+    patient = np.repeat(np.arange(n), each)
+    patient = patient[: np.searchsorted(patient, patient[n - 1], side="right")]
+    return drawn(rng, n).iloc[patient].reset_index(drop=True), patient
+
+
+def reference_to(table: pd.DataFrame, patient: np.ndarray) -> Reference:
+    """Of images as ``drawn`` gives them, by the number of each image's patient."""
+    n = len(table)
     ids = [f"image {number}" for number in range(n)]
     predictions = table.assign(
         image_id=ids, split=np.where(np.arange(n) < n // 2, "validation", "test"),
-        patient_key=[f"patient {number * 4 // 5}" for number in range(n)],
+        patient_key=[f"patient {number}" for number in patient],
     )  # fmt: skip
     statistics = table[["mean", "deviation", "entropy", "sharpness", "border_fraction", "width_px", "height_px"]]
     return reference_of(predictions, contract(), statistics.assign(image_id=ids, flags=""), make_evaluation())
