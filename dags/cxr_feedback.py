@@ -41,7 +41,7 @@ def cxr_feedback():
         from pathlib import Path
 
         from cxr_tasks.contracts.shapes import plain
-        from cxr_tasks.feedback.stage import selection_words, table_of, take_feedback
+        from cxr_tasks.feedback.stage import not_served_words, selection_words, table_of, take_feedback
         from serving.release.take_up import champion_of
 
         asked, log = asked_for(), logging.getLogger(__name__)
@@ -49,6 +49,8 @@ def cxr_feedback():
         feedback = take_feedback(champion_of(asked["model"]), file, run_paths())
         for row in table_of(feedback):
             log.info("%s", "  ".join(f"{column}: {text}" for column, text in row.items()))
+        if words := not_served_words(feedback):
+            log.warning("%s", words)
         for finding in feedback.findings:
             log.info("%s", selection_words(finding))
         return plain(feedback)

@@ -34,7 +34,7 @@ def feedback_command(options: argparse.Namespace) -> int:
     os.environ.update(client_environment(settings))
     from datetime import UTC, datetime
 
-    from cxr_tasks.feedback.stage import selection_words, table_of, take_feedback
+    from cxr_tasks.feedback.stage import not_served_words, selection_words, table_of, take_feedback
     from cxr_tasks.registry import versions
 
     version = options.version
@@ -58,6 +58,8 @@ def feedback_command(options: argparse.Namespace) -> int:
         for row in rows:
             table.add_row(*row.values())
         wide_console().print(table)
+    if words := not_served_words(feedback):
+        print(words)
     for finding in feedback.findings:
         print(selection_words(finding))
         if finding.recalibrated:

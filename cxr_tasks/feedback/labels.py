@@ -39,6 +39,8 @@ COLUMNS = ("finding", "label", "who", "when")
 KEYS = ("pixel_hash", "request_id", "file")
 _HASH, _UUID = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SALT = "feedback"
+#: A label from before is a mistyped time.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,8 @@ def read_labels(path: Path, findings: tuple[str, ...], now: datetime) -> list[La
     """The labels in a CSV file, all or none.
 
     Raises:
-        DataDefect: A column is missing, or a row names no image, an unknown finding, label or time; file and line are
-            named.
+        DataDefect: A column is missing, a row names no image, an unknown finding, label or time, or two rows say of
+            one image at one time what cannot both be; file and line are named.
     """
     found, digest, key = [], "", patient_secret()
     for line, row in read_rows(path, COLUMNS):
@@ -81,16 +83,16 @@ def read_labels(path: Path, findings: tuple[str, ...], now: datetime) -> list[La
         if not row["who"]:
             raise DataDefect(f"{where}: expected who said so, found nothing")
         patient = row.get("patient", "")
-        found.append(
-            Label(
-                pixel_hash=pixel_hash, request_id=request_id, finding=row["finding"], label=row["label"],
-                who=row["who"][:100], when=_time(row["when"], where, now), received_at=now, file_sha256=digest,
-                patient_key=patient_key(patient, salt=_SALT, secret=key) if patient else "",
-            )
+        label = Label(
+            pixel_hash=pixel_hash, request_id=request_id, finding=row["finding"], label=row["label"],
+            who=row["who"][:100], when=_time(row["when"], where, now), received_at=now, file_sha256=digest,
+            patient_key=patient_key(patient, salt=_SALT, secret=key) if patient else "",
         )  # fmt: skip
+        found.append((line, label))
     if not found:
         raise DataDefect(f"{path}: expected labels, found none")
-    return found
+    _refuse_contradictions(path, found)
+    return [label for _, label in found]
 
 
 def keep_labels(model: str, labels: list[Label]) -> int:
@@ -119,7 +121,7 @@ def all_labels(model: str) -> pd.DataFrame:
     """Every label that ever came, in the order of ``when``; fields as ``Label``."""
     import pandas as pd
 
-    tables = [pd.read_parquet(path) for path in sorted((feedback_root() / model).glob("*.parquet"))]
+    tables = [pd.read_parquet(path) for path in sorted((feedback_root() / model).glob("[!.]*.parquet"))]
     if not tables:
         return pd.DataFrame(columns=list(Label.__slots__))
     return pd.concat(tables, ignore_index=True).sort_values(["when", "received_at"], kind="stable", ignore_index=True)
@@ -159,6 +161,23 @@ def _time(text: str, where: str, now: datetime) -> datetime:
     except ValueError:
         raise DataDefect(f"{where}: when {text!r}: expected a time such as 2026-11-29T14:30") from None
     found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    if found > now:
-        raise DataDefect(f"{where}: when {text}: expected a time that has been, now it is {now:%Y-%m-%dT%H:%M} UTC")
-    return found
+    if not EARLIEST <= found <= now:
+        raise DataDefect(
+            f"{where}: when {text}: expected a time since {EARLIEST.year} that has been, now it is "
+            f"{now:%Y-%m-%dT%H:%M} UTC"
+        )
+    # Of one zone: a label that is sent again in another is the same label.
+    return found.astimezone(UTC)
+
+
+def _refuse_contradictions(path: Path, found: list[tuple[int, Label]]) -> None:
+    """Two labels of one picture at one time: nothing says which of them is in force."""
+    first: dict[tuple[str, str, str, datetime], tuple[int, Label]] = {}
+    for line, one in found:
+        key = (one.pixel_hash, one.request_id, one.finding, one.when)
+        before, other = first.setdefault(key, (line, one))
+        if other.label != one.label:
+            raise DataDefect(
+                f"{path}, line {line}: {one.finding} is {one.label} and on line {before} {other.label}, of the same "
+                "image at the same time; keep one, or give the later one its time"
+            )

@@ -15,6 +15,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.evaluate.calibration_measures import intercept, slope
+from cxr_tasks.feedback.labels import labels_in_force
 from cxr_tasks.predictions.columns import decision_column, probability_column
 from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import fit_platt
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cxr_tasks.monitor.reference import Reference
+    from cxr_tasks.monitor.window import Served
 
 CONFIDENCE = 0.95
 #: Fewer of either class say too little.
@@ -67,7 +69,7 @@ class LiveFinding:
     n_served: int
     n_positive: int
     n_patients: int
-    """0 where the labels do not say whose the images are; then images count as independent."""
+    """0 where no label says whose the image is. An image of which none does counts as of a patient of its own."""
     share_called_labelled: float
     share_called_served: float
     selection_p: float
@@ -79,16 +81,31 @@ class LiveFinding:
     """``a`` and ``b`` on the served probability's logit, where ``calibration_only``; a proposal, nothing is changed."""
 
 
-def live_findings(served: pd.DataFrame, labels: pd.DataFrame, reference: Reference) -> list[LiveFinding]:
-    """Per finding; ``served`` as the prediction log, one row per picture, ``labels`` as ``labels.all_labels``."""
-    by_request = dict(zip(served["request_id"], served["pixel_hash"], strict=True))
-    image = labels["pixel_hash"].where(labels["pixel_hash"] != "", labels["request_id"].map(by_request))
-    from cxr_tasks.feedback.labels import labels_in_force
+def live_findings(served: Served, labels: pd.DataFrame, reference: Reference) -> list[LiveFinding]:
+    """Per finding; ``labels`` as ``labels.all_labels``.
 
-    known = labels_in_force(labels.assign(image=image).dropna(subset=["image"]))
+    A label that names a request is of the request's picture; of a request with several pictures it is of none.
+    """
+    image = image_of_each(served, labels)
+    known = labels_in_force(labels.assign(image=image, patient_key=_patient_of_each(image, labels))[image != ""])
     known = known[known["label"].isin(["positive", "negative"])]
-    rows = served[served["pixel_hash"] != ""].drop_duplicates("pixel_hash")
+    rows = served.rows[served.rows["pixel_hash"] != ""].drop_duplicates("pixel_hash")
     return [_live(finding, rows, known[known["finding"] == finding], reference) for finding in reference.findings]
+
+
+def image_of_each(served: Served, labels: pd.DataFrame) -> pd.Series:
+    """The pixel hash of each label's picture; '' where the log does not know it."""
+    return labels["pixel_hash"].where(labels["pixel_hash"] != "", _looked_up(labels["request_id"], served.image_of))
+
+
+def _patient_of_each(image: pd.Series, labels: pd.DataFrame) -> pd.Series:
+    """The patient of each label's picture, from any label that names one; '' where none does."""
+    named = labels["patient_key"] != ""
+    return _looked_up(image, dict(zip(image[named], labels["patient_key"][named], strict=True)))
+
+
+def _looked_up(keys: pd.Series, words: dict[str, str]) -> pd.Series:
+    return keys.map(lambda key: words.get(key, "")).astype(object)
 
 
 def _live(finding: str, served: pd.DataFrame, labels: pd.DataFrame, reference: Reference) -> LiveFinding:
@@ -99,9 +116,10 @@ def _live(finding: str, served: pd.DataFrame, labels: pd.DataFrame, reference: R
     positive = (both["label"] == "positive").to_numpy(bool)
     score = both[probability_column(finding)].to_numpy(float)
     called = both[decision_column(finding)].to_numpy(bool)
-    is_of_patients = len(both) > 0 and bool((both["patient_key"] != "").all())
-    keys = both["patient_key"].to_numpy(str) if is_of_patients else np.arange(len(both)).astype(str)
-    enough = min(int(positive.sum()), int((~positive).sum())) >= MIN_EACH
+    is_of_patient = (both["patient_key"] != "").to_numpy(bool)
+    keys = np.where(is_of_patient, both["patient_key"].to_numpy(str), np.arange(len(both)).astype(str))
+    # All of one patient tell of that patient alone.
+    enough = all(member.sum() >= MIN_EACH and len(set(keys[member])) > 1 for member in (positive, ~positive))
     numbers = [
         _auroc(positive, score, keys, reference, finding, enough),
         _share("sensitivity", called, positive, keys, reference, finding, enough),
@@ -115,7 +133,7 @@ def _live(finding: str, served: pd.DataFrame, labels: pd.DataFrame, reference: R
     platt = fit_platt(positive, _logit(score)) if only else None
     return LiveFinding(
         finding=finding, n_labelled=len(both), n_served=len(served), n_positive=int(positive.sum()),
-        n_patients=len(set(keys)) if is_of_patients else 0,
+        n_patients=len(set(keys)) if is_of_patient.any() else 0,
         share_called_labelled=float(called.mean()) if len(called) else 0.0,
         share_called_served=float(served[decision_column(finding)].mean()) if len(served) else 0.0,
         selection_p=p, numbers=(*numbers, *calibration), calibration_only=only,
@@ -128,7 +146,7 @@ def _auroc(
 ) -> LiveNumber:
     if not enough:
         missing = max(MIN_EACH - int(positive.sum()), 0) + max(MIN_EACH - int((~positive).sum()), 0)
-        return LiveNumber(name="auroc", n=len(positive), value=None, n_missing=missing)
+        return LiveNumber(name="auroc", n=len(positive), value=None, n_missing=max(missing, 1))
     return _against("auroc", len(positive), auroc_interval(positive, score, CONFIDENCE, keys), reference, finding, 0)
 
 
@@ -177,6 +195,10 @@ def _calibration(positive: np.ndarray, score: np.ndarray, keys: np.ndarray) -> l
         ("calibration_intercept", shift.value, math.sqrt(shift.variance(patient)), 0.0),
         ("calibration_slope", steep, math.sqrt(variance), 1.0),
     ):
+        if name == "calibration_slope" and np.ptp(logit) == 0:
+            # Through one point goes any slope.
+            found.append(LiveNumber(name=name, n=len(positive), value=None, n_missing=1))
+            continue
         lower, upper = value - z * error, value + z * error
         verdict: Finding = "as promised" if lower <= right <= upper else "worse"
         found.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.feedback.labels import all_labels, keep_labels, read_labels
-from cxr_tasks.feedback.live import LiveFinding, live_findings
+from cxr_tasks.feedback.live import LiveFinding, image_of_each, live_findings
 from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
@@ -30,6 +30,8 @@ class Feedback:
     findings: tuple[LiveFinding, ...]
     path: str
     """``live.json``."""
+    n_not_served: int = 0
+    """Labels of pictures that this version was not asked for, or of requests with several; none of them is counted."""
 
 
 @room_for("taking in labels", 4 * MIB)
@@ -56,9 +58,13 @@ def measure(registered: RegisteredModel, reference: Reference, n_new: int = 0) -
     model, version = registered.model_name, registered.version
     served = served_rows(model, version, date.min, date.max)
     labels = all_labels(model)
-    findings = tuple(live_findings(served.rows, labels, reference)) if len(served.rows) else ()
+    findings = tuple(live_findings(served, labels, reference)) if len(served.rows) else ()
+    is_served = image_of_each(served, labels).isin(served.rows["pixel_hash"] if len(served.rows) else [])
     path = version_folder(model, version, registered.mlflow_run_id) / LIVE_FILE
-    feedback = Feedback(model_name=model, version=version, n_new=n_new, findings=findings, path=str(path))
+    feedback = Feedback(
+        model_name=model, version=version, n_new=n_new, findings=findings, path=str(path),
+        n_not_served=int((~is_served).sum()),
+    )  # fmt: skip
     write_json(path, plain(feedback))
     return feedback
 
@@ -88,6 +94,16 @@ def selection_words(one: LiveFinding) -> str:
         f"{one.finding}: labels of {one.n_labelled} of {one.n_served} served images ({one.n_positive} positive); the "
         f"model called {one.share_called_labelled:.0%} of the labelled and {one.share_called_served:.0%} of all"
         f" (scores alike with p = {one.selection_p:.2g}{doubt})"
+    )
+
+
+def not_served_words(feedback: Feedback) -> str:
+    """How many labels tell nothing of the version; empty where all do."""
+    if not feedback.n_not_served:
+        return ""
+    return (
+        f"{feedback.n_not_served} labels are of pictures that version {feedback.version} was not asked for by the log, "
+        "or of requests with several pictures; they are kept and not counted"
     )
 
 

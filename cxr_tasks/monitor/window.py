@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ class Served:
     """Answers to a picture that had been asked before: a person who looks twice says nothing new."""
     n_lost: int
     """Requests that were not logged, as the disk did not keep up."""
+    image_of: dict[str, str] = field(default_factory=dict)
+    """Request id -> pixel hash, of any version, pictures asked again too; '' where one id is of several pictures."""
 
 
 def served_rows(model: str, version: int, first: date, last: date, since: datetime | None = None) -> Served:
@@ -37,4 +39,10 @@ def served_rows(model: str, version: int, first: date, last: date, since: dateti
     if since is not None:
         rows = rows[rows["time"] >= since]
     again = rows["pixel_hash"].duplicated() & (rows["pixel_hash"] != "")
-    return Served(rows[~again].reset_index(drop=True), int(again.sum()), n_lost)
+    return Served(rows[~again].reset_index(drop=True), int(again.sum()), n_lost, _image_of(table))
+
+
+def _image_of(table: pd.DataFrame) -> dict[str, str]:
+    pairs = table[["request_id", "pixel_hash"]].drop_duplicates()
+    is_one = ~pairs["request_id"].duplicated(keep=False)
+    return dict(zip(pairs["request_id"], pairs["pixel_hash"].where(is_one, ""), strict=True))

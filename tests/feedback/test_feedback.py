@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.metrics import by_name
 from cxr_tasks.feedback.labels import all_labels, feedback_root, keep_labels, read_labels
 from cxr_tasks.feedback.live import MIN_EACH
-from cxr_tasks.feedback.stage import measure, selection_words, table_of
+from cxr_tasks.feedback.stage import measure, not_served_words, selection_words, table_of
 from cxr_tasks.predictions.log import append_rows
 from tests.evaluations import make_evaluation, make_record
 from tests.image_files import encoded, smooth
@@ -125,6 +126,72 @@ def test_labels_of_called_images_alone_are_said_to_be_a_selection(cxr_home, tmp_
     assert len(table_of(measure(MODEL, promised()))) >= 3
 
 
+def test_a_label_of_a_request_is_of_its_picture_also_where_that_was_asked_before_and_of_none_of_several(
+    cxr_home, tmp_path
+):
+    _, rows = served(50)
+    again = {**rows[3], "request_id": str(uuid.uuid4()), "time": rows[3]["time"] + timedelta(hours=1)}
+    two = [{**row, "request_id": "0d9f1c9e-6a0c-4f0e-9f5e-1d1c8f6f7a11", "image": n} for n, row in enumerate(rows[5:7])]
+    append_rows([again, *two])
+    path = csv_of(
+        tmp_path / "a.csv",
+        [
+            f"{again['request_id']},pneumonia,positive,reader A,2026-03-05",
+            f"{two[0]['request_id']},pneumonia,negative,reader A,2026-03-05",
+            f"{uuid.uuid4()},pneumonia,negative,reader A,2026-03-05",
+        ],
+        "request_id,finding,label,who,when",
+    )
+    keep_labels("cxr_binary", read_labels(path, FINDINGS, NOW))
+    feedback = measure(MODEL, promised())
+    assert (feedback.findings[0].n_labelled, feedback.findings[0].n_positive) == (1, 1)
+    assert feedback.n_not_served == 2 and "2 labels" in not_served_words(feedback)
+
+
+def test_labels_of_one_patient_alone_say_too_little_and_do_not_stop_the_other_findings(cxr_home, tmp_path):
+    table, rows = served(600)
+    truth = table["target_pneumonia"].to_numpy() == 1
+    lines = [
+        f"{row['pixel_hash']},pneumonia,{'positive' if is_ill else 'negative'},A,2026-03-05,{'P' if is_ill else n}"
+        for n, (row, is_ill) in enumerate(zip(rows, truth, strict=True))
+    ]
+    keep(tmp_path, lines)
+    found = measure(MODEL, promised()).findings[0]
+    assert found.n_positive > MIN_EACH and [one.value for one in found.numbers] == [None] * 3
+
+
+def test_an_image_without_a_patient_takes_the_others_none_of_theirs(cxr_home, tmp_path):
+    table, rows = served(800)
+    lines = label_lines(table, rows, range(800))  # two images of each patient
+    lines[6] = lines[6].removesuffix("patient 3")
+    keep(tmp_path, lines)
+    corrected = lines[40].replace("2026-03-05", "2026-03-06").removesuffix("patient 20")
+    keep(tmp_path, [corrected])  # whose image it is, the first label said
+    assert measure(MODEL, promised()).findings[0].n_patients == 401
+
+
+def test_a_model_that_says_the_same_of_all_has_no_calibration_slope(cxr_home, tmp_path):
+    table = drawn(np.random.default_rng(2), 300).assign(probability_pneumonia=0.25, decision_pneumonia=False)
+    rows = logged(table, datetime.combine(DAY, time(12), UTC))
+    append_rows(rows)
+    keep(tmp_path, label_lines(table, rows, range(300)))
+    numbers = {one.name: one for one in measure(MODEL, promised()).findings[0].numbers}
+    assert numbers["calibration_slope"].value is None and numbers["calibration_intercept"].value is not None
+
+
+def test_labels_at_one_time_that_contradict_each_other_are_refused_and_zones_are_one(cxr_home, tmp_path):
+    said = [f"{HASH},pneumonia,positive,A,2026-03-05T10:00+02:00,", f"{HASH},pneumonia,negative,B,2026-03-05T08:00Z,"]
+    with pytest.raises(DataDefect, match=r"line 3: .*negative and on line 2 positive"):
+        read_labels(csv_of(tmp_path / "a.csv", said), FINDINGS, NOW)
+    keep(tmp_path, said[:1])
+    keep(tmp_path, [said[0].replace("10:00+02:00", "08:00")])
+    assert set(all_labels("cxr_binary")["when"]) == {datetime(2026, 3, 5, 8, tzinfo=UTC)}
+    (feedback_root() / "cxr_binary" / ".x.parquet.abc.parquet").write_bytes(
+        b"PAR1 half"
+    )  # of a process that was killed
+    assert len(all_labels("cxr_binary")) == 1
+
+
 def test_images_are_known_by_request_and_by_file_too(cxr_home, tmp_path):
     _, rows = served(50)
     picture = encoded(smooth(120, 90, seed=5), "PNG")
@@ -151,6 +218,7 @@ def test_images_are_known_by_request_and_by_file_too(cxr_home, tmp_path):
         (f"{HASH},pneumonia,positive,,2026-03-05,", "who"),
         (f"{HASH},pneumonia,positive,A,yesterday,", "yesterday"),
         (f"{HASH},pneumonia,positive,A,2027-03-05,", "2027"),
+        (f"{HASH},pneumonia,positive,A,0026-03-05T00:00+14:00,", "0026"),
         ("name of a patient,pneumonia,positive,A,2026-03-05,", "32 hex digits"),
         (",pneumonia,positive,A,2026-03-05,", "pixel_hash"),
     ],
