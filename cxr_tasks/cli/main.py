@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cxr_tasks.cli.commands import add_commands
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.plain_text import without_controls
+from cxr_tasks.images.files_below import shown_path
 from cxr_tasks.installation.folders import settle_user_home
 from cxr_tasks.installation.storage.space import room_for
 
@@ -32,6 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except CxrError as error:
         print(without_controls(f"cxr: {error}"), file=sys.stderr)
+        return 1
+    except OSError as error:
+        # Of a path it is the caller's to mend; any other is a fault, whose traceback is wanted.
+        if error.filename is None:
+            raise
+        print(without_controls(f"cxr: {shown_path(error.filename)}: {error.strerror or error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("cxr: stopped; what was triggered goes on in Airflow", file=sys.stderr)

@@ -104,13 +104,23 @@ def _print_all(rows: Iterator[Row], options: argparse.Namespace, asked: AskedIma
     first = next(rows, None)
     if first is None:
         return True
-    is_complete = True
+    is_complete, versions = True, dict[str, set[int]]()
     with Progress(is_shown=asked.has_folder) as progress, printer_of(options) as printer:
         for row in itertools.chain([first], rows):
             progress.clear()
             printer.add(row)
             progress.add()
             is_complete &= isinstance(row.answer, Answer)
+            if isinstance(row.answer, Answer) and row.answer.version is not None:
+                versions.setdefault(row.model, set()).add(row.answer.version)
+    for model, several in versions.items():
+        if len(several) > 1:
+            told = " and ".join(map(str, sorted(several)))
+            print(
+                f"cxr: {model}: versions {told} answered, as what serves changed meanwhile; their "
+                "probabilities are not to be compared, --version asks one of them",
+                file=sys.stderr,
+            )
     return is_complete
 
 

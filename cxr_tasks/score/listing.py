@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.images.files_below import image_files
 
 #: Column of a table that names the files, from the table's folder on where they are not absolute.
@@ -63,7 +63,8 @@ def list_path(folder: Path, part: int) -> Path:
 def _of_csv(path: Path) -> Iterator[str]:
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-            rows = csv.DictReader(stream)
+            # strict: a quotation mark that never closes would take all rows after it for one name.
+            rows = csv.DictReader(stream, strict=True)
             _require_column(path, rows.fieldnames or ())
             for number, row in enumerate(rows, 2):
                 yield _named(path, number, row[FILE_COLUMN])
@@ -87,8 +88,21 @@ def _of_parquet(path: Path) -> Iterator[str]:
 
 
 def _require_column(path: Path, names: Any) -> None:
-    if FILE_COLUMN not in names:
-        raise DataDefect(f"{path}: expected a column {FILE_COLUMN!r}, found {', '.join(map(str, names)) or 'none'}")
+    names = [str(one) for one in names]
+    if names.count(FILE_COLUMN) == 1:
+        return
+    found = ", ".join(one.encode("utf-8", "backslashreplace").decode() for one in names) or "none"
+    raise DataDefect(
+        f"{path}: expected {'one' if FILE_COLUMN in names else 'a'} column {FILE_COLUMN!r}, found {found}{_hint(names)}"
+    )
+
+
+def _hint(names: list[str]) -> str:
+    if any("\0" in one for one in names):
+        return "; this looks like UTF-16, save the table as UTF-8"
+    if any(mark in one for one in names for mark in ";\t|"):
+        return "; cells are to be parted by commas"
+    return "" if FILE_COLUMN in names else nearest(FILE_COLUMN, names)
 
 
 def _named(path: Path, row: int, value: Any) -> str:

@@ -41,14 +41,16 @@ def shares_of(plan: ScorePlan, n_shares: int = MOST_SHARES) -> list[list[int]]:
 
 
 def score_all(plan: ScorePlan, on_images: Callable[[int], None] = lambda n_images: None) -> ScoredBatch:
-    """All parts, one after the other, and their table; at once where that is written already.
+    """All parts, one after the other, and their table; at once where that is there already.
 
     Raises:
         NotServed, ServiceUnavailable, DiskFull: As ``score_part``; what is done is kept.
     """
     folder = Path(plan.folder)
     if is_done(folder):
-        return build(ScoredBatch, read_json(folder / DONE), str(folder / DONE))
+        batch = build(ScoredBatch, read_json(folder / DONE), str(folder / DONE))
+        if all(Path(one.uri).is_file() for one in (batch.parquet, batch.csv)):
+            return batch
     for part in range(plan.n_parts):
         score_part(plan, part, on_images)
     return collect_scores(plan)

@@ -6,6 +6,7 @@ A flow is a generator. It yields a ``Send`` and is given the reply, or has ``Cal
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Generator, Sequence
@@ -115,7 +116,7 @@ def _strictly_predicted(rules: Rules, model: str, images: Sequence[bytes], at: A
     """One by one where they fail together, as a refused image fails its request."""
     try:
         outputs = cast(Outputs, (yield from answered(rules, Predict(model, at, STRICT, tuple(images)))))
-        return list(_answers(outputs))
+        return [_with_numbers(answer) for answer in _answers(outputs)]
     except NotServed:
         raise
     except RequestRefused as error:
@@ -153,7 +154,14 @@ def _judged(answer: Answer, status: str) -> Answer | Refused:
     import dataclasses
 
     verdict, _, words = status.partition(": ")
-    return dataclasses.replace(answer, note=words) if verdict == "ok" else Refused(words)
+    return _with_numbers(dataclasses.replace(answer, note=words)) if verdict == "ok" else Refused(words)
+
+
+def _with_numbers(answer: Answer) -> Answer | Refused:
+    """NaN is no probability, and its decision, 'below the threshold', no negative; JSON does not know it either."""
+    if any(math.isnan(one) for one in answer.probabilities):
+        return Refused("expected a probability of each finding, found none (NaN): the model is broken for this image")
+    return answer
 
 
 def _as_error(error: CallFailed, rules: Rules, call: Call) -> CxrError:

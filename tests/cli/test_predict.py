@@ -147,6 +147,41 @@ def test_what_is_to_be_known_of_an_image_is_said(server, tmp_path, capsys):
     assert capsys.readouterr().err.strip().endswith("arrow.png: holds a mark")
 
 
+def test_an_answer_without_a_number_is_none(server, tmp_path, capsys):
+    (tmp_path / "odd.png").write_bytes(GOOD + b"no number")
+    assert main(["predict", str(tmp_path / "odd.png"), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out, parse_constant=pytest.fail)[0]["findings"] == []
+    assert "NaN" in captured.err
+    server.has_lenient = False
+    assert main(["predict", str(tmp_path / "odd.png")]) == 1
+
+
+def test_versions_that_changed_in_the_middle_are_told(server, tmp_path, capsys):
+    class Released(dict):
+        n_asked = 0
+
+        def __getitem__(self, label):
+            self.n_asked += 1
+            return VERSION + (self.n_asked > 2)
+
+    for number in range(60):
+        (tmp_path / f"{number:02}.png").write_bytes(GOOD)
+    server.versions[VERSION + 1] = "AVAILABLE"
+    assert main(["predict", str(tmp_path), "--csv"]) == 0
+    assert not capsys.readouterr().err
+    server.labels = Released(stable=VERSION)
+    assert main(["predict", str(tmp_path), "--csv"]) == 0
+    captured = capsys.readouterr()
+    assert {row["version"] for row in csv.DictReader(io.StringIO(captured.out))} == {"7", "8"}
+    assert "versions 7 and 8 answered" in captured.err
+
+
+def test_a_folder_that_cannot_be_made_gets_one_line(server, files, capsys):
+    assert main(["predict", str(files / "good.png"), "--explain", "/proc/nowhere"]) == 1
+    assert capsys.readouterr().err.strip() == "cxr: /proc/nowhere: No such file or directory"
+
+
 def test_an_image_on_stdin(server, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(GOOD), isatty=lambda: False))
     assert main(["predict", "--json", "-"]) == 0

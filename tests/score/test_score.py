@@ -122,6 +122,11 @@ def test_a_table_names_the_files(server, tmp_path, form):
         ("a.csv", b"", "expected a column 'file', found none"),
         ("a.csv", b"file\n", "expected image files, found none"),
         ("a.parquet", b"junk", "expected a Parquet table"),
+        ("a.csv", b'file,n\n"x.png,1\ny.png,2\nz.png,3\n', "expected a table in CSV, found unexpected end of data"),
+        ("a.csv", b"file,file\nx.png,y.png\n", "expected one column 'file', found file, file"),
+        ("a.csv", b"file;n\nx.png;1\n", "parted by commas"),
+        ("a.csv", "file,n\nx.png,1\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", b"File\nx.png\n", "did you mean 'File'"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told_by_name(server, tmp_path, name, content, words):
@@ -252,6 +257,9 @@ def test_a_folder_of_ones_own_choice(server, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert (told["n_answered"], told["folder"]) == (5, str(out))
     assert {one.name for one in out.iterdir()} == {"parts", "plan.json", "scores.csv", "scores.parquet", "summary.json"}
+    (out / "scores.parquet").unlink()  # the tables are made again, of the answers that are there
+    assert main(["score", str(folder), "--out", str(out)]) == 0 and (out / "scores.parquet").is_file()
+    capsys.readouterr()
     (tmp_path / "other").mkdir()
     assert main(["score", str(folder), "--out", str(tmp_path / "other")]) == 1
     assert "expected no such folder yet" in capsys.readouterr().err
