@@ -72,10 +72,10 @@ def asked_of(cohort: Cohort) -> GateSpec:
 
 
 def broken_findings(cohort: Cohort, asked: GateSpec, seed: int, n: int) -> tuple[str, ...]:
-    """``n`` others with every seed, of those that the policy insists on."""
+    """``n`` others with every seed: one, of those the policy insists on; several, of those that can be assessed."""
     able = [
         one for one in cohort.findings
-        if asked.assessable.concerns(one)
+        if (n > 1 or asked.assessable.concerns(one))
         and round(cohort.prevalence[one][1] * cohort.test[0]) >= asked.assessable.least_positives
     ]  # fmt: skip
     return tuple(able[(seed + i) % len(able)] for i in range(min(n, len(able))))
@@ -123,10 +123,6 @@ N_TOLD = 4
 REFUSED, PASSED = "R", "p"
 #: What is known of a row that is not as it should be: dataset and kind -> words.
 NOTES = {
-    ("nih_sample", HONEST):
-        "180 images cannot tell every honest model from a broken one: most of these rest on 23 or 54 ill, of whom an "
-        "AUROC of 0.70 to 0.78 shows more than chance in 93 to 98 of 100 only; others serve a threshold from 7 ill in "
-        "validation that does miss or call nearly all. The section nih is meant for models that are to serve",
     ("nih_sample", "threshold collapsed on one finding: calls nearly all"):
         "156 validation images and a floor of 0.10: clearing one in twenty there can be one in ten on test",
 }  # fmt: skip
