@@ -20,8 +20,8 @@ from cxr_tasks.cli.trigger import request_conf, run_and_follow
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.families import FAMILIES
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.private import write_private_text
 from cxr_tasks.stack.start import up
 from cxr_tasks.worklist.airflow_api import AirflowApi
 
@@ -64,10 +64,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         "addresses": addresses(settings),
     }
     path = home() / "demo.json"
-    with replaced_file(path) as aside:
-        aside.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     # It holds the logins.
-    path.chmod(0o600)
+    write_private_text(path, json.dumps(facts, indent=2) + "\n")
     console.print()
     print_outcomes(console, outcomes)
     console.print(f"{facts['seconds_total']:.0f} s in all, {stack_seconds:.0f} of them for the stack\n")

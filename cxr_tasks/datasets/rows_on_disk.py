@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from cxr_tasks.installation.storage.changes import output_file
+
 # Where it is not there (Windows), pages that were read count as this process' own until memory gets short.
 _LET_GO = getattr(mmap, "MADV_DONTNEED", None)
 
@@ -56,7 +58,7 @@ def write_rows(path: Path, shape: tuple[int, ...], dtype: type[np.generic], bloc
     Raises:
         ValueError: The blocks have another number of rows.
     """
-    with open(path, "wb") as stream:
+    with output_file(path) as stream:
         _write(stream, str(path), shape, dtype, blocks)
 
 

@@ -18,7 +18,9 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.ingest.ledger_entries import Entry, Ledger
 from cxr_tasks.ingest.shared_ledger import open_shared_ledger
 from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.changes import move, remove_file
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.private import close_to_others
 
 __all__ = ["Entry", "FileLedger", "Ledger", "ledger_path", "open_ledger"]
 
@@ -76,9 +78,9 @@ def open_ledger(root: Path) -> Iterator[Ledger]:
 
 
 def _set_aside(path: Path) -> None:
-    path.rename(path.with_suffix(f".broken-{time.time_ns()}"))
+    move(path, path.with_suffix(f".broken-{time.time_ns()}"))
     for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        remove_file(path.with_name(path.name + suffix))
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -91,7 +93,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
-    path.chmod(0o600)
+    close_to_others(path)
     return connection
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.installation.storage.private import close_to_others, write_private_text
 
 #: Starts the runs of the list of requests: no person's, so that no person's name stands for what nobody asked for.
 LIST_USER = "cxr-requests"
@@ -68,16 +69,16 @@ def ensure_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
         ConfigurationError: The folder or a file in it belongs to another user or is a link.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _owned(folder, stat.S_ISDIR).chmod(0o700)
+    close_to_others(_owned(folder, stat.S_ISDIR))
     for name, make in KEYS.items():
         if not (folder / name).exists():
-            _write_private(folder / name, make())
+            write_private_text(folder / name, make() + "\n")
     passwords = _airflow_passwords(folder) if (folder / AIRFLOW_PASSWORDS).exists() else {}
     missing = {user: new_password() for user in airflow_users(approvers) if user not in passwords}
     if missing:
-        _write_private(folder / AIRFLOW_PASSWORDS, json.dumps(passwords | missing))
+        write_private_text(folder / AIRFLOW_PASSWORDS, json.dumps(passwords | missing) + "\n")
     for name in (*KEYS, AIRFLOW_PASSWORDS):
-        _owned(folder / name, stat.S_ISREG).chmod(0o600)
+        close_to_others(_owned(folder / name, stat.S_ISREG))
 
 
 def require_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
@@ -118,16 +119,6 @@ def _airflow_passwords(folder: Path) -> dict[str, str]:
             f"{folder / AIRFLOW_PASSWORDS}: expected a JSON object of users and passwords; "
             "remove the file, the next 'make up' makes new passwords"
         ) from None
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all, and never readable by others, not even while it is written."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="ascii") as stream:
-        stream.write(text + "\n")
-    os.replace(aside, path)
 
 
 def _owned(path: Path, is_expected_kind: Callable[[int], bool]) -> Path:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.paths import secrets_root
+from cxr_tasks.installation.storage.private import keep_private_text
 
 KEY_BYTES = 32
 #: Hex digits of a patient key: 64 bits, so two of a million patients share one with a chance of 3e-8.
@@ -31,16 +30,7 @@ def patient_secret(folder: Path | None = None) -> bytes:
     folder = folder or secrets_root()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / "patient_key"
-    if not path.exists():
-        aside = folder / f".patient_key.{os.getpid()}"
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(KEY_BYTES))
-        # Unlike a rename, a link leaves alone the file that another process made meanwhile.
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-        aside.unlink()
+    keep_private_text(path, secrets.token_hex(KEY_BYTES))
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except ValueError:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
+from cxr_tasks.installation.storage.changes import copy_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
@@ -203,7 +204,6 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
     """
     start_tensorflow()
     import importlib.metadata
-    import shutil
 
     import keras
     import numpy as np
@@ -219,7 +219,7 @@ def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int)
 
     def put_file(path: str, **options: Any) -> None:
         """In place of ``model.save``, by which MLflow would write the model anew, with other bytes."""
-        shutil.copyfile(model_path, path)
+        copy_file(model_path, Path(path))
 
     model.save = put_file
     mlflow = fluent()

@@ -17,6 +17,7 @@ from cxr_tasks.installation.approvers import approvers
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.patient_keys import patient_secret
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.private import keep_private_text
 
 #: Who owns files in the containers where root makes them: a user without rights, as in ``docker/Dockerfile``.
 UNPRIVILEGED = 50000
@@ -41,7 +42,7 @@ def write_cluster_env(folder: Path, environment: Mapping[str, str]) -> Path:
     ensure_logins(kept, approvers(environment))
     patient_secret(kept)
     for name, text in _addresses(kept).items():
-        _keep(kept / name, text)
+        keep_private_text(kept / name, text + "\n")
     _own(kept, uid)
     site = environment.get("CXR_SITE") or "localhost"
     port = environment.get("CXR_AIRFLOW_HTTPS_PORT") or "8443"
@@ -53,7 +54,8 @@ def write_cluster_env(folder: Path, environment: Mapping[str, str]) -> Path:
         "CXR_APPROVERS": ",".join(approvers(environment)),
     }
     lines = ["# Made by make cluster-env; change what you like, it is not written again. All others: docker/README.md."]
-    _keep(folder / ".env", "\n".join([*lines, *(f"{name}={value}" for name, value in settings.items())]))
+    lines += [f"{name}={value}" for name, value in settings.items()]
+    keep_private_text(folder / ".env", "\n".join(lines) + "\n")
     return folder
 
 
@@ -97,16 +99,6 @@ def _own(folder: Path, uid: int) -> None:
 
 def _known(path: Path) -> str:
     return path.read_text(encoding="ascii").strip() if path.is_file() else secrets.token_hex(24)
-
-
-def _keep(path: Path, text: str) -> None:
-    """Write a file for its owner only, unless it is there."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
 
 
 if __name__ == "__main__":

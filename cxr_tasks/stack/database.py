@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.addresses import read_address
+from cxr_tasks.installation.storage.changes import output_file
 from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.stack.marked_processes import PROGRAM_MARK
 from cxr_tasks.stack.programs import airflow_environment, inherited_environment
@@ -28,7 +29,7 @@ class Migration:
         self._process: subprocess.Popen[bytes] | None = None
         self._done = self._note_text() == self._state() and (settings.engines.is_postgres or self.database.is_file())
         if not self._done:
-            with open(self.log, "wb") as stream:
+            with output_file(self.log) as stream:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "airflow", "db", "migrate"],
                     stdin=subprocess.DEVNULL,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.installation.settings import StackSettings, client_environment
-from cxr_tasks.installation.storage.files import write_text
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.installation.storage.private import write_private_text
 from cxr_tasks.stack.marked_processes import MARK, PROGRAM_MARK
 from cxr_tasks.stack.servers.mlflow_server import server_environment
 
@@ -141,6 +141,5 @@ def supervisor_config(settings: StackSettings, socket: Path) -> str:
 def write_supervisor_config(settings: StackSettings, socket: Path) -> Path:
     """Write ``supervisord.conf`` for the owner only, and return its path."""
     path = settings.stack_folder / "supervisord.conf"
-    write_text(path, supervisor_config(settings, socket))
-    path.chmod(0o600)
+    write_private_text(path, supervisor_config(settings, socket))
     return path

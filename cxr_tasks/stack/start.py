@@ -14,13 +14,13 @@ from cxr_tasks.installation.engines import VARIABLES as ENGINES
 from cxr_tasks.installation.logins import ensure_logins, require_logins
 from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
 from cxr_tasks.installation.storage.files import write_json
+from cxr_tasks.installation.storage.private import close_to_others, make_private
 from cxr_tasks.stack.beforehand import check_settings
 from cxr_tasks.stack.database import Migration
 from cxr_tasks.stack.health import check_health
 from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.pools import pools
 from cxr_tasks.stack.ports import require_free
-from cxr_tasks.stack.private import make_private
 from cxr_tasks.stack.programs import BY_NAME, PROGRAMS
 from cxr_tasks.stack.servers.airflow_config import write_airflow_config
 from cxr_tasks.stack.servers.mlflow_server import write_auth_config
@@ -84,7 +84,7 @@ def prepare_files(settings: StackSettings) -> None:
     """Folders, logins and configuration files of a start, and the record by which other commands find the stack."""
     for folder in (settings.stack_folder, settings.logs_folder, settings.airflow_home, settings.mlflow_home):
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        close_to_others(folder)
     (settings.home / "served").mkdir(exist_ok=True)
     # Also what an earlier start left under another umask: X-rays, tables of patients, databases.
     make_private(settings.home)

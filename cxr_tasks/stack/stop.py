@@ -9,6 +9,7 @@ from rich.console import Console
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.supervision import Supervision, socket_path
 
@@ -46,8 +47,8 @@ def sweep(settings: StackSettings) -> int:
             f"processes {[one.pid for one in alive]} do not end even when killed; "
             "see 'ps -fp <pid>', then 'make down' again"
         )
-    settings.record.unlink(missing_ok=True)
-    socket_path(settings).unlink(missing_ok=True)
+    remove_file(settings.record)
+    remove_file(socket_path(settings))
     return len(before)
 
 

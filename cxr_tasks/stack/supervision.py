@@ -20,6 +20,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.changes import output_file
 from cxr_tasks.stack.programs import inherited_environment, write_supervisor_config
 
 #: A unix socket's path holds at most 107 bytes on Linux and 103 on macOS; supervisord adds a suffix while it starts.
@@ -130,7 +131,7 @@ def start_supervisor(settings: StackSettings, caller: Mapping[str, str]) -> Supe
     """
     config = write_supervisor_config(settings, socket_path(settings))
     output = settings.logs_folder / "supervisord.out"
-    with open(output, "wb") as stream:
+    with output_file(output) as stream:
         process = subprocess.Popen(  # noqa: S603  our interpreter and our file
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from rich.console import Console
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.changes import output_file, remove_file
 from cxr_tasks.installation.storage.objects import Bucket
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.stack.beforehand import check_settings
@@ -94,7 +95,7 @@ def prepare(console: Console, *, timeout_s: float = 900) -> None:
 
 def migrate_airflow(settings: StackSettings, *, timeout_s: float) -> None:
     """``airflow db migrate``, also where this version has done it before."""
-    (settings.airflow_home / "migrated-by.txt").unlink(missing_ok=True)
+    remove_file(settings.airflow_home / "migrated-by.txt")
     migration, end = Migration(settings, dict(os.environ)), time.monotonic() + timeout_s
     while not migration.is_done():
         if migration.has_failed() or time.monotonic() > end:
@@ -133,7 +134,7 @@ def _mlflow_commands(settings: StackSettings) -> dict[str, list[str]]:
 
 
 def _run(settings: StackSettings, command: list[str], log: Path, timeout_s: float) -> None:
-    with open(log, "wb") as stream:
+    with output_file(log) as stream:
         done = subprocess.run(  # noqa: S603  our interpreter
             [sys.executable, *command],
             stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from cxr_tasks.installation.storage.changes import remove_file, remove_tree
 from cxr_tasks.installation.storage.files import write_text
 
 #: Great Expectations' pages take looks and scripts from public servers, and ask for a newsletter subscription.
@@ -64,9 +65,9 @@ def drop_unused(folder: Path) -> int:
     for path in sorted((folder / "static").rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(folder).as_posix() not in text:
             freed += path.stat().st_size
-            path.unlink()
+            remove_file(path)
         elif path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+            remove_tree(path)
     return freed
 
 

@@ -14,7 +14,10 @@ from tests.house.imports import ROOT, modules
 
 DOOR = "cxr_tasks.installation.storage"
 #: Modules outside the door that change files; to be lowered with each that goes through it, never raised.
-MOST_WRITERS = 45
+MOST_WRITERS = 14
+#: Draw pictures and plant faults (links, closed files, half tables) in a data folder of their own: that is input, which
+#: an installation reads, and no storage of its.
+PHANTOMS = "cxr_tasks.sources.phantoms"
 
 #: Methods of paths, and functions of os, shutil and tempfile, that change what is on disk.
 METHODS = {
@@ -84,7 +87,7 @@ def writers(root: Path = ROOT) -> dict[str, list[str]]:
     found = {
         name: sorted(set(changes_of((root / file).read_text(encoding="utf-8")))) for name, file in modules(root).items()
     }
-    return {name: calls for name, calls in found.items() if calls and not name.startswith(DOOR)}
+    return {name: calls for name, calls in found.items() if calls and not name.startswith((DOOR, PHANTOMS))}
 
 
 def test_no_more_modules_change_files_by_themselves():

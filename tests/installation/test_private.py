@@ -11,7 +11,7 @@ import pytest
 
 from cxr_tasks.installation.storage.files import published_folder, write_json
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from cxr_tasks.stack.private import make_private
+from cxr_tasks.installation.storage.private import make_private
 
 
 def open_to_others(root: Path) -> list[Path]:

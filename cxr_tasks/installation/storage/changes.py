@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from cxr_tasks.installation.storage.files import replaced_file
 
@@ -30,6 +31,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` by way of a temporary name and a rename."""
     with replaced_file(path) as aside:
         aside.write_bytes(content)
+
+
+def output_file(path: Path) -> IO[bytes]:
+    """A file opened to be written from its start: for a program's output, and for what only its writer reads."""
+    return open(path, "wb")
+
+
+def new_file(path: Path) -> IO[bytes]:
+    """A file opened to be written that was not there; ``FileExistsError`` where it was."""
+    return open(path, "xb")
+
+
+def lasting_folder() -> Path:
+    """An empty folder of the system's temporary ones, for its owner only, that stays when this process has ended."""
+    return Path(tempfile.mkdtemp(prefix="cxr-"))
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.installation.storage.paths import audit_log, home
+from cxr_tasks.installation.storage.private import write_private_text
 from cxr_tasks.registry.audit.chain import AuditEntry
 
 TAG = "audit.head"
@@ -73,14 +74,7 @@ def local_head() -> Head | None:
 
 def write_local_head(head: Head) -> None:
     """Called with the log locked."""
-    path = _local_path()
-    aside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="ascii") as stream:
-        stream.write(f"{head}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, path)
+    write_private_text(_local_path(), f"{head}\n")
 
 
 def registry_is_there() -> bool:

@@ -16,6 +16,7 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.installation.storage.private import close_to_others
 from cxr_tasks.installation.storage.shared_rows import shared_rows
 from cxr_tasks.registry.audit.chain import split_lines
 
@@ -133,7 +134,7 @@ def _opened() -> int:
     try:
         if os.fstat(log).st_uid != os.getuid():
             raise ConfigurationError(f"{path}: expected a file of this user, found another user's; move it away")
-        path.parent.chmod(0o700)
+        close_to_others(path.parent)
         os.fchmod(log, 0o600)
     except BaseException:
         os.close(log)

@@ -17,7 +17,8 @@ from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS
 from cxr_tasks.installation.progress_lines import with_progress
-from cxr_tasks.installation.storage.files import published_folder, read_json, sha256_file
+from cxr_tasks.installation.storage.changes import new_file
+from cxr_tasks.installation.storage.files import published_folder, read_json, replaced_file, sha256_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.sources.chexpert.folders import TRAIN_TABLE, VALID_TABLE
@@ -185,7 +186,7 @@ def _write_split(prepared: Path, split: str, builder: tfds.core.DatasetBuilder, 
         read_config=tfds.ReadConfig(try_autocache=False),
     ).as_numpy_iterator()
     n_images = builder.info.splits[split].num_examples
-    with open(table, "w", newline="", encoding="utf-8") as stream:
+    with replaced_file(table) as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow((*DETAIL_COLUMNS, *CHEXPERT_SPELLINGS))
         progress = with_progress(examples, n_items=n_images, what=f"{split} images unpacked", logger=logger)
@@ -207,7 +208,7 @@ def _written(prepared: Path, split: str, examples: Iterator[Any], folder: Path) 
         image = folder / path.listed
         image.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(image, "xb") as stream:
+            with new_file(image) as stream:
                 stream.write(example["image"])
         except FileExistsError:
             raise DataDefect(f"{where}: {path.listed} is stored twice; {_PREPARE_AGAIN}") from None

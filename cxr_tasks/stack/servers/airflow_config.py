@@ -15,7 +15,7 @@ from pathlib import Path
 from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import AIRFLOW_PASSWORDS, airflow_users
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.installation.storage.files import write_text
+from cxr_tasks.installation.storage.private import write_private_text
 from cxr_tasks.stack.pools import parallel_tasks
 
 #: Seconds after which Redis takes a task for lost: two weeks. A worker that dies is noticed by its heartbeats before.
@@ -155,8 +155,7 @@ def write_airflow_config(settings: StackSettings) -> Path:
             lines.append(f"{name} = {value}")
         lines.append("")
     path = settings.airflow_home / "airflow.cfg"
-    write_text(path, "\n".join(lines))
-    path.chmod(0o600)
+    write_private_text(path, "\n".join(lines))
     return path
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import configparser
 import os
 import sqlite3
-import tempfile
 from pathlib import Path
 
 from cxr_tasks.installation.engines import HOST
 from cxr_tasks.installation.logins import MLFLOW_USER, read_key
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.addresses import read_address
-from cxr_tasks.installation.storage.files import write_text
+from cxr_tasks.installation.storage.changes import lasting_folder
+from cxr_tasks.installation.storage.private import write_private_text
 
 
 def write_auth_config(settings: StackSettings, folder: Path | None = None) -> Path:
@@ -40,8 +40,8 @@ def write_auth_config(settings: StackSettings, folder: Path | None = None) -> Pa
         "# Written anew by every 'make up' from cxr_tasks/stack/servers/mlflow_server.py: change it there.",
         "[mlflow]",
     ]
-    write_text(path, "\n".join([*lines, *(f"{key} = {value}" for key, value in config["mlflow"].items())]) + "\n")
-    path.chmod(0o600)
+    lines += [f"{key} = {value}" for key, value in config["mlflow"].items()]
+    write_private_text(path, "\n".join(lines) + "\n")
     return path
 
 
@@ -51,7 +51,7 @@ def server_environment(settings: StackSettings) -> dict[str, str]:
     # MLflow reads the endpoint by a name of its own.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     # Of Postgres, in a new folder that only this user can enter, and in a container only MLflow's own.
-    folder = Path(tempfile.mkdtemp(prefix="cxr-mlflow-")) if settings.engines.is_postgres else settings.mlflow_home
+    folder = lasting_folder() if settings.engines.is_postgres else settings.mlflow_home
     if settings.engines.is_postgres:
         write_auth_config(settings, folder)
     return {
