@@ -233,6 +233,9 @@ class TrainSpec:
     """``gpu``: on a CPU it would take days; refused there unless ``allow_cpu`` (``train/devices.py``)."""
     allow_cpu: bool = False
     """Train on a CPU all the same; a person's word for one run, or in a recipe's file for all of them."""
+    devices: Literal["one", "all"] = "one"
+    """``all``: the machine's GPUs share each batch of ``batch_size``, and do together what one would do with it. One at
+    a time: do not let several candidates train at once on the same GPUs."""
     max_minutes: float | None = None
     """Training ends after the epoch in which this is passed; the best epoch so far is kept. What is reached then hangs
     on how busy the machine is: run, gate, report and card say that it happened. No shipped recipe sets it."""

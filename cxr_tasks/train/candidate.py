@@ -140,6 +140,7 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
 
     from cxr_tasks.installation.processor import cpu_flags
     from cxr_tasks.train.lineage import ARTIFACT, write_lineage
+    from cxr_tasks.train.loop.devices import training_devices
     from cxr_tasks.train.loop.fit import fit
     from cxr_tasks.train.loop.phases import total_epochs
     from cxr_tasks.train.networks.networks import options_of
@@ -148,12 +149,15 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     gpus = tf.config.list_physical_devices("GPU")
     require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))
     precision = resolve_precision(recipe.train.precision, cpu_flags=cpu_flags(), n_gpus=len(gpus))
+    devices = training_devices(recipe.train)
+    log.info("each batch of %d is shared by %d device(s): %s", recipe.train.batch_size, len(devices), devices)
     splits = {name: _load(prepared, recipe, name, folder) for name in ("train", "validation")}
     run.params(
         {
             **recipe.to_dict(),
             "network_options_in_force": options_of(recipe.train.network_options, recipe.train.network),
             "precision_in_force": precision,
+            "devices_in_force": len(devices),
             "epochs_in_force": total_epochs(recipe.train),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
@@ -181,6 +185,7 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
         reached = fetch_phantom_weights(recipe, precision, folder, lambda progress: _tell_phantoms(run, progress))
         run.metrics({"phantoms_seconds": reached["seconds"], "phantoms_best_val_auroc": reached["val_auroc"]})
     environment = training_environment(recipe.train, n_gpus=len(gpus), precision=precision, folder=folder)
+    environment["n_devices"] = len(devices)
     write_json(folder / "environment.json", environment)
     run.artifact(folder / "environment.json")
     remarks = write_lineage(prepared, recipe.train, folder)

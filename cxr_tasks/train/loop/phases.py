@@ -10,6 +10,7 @@ import keras
 
 from cxr_tasks.contracts.train_specs import AugmentSpec, PhaseSpec, TrainSpec
 from cxr_tasks.train.losses.auc_margin import make_auc_margin_optimizer
+from cxr_tasks.train.losses.optimizers import AdamW
 from cxr_tasks.train.networks.blocks import blocks_of
 
 NO_AUGMENTATION = AugmentSpec()
@@ -105,7 +106,7 @@ def make_optimizer(
             weight_decay=spec.weight_decay,
             clip_norm=spec.clip_norm,
         )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=spec.weight_decay, global_clipnorm=spec.clip_norm)
+    optimizer = AdamW(schedule, weight_decay=spec.weight_decay, global_clipnorm=spec.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cxr_tasks.train.loop.devices import Devices
+
 Batch = Sequence[tf.Tensor]
 LossOf = Callable[..., tf.Tensor]
 
@@ -42,6 +44,7 @@ class UpdateStep:
         variables: What learns: Keras variables, or plain ones of the loss.
         rates: Of each variable, a factor on every change that the optimizer makes to it, weight decay included.
         accumulate_steps: Batches whose gradients are averaged for one update.
+        devices: That share each batch; make optimizer, variables, average and this in their scope.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class UpdateStep:
         *,
         average: WeightAverage,
         accumulate_steps: int,
+        devices: Devices | None = None,
     ):
+        self._devices = devices or Devices()
         self._loss_of, self._optimizer, self._average = loss_of, optimizer, average
         self._variables = list(variables)
         self._tensors = [
@@ -64,15 +69,16 @@ class UpdateStep:
         self._accumulate_steps, self._n_waiting = accumulate_steps, 0
         # Gradients never wait over the end of an epoch, so they are no part of a run's state.
         self._sums = [tf.Variable(tf.zeros_like(tensor)) for tensor in self._tensors] if accumulate_steps > 1 else []
-        self._update = tf.function(self._update_at_once)
-        self._add = tf.function(self._add_to_sums)
-        self._flush = tf.function(self._update_from_sums)
+        self._update = self._devices.compiled(self._update_at_once)
+        self._add = self._devices.compiled(self._add_to_sums)
+        self._flush = self._devices.compiled(self._update_from_sums)
 
     def __call__(self, batch: Batch, *, is_last_of_epoch: bool) -> tf.Tensor:
         """The loss of ``batch``; the weights follow now, or with a later batch of this epoch."""
+        parts = self._devices.shared(batch)
         if not self._sums:
-            return self._update(*batch)
-        loss = self._add(*batch)
+            return self._update(*parts)
+        loss = self._add(*parts)
         self._n_waiting += 1
         if self._n_waiting == self._accumulate_steps or is_last_of_epoch:
             self._flush(tf.constant(self._n_waiting, tf.float32))
@@ -104,7 +110,7 @@ class UpdateStep:
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         before = [tf.identity(tensor) for tensor, _ in self._slowed]
-        self._optimizer.apply(gradients, self._variables)
+        self._optimizer.apply(self._devices.mean(gradients), self._variables)
         # Whatever the optimizer's rule, its change is proportional to the rate; so is this.
         for (tensor, rate), old in zip(self._slowed, before, strict=True):
             tensor.assign(old + rate * (tensor - old))

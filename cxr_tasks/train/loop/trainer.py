@@ -18,6 +18,7 @@ from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.datasets.targets import evaluation_targets
 from cxr_tasks.train.data.inputs import BatchPlan, image_weights, training_batches
 from cxr_tasks.train.data.label_treatment import Targets
+from cxr_tasks.train.loop.devices import Devices, check_share, training_devices
 from cxr_tasks.train.loop.features import cached_features, feature_batches, remove_features, weights_key
 from cxr_tasks.train.loop.phases import (
     augmentation_of,
@@ -59,7 +60,10 @@ class Trainer:
         by_class = chosen({"shuffled": False, "class_aware": True}, spec.sampling, "train.sampling")
         sampled = image_weights(self._targets.values) if by_class else None
         self.plan = BatchPlan(len(train), min(spec.batch_size, len(train)), spec.seed, sampled)
-        self._loss = make_loss(spec.loss, self._targets, spec.imbalance, spec.label_smoothing)
+        self._devices = Devices(training_devices(spec))
+        check_share(self.plan.batch_size, self._devices.n, "training images, fewer than train.batch_size")
+        with self._devices.scope():
+            self._loss = make_loss(spec.loss, self._targets, spec.imbalance, spec.label_smoothing)
         self._weights = class_weights(self._targets.values, spec.imbalance)
         labels = evaluation_targets(validation.states, spec.labels)
         self._validator = Validator(validation.images, labels, spec.stress_views, folder)
@@ -69,9 +73,9 @@ class Trainer:
             "options": spec.network_options,
             "seed": spec.seed,
         }
-        with dtype_policy(precision):
+        with dtype_policy(precision), self._devices.scope():
             self._learning = BackboneAndHead(
-                build_for_training(spec.network, **self._build),
+                build_for_training(spec.network, n_devices=self._devices.n, **self._build),
                 has_uncertain_head=self._loss.needs_uncertain_logits,
                 seed=spec.seed,
             )
@@ -90,6 +94,7 @@ class Trainer:
         if saved is None:
             load_starting_weights(self._learning.network, self.spec, self._findings, self._folder)
             self._enter(0)
+            self._devices.part_seeds(self._learning.network)
             return Progress()
         progress = Progress(**saved.progress)
         self._enter(progress.phase)
@@ -100,6 +105,7 @@ class Trainer:
             )
         for variable, value in zip(variables, saved.current, strict=True):
             variable.assign(value)
+        self._devices.part_seeds(self._learning.network)
         self._best = saved.best
         return progress
 
@@ -116,21 +122,23 @@ class Trainer:
         learning = learning_weights(self._learning.network, self.phase)
         self._caches = caches_features(self.phase, spec)
         n_updates = updates_per_epoch(self.plan.steps_per_epoch, spec.accumulate_steps)
-        self.optimizer = make_optimizer(spec, self.phase, n_updates, self._loss.variables)
         beside = [*self._learning.uncertain_weights, *self._loss.variables]
         variables, rates = [*learning.variables, *beside], [*learning.rates, *[1.0] * len(beside)]
-        self.optimizer.build(variables)
         changing = {id(v) for v in (*learning.variables, *learning.statistics)} if spec.ema_momentum else set()
         averaged = [v for v in self._learning.network.weights if id(v) in changing]
-        self._average = WeightAverage(averaged, spec.ema_momentum or 0.0)
-        self._step = UpdateStep(
-            self._loss_of_features if self._caches else self._loss_of_images,
-            self.optimizer,
-            variables,
-            rates,
-            average=self._average,
-            accumulate_steps=spec.accumulate_steps,
-        )
+        with self._devices.scope():
+            self.optimizer = make_optimizer(spec, self.phase, n_updates, self._loss.variables)
+            self.optimizer.build(variables)
+            self._average = WeightAverage(averaged, spec.ema_momentum or 0.0)
+            self._step = UpdateStep(
+                self._loss_of_features if self._caches else self._loss_of_images,
+                self.optimizer,
+                variables,
+                rates,
+                average=self._average,
+                accumulate_steps=spec.accumulate_steps,
+                devices=self._devices,
+            )
         self._features: list[np.ndarray] = []
 
     def batches(self, progress: Progress) -> Any:
@@ -236,5 +244,7 @@ class Trainer:
         return self._loss_of_features(self._learning.features(images, training=training), values, uncertain)
 
     def _loss_of_features(self, features: tf.Tensor, values: tf.Tensor, uncertain: tf.Tensor) -> tf.Tensor:
-        logits, uncertain_logits = self._learning.logits(features, training=True)
-        return self._loss(values, uncertain, logits, uncertain_logits)
+        logits = self._learning.logits(features, training=True)
+        # No loss here is a mean of the parts' losses: what counts is how many labels of the whole batch are known.
+        whole = [None if part is None else self._devices.gathered(part) for part in (values, uncertain, *logits)]
+        return self._loss(*whole)

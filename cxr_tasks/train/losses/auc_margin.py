@@ -16,6 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cxr_tasks.train.losses.optimizers import TakesGradientsOfTheWholeBatch
+
 #: Weight of the past in the running mean of gradients.
 MOMENTUM = 0.9
 
@@ -73,7 +75,7 @@ def _mean(shares: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(shares * values, axis=0)
 
 
-class AucMarginOptimizer(keras.optimizers.Optimizer):
+class AucMarginOptimizer(TakesGradientsOfTheWholeBatch, keras.optimizers.Optimizer):
     """Proximal epoch stochastic gradient: descent on the weights, a and b, ascent on alpha.
 
     One step, with the learning rate r, on v (weights, a, b), its reference and alpha::

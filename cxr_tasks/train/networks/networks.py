@@ -14,6 +14,7 @@ from cxr_tasks.contracts.network_options import ResidualCnnOptions, options_from
 from cxr_tasks.train.networks.blocks import FEATURES_LAYER, HEAD_LAYER, POOL_LAYER
 from cxr_tasks.train.networks.densenet import densenet121
 from cxr_tasks.train.networks.lean_norm import with_lean_norm
+from cxr_tasks.train.networks.synced_norm import with_synced_norm
 
 #: With few steps per epoch the default of 0.99 leaves validation at chance for many epochs.
 BATCH_NORM_MOMENTUM = 0.9
@@ -98,12 +99,15 @@ def _local_contrast(x: Any, size_px: int) -> Any:
     return keras.ops.divide(centred, deviation)
 
 
-def build_for_training(name: str, **settings: Any) -> keras.Model:
+def build_for_training(name: str, *, n_devices: int = 1, **settings: Any) -> keras.Model:
     """``build_network`` with the same weights in the same order, but built for speed and memory; not to be saved.
 
-    The residual CNN keeps Keras' own layers, so that results of its recipes stay what they were, to the bit.
+    The residual CNN keeps Keras' own layers, so that results of its recipes stay what they were, to the bit. On several
+    devices normalisation spans them, which the faster layers cannot.
     """
     network = build_network(name, **settings)
+    if n_devices > 1:
+        return with_synced_norm(network)
     return with_lean_norm(network) if name == "densenet121" else network
 
 
