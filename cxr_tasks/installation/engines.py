@@ -19,6 +19,7 @@ HOST = "127.0.0.1"
 SQLITE = "sqlite"
 LOCAL, CELERY, KUBERNETES = "LocalExecutor", "CeleryExecutor", "KubernetesExecutor"
 EXECUTORS = (LOCAL, CELERY, KUBERNETES)
+SIMPLE_LOGINS, FAB_LOGINS = "simple", "fab"
 
 #: Field of ``Engines`` -> the variable that sets it.
 VARIABLES = {
@@ -31,6 +32,7 @@ VARIABLES = {
     "listen": "CXR_LISTEN",
     "public_url": "CXR_PUBLIC_URL",
     "slots": "CXR_CLUSTER_SLOTS",
+    "logins": "CXR_LOGINS",
 }
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -54,6 +56,9 @@ class Engines:
     """What people type for Airflow where a proxy stands before it, such as ``https://cxr.example.org``."""
     slots: str = ""
     """How many tasks of datasets and trainings run at once on all workers together; empty: by this machine's cores."""
+    logins: str = SIMPLE_LOGINS
+    """``simple``: generated logins in a file. ``fab``: in Airflow's database, with pages to manage them, or of an
+    identity provider (``installation/oidc.py``)."""
 
     @classmethod
     def requested(cls, environment: Mapping[str, str]) -> Engines:
@@ -67,6 +72,7 @@ class Engines:
         for one in engines.executors:
             _require_one_of("CXR_EXECUTOR", one, EXECUTORS)
         _require_one_of("CXR_DATABASE", engines.database, (SQLITE, POSTGRES))
+        _require_one_of("CXR_LOGINS", engines.logins, (SIMPLE_LOGINS, FAB_LOGINS))
         if engines.executors != (LOCAL,) and engines.database == SQLITE:
             raise ConfigurationError(
                 f"CXR_EXECUTOR={engines.executor}: tasks on other machines need CXR_DATABASE={POSTGRES}, found {SQLITE}"
@@ -99,6 +105,10 @@ class Engines:
         return self.database == POSTGRES
 
     @property
+    def has_fab_logins(self) -> bool:
+        return self.logins == FAB_LOGINS
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         return (self.airflow_host, self.mlflow_host, self.model_host)
 
@@ -115,7 +125,12 @@ class Engines:
 
     def require_ready(self, folder: Path) -> None:
         """``ConfigurationError`` that names the first package, or address in ``folder``, that they lack."""
-        packages = {"celery": self.is_celery, "psycopg": self.is_postgres, "boto3": bool(self.bucket)}
+        packages = {
+            "celery": self.is_celery,
+            "psycopg": self.is_postgres,
+            "boto3": bool(self.bucket),
+        }
+        packages["flask_appbuilder"] = self.has_fab_logins
         for name, is_needed in packages.items():
             if is_needed and importlib.util.find_spec(name) is None:
                 raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.oidc import Oidc
 from cxr_tasks.stack.schedules import check_schedules
 from cxr_tasks.stack.servers.model_server import request_log_flags
 from cxr_tasks.stack.time_limits import check_time_limits
@@ -22,6 +23,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
     asked_precision(environment)
     asked_batching(environment)
     _check_addresses(environment)
+    Oidc.configured(environment)
 
 
 def _check_addresses(environment: Mapping[str, str]) -> None:

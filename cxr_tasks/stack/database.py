@@ -27,11 +27,15 @@ class Migration:
     def __init__(self, settings: StackSettings, caller: dict[str, str]):
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._done = self._note_text() == self._state() and (settings.engines.is_postgres or self.database.is_file())
+        command = ["-m", "airflow", "db", "migrate"]
+        is_there = settings.engines.is_postgres or self.database.is_file()
+        self._done = self._note_text() == self._state() and is_there
+        if settings.engines.has_fab_logins:  # each time: approvers may be others than at the last start
+            command, self._done = ["-m", "cxr_tasks.stack.servers.fab_people"], False
         if not self._done:
             with output_file(self.log) as stream:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "airflow", "db", "migrate"],
+                self._process = subprocess.Popen(  # noqa: S603  our interpreter
+                    [sys.executable, *command],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,

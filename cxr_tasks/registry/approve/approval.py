@@ -37,7 +37,10 @@ class Answer:
         chosen = given.get("chosen_options") or [""]
         person = given.get("responded_by_user") or {}
         reason = str((given.get("params_input") or {}).get("reason") or "").strip()
-        return cls(choice=chosen[0], who=str(person.get("id") or person.get("name") or ""), reason=reason)
+        # The id is the login's name, but for logins in Airflow's database, where it is the number of a row: the name is
+        # the login's there. Elsewhere a name is one that people may choose as they like.
+        login, name = str(person.get("id") or ""), str(person.get("name") or "")
+        return cls(choice=chosen[0], who=name if name and not login.strip("0123456789") else login, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

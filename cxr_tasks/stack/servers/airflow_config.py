@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import AIRFLOW_PASSWORDS, airflow_users
 from cxr_tasks.installation.settings import StackSettings
@@ -32,7 +33,6 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
         "kwargs": {"path": str(settings.dags), "refresh_interval": 3},
     }
     secrets = settings.secrets
-    users = ",".join(f"{user}:{role}" for user, role in airflow_users(settings.approvers).items())
     engines = settings.engines
     return {
         "core": {
@@ -49,9 +49,7 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "hostname_callable": ("socket.gethostname", "getfqdn waits seconds for a name server that is not there"),
             "execution_api_server_url": (f"{settings.airflow_url}/execution/", "tasks follow the port"),
             "fernet_key_cmd": (_reads(secrets / "airflow_fernet_key"), ""),
-            "auth_manager": ("airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager", ""),
-            "simple_auth_manager_users": (users, ""),
-            "simple_auth_manager_passwords_file": (str(secrets / AIRFLOW_PASSWORDS), ""),
+            **_logins(settings),
             "min_serialized_dag_update_interval": (5, "a changed DAG shows within seconds"),
         },
         "database": (
@@ -101,8 +99,36 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
             "print_stats_interval": (600, "an idle stack writes no log"),
         },
         "triggerer": {"capacity": (100, "")},
+        **_fab(engines, os.environ),
         **_metrics(os.environ),
         **_celery(engines, secrets),
+    }
+
+
+def _logins(settings: StackSettings) -> dict[str, tuple[str | float | bool, str]]:
+    if settings.engines.has_fab_logins:
+        return {"auth_manager": ("cxr_tasks.stack.servers.fab_logins.CxrFabAuthManager", "CXR_LOGINS")}
+    users = ",".join(f"{user}:{role}" for user, role in airflow_users(settings.approvers).items())
+    return {
+        "auth_manager": ("airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager", ""),
+        "simple_auth_manager_users": (users, ""),
+        "simple_auth_manager_passwords_file": (str(settings.secrets / AIRFLOW_PASSWORDS), ""),
+    }
+
+
+def _fab(engines: Engines, environment: Mapping[str, str]) -> dict[str, dict[str, tuple[str | float | bool, str]]]:
+    """A site's own file stands in for ours; Airflow takes one that is not there for an empty one, so we look."""
+    if not engines.has_fab_logins:
+        return {}
+    own = environment.get("CXR_FAB_CONFIG", "")
+    if own and not Path(own).is_file():
+        raise ConfigurationError(f"CXR_FAB_CONFIG={own}: expected a file of Flask-AppBuilder's settings, found none")
+    return {
+        "fab": {
+            "config_file": (own or str(Path(__file__).with_name("webserver_config.py")), "CXR_FAB_CONFIG"),
+            "enable_proxy_fix": (bool(engines.public_url), "links and cookies are those of what people typed"),
+            "cache_ttl": (5, "a role that was taken away is gone within seconds"),
+        }
     }
 
 
