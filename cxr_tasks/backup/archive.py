@@ -23,15 +23,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from cxr_tasks.backup import postgres
+from cxr_tasks.backup.bucket import FOLDER as BUCKET
+from cxr_tasks.backup.bucket import kept_keys
 from cxr_tasks.backup.encryption import sealed
 from cxr_tasks.backup.units import SECRETS, Choice, Unit, present_units
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.software import git_commit
+from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.locks import file_lock
-from cxr_tasks.installation.storage.paths import audit_log, home, served_root
+from cxr_tasks.installation.storage.objects import Bucket, bucket_name
+from cxr_tasks.installation.storage.paths import audit_log, home, secrets_root, served_root
 from cxr_tasks.installation.storage.space import require_space
 
-FORMAT = 1
+#: Of a backup of files; of one with databases of Postgres or a bucket, which former code would leave out of a restore.
+FORMAT, WITH_ENGINES = 1, 2
 MANIFEST, SEALED = "manifest.json", "secrets.sealed"
 #: Distributions whose databases are in a backup: an older one cannot read what a newer one wrote.
 VERSIONED = ("apache-airflow-core", "mlflow")
@@ -69,7 +75,9 @@ class Manifest:
 def write_backup(
     target: Path, *, passphrase: str | None, without: frozenset[Choice] = frozenset(), only_databases: bool = False
 ) -> Manifest:
-    """Write everything of the run-time folder into the new file ``target``, for its owner only; the stack may run.
+    """Write everything of the installation into the new file ``target``, for its owner only; the stack may run.
+
+    That is the run-time folder, and the databases and the bucket where they are in Postgres and in a store.
 
     Args:
         passphrase: Seals the secrets; None leaves them out.
@@ -88,9 +96,14 @@ def write_backup(
         for unit in present
         if unit.in_backup and unit.choice not in (without - {""}) and (unit.is_database or not only_databases)
     ]
-    if not chosen:
+    beside = Engines(
+        postgres.databases() if is_shared() else {},
+        Bucket() if bucket_name() and "bucket" not in without and not only_databases else None,
+    )
+    if not chosen and not beside.databases:
         raise ConfigurationError(f"{home()}: nothing to back up; CXR_HOME says whose run-time folder")
-    require_space(target.parent, sum(_size(home() / one.path) for one in chosen), "a backup without compression")
+    n_bytes = sum(_size(home() / one.path) for one in chosen) + beside.n_bytes()
+    require_space(target.parent, n_bytes, "a backup without compression")
     manifest = Manifest(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         home=str(home()),
@@ -107,11 +120,10 @@ def write_backup(
             os.fdopen(descriptor, "wb") as stream,
             tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive,
         ):
-            for one in chosen:
-                _add_unit(archive, one, manifest, target.parent)
-            if passphrase is not None and (home() / SECRETS).is_dir():
-                _add_bytes(archive, SEALED, sealed(_packed(home() / SECRETS), passphrase), manifest)
-                manifest.left_out.remove(SECRETS)
+            _add_all(archive, chosen, beside, manifest, target.parent)
+            if passphrase is not None and secrets_root().is_dir():
+                _add_bytes(archive, SEALED, sealed(_packed(secrets_root()), passphrase), manifest)
+                manifest.left_out = [one for one in manifest.left_out if one != SECRETS]
             _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
         with open(aside, "rb") as written:
             os.fsync(written.fileno())
@@ -119,6 +131,61 @@ def write_backup(
     finally:
         aside.unlink(missing_ok=True)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What an installation keeps outside the run-time folder."""
+
+    databases: dict[str, str]
+    """Name inside the backup -> address."""
+    bucket: Bucket | None
+
+    def n_bytes(self) -> int:
+        objects = sum(kept_keys(self.bucket).values()) if self.bucket else 0
+        return objects + sum(postgres.size(address) for address in self.databases.values())
+
+
+def _add_all(archive: tarfile.TarFile, chosen: list[Unit], beside: Engines, manifest: Manifest, folder: Path) -> None:
+    """Databases, files, bucket: what is referred to is written before it is referred to, so it is copied after."""
+    if beside.databases or beside.bucket:
+        manifest.format = WITH_ENGINES
+    *others, rows = beside.databases or [""]
+    for name in others:
+        _add_dump(archive, name, beside.databases[name], manifest, folder)
+    with contextlib.ExitStack() as held:
+        if rows:
+            # The audit log's rows, and beside them, in its folder, what it ended with: of one moment.
+            held.enter_context(file_lock(audit_log(), what="the audit log", purpose="a backup", wait_s=LOCK_WAIT_S))
+            _add_dump(archive, rows, beside.databases[rows], manifest, folder)
+            for one in (unit for unit in chosen if unit.path == "audit"):
+                _add_unit(archive, one, manifest, folder)
+    for one in (unit for unit in chosen if not rows or unit.path != "audit"):
+        _add_unit(archive, one, manifest, folder)
+    if beside.bucket:
+        manifest.units.append(BUCKET)
+        for key in kept_keys(beside.bucket):
+            _add_object(archive, beside.bucket, key, manifest)
+
+
+def _add_dump(archive: tarfile.TarFile, name: str, address: str, manifest: Manifest, beside: Path) -> None:
+    manifest.units.append(name)
+    with tempfile.TemporaryDirectory(prefix=".cxr-backup-", dir=beside) as folder:
+        copy = Path(folder) / Path(name).name
+        postgres.dump(address, copy)
+        _add_file(archive, copy, name, manifest, {})
+
+
+def _add_object(archive: tarfile.TarFile, bucket: Bucket, key: str, manifest: Manifest) -> None:
+    name = f"{BUCKET}/{key}"
+    if not bucket.has(key):  # removed since it was listed
+        manifest.gone.append(name)
+        return
+    with bucket.opened(key) as (stream, size):
+        info, hashing = tarfile.TarInfo(name), _Hashing(stream)
+        info.size, info.mode = size, 0o600
+        archive.addfile(info, hashing)  # type: ignore[arg-type]
+        manifest.files[name] = [size, hashing.digest.hexdigest()]
 
 
 def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: Path) -> None:

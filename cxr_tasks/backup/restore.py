@@ -16,11 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, SIDES, Manifest
+from cxr_tasks.backup import postgres
+from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, SIDES, WITH_ENGINES, Manifest
+from cxr_tasks.backup.bucket import FOLDER as BUCKET
+from cxr_tasks.backup.bucket import in_the_way, put_back
 from cxr_tasks.backup.encryption import opened
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.objects import Bucket, bucket_name
+from cxr_tasks.installation.storage.paths import home, secrets_root
 from cxr_tasks.installation.storage.space import require_space
 
 _BLOCK = 2**20
@@ -37,6 +42,8 @@ class Restored:
     units: tuple[str, ...]
     with_secrets: bool
     moved_aside: Path | None
+    kept_as: str = ""
+    """Schema of the databases, and first part of keys in the bucket, that hold what was there before; '' for none."""
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -53,12 +60,14 @@ def read_manifest(file: Path) -> Manifest:
         raise ConfigurationError(f"{file}: expected a backup, found no file") from None
     except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataDefect(f"{file}: expected a whole backup made by 'cxr backup', found {error}") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise DataDefect(f"{file}: expected a backup of format {FORMAT}, found another; use the code that wrote it")
+    if not isinstance(told, dict) or told.get("format") not in (FORMAT, WITH_ENGINES):
+        raise DataDefect(
+            f"{file}: expected a backup of format {FORMAT} or {WITH_ENGINES}, found another; use the code that wrote it"
+        )
     try:
         return Manifest(**told)
     except TypeError as error:
-        raise DataDefect(f"{file}: its manifest is not one of format {FORMAT}: {error}") from None
+        raise DataDefect(f"{file}: its manifest is not one of format {told['format']}: {error}") from None
 
 
 def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False) -> Restored:
@@ -79,6 +88,7 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
     _require_versions(file, manifest)
     if passphrase is not None and SEALED not in manifest.files:
         raise ConfigurationError(f"{file}: holds no secrets; restore it with --without-secrets")
+    _require_engines(file, manifest)
     require_space(home(), manifest.n_bytes, "restoring")
     home().mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = Path(tempfile.mkdtemp(prefix=".restore-", dir=home()))
@@ -91,14 +101,16 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
             (aside / _OF_SECRETS).unlink(missing_ok=True)
         for folder in (path for path in aside.rglob("*") if path.is_dir()):
             folder.chmod(0o700)
-        units = [one for one in (*manifest.units, SECRETS) if (aside / one).exists()]
-        moved_aside = _make_room(units, replace)
+        units = [one for one in (*manifest.units, SECRETS) if (aside / one).exists() and not _is_of_engines(one)]
+        _require_room(units, replace)
+        kept_as = _restore_engines(aside, replace)
+        moved_aside = _make_room(units)
         for unit in units:
             (home() / unit).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.rename(aside / unit, home() / unit)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Restored(manifest, tuple(units), passphrase is not None, moved_aside)
+    return Restored(manifest, tuple(units), passphrase is not None, moved_aside, kept_as)
 
 
 def check_backup(file: Path) -> Manifest:
@@ -211,21 +223,73 @@ def _open_secrets(aside: Path, passphrase: str) -> None:
             stream.write(base64.b64decode(content))
 
 
-def _make_room(units: list[str], replace: bool) -> Path | None:
-    """Move what lies where a unit is to go, its database's log files included, to a folder of its own."""
-    taken = [
+def _is_of_engines(unit: str) -> bool:
+    return unit == BUCKET or unit in postgres.DUMPS.values()
+
+
+def _require_engines(file: Path, manifest: Manifest) -> None:
+    """``ConfigurationError`` where the backup is of other engines than those that this installation asks for."""
+    has_dumps = any(unit in postgres.DUMPS.values() for unit in manifest.units)
+    if has_dumps != is_shared():
+        made, here = ("Postgres", "SQLite") if has_dumps else ("SQLite", "Postgres")
+        raise ConfigurationError(
+            f"{file}: made of an installation on {made}, this one asks for {here}; restore it with CXR_DATABASE="
+            f"{made.lower()}"
+        )
+    if BUCKET in manifest.units and not bucket_name():
+        raise ConfigurationError(f"{file}: holds a bucket, but CXR_BUCKET names none to restore it into")
+
+
+def _restore_engines(aside: Path, replace: bool) -> str:
+    """Databases, then the bucket, each once all are known to have room; the name under which former content is kept.
+
+    Addresses are those of the secrets that are here, else of the backup's.
+    """
+    name = f"{ASIDE}{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
+    folder = secrets_root() if (secrets_root() / next(iter(postgres.DUMPS))).is_file() else aside / SECRETS
+    known = postgres.databases(folder) if is_shared() else {}
+    dumps = {aside / one: address for one, address in known.items() if (aside / one).is_file()}
+    bucket = Bucket() if (aside / BUCKET).is_dir() else None
+    taken = [postgres.shown(address) for address in dumps.values() if not postgres.is_empty(address)]
+    if bucket:
+        bucket.ensure()
+        taken += [f"bucket {bucket.name}"] if in_the_way(bucket, aside / BUCKET) else []
+    if taken and not replace:
+        raise ConfigurationError(
+            f"expected databases without tables and a bucket without other objects, found something in "
+            f"{', '.join(taken)}; nothing was changed. With --replace it is kept as {name}"
+        )
+    for source, address in dumps.items():
+        postgres.restore(address, source, aside=name if replace else None)
+    if bucket:
+        put_back(bucket, aside / BUCKET, aside=name if replace else None)
+    return name if taken else ""
+
+
+def _taken(units: list[str]) -> list[str]:
+    """What lies where a unit is to go, its database's log files included."""
+    return [
         unit + side
         for unit in units
         for side in ("", *SIDES)
         if (home() / (unit + side)).exists() or (home() / (unit + side)).is_symlink()
     ]
-    if not taken:
-        return None
-    if not replace:
+
+
+def _require_room(units: list[str], replace: bool) -> None:
+    taken = _taken(units)
+    if taken and not replace:
         raise ConfigurationError(
             f"{home()}: expected a run-time folder without {', '.join(taken[:4])}{' and more' if taken[4:] else ''}; "
             "restore into another one (CXR_HOME), or with --replace, which moves what is there aside"
         )
+
+
+def _make_room(units: list[str]) -> Path | None:
+    """Move what lies where a unit is to go to a folder of its own."""
+    taken = _taken(units)
+    if not taken:
+        return None
     folder = home() / f"{ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for one in taken:
         (folder / one).parent.mkdir(parents=True, exist_ok=True, mode=0o700)

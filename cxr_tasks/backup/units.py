@@ -8,7 +8,7 @@ from typing import Literal
 
 Stays = Literal["must stay", "is made again", "may go"]
 #: Which option of ``cxr backup`` leaves a unit out; empty: none does.
-Choice = Literal["", "datasets", "runs"]
+Choice = Literal["", "datasets", "runs", "bucket"]
 
 SECRETS = "secrets"
 
@@ -47,6 +47,7 @@ UNITS = (
     Unit("datasets", "prepared images, and which patient is in which split", "must stay", choice="datasets"),
     Unit("runs", "tables and pages of each run; those of finished runs may go", "may go", choice="runs"),
     Unit(SECRETS, "logins, and the key of patient and study ids", "must stay", in_backup=False),
+    Unit("lineage", "what each task read and wrote, as it was told to others", "may go", in_backup=False),
     Unit("requests", "recorded requests: images of patients", "may go", in_backup=False),
     Unit("weights", "starting weights, fetched again", "is made again", in_backup=False),
     Unit("synthetic", "drawn images", "is made again", in_backup=False),

@@ -11,8 +11,8 @@ from pathlib import Path
 from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
 from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
-from cxr_tasks.backup.units import Choice
-from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.backup.units import SECRETS, Choice
+from cxr_tasks.installation.storage.paths import home, secrets_root
 from cxr_tasks.installation.storage.space import shown
 
 
@@ -21,6 +21,7 @@ def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without-secrets", action="store_true", help="no logins, no key of patient ids")
     parser.add_argument("--without-datasets", action="store_true", help="only the fingerprints of prepared datasets")
     parser.add_argument("--without-runs", action="store_true", help="no tables and pages of the runs")
+    parser.add_argument("--without-bucket", action="store_true", help="nothing of CXR_BUCKET")
     parser.add_argument("--only-databases", action="store_true", help="what an upgrade changes, and no secrets")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
@@ -33,6 +34,8 @@ def backup_command(options: argparse.Namespace) -> int:
         without.add("datasets")
     if options.without_runs:
         without.add("runs")
+    if options.without_bucket:
+        without.add("bucket")
     keeps_secrets = not options.without_secrets and not options.only_databases
     manifest = write_backup(
         options.file.absolute(),
@@ -91,12 +94,22 @@ def restore_command(options: argparse.Namespace) -> int:
     manifest = restored.manifest
     if options.json:
         aside = str(restored.moved_aside) if restored.moved_aside else None
-        record = {"home": str(home()), "units": restored.units, "seconds": seconds, "moved_aside": aside}
+        record = {
+            "home": str(home()),
+            "units": restored.units,
+            "seconds": seconds,
+            "moved_aside": aside,
+            "kept_as": restored.kept_as,
+        }
         print(json.dumps({**record, "has_secrets": restored.with_secrets, "made_at": manifest.made_at}, indent=2))
         return 0
     print(f"{home()}: {len(manifest.files)} files as of {manifest.made_at} restored in {seconds} s")
     if restored.moved_aside:
         print(f"what was there before is in {restored.moved_aside}; remove it when all is well")
+    if restored.kept_as:
+        print(f"databases and bucket keep what was there before as {restored.kept_as}; remove it when all is well")
+    if restored.with_secrets and secrets_root() != home() / SECRETS:
+        print(f"secrets are in {home() / SECRETS}; CXR_SECRETS={secrets_root()} is for you to fill from there")
     if not restored.with_secrets:
         print("no secrets were restored: those that are there stay; where there are none, logins are made anew, and")
         print("patients get new keys, so that a new version of a dataset deals them to splits anew")

@@ -73,6 +73,25 @@ class Bucket:
         with self._told(key):
             self._client.download_file(self.name, key, str(path))
 
+    def listing(self, prefix: str = "") -> dict[str, int]:
+        """Key -> size in bytes of every object whose key begins with ``prefix``."""
+        with self._told(f"{prefix}*"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            return {one["Key"]: int(one["Size"]) for page in pages for one in page.get("Contents", [])}
+
+    @contextlib.contextmanager
+    def opened(self, key: str) -> Iterator[tuple[Any, int]]:
+        """The object's content as a stream to ``read`` from, and its size; an absent one is ``ServiceUnavailable``."""
+        with self._told(key):
+            found = self._client.get_object(Bucket=self.name, Key=key)
+            with contextlib.closing(found["Body"]) as stream:
+                yield stream, int(found["ContentLength"])
+
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object within the bucket, by the store itself."""
+        with self._told(key):
+            self._client.copy({"Bucket": self.name, "Key": key}, self.name, to)
+
     def _answer(self, call: Any, **arguments: Any) -> Any:
         from botocore.exceptions import ClientError
 

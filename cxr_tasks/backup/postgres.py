@@ -1,0 +1,175 @@
+"""Databases of Postgres in a backup: ``pg_dump`` and ``pg_restore``, each database as one file.
+
+Passwords are in a file for the length of a call: a command line is shown to every user of a machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
+from cxr_tasks.installation.storage.addresses import SECRETS, read_address
+
+#: Secret with the address -> the file's name inside a backup.
+DUMPS = {name: f"postgres/{name.removesuffix('_database')}.dump" for name in SECRETS if name.endswith("_database")}
+_HOW = "install Debian's postgresql-client of the server's version or newer"
+
+
+def databases(folder: Path | None = None) -> dict[str, str]:
+    """Name inside a backup -> address, of those that are databases of their own: two secrets may name the same one."""
+    found: dict[str, str] = {}
+    for secret, name in DUMPS.items():
+        address = plain_address(read_address(secret, folder))
+        if address not in found.values():
+            found[name] = address
+    return found
+
+
+def plain_address(address: str) -> str:
+    """Without SQLAlchemy's driver: ``postgresql+psycopg2://`` is no address to Postgres' own programs.
+
+    >>> plain_address("postgresql+psycopg2://airflow:x@db:5432/airflow")
+    'postgresql://airflow:x@db:5432/airflow'
+    """
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", address)
+
+
+def dump(address: str, target: Path) -> None:
+    """Write one database into ``target``, as it was at one moment; others may write to it meanwhile.
+
+    Raises:
+        ConfigurationError: ``pg_dump`` is not there, or older than the server.
+        ServiceUnavailable: The database does not answer.
+    """
+    _run("pg_dump", address, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+
+
+def restore(address: str, source: Path, *, aside: str | None) -> bool:
+    """Fill an empty database from ``source``, all or nothing; whether something was there before.
+
+    Args:
+        aside: What is there is kept as the schema of this name; None refuses a database that is not empty.
+
+    Raises:
+        ConfigurationError: The database is not empty.
+        DataDefect: ``pg_restore`` refuses the file; the database is as empty as it was.
+    """
+    was_taken = not is_empty(address)
+    if was_taken and aside is None:
+        raise ConfigurationError(
+            f"{shown(address)}: expected an empty database, found tables; restore with --replace, which keeps them as "
+            "another schema, or into another one"
+        )
+    if was_taken:
+        with _connected(address) as connection, connection.transaction():
+            connection.execute(f'ALTER SCHEMA public RENAME TO "{aside}"')
+            connection.execute("CREATE SCHEMA public")
+    # What stands in the list is made; the schema itself is there.
+    listed = subprocess.run(  # noqa: S603  Postgres' own program
+        [_program("pg_restore"), "--list", str(source)], capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        raise DataDefect(f"{source.name}: expected a dump of Postgres, found none: {listed.stderr.strip()[-500:]}")
+    with tempfile.NamedTemporaryFile("w", prefix=".cxr-list-", dir=source.parent, encoding="utf-8") as kept:
+        kept.write("\n".join(line for line in listed.stdout.splitlines() if " SCHEMA - public " not in line))
+        kept.flush()
+        options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
+        try:
+            _run("pg_restore", address, *options, f"--use-list={kept.name}", str(source))
+        except BaseException:
+            if was_taken:
+                with _connected(address) as connection, connection.transaction():
+                    connection.execute("DROP SCHEMA public")
+                    connection.execute(f'ALTER SCHEMA "{aside}" RENAME TO public')
+            raise
+    return was_taken
+
+
+def is_empty(address: str) -> bool:
+    """Whether the database has no table of anybody's."""
+    with _connected(address) as connection:
+        return connection.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public' LIMIT 1").fetchone() is None
+
+
+def size(address: str) -> int:
+    """Bytes of the database on its server's disk; a dump is smaller."""
+    with _connected(address) as connection:
+        return int(connection.execute("SELECT pg_database_size(current_database())").fetchone()[0])
+
+
+def shown(address: str) -> str:
+    """Where a database is, without who and the password."""
+    parts = urlsplit(address)
+    return f"database {parts.path.lstrip('/')} at {parts.hostname}:{parts.port or 5432}"
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    import psycopg
+
+    try:
+        with psycopg.connect(address, autocommit=True, connect_timeout=10) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise ServiceUnavailable(
+            f"{shown(address)} does not answer: {_without_password(str(error), address)}"
+        ) from None
+
+
+def _run(name: str, address: str, *options: str) -> None:
+    parts = urlsplit(address)
+    where = [
+        parts.hostname or "",
+        str(parts.port or 5432),
+        unquote(parts.path.lstrip("/")),
+        unquote(parts.username or ""),
+    ]
+    with tempfile.TemporaryDirectory(prefix=".cxr-postgres-") as folder:
+        passwords = Path(folder) / "pgpass"
+        descriptor = os.open(passwords, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(":".join(_escaped(one) for one in (*where, unquote(parts.password or ""))) + "\n")
+        done = subprocess.run(  # noqa: S603  Postgres' own program
+            [_program(name), "--no-password", f"--dbname={_dbname(where)}", *options],
+            env={**os.environ, "PGPASSFILE": str(passwords), "PGCONNECT_TIMEOUT": "30"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        said = _without_password(done.stderr.strip(), address)[-1000:]
+        if "version mismatch" in said:
+            raise ConfigurationError(f"{name} is older than {shown(address)}: {said}; {_HOW}")
+        raise ServiceUnavailable(f"{name} of {shown(address)} ended with code {done.returncode}: {said}")
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigurationError(f"expected the program {name}, found none; {_HOW}")
+    return found
+
+
+def _dbname(where: list[str]) -> str:
+    """Key and value pairs: names may hold any character."""
+    quoted = ("'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in where)
+    return " ".join(f"{key}={value}" for key, value in zip(("host", "port", "dbname", "user"), quoted, strict=True))
+
+
+def _escaped(field: str) -> str:
+    return field.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _without_password(text: str, address: str) -> str:
+    password = unquote(urlsplit(address).password or "")
+    return text.replace(password, "...") if password else text
