@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import dag_lineage
 from dag_defaults import DEFAULT_ARGS
 
 from cxr_tasks.stack.pools import QUEUES
@@ -35,7 +36,10 @@ def rules(kind: str, *, pool: str, tasks: str = "", waits: timedelta = timedelta
             "pool": pool,
             "queue": QUEUES[pool],
             "execution_timeout": task_limit(os.environ, tasks or kind),
-            "pre_execute": watched,
+            "pre_execute": begins,
+            "post_execute": dag_lineage.ended,
+            "on_failure_callback": dag_lineage.failed,
+            "on_retry_callback": dag_lineage.failed,
         },
         "dagrun_timeout": run_limit(os.environ, kind) + waits,
         "on_failure_callback": tell_of_failure,
@@ -45,6 +49,12 @@ def rules(kind: str, *, pool: str, tasks: str = "", waits: timedelta = timedelta
 def limit(kind: str) -> dict[str, Any]:
     """Arguments of ``@task`` for a task of another kind than its DAG."""
     return {"execution_timeout": task_limit(os.environ, kind)}
+
+
+def begins(context: Any) -> None:
+    """What is done before each task."""
+    watched(context)
+    dag_lineage.began(context)
 
 
 def watched(context: Any) -> None:

@@ -33,6 +33,7 @@ VARIABLES = {
     "public_url": "CXR_PUBLIC_URL",
     "slots": "CXR_CLUSTER_SLOTS",
     "logins": "CXR_LOGINS",
+    "audit_bucket": "CXR_AUDIT_BUCKET",
 }
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -59,6 +60,8 @@ class Engines:
     logins: str = SIMPLE_LOGINS
     """``simple``: generated logins in a file. ``fab``: in Airflow's database, with pages to manage them, or of an
     identity provider (``installation/oidc.py``)."""
+    audit_bucket: str = ""
+    """S3 bucket with object lock, for copies of the audit log's lines; of its own, so that other keys may reach it."""
 
     @classmethod
     def requested(cls, environment: Mapping[str, str]) -> Engines:
@@ -77,8 +80,9 @@ class Engines:
             raise ConfigurationError(
                 f"CXR_EXECUTOR={engines.executor}: tasks on other machines need CXR_DATABASE={POSTGRES}, found {SQLITE}"
             )
-        if engines.bucket and not _BUCKET.fullmatch(engines.bucket):
-            raise ConfigurationError(f"CXR_BUCKET={engines.bucket}: expected a bucket's name, such as cxr-platform")
+        for name in ("bucket", "audit_bucket"):
+            if (found := getattr(engines, name)) and not _BUCKET.fullmatch(found):
+                raise ConfigurationError(f"{VARIABLES[name]}={found}: expected a bucket's name, such as cxr-platform")
         for name in ("airflow_host", "mlflow_host", "model_host", "listen"):
             if not _HOST_NAME.fullmatch(getattr(engines, name)):
                 raise ConfigurationError(
@@ -128,9 +132,9 @@ class Engines:
         packages = {
             "celery": self.is_celery,
             "psycopg": self.is_postgres,
-            "boto3": bool(self.bucket),
+            "boto3": bool(self.bucket or self.audit_bucket),
+            "flask_appbuilder": self.has_fab_logins,
         }
-        packages["flask_appbuilder"] = self.has_fab_logins
         for name, is_needed in packages.items():
             if is_needed and importlib.util.find_spec(name) is None:
                 raise ConfigurationError(

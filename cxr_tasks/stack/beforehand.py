@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.oidc import Oidc
+from cxr_tasks.registry.audit.copies import copy_settings
+from cxr_tasks.stack.lineage.outbox import check_lineage
 from cxr_tasks.stack.schedules import check_schedules
 from cxr_tasks.stack.servers.model_server import request_log_flags
 from cxr_tasks.stack.time_limits import check_time_limits
@@ -24,6 +26,8 @@ def check_settings(environment: Mapping[str, str]) -> None:
     asked_batching(environment)
     _check_addresses(environment)
     Oidc.configured(environment)
+    copy_settings(environment)
+    check_lineage(environment)
 
 
 def _check_addresses(environment: Mapping[str, str]) -> None:

@@ -15,12 +15,14 @@ from cxr_tasks.cli.doctor.findings import (
     Finding,
     anchor_findings,
     audit_findings,
+    copy_findings,
     disk_findings,
     kept_findings,
     private_findings,
     worst,
 )
 from cxr_tasks.cli.doctor.serving import serving_findings, stack_findings
+from cxr_tasks.cli.doctor.volume import volume_findings
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.registry.audit import anchors, trail
 
@@ -51,7 +53,8 @@ def findings() -> list[Finding]:
     found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
     if anchors.registry_is_there():
         found += anchor_findings(trail.stated())
-    return [*found, *private_findings(), *disk_findings(), *kept_findings()]
+    found += copy_findings()
+    return [*found, *private_findings(), *volume_findings(), *disk_findings(), *kept_findings()]
 
 
 def show(found: list[Finding]) -> None:

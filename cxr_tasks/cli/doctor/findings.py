@@ -16,7 +16,7 @@ from cxr_tasks.backup.units import present_units
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.storage.paths import audit_log, home, secrets_root
 from cxr_tasks.installation.storage.space import MIB, shown
-from cxr_tasks.registry.audit import anchors, trail
+from cxr_tasks.registry.audit import anchors, copies, trail
 from cxr_tasks.registry.audit.anchors import Head
 from cxr_tasks.registry.audit.chain import KINDS
 from cxr_tasks.registry.audit.trail import AuditEntry
@@ -104,6 +104,28 @@ def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
     return found or [_anchor("OK", "no registered model bears an anchor yet")]
 
 
+def copy_findings() -> list[Finding]:
+    """The log's copies in a bucket of its own, where it has one."""
+    if not os.environ.get(copies.BUCKET):
+        return []
+    try:
+        problems, n_missing, is_locked = copies.problems(), copies.n_missing(), copies.is_locked()
+    except CxrError as error:
+        return [
+            _copies("WARN", f"cannot be compared with the log: {error}", "'cxr doctor' again when the store answers")
+        ]
+    todo = f"find out who had write access to log and bucket; keep a copy of {audit_log().parent} and of the bucket"
+    found = [_copies("FAIL", str(problem), todo) for problem in problems]
+    if not is_locked:
+        todo = (
+            f"name a bucket that does not exist yet in {copies.BUCKET}: it is made with object lock if the store has it"
+        )
+        found.append(_copies("WARN", "the bucket has no object lock: whoever has its keys can remove copies", todo))
+    if n_missing:
+        found.append(_copies("WARN", f"{n_missing} lines are not copied yet", "nothing: the next record copies them"))
+    return found or [_copies("OK", "every line is in the bucket as it was recorded, locked")]
+
+
 def _behind(model: str, head: Head, entries: list[AuditEntry]) -> Finding:
     missed = [entry.seq for entry in entries if entry.model == model and entry.seq > head.seq]
     if missed:
@@ -172,6 +194,10 @@ def worst(found: Iterable[Finding]) -> Level:
 
 def _audit(level: Level, text: str, todo: str = "") -> Finding:
     return Finding(check="audit log", level=level, text=text, todo=todo)
+
+
+def _copies(level: Level, text: str, todo: str = "") -> Finding:
+    return Finding(check="audit copies", level=level, text=text, todo=todo)
 
 
 def _anchor(level: Level, text: str, todo: str = "") -> Finding:

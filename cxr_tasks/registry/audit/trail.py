@@ -17,7 +17,7 @@ from typing import Any
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import audit_log
-from cxr_tasks.registry.audit import anchors
+from cxr_tasks.registry.audit import anchors, copies
 from cxr_tasks.registry.audit.anchors import Head
 from cxr_tasks.registry.audit.chain import (
     GENESIS,
@@ -95,6 +95,7 @@ def record(
     for note in notes:
         logger.error("audit log: %s %s; 'cxr doctor' says more", note.kind, dict(note.detail))
     _anchor(entry)
+    copies.copy_lines()
     return entry
 
 

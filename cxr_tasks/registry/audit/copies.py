@@ -1,0 +1,120 @@
+"""The audit log's lines in a bucket that lets nobody change them, where ``CXR_AUDIT_BUCKET`` names one.
+
+Each line is one object under its number, put there once and locked for ``CXR_AUDIT_YEARS`` (S3 object lock, compliance
+mode): not the owner of the keys nor whoever has the machines can take it away before. Whoever writes in its place only
+adds a version, and both are seen. What could not be copied, as the store did not answer, the next record copies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cxr_tasks.contracts.errors import ConfigurationError, CxrError
+from cxr_tasks.installation.storage.files import write_text
+from cxr_tasks.installation.storage.locked_objects import LockedBucket
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.paths import audit_log
+from cxr_tasks.registry.audit.chain import Problem, split_lines
+from cxr_tasks.registry.audit.kept import stored
+
+logger = logging.getLogger(__name__)
+
+BUCKET, YEARS = "CXR_AUDIT_BUCKET", "CXR_AUDIT_YEARS"
+PREFIX = "audit/"
+_USUAL_YEARS = "10"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where copies go, and how long they are locked."""
+
+    bucket: str
+    years: int
+
+
+def copy_settings(environment: Mapping[str, str]) -> Settings | None:
+    """None where lines are not copied; ``ConfigurationError`` for a number of years that is none."""
+    years = environment.get(YEARS) or _USUAL_YEARS
+    if not (years.isdecimal() and 1 <= int(years) <= 100):
+        raise ConfigurationError(f"{YEARS}={years}: expected a number of years from 1 to 100")
+    name = environment.get(BUCKET, "")
+    return Settings(name, int(years)) if name else None
+
+
+def copy_lines() -> None:
+    """Copy what is not copied yet. That it could not be is said, and no reason to fail what happened."""
+    if not os.environ.get(BUCKET):
+        return
+    try:
+        settings = copy_settings(os.environ)
+        with file_lock(audit_log().with_name(".copies.lock"), what="the audit log's copies", purpose="copying"):
+            _copy(settings)
+    except (CxrError, OSError) as error:
+        logger.warning("audit log: recorded, but not copied to its bucket: %s; the next record copies it", error)
+
+
+def problems() -> list[Problem]:
+    """Where log and copies differ; empty where every copy is the line it was made of.
+
+    Raises:
+        ServiceUnavailable: The store does not answer.
+    """
+    bucket = LockedBucket(os.environ[BUCKET])
+    found, lines = [], split_lines(stored())[0]
+    copies = {int(key.removeprefix(PREFIX)): versions for key, versions in bucket.versions(PREFIX).items()}
+    for number, versions in sorted(copies.items()):
+        if versions.n_versions != 1 or versions.is_hidden:
+            found.append(Problem(number, "its copy in the bucket was written again or removed; the first one is kept"))
+        first = bucket.first(f"{PREFIX}{number:012d}", versions)
+        if number > len(lines):
+            found.append(Problem(number, "the bucket has a copy of it, the log has no such line: its end was removed"))
+        elif first != lines[number - 1] + b"\n":
+            found.append(Problem(number, "is not what was copied to the bucket when it was recorded"))
+    return found
+
+
+def n_missing() -> int:
+    """Lines that have no copy yet."""
+    bucket = LockedBucket(os.environ[BUCKET])
+    return max(len(split_lines(stored())[0]) - len(bucket.versions(PREFIX)), 0)
+
+
+def is_locked() -> bool:
+    """Whether the bucket keeps its objects from everybody."""
+    return LockedBucket(os.environ[BUCKET]).can_lock()
+
+
+def _copy(settings: Settings | None) -> None:
+    if settings is None:
+        return
+    lines = split_lines(stored())[0]
+    done = _done(settings)
+    if done >= len(lines):
+        return
+    bucket = LockedBucket(settings.bucket)
+    bucket.ensure()
+    until = datetime.now(UTC) + timedelta(days=round(365.25 * settings.years))
+    for number in range(done + 1, len(lines) + 1):
+        # One that is there stays: it was put by a process that died before it took note, or it is for doctor to name.
+        bucket.put_once(f"{PREFIX}{number:012d}", lines[number - 1] + b"\n", until)
+    write_text(_note(), f"{settings.bucket} {len(lines)}\n")
+    _note().chmod(0o600)
+
+
+def _done(settings: Settings) -> int:
+    """How many lines were copied to this bucket, as noted beside the log; 0 copies all again, which changes nothing."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        bucket, number = _note().read_text(encoding="utf-8").split()
+        if bucket == settings.bucket:
+            return int(number)
+    return 0
+
+
+def _note() -> Path:
+    return audit_log().with_name("copied")

@@ -1,0 +1,1 @@
+"""OpenLineage: what each task read and wrote, with digests as versions, told to whoever collects such events."""
