@@ -1,4 +1,4 @@
-"""The durable list of requests: the one door to where it is kept, an SQLite file under ``var/worklist``.
+"""The durable list of requests: the one door to where it is kept (``kept.py``).
 
 A request comes into the list once, by its key, and ends once, with an outcome. Each call is one transaction, so a
 process that is killed leaves the list as it was before or after.
@@ -8,49 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.worklist.kept import Rows, transaction, worklist_path
 from cxr_tasks.worklist.request import ENDED, Kind, Request, State, Wanted, dag_of
 
-#: How long one process waits for another's transaction; each takes milliseconds, and a busy disk may take long.
-BUSY_S = 60.0
-#: Of the tables below, noted in the file.
-FORMAT = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL, model TEXT NOT NULL, version INTEGER, identity TEXT NOT NULL, conf TEXT NOT NULL,
-    source TEXT NOT NULL, parent INTEGER REFERENCES requests (number),
-    state TEXT NOT NULL, came_at TEXT NOT NULL, dag_id TEXT NOT NULL, run_id TEXT NOT NULL,
-    started_at TEXT, ended_at TEXT, result TEXT NOT NULL DEFAULT '', outcome TEXT NOT NULL DEFAULT '',
-    UNIQUE (dag_id, run_id));
-CREATE INDEX IF NOT EXISTS requests_by_state ON requests (state);
-CREATE INDEX IF NOT EXISTS requests_by_parent ON requests (parent);
-CREATE TABLE IF NOT EXISTS events (event TEXT PRIMARY KEY, request INTEGER REFERENCES requests (number));
-CREATE TABLE IF NOT EXISTS history (request INTEGER NOT NULL, at TEXT NOT NULL, what TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-
-
-def worklist_path() -> Path:
-    """Where the list is kept; the folder is for the owner only, as conf may name folders of patients' images."""
-    return home() / "worklist" / "requests.db"
+__all__ = ["Worklist", "worklist_path"]
 
 
 class Worklist:
-    """The list of requests; cheap to make, each call opens and closes the file."""
+    """The list of requests; cheap to make, each call opens and closes the file, or a connection."""
 
     def __init__(self, path: Path | None = None):
-        self._path = path or worklist_path()
+        self._path = path
 
     def add(self, wanted: Wanted, *, event: str = "", unless_open: bool = False) -> tuple[Request, bool]:
         """The request for what is wanted, and whether it is new; one of the same key that stands there stays as it is.
@@ -65,7 +38,9 @@ class Worklist:
                 known = self._open_twin(rows, wanted)
             number = _insert(rows, wanted) if known is None else known["number"]
             if event:
-                rows.execute("INSERT OR IGNORE INTO events (event, request) VALUES (?, ?)", (event, number))
+                rows.execute(
+                    "INSERT INTO events (event, request) VALUES (?, ?) ON CONFLICT DO NOTHING", (event, number)
+                )
                 if known is not None:
                     _note(rows, number, f"told of again by {event}")
             return _request(_row(rows, number)), known is None
@@ -162,7 +137,7 @@ class Worklist:
         limit: int = 100,
     ) -> list[Request]:
         """The newest ``limit`` requests that fit, oldest first."""
-        conditions: list[tuple[str, Sequence[Any]]] = [("1", ())]
+        conditions: list[tuple[str, Sequence[Any]]] = [("TRUE", ())]
         for name, value in (("kind", kind), ("model", model), ("version", version)):
             if value is not None:
                 conditions.append((f"{name} = ?", (value,)))
@@ -178,8 +153,9 @@ class Worklist:
         """How many requests of a kind about a version there have been."""
         with self._transaction() as rows:
             return rows.execute(
-                "SELECT COUNT(*) FROM requests WHERE kind = ? AND model = ? AND version IS ?", (kind, model, version)
-            ).fetchone()[0]
+                "SELECT COUNT(*) AS n FROM requests WHERE kind = ? AND model = ? AND version IS NOT DISTINCT FROM ?",
+                (kind, model, version),
+            ).fetchone()["n"]
 
     def history(self, number: int) -> list[tuple[str, str]]:
         """Time and words of all that happened to a request beside its start."""
@@ -190,18 +166,21 @@ class Worklist:
     def mark(self, name: str, first: datetime) -> datetime:
         """The moment kept under ``name``; ``first`` where none is kept yet, which is kept then."""
         with self._transaction() as rows:
-            rows.execute("INSERT OR IGNORE INTO marks (name, value) VALUES (?, ?)", (name, _text(first)))
+            rows.execute("INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, _text(first)))
             return datetime.fromisoformat(
                 rows.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()["value"]
             )
 
     def move_mark(self, name: str, moment: datetime) -> None:
         with self._transaction() as rows:
-            rows.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?, ?)", (name, _text(moment)))
+            rows.execute(
+                "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, _text(moment)),
+            )
 
-    def _open_twin(self, rows: sqlite3.Connection, wanted: Wanted) -> sqlite3.Row | None:
+    def _open_twin(self, rows: Rows, wanted: Wanted) -> Any:
         for one in rows.execute(
-            f"SELECT * FROM requests WHERE kind = ? AND model = ? AND version IS ? "  # noqa: S608
+            f"SELECT * FROM requests WHERE kind = ? AND model = ? AND version IS NOT DISTINCT FROM ? "  # noqa: S608
             f"AND state NOT IN ({_places(ENDED)}) ORDER BY number",
             (wanted.kind, wanted.model, wanted.version, *ENDED),
         ):
@@ -216,32 +195,11 @@ class Worklist:
             found = rows.execute(f"SELECT * FROM requests WHERE {where} {tail}", [*values, *more])  # noqa: S608
             return [_request(one) for one in found]
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            # For the owner only from its first moment on.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            rows = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise ServiceUnavailable(f"{self._path}: expected the list of requests, found: {error}") from error
-        try:
-            rows.row_factory = sqlite3.Row
-            rows.execute("BEGIN IMMEDIATE")
-            if rows.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
-                for statement in _SCHEMA.split(";"):
-                    rows.execute(statement)
-                rows.execute(f"PRAGMA user_version = {FORMAT}")
-            yield rows
-            rows.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise ServiceUnavailable(f"{self._path}: expected the list of requests, found: {error}") from error
-        finally:
-            # What was begun and not committed is undone with it.
-            rows.close()
+    def _transaction(self) -> contextlib.AbstractContextManager[Rows]:
+        return transaction(self._path)
 
 
-def _insert(rows: sqlite3.Connection, wanted: Wanted, dag_id: str = "", run_id: str = "") -> int:
+def _insert(rows: Rows, wanted: Wanted, dag_id: str = "", run_id: str = "") -> int:
     came_at = _now()
     number: int = rows.execute(
         "INSERT INTO requests (key, kind, model, version, identity, conf, source, parent, state, came_at, dag_id, "
@@ -259,7 +217,7 @@ def _insert(rows: sqlite3.Connection, wanted: Wanted, dag_id: str = "", run_id: 
             dag_id or dag_of(wanted.kind, wanted.model),
             run_id,
         ),
-    ).fetchone()[0]
+    ).fetchone()["number"]
     if not run_id:
         # With the moment: a list that was made anew counts from 1 again, beside runs of the old one.
         name = f"{wanted.kind}_{number}__{came_at:%Y%m%dT%H%M%S%f}"
@@ -267,15 +225,15 @@ def _insert(rows: sqlite3.Connection, wanted: Wanted, dag_id: str = "", run_id: 
     return number
 
 
-def _note(rows: sqlite3.Connection, number: int, what: str) -> None:
+def _note(rows: Rows, number: int, what: str) -> None:
     rows.execute("INSERT INTO history (request, at, what) VALUES (?, ?, ?)", (number, _text(_now()), what))
 
 
-def _row(rows: sqlite3.Connection, number: int) -> sqlite3.Row:
+def _row(rows: Rows, number: int) -> Any:
     return rows.execute("SELECT * FROM requests WHERE number = ?", (number,)).fetchone()
 
 
-def _request(row: sqlite3.Row) -> Request:
+def _request(row: Any) -> Request:
     values = {name: row[name] for name in row.keys()}  # noqa: SIM118  a Row is no mapping
     for name in ("identity", "conf"):
         values[name] = json.loads(values[name])

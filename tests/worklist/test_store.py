@@ -12,12 +12,14 @@ import pytest
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist, worklist_path
+from tests.conftest import in_both
 
 
 def wanted(key: str = "k", **changed) -> Wanted:
     return Wanted(**{"kind": "release", "key": key, "model": "cxr_binary", "version": 3, **changed})
 
 
+@in_both
 def test_what_was_asked_for_comes_back_as_it_was(cxr_home):
     asked = wanted(identity={"mlflow_run_id": "ab"}, conf={"model": "cxr_binary", "gate_floor": 0.6}, source="a person")
     made, is_new = Worklist().add(asked)
@@ -41,6 +43,7 @@ def test_the_list_is_for_its_owner_only(cxr_home):
     assert stat.S_IMODE(worklist_path().parent.stat().st_mode) == 0o700
 
 
+@in_both
 def test_the_same_key_is_the_same_request_also_when_it_has_ended(cxr_home):
     worklist = Worklist()
     first, _ = worklist.add(wanted(), event="event 1")
@@ -54,6 +57,7 @@ def test_the_same_key_is_the_same_request_also_when_it_has_ended(cxr_home):
     ]
 
 
+@in_both
 @pytest.mark.parametrize(
     ("changed", "is_same"),
     [
@@ -74,6 +78,7 @@ def test_a_request_under_way_is_enough_for_the_same_version(cxr_home, changed, i
     assert worklist.add(wanted("three"), unless_open=True)[0].number != first.number
 
 
+@in_both
 def test_a_request_ends_once(cxr_home):
     worklist = Worklist()
     made, _ = worklist.add(wanted())
@@ -90,6 +95,7 @@ def test_a_request_ends_once(cxr_home):
     ]
 
 
+@in_both
 def test_runs_of_other_origin_come_in_once(cxr_home):
     worklist, now = Worklist(), datetime.now(UTC)
     first = worklist.add_run(wanted("run"), "cxr_release", "manual__1", now)
@@ -99,6 +105,7 @@ def test_runs_of_other_origin_come_in_once(cxr_home):
     assert worklist.of_run("cxr_release", "manual__1").result == "version 3 serves"
 
 
+@in_both
 def test_the_listing_is_filtered_and_the_newest_come_last(cxr_home):
     worklist = Worklist()
     made = [
@@ -119,6 +126,7 @@ def _add_and_end(home: str, n: int, worker: int) -> None:
         worklist.end(made.number, "done", f"by {worker}")
 
 
+@in_both
 def test_processes_that_race_make_each_request_once_and_end_it_once(cxr_home):
     made = multiprocessing.get_context("spawn")
     workers = [made.Process(target=_add_and_end, args=(str(cxr_home), 20, worker)) for worker in range(4)]
@@ -141,6 +149,7 @@ def _add_for_ever(home: str) -> None:
         place += 1
 
 
+@in_both
 def test_a_killed_process_leaves_whole_requests(cxr_home):
     killed = multiprocessing.get_context("spawn").Process(target=_add_for_ever, args=(str(cxr_home),))
     killed.start()
@@ -162,4 +171,34 @@ def test_a_file_that_is_no_list_is_named(cxr_home):
     with pytest.raises(
         ServiceUnavailable, match=r"requests\.db: expected the list of requests, found: .*not a database"
     ):
+        Worklist().listing()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("cxr_home", ["postgres"], indirect=True)
+def test_the_list_of_one_machine_is_taken_over_once(cxr_home, monkeypatch):
+    with monkeypatch.context() as before:
+        before.delenv("CXR_DATABASE")
+        first, _ = Worklist().add(wanted("one"), event="event 1")
+        second, _ = Worklist().add(wanted("two", version=4, parent=first.number))
+        Worklist().end(first.number, "done", "version 3 serves")
+        Worklist().mark("seen", datetime(2026, 11, 30, tzinfo=UTC))
+        had = Worklist().listing()
+    worklist = Worklist()
+    assert worklist.listing() == had == [worklist.find(first.number), worklist.find(second.number)]
+    assert worklist.unseen(["event 1", "event 2"]) == {"event 2"}
+    assert [what for _, what in worklist.history(first.number)] == ["done: version 3 serves"]
+    assert worklist.mark("seen", datetime.now(UTC)) == datetime(2026, 11, 30, tzinfo=UTC)
+    third, is_new = worklist.add(wanted("three"))
+    assert is_new and third.number == second.number + 1
+    with monkeypatch.context() as before:
+        before.delenv("CXR_DATABASE")
+        assert len(Worklist().listing()) == 2  # the file stays as it was
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("cxr_home", ["postgres"], indirect=True)
+def test_a_database_that_is_away_is_named(cxr_home):
+    (cxr_home / "secrets" / "shared_database").write_text("postgresql://cxr:x@127.0.0.1:9/cxr")
+    with pytest.raises(ServiceUnavailable, match="does not answer for 'the list of requests'"):
         Worklist().listing()
