@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
+from airflow.providers.fab.auth_manager.security_manager.override import FabAirflowSecurityManagerOverride
+
+from cxr_tasks.installation.logins import AIRFLOW_USERS
+
+log = logging.getLogger(__name__)
+
+
+class CxrSecurityManager(FabAirflowSecurityManagerOverride):
+    """Airflow's own; whoever comes from an identity provider is nobody that the platform made itself."""
+
+    def auth_user_oauth(self, userinfo: Any, *arguments: Any, **options: Any) -> Any:
+        """The login of who came; None where the name is one of the platform's programs or its administrator.
+
+        By its name alone Airflow would take that person for it, and give it the roles that they have there.
+        """
+        if userinfo.get("username") in AIRFLOW_USERS:
+            log.error("identity provider: a person came under the name of the platform's own login and is refused")
+            return None
+        return super().auth_user_oauth(userinfo, *arguments, **options)
 
 
 class CxrFabAuthManager(FabAuthManager):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from flask_appbuilder.const import AUTH_DB, AUTH_OAUTH
 
 from cxr_tasks.installation.oidc import Oidc
+from cxr_tasks.stack.servers.fab_logins import CxrSecurityManager
 
 _provider = Oidc.configured()
 
@@ -22,6 +23,7 @@ AUTH_TYPE = AUTH_DB if _provider is None else AUTH_OAUTH
 SESSION_COOKIE_HTTPONLY, SESSION_COOKIE_SAMESITE = True, "Lax"
 
 if _provider is not None:
+    SECURITY_MANAGER_CLASS = CxrSecurityManager
     AUTH_USER_REGISTRATION = True
     #: Somebody without one of the groups can log in and sees nothing.
     AUTH_USER_REGISTRATION_ROLE = "Public"
