@@ -27,6 +27,8 @@ expectations; a critical failure stops here and the log names the rows. **prepar
 input is not prepared twice. **verify** reads back what was stored and makes it the newest dataset of its name.
 """
 
+DATA_FOLDER = "Or in a store: s3://bucket/folder. Empty: the recipe's own."
+
 
 def dataset_dag(family: Family) -> None:
     """Define the dataset DAG of one family."""
@@ -38,7 +40,7 @@ def dataset_dag(family: Family) -> None:
         max_active_runs=1,
         **rules("data", pool=TRAINING),
         doc_md=_DOC.format(family=family.name, FAMILY=family.name.upper()),
-        params={**training_params(family), "data_folder": data_folder_param()},
+        params={**training_params(family), "data_folder": data_folder_param(DATA_FOLDER)},
         tags=["cxr", "data", family.name],
     )
     def dataset():

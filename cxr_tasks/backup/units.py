@@ -51,6 +51,7 @@ UNITS = (
     Unit("requests", "recorded requests: images of patients", "may go", in_backup=False),
     Unit("weights", "starting weights, fetched again", "is made again", in_backup=False),
     Unit("synthetic", "drawn images", "is made again", in_backup=False),
+    Unit("fetched", "data folders of a store, fetched again", "is made again", in_backup=False),
     Unit("chexpert_tfds", "unpacked images of a TFDS dataset", "is made again", in_backup=False),
     Unit("shared", "static files that pages of all runs share", "is made again", in_backup=False),
     Unit("stack", "configuration and logs of the programs", "may go", in_backup=False),

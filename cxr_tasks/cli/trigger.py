@@ -20,6 +20,7 @@ from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.sources.reading.from_bucket import is_in_bucket, parted
 from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist
@@ -30,7 +31,9 @@ DAGS_LIMIT_S = 240.0
 
 def add_trigger_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="name of a recipe in cxr_tasks/recipes")
-    parser.add_argument("--data", metavar="DIR", help="folder with the images; default: the recipe's own")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder with the images, or s3://bucket/folder; default: the recipe's own"
+    )
     parser.add_argument("--epochs", type=int, help="train at most this many epochs")
     parser.add_argument(
         "--allow-cpu", action="store_true", help="train a recipe made for a GPU on a CPU all the same; it takes days"
@@ -76,9 +79,13 @@ def request_conf(
     # Former versions are looked for by the first task, for which the registry runs.
     asked = load_recipe(recipe).with_overrides(epochs=epochs, gate_floor=gate_floor, allow_cpu=allow_cpu)
     check_training(asked, asks_registry=False)
-    if data is not None and not Path(data).expanduser().is_dir():
-        raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
-    folder = str(Path(data).expanduser().resolve()) if data is not None else None
+    folder = data
+    if data is not None and is_in_bucket(data):
+        parted(data)
+    elif data is not None:
+        if not Path(data).expanduser().is_dir():
+            raise ConfigurationError(f"--data {data}: expected a folder with images, found none")
+        folder = str(Path(data).expanduser().resolve())
     asked_for = {"epochs": epochs, "gate_floor": gate_floor, "allow_cpu": allow_cpu}
     return {"recipe": recipe, "data_folder": folder, **asked_for}
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import LabelState
+from cxr_tasks.sources.reading.from_bucket import fetched_folder, is_in_bucket
 
 if TYPE_CHECKING:
     # Worker processes of an ingest import this module.
@@ -175,15 +176,17 @@ def about_source(name: str) -> About:
 def resolve_root(spec: DatasetSpec, data_folder: str | None) -> Path:
     """The data folder of a run, as an absolute path: the one given, else ``$<root_env>``, else the source's own.
 
+    One in an S3 store (``s3://bucket/folder``) is brought here first.
+
     Raises:
         ConfigurationError: No folder is given and the source has none of its own; what to set is named.
         DataDefect: The folder does not exist, is not a folder, or cannot be listed.
     """
     if data_folder:
-        return _checked_folder(Path(data_folder), "the data folder given")
+        return _checked_folder(data_folder, "the data folder given")
     from_environment = os.environ.get(spec.root_env or "")
     if from_environment:
-        return _checked_folder(Path(from_environment), f"${spec.root_env}")
+        return _checked_folder(from_environment, f"${spec.root_env}")
     own = get_source(spec.source).own_root(spec)
     if own is not None:
         return own
@@ -194,8 +197,10 @@ def resolve_root(spec: DatasetSpec, data_folder: str | None) -> Path:
     )
 
 
-def _checked_folder(folder: Path, origin: str) -> Path:
-    folder = folder.expanduser()
+def _checked_folder(text: str, origin: str) -> Path:
+    if is_in_bucket(text):
+        return fetched_folder(text)
+    folder = Path(text).expanduser()
     if not folder.is_absolute():
         folder = Path.cwd() / folder
     if not folder.exists():

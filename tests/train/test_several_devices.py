@@ -16,7 +16,7 @@ from cxr_tasks.contracts.train_specs import AugmentSpec, LossSpec, PhaseSpec, Tr
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from tests.train.conftest import two_classes
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.timeout(3600)]
 
 #: Of the largest value: sums over a batch are rounded in another order, which made 2e-6 of it here.
 TOLERANCE = 2e-5
@@ -72,7 +72,7 @@ def trained(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     order.write_text(json.dumps({"splits": [str(file) for file in splits], "folder": str(folder), "runs": runs}))
     done = subprocess.run(
         [sys.executable, "-m", "tests.train.on_two_devices", str(order)],
-        cwd=PROJECT_ROOT, check=False, capture_output=True, text=True, timeout=1200,
+        cwd=PROJECT_ROOT, check=False, capture_output=True, text=True, timeout=3000,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return {run["name"]: dict(np.load(folder / f"{run['name']}.npz")) for run in runs}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 def bucket_name() -> str:
     """The bucket of this installation; empty where it has none."""
     return os.environ.get("CXR_BUCKET", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """An object from outside."""
+
+    size: int
+    """Bytes."""
+    etag: str
+    """Another for another content."""
+    modified_ns: int
 
 
 class Bucket:
@@ -75,9 +87,19 @@ class Bucket:
 
     def listing(self, prefix: str = "") -> dict[str, int]:
         """Key -> size in bytes of every object whose key begins with ``prefix``."""
+        return {key: state.size for key, state in self.states(prefix).items()}
+
+    def states(self, prefix: str = "") -> dict[str, ObjectState]:
+        """Key -> what the store says of every object whose key begins with ``prefix``."""
         with self._told(f"{prefix}*"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-            return {one["Key"]: int(one["Size"]) for page in pages for one in page.get("Contents", [])}
+            return {
+                one["Key"]: ObjectState(
+                    int(one["Size"]), str(one["ETag"]).strip('"'), int(one["LastModified"].timestamp() * 1e9)
+                )
+                for page in pages
+                for one in page.get("Contents", [])
+            }
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[tuple[Any, int]]:

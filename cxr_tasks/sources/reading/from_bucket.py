@@ -1,0 +1,107 @@
+"""A data folder in an S3 store (``s3://bucket/prefix``), brought to the volume: each object is fetched once.
+
+Sources, workers and later stages read files, several times and by place; TensorFlow reads no S3 at all. So what an
+ingest reads lies in ``var/fetched``, brought up to date at its beginning: objects that are new or were changed are
+fetched, those that are gone go. Keys, endpoint and region come by boto3's own variables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.installation.storage.changes import remove_file
+from cxr_tasks.installation.storage.files import read_json, replaced_file, write_json
+from cxr_tasks.installation.storage.locks import file_lock
+from cxr_tasks.installation.storage.objects import Bucket, ObjectState
+from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.space import require_space
+
+log = logging.getLogger(__name__)
+
+SCHEME = "s3://"
+#: Fetched side by side: a store answers many, and an X-ray is a small object.
+AT_ONCE = 16
+_NAME_BYTES = 255
+
+
+def is_in_bucket(address: str) -> bool:
+    return address.startswith(SCHEME)
+
+
+def parted(address: str) -> tuple[str, str]:
+    """Bucket, and the first part of its keys, which ends with ``/`` unless it is empty.
+
+    Raises:
+        ConfigurationError: It names no bucket.
+    """
+    bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
+    if not bucket or any(part in ("", ".", "..") for part in prefix.strip("/").split("/") if prefix.strip("/")):
+        raise ConfigurationError(f"{address}: expected such as s3://bucket/folder")
+    return bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+
+def fetched_folder(address: str) -> Path:
+    """The folder with what lies below ``address`` now.
+
+    Raises:
+        DataDefect: There is nothing, or an object's key cannot be the name of a file.
+        ServiceUnavailable: The store does not answer; what was fetched stays and is not fetched again.
+        DiskFull: There is no room for what is to be fetched.
+    """
+    bucket_name, prefix = parted(address)
+    key = hashlib.sha256(f"{bucket_name}/{prefix}".encode()).hexdigest()[:16]
+    folder = home() / "fetched" / key
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with file_lock(folder.with_suffix(".lock"), what=address, purpose="fetching a data folder"):
+        _bring_up_to_date(Bucket(bucket_name), prefix, folder, folder.with_suffix(".json"), address)
+    return folder
+
+
+def _bring_up_to_date(bucket: Bucket, prefix: str, folder: Path, note: Path, address: str) -> None:
+    objects = _by_name(bucket.states(prefix), prefix, address)
+    if not objects:
+        raise DataDefect(f"{address}: expected objects, found none; does the address end with the images' folder?")
+    known: dict[str, str] = read_json(note) if note.is_file() else {}
+    gone = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in objects]
+    for path in gone:
+        remove_file(path)
+    wanted = [name for name, state in objects.items() if known.get(name) != state.etag or not (folder / name).is_file()]
+    require_space(folder, sum(objects[name].size for name in wanted), f"fetching {address}")
+    fetched = {name: etag for name, etag in known.items() if name in objects and name not in wanted}
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as hands:
+            for name in hands.map(lambda one: _fetch(bucket, prefix, one, folder, objects[one]), wanted):
+                fetched[name] = objects[name].etag
+    finally:
+        write_json(note, fetched)
+    log.info("%s: %d objects, %d of them fetched now, %d files gone", address, len(objects), len(wanted), len(gone))
+
+
+def _fetch(bucket: Bucket, prefix: str, name: str, folder: Path, state: ObjectState) -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with replaced_file(path) as aside:
+        bucket.fetch(prefix + name, aside)
+        # By size and time a later ingest knows a file that it has opened before.
+        os.utime(aside, ns=(state.modified_ns, state.modified_ns))
+    return name
+
+
+def _by_name(states: dict[str, ObjectState], prefix: str, address: str) -> dict[str, ObjectState]:
+    """Name below the folder -> object; markers of empty folders are left out."""
+    found = {key.removeprefix(prefix): state for key, state in states.items() if not key.endswith("/")}
+    folders = {str(parent) for name in found for parent in PurePosixPath(name).parents}
+    for name in found:
+        parts = name.split("/")
+        odd = any(part in ("", ".", "..") or len(part.encode()) > _NAME_BYTES or "\0" in part for part in parts)
+        if odd or name in folders:
+            raise DataDefect(
+                f"{address}: the key {name!r} below it cannot be the name of a file (an empty part, '..', too long, or "
+                "a folder of other objects); rename that object"
+            )
+    return found
