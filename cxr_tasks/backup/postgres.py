@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.installation.storage.addresses import SECRETS, read_address
+from cxr_tasks.installation.storage.changes import work_folder
+from cxr_tasks.installation.storage.files import replaced_file, write_text
 
 #: Secret with the address -> the file's name inside a backup.
 DUMPS = {name: f"postgres/{name.removesuffix('_database')}.dump" for name in SECRETS if name.endswith("_database")}
@@ -79,12 +80,12 @@ def restore(address: str, source: Path, *, aside: str | None) -> bool:
     )
     if listed.returncode:
         raise DataDefect(f"{source.name}: expected a dump of Postgres, found none: {listed.stderr.strip()[-500:]}")
-    with tempfile.NamedTemporaryFile("w", prefix=".cxr-list-", dir=source.parent, encoding="utf-8") as kept:
-        kept.write("\n".join(line for line in listed.stdout.splitlines() if " SCHEMA - public " not in line))
-        kept.flush()
+    with work_folder() as folder:
+        kept = folder / "list"
+        write_text(kept, "\n".join(line for line in listed.stdout.splitlines() if " SCHEMA - public " not in line))
         options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
         try:
-            _run("pg_restore", address, *options, f"--use-list={kept.name}", str(source))
+            _run("pg_restore", address, *options, f"--use-list={kept}", str(source))
         except BaseException:
             if was_taken:
                 with _connected(address) as connection, connection.transaction():
@@ -133,11 +134,11 @@ def _run(name: str, address: str, *options: str) -> None:
         unquote(parts.path.lstrip("/")),
         unquote(parts.username or ""),
     ]
-    with tempfile.TemporaryDirectory(prefix=".cxr-postgres-") as folder:
-        passwords = Path(folder) / "pgpass"
-        descriptor = os.open(passwords, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(":".join(_escaped(one) for one in (*where, unquote(parts.password or ""))) + "\n")
+    with work_folder() as folder:
+        passwords = folder / "pgpass"
+        with replaced_file(passwords, is_private=True) as aside:
+            line = ":".join(_escaped(one) for one in (*where, unquote(parts.password or "")))
+            aside.write_text(line + "\n", encoding="utf-8")
         done = subprocess.run(  # noqa: S603  Postgres' own program
             [_program(name), "--no-password", f"--dbname={_dbname(where)}", *options],
             env={**os.environ, "PGPASSFILE": str(passwords), "PGCONNECT_TIMEOUT": "30"},

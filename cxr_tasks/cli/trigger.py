@@ -20,7 +20,7 @@ from cxr_tasks.cli.going_on import says_what_goes_on
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.installation.settings import StackSettings, client_environment
-from cxr_tasks.sources.reading.from_bucket import is_in_bucket, parted
+from cxr_tasks.installation.storage.fetched_folders import is_in_bucket, parted
 from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.store import Worklist

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, nearest
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.sources.reading.from_bucket import fetched_folder, is_in_bucket
+from cxr_tasks.installation.storage.fetched_folders import fetched_folder, is_in_bucket
 
 if TYPE_CHECKING:
     # Worker processes of an ingest import this module.

@@ -13,13 +13,13 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUn
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import DatasetSpec, SplitSpec
 from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
+from cxr_tasks.installation.storage import fetched_folders
+from cxr_tasks.installation.storage.fetched_folders import fetched_folder, parted
 from cxr_tasks.installation.storage.objects import Bucket
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.sources.base import get_source
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
-from cxr_tasks.sources.reading import from_bucket
-from cxr_tasks.sources.reading.from_bucket import fetched_folder, parted
 from cxr_tasks.sources.synthetic import write_phantoms
 from tests.docker import services
 
@@ -115,7 +115,7 @@ def test_only_what_changed_is_fetched_again_and_what_is_gone_goes(bucket, fetche
 
 
 def test_what_was_fetched_before_the_store_went_away_is_not_fetched_again(bucket, fetched, monkeypatch):
-    monkeypatch.setattr(from_bucket, "AT_ONCE", 1)
+    monkeypatch.setattr(fetched_folders, "AT_ONCE", 1)
     for number in range(4):
         bucket.put(f"set/{number}.png", b"x")
     fetch = Bucket.fetch
@@ -140,7 +140,7 @@ def test_what_was_fetched_before_the_store_went_away_is_not_fetched_again(bucket
 def test_a_key_that_cannot_be_a_file_leads_out_of_nothing(bucket, key, monkeypatch, cxr_home):
     states = Bucket.states
     monkeypatch.setattr(
-        Bucket, "states", lambda self, prefix="": states(self, prefix) | {key: from_bucket.ObjectState(1, "e", 0)}
+        Bucket, "states", lambda self, prefix="": states(self, prefix) | {key: fetched_folders.ObjectState(1, "e", 0)}
     )
     with pytest.raises(DataDefect, match="cannot be the name of a file"):
         fetched_folder(f"s3://{services.BUCKET}/set")

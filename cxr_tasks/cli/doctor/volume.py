@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cxr_tasks.cli.doctor.findings import Finding, Level
 from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.changes import work_folder, write_bytes
 from cxr_tasks.installation.storage.paths import home
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -105,15 +106,21 @@ def _faults(mount: Mount) -> list[Finding]:
 def _lock_fault(folder: Path) -> str:
     """Why locks cannot be trusted in ``folder``; '' where a second taker is refused as it should be."""
     try:
-        with tempfile.NamedTemporaryFile(prefix=".lock-", dir=folder) as first, open(first.name, "rb") as second:
-            fcntl.flock(first, fcntl.LOCK_EX)
-            try:
-                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return ""
-            return f"{folder}: two hold one lock at once: its file system takes flock for nothing"
+        with work_folder(within=folder) as own:
+            write_bytes(own / "lock", b"")
+            with open(own / "lock", "rb") as first, open(own / "lock", "rb") as second:
+                return _second_taker(folder, first, second)
     except OSError as error:
         return f"{folder}: no lock is to be had: {os.strerror(error.errno or 0)}"
+
+
+def _second_taker(folder: Path, first: IO[bytes], second: IO[bytes]) -> str:
+    fcntl.flock(first, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return ""
+    return f"{folder}: two hold one lock at once: its file system takes flock for nothing"
 
 
 def _volume(level: Level, text: str, todo: str = "") -> Finding:

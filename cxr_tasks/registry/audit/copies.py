@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError
-from cxr_tasks.installation.storage.files import write_text
+from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.locked_objects import LockedBucket
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import audit_log
@@ -103,8 +103,8 @@ def _copy(settings: Settings | None) -> None:
     for number in range(done + 1, len(lines) + 1):
         # One that is there stays: it was put by a process that died before it took note, or it is for doctor to name.
         bucket.put_once(f"{PREFIX}{number:012d}", lines[number - 1] + b"\n", until)
-    write_text(_note(), f"{settings.bucket} {len(lines)}\n")
-    _note().chmod(0o600)
+    with replaced_file(_note(), is_private=True) as aside:
+        aside.write_text(f"{settings.bucket} {len(lines)}\n", encoding="utf-8")
 
 
 def _done(settings: Settings) -> int:

@@ -64,7 +64,7 @@ def tell(event: dict[str, Any]) -> None:
         places.append(lineage_root() / "waiting" / f"{day}-{name}")
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with replaced_file(place) as aside:
+        with replaced_file(place, is_private=True) as aside:
             aside.write_text(text + "\n", encoding="utf-8")
     if len(places) > 1:
         _start_sender()

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import CxrError
-from cxr_tasks.installation.storage.changes import remove_file
+from cxr_tasks.installation.storage.changes import move, remove_file
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import secrets_root
 from cxr_tasks.stack.lineage.outbox import MOST_WAITING, URL, lineage_root
@@ -42,7 +42,7 @@ def _send_all() -> int:
         if not _took(path):
             refused = lineage_root() / "refused"
             refused.mkdir(exist_ok=True, mode=0o700)
-            os.replace(path, refused / path.name)
+            move(path, refused / path.name)
         else:
             remove_file(path)
     return len(waiting)

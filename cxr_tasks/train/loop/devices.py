@@ -78,15 +78,17 @@ class Devices:
 
     def shared(self, batch: Sequence[Any]) -> Sequence[Any]:
         """A batch's tensors, of each an even part for every device."""
-        if self._strategy is None:
+        strategy = self._strategy
+        if strategy is None:
             return batch
-        return tuple(self._parts(tensor) for tensor in batch)
 
-    def _parts(self, tensor: Any) -> Any:
-        parts = tf.split(tensor, self.n)
-        return self._strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
+        def parted(tensor: Any) -> Any:
+            parts = tf.split(tensor, self.n)
+            return strategy.experimental_distribute_values_from_function(
+                lambda context: parts[context.replica_id_in_sync_group]
+            )
+
+        return tuple(parted(tensor) for tensor in batch)
 
     def gathered(self, part: tf.Tensor) -> tf.Tensor:
         """Of the whole batch what this device has of its part; to be called in a step. First axis: images.
