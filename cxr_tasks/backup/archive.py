@@ -96,6 +96,7 @@ def write_backup(
         for unit in present
         if unit.in_backup and unit.choice not in (without - {""}) and (unit.is_database or not only_databases)
     ]
+    postgres.require_known(secrets_root())
     beside = Engines(
         postgres.databases() if is_shared() else {},
         Bucket() if bucket_name() and "bucket" not in without and not only_databases else None,

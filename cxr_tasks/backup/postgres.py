@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cxr_tasks.backup.units import ASIDE
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
-from cxr_tasks.installation.storage.addresses import SECRETS, read_address
+from cxr_tasks.installation.storage.addresses import POSTGRES, SECRETS, is_shared, read_address
 from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.files import replaced_file, write_text
 
@@ -26,13 +27,30 @@ _HOW = "install Debian's postgresql-client of the server's version or newer"
 
 
 def databases(folder: Path | None = None) -> dict[str, str]:
-    """Name inside a backup -> address, of those that are databases of their own: two secrets may name the same one."""
+    """Name inside a backup -> address, of those that are databases of their own: two secrets may name the same one.
+
+    Last comes the one that the platform itself writes to, the audit log among it.
+    """
     found: dict[str, str] = {}
-    for secret, name in DUMPS.items():
+    for secret in ("shared_database", *DUMPS):
         address = plain_address(read_address(secret, folder))
         if address not in found.values():
-            found[name] = address
-    return found
+            found[DUMPS[secret]] = address
+    shared = next(iter(found))
+    return {**{name: address for name, address in found.items() if name != shared}, shared: found[shared]}
+
+
+def require_known(folder: Path) -> None:
+    """``ConfigurationError`` where the secrets name databases of Postgres and the settings do not ask for them.
+
+    A backup without them would look whole.
+    """
+    present = [name for name in DUMPS if (folder / name).is_file()]
+    if present and not is_shared():
+        raise ConfigurationError(
+            f"{folder} names databases of Postgres ({', '.join(present)}), but CXR_DATABASE={POSTGRES} is not set: set "
+            "it as for the stack, or move these files away where they are of no use any more"
+        )
 
 
 def plain_address(address: str) -> str:
@@ -51,7 +69,9 @@ def dump(address: str, target: Path) -> None:
         ConfigurationError: ``pg_dump`` is not there, or older than the server.
         ServiceUnavailable: The database does not answer.
     """
-    _run("pg_dump", address, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+    # What an earlier restore kept aside is no part of the database any more.
+    options = ("--format=custom", "--no-owner", "--no-privileges", f"--exclude-schema={ASIDE}*", f"--file={target}")
+    _run("pg_dump", address, *options)
 
 
 def restore(address: str, source: Path, *, aside: str | None) -> bool:
@@ -70,16 +90,16 @@ def restore(address: str, source: Path, *, aside: str | None) -> bool:
             f"{shown(address)}: expected an empty database, found tables; restore with --replace, which keeps them as "
             "another schema, or into another one"
         )
-    if was_taken:
-        with _connected(address) as connection, connection.transaction():
-            connection.execute(f'ALTER SCHEMA public RENAME TO "{aside}"')
-            connection.execute("CREATE SCHEMA public")
     # What stands in the list is made; the schema itself is there.
     listed = subprocess.run(  # noqa: S603  Postgres' own program
         [_program("pg_restore"), "--list", str(source)], capture_output=True, text=True, check=False
     )
     if listed.returncode:
         raise DataDefect(f"{source.name}: expected a dump of Postgres, found none: {listed.stderr.strip()[-500:]}")
+    if was_taken:
+        with _connected(address) as connection, connection.transaction():
+            connection.execute(f'ALTER SCHEMA public RENAME TO "{aside}"')
+            connection.execute("CREATE SCHEMA public")
     with work_folder() as folder:
         kept = folder / "list"
         write_text(kept, "\n".join(line for line in listed.stdout.splitlines() if " SCHEMA - public " not in line))

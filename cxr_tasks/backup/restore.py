@@ -245,7 +245,7 @@ def _restore_engines(aside: Path, replace: bool) -> str:
 
     Addresses are those of the secrets that are here, else of the backup's.
     """
-    name = f"{ASIDE}{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
+    name = f"{ASIDE}{datetime.now(UTC):%Y%m%dt%H%M%S%fz}"
     folder = secrets_root() if (secrets_root() / next(iter(postgres.DUMPS))).is_file() else aside / SECRETS
     known = postgres.databases(folder) if is_shared() else {}
     dumps = {aside / one: address for one, address in known.items() if (aside / one).is_file()}

@@ -12,6 +12,7 @@ from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
 from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
 from cxr_tasks.backup.units import SECRETS, Choice
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import home, secrets_root
 from cxr_tasks.installation.storage.space import shown
 
@@ -29,6 +30,7 @@ def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
 def backup_command(options: argparse.Namespace) -> int:
     """Works while the stack runs, and while it is down."""
     began = time.monotonic()
+    os.environ.update(StackSettings.load().engines.as_environment())
     without: set[Choice] = set()
     if options.without_datasets:
         without.add("datasets")

@@ -19,6 +19,7 @@ from rich.console import Console
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.installation.settings import StackSettings
+from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.changes import output_file, remove_file
 from cxr_tasks.installation.storage.objects import Bucket
 from cxr_tasks.installation.storage.paths import home
@@ -41,8 +42,10 @@ def before(console: Console) -> Path | None:
     """
     from cxr_tasks.backup.archive import write_backup
 
+    # As long as the stack is up, it knows on what engines it runs; the shell may not.
+    os.environ.update(StackSettings.load().engines.as_environment())
     down(console)
-    if not any((home() / one).is_file() for one in DATABASES):
+    if not is_shared() and not any((home() / one).is_file() for one in DATABASES):
         console.print("nothing to back up yet")
         return None
     folder = home() / "backups"

@@ -151,6 +151,10 @@ def test_what_is_there_is_not_touched_unless_asked_and_then_kept(engines, cxr_ho
         assert {said for _, said in rows(address, kept)} == {"later"}
     assert Bucket().get(key) == OBJECTS[key] and Bucket().get(f"{kept}/{key}") == b"later"
     assert len(Bucket().listing(f"{kept}/")) == 1
+    # What was kept is not in the next backup, which can be restored beside it.
+    again = tmp_path / "again.tar.gz"
+    write_backup(again, passphrase=None)
+    assert restore_backup(again, passphrase=None, replace=True).kept_as != kept
     assert trail.verify() == []
 
 
@@ -183,6 +187,13 @@ def test_a_dump_is_of_one_moment_while_others_write(engines, tmp_path: Path):
     assert found >= 40 and found % 2 == 0
 
 
+def test_one_database_for_all_is_dumped_once_and_the_audit_log_s_comes_last(engines, cxr_home: Path):
+    assert list(postgres.databases())[-1] == "postgres/shared.dump"
+    for name in ("mlflow_database", "airflow_database"):
+        (cxr_home / "secrets" / name).write_text(engines["cxr"])
+    assert list(postgres.databases()) == ["postgres/mlflow_logins.dump", "postgres/shared.dump"]
+
+
 def test_a_file_that_is_no_dump_leaves_what_was_there(engines, tmp_path: Path):
     (tmp_path / "broken.dump").write_bytes(b"PGDMP" + b"\0" * 100)
     with pytest.raises((DataDefect, ServiceUnavailable)):
@@ -212,6 +223,9 @@ def test_engines_of_backup_and_installation_are_held_together(engines, tmp_path:
     with pytest.raises(ConfigurationError, match="holds a bucket, but CXR_BUCKET names none"):
         restore_backup(file, passphrase=None)
     monkeypatch.delenv("CXR_DATABASE")
+    with pytest.raises(ConfigurationError, match=r"names databases of Postgres \(airflow_database, .* is not set"):
+        write_backup(tmp_path / "without.tar.gz", passphrase=None)
+    assert not (tmp_path / "without.tar.gz").exists()
     with pytest.raises(ConfigurationError, match="made of an installation on Postgres, this one asks for SQLite"):
         restore_backup(file, passphrase=None)
 
