@@ -269,3 +269,40 @@ def test_the_record_of_airflow_is_read_as_its_api_gives_it():
     assert answer == Answer(choice="Approve", who="dr.weber", reason="seen")
     waiting = {**details, "responded_at": None, "response_received": False}
     assert Recorded.from_details(waiting).answer == Answer(choice="", who="", reason="")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "handed_on", "refused"),
+    [
+        (("4", "dr.weber"), ("4", "dr.weber"), ""),
+        (("4", "ms.lee"), ("4", "ms.lee"), "ms.lee is not among those who may answer now"),
+        # Whoever may edit tasks writes an approver's name into what is handed on; Airflow recorded its own.
+        (
+            ("4", "ms.lee"),
+            ("4", "dr.weber"),
+            "Airflow recorded Approve by ms.lee, the task handed on Approve by dr.weber",
+        ),
+        (("4", "ms.lee"), ("dr.weber", "ms.lee"), "Airflow recorded Approve by ms.lee"),
+        (None, ("4", "dr.weber"), "Airflow recorded no answer by nobody"),
+    ],
+)
+def test_an_answer_of_logins_in_airflow_s_database_counts_by_the_login_as_recorded(asked, recorded, handed_on, refused):
+    def answer(person):
+        number, name = person or ("", "")
+        return Answer.from_hitl(
+            {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": {"id": number, "name": name}}
+        )
+
+    request = asked()
+    kept = Recorded(subject=request.subject, body=request.body, answer=answer(recorded) if recorded else silence())
+
+    def settled():
+        return settle_recorded(request, kept, answer(handed_on), run=RUN, approvers=("dr.weber",))
+
+    if not refused:
+        assert settled().version == request.version
+        assert trail.entries(MODEL)[-2].who == "dr.weber"
+        return
+    with pytest.raises(ReleaseRefused, match=refused):
+        settled()
+    assert champion() is None
