@@ -15,6 +15,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.installation.approvers import approvers
 from cxr_tasks.installation.logins import ensure_logins
+from cxr_tasks.installation.oidc import SECRET_FILE
 from cxr_tasks.installation.patient_keys import patient_secret
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.installation.storage.private import keep_private_text
@@ -78,6 +79,7 @@ def _addresses(kept: Path) -> dict[str, str]:
         "s3_key": key,
         "s3_secret": secret,
         "grafana_password": _known(kept / "grafana_password"),
+        SECRET_FILE: "",  # of an identity provider, which gives it; containers want a file
         "airflow_database": database("airflow", "airflow", "postgresql+psycopg2"),
         "mlflow_database": database("mlflow", "mlflow"),
         "mlflow_logins_database": database("mlflow", "mlflow_logins"),
