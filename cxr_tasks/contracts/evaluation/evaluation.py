@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from cxr_tasks.contracts.shapes import build, plain
 #: Format 2 has no calibration intercept, slope, shift of prevalence, skill and alarm rate; format 1 has neither counts
 #: of patients, nor ``several``, nor gaps of subgroups.
 FORMAT = 3
+#: Of a whole number in the file.
+_LARGEST = 2**63
 #: Left out of the file where they are empty.
 _OPTIONAL = ("datasets", "model", "typicality", "trained_on", "test_use", "seen_in_training", "remarks", "baselines")
 
@@ -136,8 +139,8 @@ class Evaluation:
         """The reverse of :meth:`to_json`, also of former formats; what this code does not know is left aside.
 
         Raises:
-            DataDefect: Something is missing or of the wrong kind, or the file is of a later format; ``where`` and the
-                place in it are named.
+            DataDefect: Something is missing, of the wrong kind or no finite number, or the file is of a later format;
+                ``where`` and the place in it are named.
         """
         found = content.get("format") if isinstance(content, dict) else None
         if isinstance(found, int) and found > FORMAT:
@@ -145,10 +148,17 @@ class Evaluation:
                 f"{where}: expected format {FORMAT} or an earlier one, found {found}; a later version of this platform "
                 "wrote it"
             )
+        _require_finite(content, where)
         try:
-            return build(cls, content, where, keeps_to_known=False)
+            evaluation = build(cls, content, where, keeps_to_known=False)
         except ConfigurationError as error:
             raise DataDefect(f"{error}; evaluate the model again") from None
+        if set(evaluation.findings) != set(evaluation.by_finding):
+            raise DataDefect(
+                f"{where}: expected each of the findings {', '.join(evaluation.findings)} in by_finding, found "
+                f"{', '.join(evaluation.by_finding) or 'none'}; evaluate the model again"
+            )
+        return evaluation
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, as it stands in ``metrics.json``."""
@@ -162,3 +172,19 @@ class Evaluation:
     def served_point(self, finding: str) -> OperatingPoint | None:
         """The served operating point of ``finding``; None where none could be chosen."""
         return self.by_finding[finding].served_point
+
+
+def _require_finite(value: Any, where: str) -> None:
+    """NaN lies below no bound and would pass the gate; Python reads it from JSON, and infinity from 1e999."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            _require_finite(one, f"{where}.{name}")
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            _require_finite(one, f"{where}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise DataDefect(f"{where}: expected a finite number, found {value}; evaluate the model again")
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise DataDefect(
+            f"{where}: expected a number, found one of {value.bit_length()} bits; evaluate the model again"
+        )

@@ -67,6 +67,9 @@ def test_what_a_later_version_of_the_platform_adds_is_left_aside():
         (lambda m: m.update(findings="pneumonia"), "m.json.findings: expected a list, found 'pneumonia'"),
         (lambda m: m["mean"]["test"][0].update(lower="0.9"), "mean.test[0].lower: expected float, found str '0.9'"),
         (lambda m: m["mean"]["test"][0].update(value=None), "a value or a reason is expected"),
+        (lambda m: m["mean"]["test"][0].update(value=float("nan")), "mean.test[0].value: expected a finite number"),
+        (lambda m: m.update(confidence=10**400), "m.json.confidence: expected a number, found one of 1329 bits"),
+        (lambda m: m["findings"].append("mass"), "m.json: expected each of the findings pneumonia, mass in by_finding"),
         (
             lambda m: m["by_finding"]["pneumonia"]["subgroups"][0].update(sensitivity=[0.5, 0.4]),
             "subgroups[0].sensitivity: expected a list of value, lower, upper, found [0.5, 0.4]",
