@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -107,3 +109,71 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(cxr_home,
     ):
         pass
     assert "geheim" not in str(raised.value)
+
+
+in_postgres = pytest.mark.parametrize("cxr_home", [pytest.param("postgres", marks=pytest.mark.cluster)], indirect=True)
+
+
+@contextlib.contextmanager
+def changed_database(address: str, setting: str, value: str) -> Iterator[None]:
+    """A setting of the whole database, for connections made in the block."""
+    import psycopg
+
+    def run(statement: str) -> None:
+        with psycopg.connect(address, autocommit=True) as rows:
+            rows.execute("SET default_transaction_read_only = off")
+            rows.execute(statement)
+
+    run(f"ALTER DATABASE cxr SET {setting} = {value}")
+    try:
+        yield
+    finally:
+        run(f"ALTER DATABASE cxr RESET {setting}")
+
+
+@in_postgres
+def test_a_lock_that_was_lost_in_the_middle_is_told(path, shared_postgres):
+    """Postgres was started again, or another took its place."""
+    import psycopg
+
+    with (
+        pytest.raises(ServiceUnavailable, match="a model: expected the lock to be held until a release was done"),
+        file_lock(path, what="a model", purpose="a release"),
+        psycopg.connect(shared_postgres, autocommit=True) as rows,
+    ):
+        (ended,) = rows.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'a release%'"
+        ).fetchall()
+        assert ended == (True,) and not is_locked(path)
+
+
+@in_postgres
+def test_a_server_that_ends_idle_connections_leaves_locks_alone(path, shared_postgres):
+    with (
+        changed_database(shared_postgres, "idle_session_timeout", "'200ms'"),
+        file_lock(path, what="a model", purpose="a training"),
+    ):
+        time.sleep(1.0)
+        assert is_locked(path)
+
+
+@in_postgres
+def test_a_database_that_takes_no_writes_gives_no_lock(path, shared_postgres):
+    with (
+        changed_database(shared_postgres, "default_transaction_read_only", "on"),
+        pytest.raises(ServiceUnavailable, match="read-only"),
+        file_lock(path, what="a model", purpose="a release"),
+    ):
+        pass
+
+
+@in_postgres
+def test_tables_of_another_version_are_told_in_one_line(cxr_home, shared_postgres):
+    import psycopg
+
+    from cxr_tasks.registry.audit import trail
+
+    with psycopg.connect(shared_postgres, autocommit=True) as rows:
+        rows.execute("CREATE TABLE audit_lines (text INT)")
+    with pytest.raises(ConfigurationError, match="expected tables of this version .*line"):
+        trail.entries()

@@ -17,7 +17,14 @@ from pathlib import Path
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.storage.addresses import is_shared
-from cxr_tasks.installation.storage.shared_rows import holder, lock_key, shared_rows, take
+from cxr_tasks.installation.storage.shared_rows import (
+    holder,
+    is_connected,
+    keep_connected,
+    lock_key,
+    shared_rows,
+    take,
+)
 
 
 @contextlib.contextmanager
@@ -33,7 +40,8 @@ def file_lock(
         on_wait: Called once where somebody else holds the lock, before waiting.
 
     Raises:
-        ServiceUnavailable: Somebody else holds the lock after ``wait_s``.
+        ServiceUnavailable: Somebody else holds the lock after ``wait_s``; or, after the block, the database that kept
+            it ended the connection meanwhile, so that another may have been in at the same time.
     """
     if is_shared():
         with _shared_lock(path, what=what, purpose=purpose, wait_s=wait_s, on_wait=on_wait):
@@ -87,7 +95,13 @@ def _shared_lock(
             if time.monotonic() >= end:
                 raise _in_use(what, holder(rows, key) or "somebody", wait_s)
             time.sleep(0.2)
+        keep_connected(rows)
         yield
+        if not is_connected(rows):
+            raise ServiceUnavailable(
+                f"{what}: expected the lock to be held until {purpose} was done, found that the shared database ended "
+                "the connection; another may have changed it meanwhile. Try again"
+            )
 
 
 def _in_use(what: str, holder: str, wait_s: float) -> ServiceUnavailable:

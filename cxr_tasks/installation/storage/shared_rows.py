@@ -34,8 +34,10 @@ def shared_rows(purpose: str, *tables: LiteralString) -> Iterator[psycopg.Connec
         tables: Statements that make what is not there yet.
 
     Raises:
-        ServiceUnavailable: The database does not answer, or ended in the middle; what was not committed is undone.
-        ConfigurationError: There is no address of it, or the packages of a cluster are not installed.
+        ServiceUnavailable: The database does not answer, takes no writes (a standby; its locks are not those of the
+            others), or ended in the middle; what was not committed is undone.
+        ConfigurationError: There is no address of it, the packages of a cluster are not installed, or its tables and
+            rights are not those of this version.
     """
     try:
         import psycopg
@@ -47,7 +49,12 @@ def shared_rows(purpose: str, *tables: LiteralString) -> Iterator[psycopg.Connec
     name = purpose.encode()[:_NAME_BYTES].decode(errors="ignore")
     try:
         with psycopg.connect(
-            address, autocommit=True, connect_timeout=10, application_name=name, options=_OPTIONS
+            address,
+            autocommit=True,
+            connect_timeout=10,
+            application_name=name,
+            options=_OPTIONS,
+            target_session_attrs="read-write",
         ) as connection:
             for statement in tables:
                 _make(connection, statement)
@@ -56,6 +63,11 @@ def shared_rows(purpose: str, *tables: LiteralString) -> Iterator[psycopg.Connec
         raise ServiceUnavailable(
             f"the shared database (secret file shared_database) does not answer for {purpose!r}: "
             f"{str(error).strip().splitlines()[0]}; what was begun is undone"
+        ) from None
+    except (psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction) as error:
+        raise ConfigurationError(
+            f"the shared database (secret file shared_database): expected tables of this version and the right "
+            f"to write them for {purpose!r}, found: {str(error).strip().splitlines()[0]}"
         ) from None
 
 
@@ -68,6 +80,26 @@ def take(connection: psycopg.Connection[Any], key: int) -> bool:
     """Take a lock without waiting; whether it was to be had. It is given back when the connection ends."""
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
     return bool(row and row[0])
+
+
+def keep_connected(connection: psycopg.Connection[Any]) -> None:
+    """Have the server not end the connection for being idle: the lock that it holds may be held for hours."""
+    # By what the server knows: the setting came with Postgres 14.
+    connection.execute(
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', "
+        "'idle_in_transaction_session_timeout')"
+    )
+
+
+def is_connected(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the connection is there still, and with it the locks it took."""
+    import psycopg
+
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def holder(connection: psycopg.Connection[Any], key: int) -> str | None:
