@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.installation.storage.changes import lasting_folder
 from cxr_tasks.installation.storage.private import close_to_others, write_private_text
 
 #: Starts the runs of the list of requests: no person's, so that no person's name stands for what nobody asked for.
@@ -108,6 +109,16 @@ def airflow_login(folder: Path, user: str = "admin") -> Login:
 def mlflow_login(folder: Path) -> Login:
     """The name and password of MLflow's administrator."""
     return Login(MLFLOW_USER, read_key(folder, MLFLOW_PASSWORD))
+
+
+def writable_passwords(folder: Path) -> Path:
+    """The file of Airflow's passwords, or a copy for the owner only where that one may not be written."""
+    passwords = folder / AIRFLOW_PASSWORDS
+    if os.access(passwords, os.W_OK):
+        return passwords
+    copy = lasting_folder() / passwords.name
+    write_private_text(copy, read_key(folder, AIRFLOW_PASSWORDS) + "\n")
+    return copy
 
 
 def _airflow_passwords(folder: Path) -> dict[str, str]:
