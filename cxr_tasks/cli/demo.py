@@ -35,13 +35,16 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Exit code 0 when each new model is served, or was not taken and another one is; 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m cxr_tasks.cli.demo", description=__doc__)
     parser.add_argument("--no-start", action="store_true", help="the stack is started by others, such as containers")
+    parser.add_argument("--recipe", action="append", choices=RECIPES, help="only this one, or these (default: both)")
     options = parser.parse_args(arguments)
+    recipes = options.recipe or RECIPES
     console = PlainConsole()
     started_at = time.monotonic()
     try:
         settings = StackSettings.load() if options.no_start else up(console)
         stack_seconds = time.monotonic() - started_at
-        console.print(f"\n{' and '.join(RECIPES)}, triggered through Airflow at {settings.airflow_url}\n")
+        where = addresses(settings)
+        console.print(f"\n{' and '.join(recipes)}, triggered through Airflow at {where['airflow']['url']}\n")
         approve = REASON if ANSWERS_AS in settings.approvers else None
         if approve:
             console.print(
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] = ()) -> int:
                 "Elsewhere a person decides.\n",
                 soft_wrap=True,
             )
-        confs = [request_conf(recipe, None, None, None) for recipe in RECIPES]
+        confs = [request_conf(recipe, None, None, None) for recipe in recipes]
         outcomes = run_and_follow(console, settings, AirflowApi(settings), confs, approve=approve)
     except CxrError as error:
         said = PlainConsole(stderr=True)
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         "models": {outcome["model"]: outcome for outcome in outcomes},
         "seconds_stack": round(stack_seconds, 1),
         "seconds_total": round(time.monotonic() - started_at, 1),
-        "addresses": addresses(settings),
+        "addresses": where,
     }
     path = home() / "demo.json"
     # It holds the logins.
@@ -70,7 +73,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     print_outcomes(console, outcomes)
     console.print(f"{facts['seconds_total']:.0f} s in all, {stack_seconds:.0f} of them for the stack\n")
     print_addresses(console, facts["addresses"])
-    console.print(f"the same facts: {path}    stop everything: make down", style="dim", soft_wrap=True)
+    stop = "make cluster-down" if options.no_start else "make down"
+    console.print(f"the same facts: {path}    stop everything: {stop}", style="dim", soft_wrap=True)
     return 0 if all(is_result(outcome) for outcome in outcomes) else 1
 
 
@@ -85,7 +89,11 @@ def addresses(settings: StackSettings) -> dict[str, dict[str, str]]:
     """Where to look, and with which login."""
     airflow, mlflow = settings.airflow_login(), settings.mlflow_login()
     return {
-        "airflow": {"url": settings.airflow_url, "username": airflow.username, "password": airflow.password},
+        "airflow": {
+            "url": settings.engines.public_url or settings.airflow_url,
+            "username": airflow.username,
+            "password": airflow.password,
+        },
         "mlflow": {"url": settings.mlflow_url, "username": mlflow.username, "password": mlflow.password},
         "grpc": {"url": settings.grpc_address},
         "rest": {"url": settings.rest_url},

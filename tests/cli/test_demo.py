@@ -9,8 +9,11 @@ import pytest
 
 from cxr_tasks.cli import demo
 from cxr_tasks.cli.following.follow import TaskFailed
+from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import Login
 from tests.cli.test_outcome import facts
+
+PROXIED = Engines(public_url="https://cxr.example.org:8443")
 
 
 @pytest.fixture
@@ -25,19 +28,21 @@ def ends_with(cxr_home, monkeypatch):
         airflow_login=lambda: login,
         mlflow_login=lambda: login,
         approvers=("admin",),
+        engines=Engines(),
     )
     cxr_home.mkdir()
     monkeypatch.setattr(demo, "up", lambda console: settings)
+    monkeypatch.setattr(demo.StackSettings, "load", lambda: SimpleNamespace(**{**vars(settings), "engines": PROXIED}))
     monkeypatch.setattr(demo, "AirflowApi", lambda settings: None)
 
     approvals: list[str | None] = []
 
-    def given(end, approvers=("admin",)):
+    def given(end, approvers=("admin",), recipes=("synthetic_binary", "synthetic_multilabel")):
         settings.approvers = approvers
 
         def run_and_follow(console, settings, api, confs, *, approve):
             approvals.append(approve)
-            assert [one["recipe"] for one in confs] == ["synthetic_binary", "synthetic_multilabel"]
+            assert [one["recipe"] for one in confs] == list(recipes)
             if isinstance(end, Exception):
                 raise end
             return end
@@ -58,6 +63,16 @@ def test_both_families_end_in_one_table_and_one_file(ends_with, cxr_home, capsys
     assert told["addresses"]["airflow"]["password"] == "only-here"
     assert (cxr_home / "demo.json").stat().st_mode & 0o077 == 0
     assert "only-here" in capsys.readouterr().out
+
+
+def test_one_family_through_containers_is_told_with_what_people_type(ends_with, cxr_home, capsys):
+    ends_with([facts()], recipes=["synthetic_binary"])
+    assert demo.main(["--no-start", "--recipe", "synthetic_binary"]) == 0
+    told = json.loads((cxr_home / "demo.json").read_text())
+    assert told["addresses"]["airflow"]["url"] == PROXIED.public_url
+    said = capsys.readouterr().out
+    assert f"synthetic_binary, triggered through Airflow at {PROXIED.public_url}" in said
+    assert "make cluster-down" in said
 
 
 def test_the_demo_approves_its_own_models_and_says_so(ends_with, capsys):
