@@ -36,6 +36,24 @@ def test_mlflow_reads_what_was_written(settings: StackSettings, monkeypatch: pyt
     assert config.auth_cache_ttl_seconds == 300
 
 
+@pytest.mark.mlflow
+def test_mlflow_takes_what_its_own_pages_send_through_the_proxy(settings: StackSettings, monkeypatch):
+    """Under a name of its own, where the proxy has MLflow on another port than Airflow."""
+    ensure_logins(settings.home / "secrets")
+    engines = Engines(mlflow_host="mlflow", public_url="https://cxr.example.org:8443")
+    for name, value in server_environment(dataclasses.replace(settings, engines=engines)).items():
+        monkeypatch.setenv(name, value)
+    from mlflow.server import security_utils as rules
+
+    hosts, origins = rules.get_allowed_hosts_from_env(), rules.get_allowed_origins_from_env()
+    for host in ("cxr.example.org:5443", "cxr.example.org", "mlflow:5000", "localhost:5443"):
+        assert rules.is_allowed_host_header(hosts, host), host
+    assert not rules.is_allowed_host_header(hosts, "cxr.example.org.elsewhere.org:5443")
+    assert not rules.should_block_cors_request("https://cxr.example.org:5443", "POST", origins)
+    for origin in ("https://elsewhere.org", "http://cxr.example.org:5443"):
+        assert rules.should_block_cors_request(origin, "POST", origins), origin
+
+
 def test_write_ahead_log_stays_on(tmp_path: Path):
     path = tmp_path / "some.db"
     write_ahead(path)

@@ -12,6 +12,7 @@ import configparser
 import os
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cxr_tasks.installation.engines import HOST
 from cxr_tasks.installation.logins import MLFLOW_USER, read_key
@@ -88,10 +89,18 @@ def artifacts_uri(settings: StackSettings) -> str:
 
 
 def _reachable(settings: StackSettings) -> dict[str, str]:
-    """MLflow answers only to names that it knows, against DNS rebinding; loopback is among them already."""
-    hosts = {settings.engines.mlflow_host, settings.engines.public_url.partition("://")[2]} - {"", HOST}
+    """MLflow answers only to names, and to pages of origins, that it knows; loopback is among them already.
+
+    Its public name is the one that Airflow has, with a port of its own.
+    """
+    public = urlsplit(settings.engines.public_url)
+    hosts = {settings.engines.mlflow_host, public.hostname or ""} - {"", HOST}
     named = ",".join(f"{one},{one}:*" for one in sorted(hosts))
-    return {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:*,{HOST}:*,{named}"} if named else {}
+    told = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:*,{HOST}:*,{named}"} if named else {}
+    if public.hostname:
+        origin = f"{public.scheme}://{public.hostname}"
+        told["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = f"{origin},{origin}:*"
+    return told
 
 
 def main() -> None:
