@@ -52,3 +52,6 @@ SERVED = Asset(uri="cxr://served", name="served_model", group="cxr")
 REPORT = Asset(uri="cxr://report", name="report", group="cxr")
 #: What a version is asked has changed. One event for each alarm; it leads to a training where the setting says so.
 DRIFTED = Asset(uri="cxr://drifted", name="drifted", group="cxr")
+#: Labels that came back show that a version ranks as promised and its probabilities are off; somebody asked for another
+#: calibration. Its events lead to a dataset of what came back, and on to a version with the same weights.
+MISCALIBRATED = Asset(uri="cxr://miscalibrated", name="miscalibrated", group="cxr")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from airflow.sdk import dag, get_current_context, task
 from assets import FAMILIES, Family
-from dag_defaults import asked_for, on_cron, run_paths, tell_result
+from dag_defaults import OF_DATASET, OF_TRAINING, asked_for, on_cron, recipe_asked_for, run_paths, tell_result
 from dag_rules import rules
 from forms import data_folder_param, training_params
 from task_links import TaskLink, with_links
@@ -46,38 +46,34 @@ def dataset_dag(family: Family) -> None:
     def dataset():
         @task(multiple_outputs=False, inlets=[family.new_images])
         def list_images() -> list:
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.ingest.stage import list_images as list_source
             from cxr_tasks.train.candidates.checks import check_training
 
             request = asked_for()
-            recipe = load_recipe(request["recipe"])
             # The training that follows: hours of work on the data would be for nothing if it cannot begin.
-            check_training(recipe.with_overrides(allow_cpu=request.get("allow_cpu")))
-            plan = list_source(recipe, request["data_folder"], run_paths())
+            check_training(recipe_asked_for())
+            plan = list_source(recipe_asked_for(OF_DATASET), request["data_folder"], run_paths())
             if not plan.parts:
                 # No task would be mapped, and the run would end green without a word of what was refused.
-                collect_parts(recipe, plan, [], run_paths())
+                collect_parts(recipe_asked_for(OF_DATASET), plan, [], run_paths())
             return [{"plan": plan.to_payload(), "part": part} for part in range(len(plan.parts))]
 
         @task(multiple_outputs=False, map_index_template="part {{ task.op_kwargs['part']['part'] }}")
         def inspect(part: dict) -> dict:
             from cxr_tasks.contracts.handoffs import IngestPlan
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import inspect_part
 
-            recipe = load_recipe(asked_for()["recipe"])
+            recipe = recipe_asked_for(OF_DATASET)
             return inspect_part(recipe, IngestPlan.from_payload(part["plan"]), part["part"], run_paths()).to_payload()
 
         @task(multiple_outputs=False)
         def collect(listed: list, inspected: list) -> dict:
             from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.registry.addresses import run_page
 
-            recipe = load_recipe(asked_for()["recipe"])
+            recipe = recipe_asked_for(OF_DATASET)
             paths = run_paths()
             # Pushed first: the table is wanted most when there is too much in it.
             get_current_context()["ti"].xcom_push("quarantine_url", run_page(paths, "ingest/quarantine.csv"))
@@ -87,11 +83,10 @@ def dataset_dag(family: Family) -> None:
         @task(multiple_outputs=False)
         def validate(ingested: dict) -> dict:
             from cxr_tasks.contracts.handoffs import IngestedStudies
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.stage import validate_manifest
 
-            recipe = load_recipe(asked_for()["recipe"])
+            recipe = recipe_asked_for(OF_DATASET)
             paths = run_paths()
             # Pushed first: the page is wanted most when the task fails.
             get_current_context()["ti"].xcom_push("data_docs_url", run_page(paths, "validate/data_docs/index.html"))
@@ -100,12 +95,11 @@ def dataset_dag(family: Family) -> None:
         @task(multiple_outputs=False)
         def prepare(validated: dict) -> dict:
             from cxr_tasks.contracts.handoffs import ValidatedStudies
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.prepare.stage import prepare_dataset
             from cxr_tasks.registry.addresses import dataset_page
             from cxr_tasks.train.candidates.candidates import datasets_needed
 
-            recipe = load_recipe(asked_for()["recipe"])
+            recipe = recipe_asked_for(OF_DATASET)
             studies, paths = ValidatedStudies.from_payload(validated), run_paths()
             # Candidates of other resolutions need datasets of their own; the recipe's own comes last and goes on.
             for pixels in datasets_needed(recipe)[1:]:
@@ -117,7 +111,6 @@ def dataset_dag(family: Family) -> None:
         @task(multiple_outputs=False, outlets=[family.prepared])
         def verify(prepared: dict) -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.datasets.latest import publish_latest
             from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.prepared import validate_prepared
@@ -127,10 +120,10 @@ def dataset_dag(family: Family) -> None:
             page = run_page(paths, "validate_prepared/data_docs/index.html")
             get_current_context()["ti"].xcom_push("data_docs_url", page)
             dataset = PreparedDataset.from_payload(prepared)
-            validate_prepared(dataset, load_recipe(request["recipe"]), paths)
+            validate_prepared(dataset, recipe_asked_for(OF_DATASET), paths)
             publish_latest(dataset)
             tell_result(f"dataset {dataset.dataset} {dataset.fingerprint[:16]} is prepared")
-            passed_on = {key: request[key] for key in ("recipe", "epochs", "gate_floor", "allow_cpu")}
+            passed_on = {key: request.get(key) for key in ("recipe", *OF_TRAINING, *OF_DATASET)}
             get_current_context()["outlet_events"][family.prepared].extra = {**passed_on, "prepared": prepared}
             return prepared
 

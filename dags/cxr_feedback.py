@@ -4,11 +4,17 @@ Started by hand with a CSV file (`cxr feedback --help` names its columns); witho
 All labels are kept: a corrected one is a further row, and the latest is in force. AUROC, sensitivity, specificity and
 calibration stand in the task's log beside the promised numbers, each with its interval, what is still missing, and
 whose labels came back; and on the version's MLflow run as `live_...`.
+
+**recalibrate**, where the form asks for it and the calibration of a finding alone is off, publishes `miscalibrated`:
+`cxr_dataset_<family>` makes a dataset of the labelled images that are kept, and `cxr_train_<family>` takes the weights
+as they are and fits calibration and thresholds to it. What comes of it goes the way of every version: gate, approval,
+release.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag, get_current_context, task
+from assets import MISCALIBRATED
 from dag_defaults import asked_for, run_paths
 from dag_rules import rules
 from forms import one_model_param
@@ -31,6 +37,19 @@ from cxr_tasks.stack.pools import REPORTS
             title="File",
             description="CSV file with labels, on the machine that runs the tasks. Empty: measure the labels so far.",
         ),
+        "images": Param(
+            None,
+            type=["null", "string"],
+            title="Images",
+            description="Keep the labelled images out of this folder, for training and calibration; recorded: out of "
+            "the requests that CXR_REQUEST_LOG recorded. Empty: keep none.",
+        ),
+        "recalibrate": Param(
+            False,
+            type="boolean",
+            title="Recalibrate",
+            description="Where a finding's calibration alone is off: propose the version calibrated anew.",
+        ),
     },
     tags=["cxr", "monitoring"],
 )
@@ -46,7 +65,7 @@ def cxr_feedback():
 
         asked, log = asked_for(), logging.getLogger(__name__)
         file = Path(asked["file"]) if asked["file"] else None
-        feedback = take_feedback(champion_of(asked["model"]), file, run_paths())
+        feedback = take_feedback(champion_of(asked["model"]), file, run_paths(), asked["images"])
         for row in table_of(feedback):
             log.info("%s", "  ".join(f"{column}: {text}" for column, text in row.items()))
         if words := not_served_words(feedback):
@@ -55,7 +74,22 @@ def cxr_feedback():
             log.info("%s", selection_words(finding))
         return plain(feedback)
 
-    take()
+    @task.short_circuit
+    def is_asked(feedback: dict) -> bool:
+        return asked_for()["recalibrate"]
+
+    @task(outlets=[MISCALIBRATED])
+    def recalibrate(feedback: dict) -> None:
+        from cxr_tasks.contracts.shapes import build
+        from cxr_tasks.feedback.stage import Feedback, recalibration_of
+
+        conf = recalibration_of(build(Feedback, feedback, "feedback"))
+        get_current_context()["outlet_events"][MISCALIBRATED].extra = {
+            "model": feedback["model_name"], "recipe": conf["recipe"], "version": conf["recalibrate"],
+        }  # fmt: skip
+
+    taken = take()
+    is_asked(taken) >> recalibrate(taken)
 
 
 cxr_feedback()

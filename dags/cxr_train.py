@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from assets import CHALLENGER, FAMILIES, Family
-from dag_defaults import airflow_tags, asked_for, run_paths, tell_result, triggered_by
+from dag_defaults import airflow_tags, asked_for, recipe_asked_for, run_paths, tell_result, triggered_by
 from dag_rules import limit, rules
 from forms import training_params
 from task_links import TaskLink, with_links
@@ -45,17 +45,13 @@ def training_dag(family: Family) -> None:
         @task(multiple_outputs=False, inlets=[family.prepared])
         def plan() -> dict:
             from cxr_tasks.contracts.handoffs import PreparedDataset
-            from cxr_tasks.contracts.recipes import load_recipe
             from cxr_tasks.datasets.latest import latest_dataset
             from cxr_tasks.registry.addresses import mlflow_run_page
             from cxr_tasks.train.stage import start_training
 
             request = asked_for()
-            recipe = load_recipe(request["recipe"])
+            recipe = recipe_asked_for()
             prepared = request.get("prepared") or latest_dataset(recipe.dataset.name).to_payload()
-            recipe = recipe.with_overrides(
-                epochs=request["epochs"], gate_floor=request["gate_floor"], allow_cpu=request.get("allow_cpu")
-            )
             context = get_current_context()
             planned = start_training(
                 PreparedDataset.from_payload(prepared),

@@ -94,6 +94,18 @@ def asked_for() -> dict[str, Any]:
     return dict(get_current_context()["params"])
 
 
+#: Fields of the form that change a recipe: those that its dataset hangs on, and those of its training alone.
+OF_DATASET, OF_TRAINING = ("feedback", "recalibrate"), ("epochs", "gate_floor", "allow_cpu")
+
+
+def recipe_asked_for(names: tuple[str, ...] = (*OF_DATASET, *OF_TRAINING)) -> Any:
+    """The ``Recipe`` of this run's form: the file's, with what the fields ``names`` set differently."""
+    from cxr_tasks.contracts.recipes import load_recipe
+
+    asked = asked_for()
+    return load_recipe(asked["recipe"]).with_overrides(**{name: asked.get(name) for name in names})
+
+
 def tell_result(result: str) -> None:
     """Say in the list of requests what this run has come to; it is the outcome when the run ends well."""
     from cxr_tasks.worklist.store import Worklist

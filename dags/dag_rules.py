@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import dag_lineage
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 from dag_defaults import DEFAULT_ARGS
 
+from cxr_tasks.stack.deadlines import deadline_of, tell_of_missed
 from cxr_tasks.stack.pools import QUEUES
 from cxr_tasks.stack.time_limits import LIMITS, run_limit, task_limit
 
@@ -42,8 +44,18 @@ def rules(kind: str, *, pool: str, tasks: str = "", waits: timedelta = timedelta
             "on_retry_callback": dag_lineage.failed,
         },
         "dagrun_timeout": run_limit(os.environ, kind) + waits,
+        "deadline": _deadline(deadline_of(os.environ, run_limit(os.environ, kind)) + waits),
         "on_failure_callback": tell_of_failure,
     }
+
+
+def _deadline(after: timedelta) -> DeadlineAlert:
+    return DeadlineAlert(
+        name="takes long",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=after,
+        callback=AsyncCallback(tell_of_missed, kwargs={"after": str(after)}),
+    )
 
 
 def limit(kind: str) -> dict[str, Any]:
@@ -87,8 +99,10 @@ def tell_of_failure(context: Any) -> None:
     """
     from cxr_tasks.installation.notices import send
     from cxr_tasks.installation.settings import StackSettings
+    from cxr_tasks.installation.signals import count
 
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    count("dag_failed", dag_id)
     ti = context.get("ti")
     at = "" if ti is None else f" at task {_place(ti)}"
     reason = str(context.get("reason") or "")

@@ -41,6 +41,20 @@ def training_params(family: Family) -> dict[str, Param]:
             title="Allow CPU",
             description="Train a recipe that is made for a GPU on a CPU all the same; without this it is refused.",
         ),
+        "feedback": Param(
+            False,
+            type="boolean",
+            title="Feedback",
+            description="Take the images and labels that came back (cxr feedback --images), not the recipe's dataset.",
+        ),
+        "recalibrate": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Recalibrate",
+            description="Version whose weights are taken as they are: nothing is trained, and calibration and "
+            "thresholds are fitted to validation anew. Empty: train.",
+        ),
     }
 
 

@@ -40,6 +40,7 @@ UNITS = (
     Unit("evaluations", "models on other datasets", "is made again"),
     Unit("predictions", "what was served: scores and statistics of images, no pixels", "must stay"),
     Unit("feedback", "labels that came later, of images that were served", "must stay"),
+    Unit("feedback_images", "images of patients whose labels came back", "may go", in_backup=False),
     Unit("monitor", "pages of what was seen of served models", "is made again"),
     Unit("scores", "tables of what served versions said of folders of images", "must stay"),
     Unit("comparisons", "canaries beside what served", "is made again"),

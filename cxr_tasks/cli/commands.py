@@ -118,6 +118,12 @@ COMMANDS = (
         "cxr prune --yes",
     ),
     Command(
+        "metrics",
+        "metrics",
+        "print what the platform tells of itself for Prometheus, or serve it with --listen",
+        "cxr metrics --listen 9109",
+    ),
+    Command(
         "history",
         "history",
         "show who did what to a model's versions, and which one served when",

@@ -10,11 +10,13 @@ from pathlib import Path
 from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
+from cxr_tasks.cli.following.followed_run import CHAINS
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.families import MODELS
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.installation.storage.paths import RunPaths
+from cxr_tasks.worklist.airflow_api import AirflowApi
 
 
 def add_feedback_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,16 @@ def add_feedback_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--model", default=MODELS[0], choices=MODELS, help=f"name in the registry ({MODELS[0]})")
     parser.add_argument("--version", type=int, help="instead of the champion")
+    parser.add_argument(
+        "--images", metavar="DIR",
+        help="keep the labelled images out of this folder, for training and calibration; 'recorded': out of the "
+        "requests that CXR_REQUEST_LOG recorded",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recalibrate", action="store_true",
+        help="where a finding's calibration alone is off: propose the version calibrated anew, by way of the gate and "
+        "a person",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
@@ -34,7 +46,13 @@ def feedback_command(options: argparse.Namespace) -> int:
     os.environ.update(client_environment(settings))
     from datetime import UTC, datetime
 
-    from cxr_tasks.feedback.stage import not_served_words, selection_words, table_of, take_feedback
+    from cxr_tasks.feedback.stage import (
+        not_served_words,
+        recalibration_of,
+        selection_words,
+        table_of,
+        take_feedback,
+    )
     from cxr_tasks.registry import versions
 
     version = options.version
@@ -45,9 +63,13 @@ def feedback_command(options: argparse.Namespace) -> int:
         version = int(champion.version)
     registered = versions.registered_model(options.model, version)
     paths = RunPaths.for_run("feedback", f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
-    feedback = take_feedback(registered, options.file, paths)
+    feedback = take_feedback(registered, options.file, paths, options.images)
+    run = None
+    if options.recalibrate:
+        run = AirflowApi(settings).trigger(next(iter(CHAINS[options.model])), recalibration_of(feedback))
     if options.json:
-        print(json.dumps(plain(feedback), indent=2, ensure_ascii=False))
+        told = plain(feedback) if run is None else {**plain(feedback), "dag_id": run.dag_id, "run_id": run.run_id}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
         return 0
     print(f"{options.model} version {version}: {feedback.n_new} new labels")
     rows = table_of(feedback)
@@ -68,4 +90,8 @@ def feedback_command(options: argparse.Namespace) -> int:
                 f"{finding.finding}: it ranks as promised and its probabilities are off; logits times {a:.3f} plus "
                 f"{b:.3f} would mend them on these labels"
             )
+    if run is not None:
+        print(f"version {version} is calibrated anew: {settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}")
+    elif feedback.calibration_only:
+        print(f"'cxr feedback --model {options.model} --recalibrate' proposes the version with another calibration")
     return 0

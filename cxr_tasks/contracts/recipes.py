@@ -67,14 +67,54 @@ class Recipe:
         return sha256_json(self.to_dict())
 
     def with_overrides(
-        self, *, epochs: int | None = None, gate_floor: float | None = None, allow_cpu: bool | None = None
+        self,
+        *,
+        epochs: int | None = None,
+        gate_floor: float | None = None,
+        allow_cpu: bool | None = None,
+        feedback: bool | None = None,
+        recalibrate: int | None = None,
     ) -> Recipe:
-        """The recipe with what a person set in the trigger form; ``None`` keeps the recipe's own value."""
+        """The recipe with what a person set in the trigger form; ``None`` keeps the recipe's own value.
+
+        Args:
+            feedback: Take the images and labels that came back in place of the recipe's own.
+            recalibrate: Train nothing, and calibrate this version anew.
+        """
+        if feedback:
+            return self.on_feedback().with_overrides(
+                epochs=epochs, gate_floor=gate_floor, allow_cpu=allow_cpu, recalibrate=recalibrate
+            )
+        if recalibrate is not None:
+            return self.recalibrating(recalibrate).with_overrides(gate_floor=gate_floor)
         train = self.train if epochs is None else _with_epochs(self.train, epochs)
         if allow_cpu:  # a form's box that is not ticked takes nothing back
             train = dataclasses.replace(train, allow_cpu=True)
         floor = self.gate_floor if gate_floor is None else gate_floor
         return dataclasses.replace(self, train=train, gate_floor=floor)
+
+    def on_feedback(self) -> Recipe:
+        """The recipe for images that were served and whose labels came back (source ``feedback``).
+
+        A finding that nobody said anything of is not known there, rather than absent.
+        """
+        family = self.model_name.removeprefix("cxr_")
+        dataset = DatasetSpec(
+            name=f"feedback_{family}",
+            source="feedback",
+            vocabulary=self.dataset.vocabulary,
+            options={"model": self.model_name},
+        )
+        labels = dataclasses.replace(self.train.labels, unmentioned="ignore")
+        return dataclasses.replace(self, dataset=dataset, train=dataclasses.replace(self.train, labels=labels))
+
+    def recalibrating(self, version: int) -> Recipe:
+        """The recipe by which ``version`` is calibrated anew: its weights as they are, on any machine."""
+        train = dataclasses.replace(
+            self.train, starting_weights=f"models:/{self.model_name}/{version}", epochs=0, phases=(), allow_cpu=True,
+            labels=dataclasses.replace(self.train.labels, first_model=None), max_minutes=None,
+        )  # fmt: skip
+        return dataclasses.replace(self, train=train, candidates=(), search=None)
 
 
 def _with_epochs(train: TrainSpec, epochs: int) -> TrainSpec:

@@ -209,6 +209,8 @@ class TrainSpec:
     """The model's answer is the mean of the image's and its mirror image's logits."""
     network_options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 30
+    """0: nothing learns. The version in ``starting_weights`` is taken as it is, and only what evaluation fits to
+    validation, calibration and thresholds, is new."""
     batch_size: int = 32
     learning_rate: float = 1e-3
     """Peak of a cosine schedule with linear warm-up."""
@@ -242,9 +244,20 @@ class TrainSpec:
     seed: int = 20261123
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether this is no training: a registered version's weights, to be calibrated anew."""
+        return self.epochs == 0
+
     def __post_init__(self) -> None:
         options_from(self.network, self.network_options)
-        in_range("epochs", self.epochs, 1, 10_000)
+        if not self.keeps_weights:
+            in_range("epochs", self.epochs, 1, 10_000)
+        elif self.phases or not self.starting_weights.startswith("models:/"):
+            raise ConfigurationError(
+                "train.epochs: 0 takes a registered version as it is: expected starting_weights: models:/NAME/VERSION "
+                f"and no phases, found {self.starting_weights!r} and {len(self.phases)} phases"
+            )
         in_range("batch_size", self.batch_size, 1, 4096)
         in_range("learning_rate", self.learning_rate, 1e-8, 10)
         in_range("accumulate_steps", self.accumulate_steps, 1, 1024)

@@ -129,7 +129,7 @@ def _measure(
         evaluation,
         model=_facts(trained, prepared, recipe, int(model.count_params())),
         typicality=_typicality(model, stored, recipe, folder),
-        trained_on=trained_on(stored["train"].rows),
+        trained_on=_trained_on(recipe, stored["train"].rows, folder),
         test_use=read,
         remarks=(*training_remarks(trained), reuse),
         baselines=assess_baselines(inputs, findings, recipe.evaluate),
@@ -186,6 +186,16 @@ def trained_on(rows: pd.DataFrame) -> TrainedOn:
         n_view_known=int((view != "unknown").sum()),
         n_lateral=int((view == "lateral").sum()),
     )
+
+
+def _trained_on(recipe: Recipe, rows: pd.DataFrame, folder: Path) -> TrainedOn | None:
+    """Whom the weights know: of a version that is only calibrated anew, the people it was trained on."""
+    if not recipe.train.keeps_weights:
+        return trained_on(rows)
+    from cxr_tasks.registry.version_files import load_version
+
+    name, version = recipe.train.starting_weights.removeprefix("models:/").rsplit("/", 1)
+    return load_version(name, int(version), folder / "weights_of").contract.trained_on
 
 
 def training_remarks(trained: TrainedModel) -> list[Remark]:

@@ -1,4 +1,4 @@
-"""Labels of served images: read from a table that people send, kept for ever, the latest in force.
+"""Labels of served images, read from a table that people send.
 
 A CSV file has a header and a row for each label::
 
@@ -7,65 +7,42 @@ A CSV file has a header and a row for each label::
     label      positive, negative or uncertain
     who        who said so: a reader, a department; not the patient
     when       ISO 8601 time of the label; with a zone, or taken as UTC
-    patient    may be left out; kept as a keyed hash only, so that intervals count patients
-
-Nothing is changed or removed: a corrected label is a further row, and the one with the latest ``when`` is in force.
+    patient    may be left out; kept as a keyed hash only, so that intervals count patients and a patient stays in the
+               split in which they are
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
-from cxr_tasks.installation.storage.files import replaced_file, sha256_file
-from cxr_tasks.installation.storage.locks import file_lock
-from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.files import sha256_file
+from cxr_tasks.labels.store import Label
 from cxr_tasks.sources.reading.tables import read_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-log = logging.getLogger(__name__)
 
 COLUMNS = ("finding", "label", "who", "when")
 KEYS = ("pixel_hash", "request_id", "file")
+#: Of the keys of patients among labels.
+SALT = "feedback"
 _HASH, _UUID = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SALT = "feedback"
 #: A label from before is a mistyped time.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: Patient as the table says, '' where it does not, and pixel hash -> split.
+SplitOf = Callable[[str, str], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """One label as it is kept."""
-
-    pixel_hash: str
-    request_id: str
-    finding: str
-    label: str
-    who: str
-    when: datetime
-    patient_key: str
-    received_at: datetime
-    file_sha256: str
-    """Of the table it came in."""
-
-
-def feedback_root() -> Path:
-    """Labels, as ``<model>/<time>.parquet``: for the owner only."""
-    return home() / "feedback"
-
-
-def read_labels(path: Path, findings: tuple[str, ...], now: datetime) -> list[Label]:
+def read_labels(
+    path: Path, findings: tuple[str, ...], now: datetime, split_of: SplitOf = lambda patient, pixel_hash: ""
+) -> list[Label]:
     """The labels in a CSV file, all or none.
+
+    Args:
+        split_of: In which split a patient, as the table calls them, or a picture is already; '' where in none.
 
     Raises:
         DataDefect: A column is missing, a row names no image, an unknown finding, label or time, or two rows say of
@@ -86,50 +63,14 @@ def read_labels(path: Path, findings: tuple[str, ...], now: datetime) -> list[La
         label = Label(
             pixel_hash=pixel_hash, request_id=request_id, finding=row["finding"], label=row["label"],
             who=row["who"][:100], when=_time(row["when"], where, now), received_at=now, file_sha256=digest,
-            patient_key=patient_key(patient, salt=_SALT, secret=key) if patient else "",
+            patient_key=patient_key(patient, salt=SALT, secret=key) if patient else "",
+            split=split_of(patient, pixel_hash),
         )  # fmt: skip
         found.append((line, label))
     if not found:
         raise DataDefect(f"{path}: expected labels, found none")
     _refuse_contradictions(path, found)
     return [label for _, label in found]
-
-
-def keep_labels(model: str, labels: list[Label]) -> int:
-    """Add ``labels`` to those of the model; how many are new. A table that is sent twice adds nothing."""
-    import pandas as pd
-
-    folder = feedback_root() / model
-    with file_lock(folder / ".lock", what=f"labels of {model}", purpose="adding some", wait_s=120):
-        present = all_labels(model)
-        table = pd.DataFrame([asdict(label) for label in labels])
-        said = ["pixel_hash", "request_id", "finding", "label", "who", "when"]
-        if len(present):
-            known = set(map(tuple, present[said].to_numpy()))
-            table = table[[tuple(row) not in known for row in table[said].to_numpy()]]
-        table = table.drop_duplicates(said)
-        if len(table):
-            folder.chmod(0o700)
-            # Two tables may come at the same moment; neither takes the other's place.
-            name = f"{labels[0].received_at:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.parquet"
-            with replaced_file(folder / name) as aside:
-                table.to_parquet(aside, index=False, compression="zstd")
-    return len(table)
-
-
-def all_labels(model: str) -> pd.DataFrame:
-    """Every label that ever came, in the order of ``when``; fields as ``Label``."""
-    import pandas as pd
-
-    tables = [pd.read_parquet(path) for path in sorted((feedback_root() / model).glob("[!.]*.parquet"))]
-    if not tables:
-        return pd.DataFrame(columns=list(Label.__slots__))
-    return pd.concat(tables, ignore_index=True).sort_values(["when", "received_at"], kind="stable", ignore_index=True)
-
-
-def labels_in_force(labels: pd.DataFrame) -> pd.DataFrame:
-    """The latest label of each image and finding; ``labels`` as ``all_labels`` gives them, with column ``image``."""
-    return labels.drop_duplicates(["image", "finding"], keep="last")
 
 
 def _image(path: Path, row: dict[str, str], where: str) -> tuple[str, str]:

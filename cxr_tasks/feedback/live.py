@@ -15,7 +15,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import UndefinedMetric
 from cxr_tasks.evaluate.calibration_measures import intercept, slope
-from cxr_tasks.feedback.labels import labels_in_force
+from cxr_tasks.labels.store import labels_in_force
 from cxr_tasks.predictions.columns import decision_column, probability_column
 from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.calibration import fit_platt

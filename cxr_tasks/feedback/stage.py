@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.shapes import plain
-from cxr_tasks.feedback.labels import all_labels, keep_labels, read_labels
+from cxr_tasks.feedback.known_splits import splits_of_version
+from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.live import LiveFinding, image_of_each, live_findings
+from cxr_tasks.images.files_below import image_files
 from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.labels.images import keep_images, kept_images
+from cxr_tasks.labels.store import all_labels, keep_labels, labels_of_images
 from cxr_tasks.monitor.record import version_folder
 from cxr_tasks.monitor.reference import Reference, load_reference
 from cxr_tasks.monitor.window import served_rows
 
+log = logging.getLogger(__name__)
+
 LIVE_FILE = "live.json"
+#: In place of a folder: the requests that the embedded server recorded (``CXR_REQUEST_LOG``).
+RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +45,25 @@ class Feedback:
     """``live.json``."""
     n_not_served: int = 0
     """Labels of pictures that this version was not asked for, or of requests with several; none of them is counted."""
+    n_images: int = 0
+    """Of the labelled images that are kept, to train on or to calibrate by."""
+    recipe: str = ""
+    """That the version was trained by."""
+
+    @property
+    def calibration_only(self) -> tuple[str, ...]:
+        """Findings of which the ranking holds and the probabilities do not."""
+        return tuple(one.finding for one in self.findings if one.calibration_only)
 
 
 @room_for("taking in labels", 4 * MIB)
-def take_feedback(registered: RegisteredModel, table: Path | None, paths: RunPaths) -> Feedback:
+def take_feedback(
+    registered: RegisteredModel, table: Path | None, paths: RunPaths, images: str | None = None
+) -> Feedback:
     """Keep the labels of ``table`` (None: no new ones) and measure ``registered`` on all that are in force.
+
+    Args:
+        images: Keep the labelled ones out of this folder, or out of the recorded requests (``RECORDED``); None: none.
 
     The numbers go to ``live.json`` and, as ``live_<name>_<finding>``, to the version's MLflow run.
 
@@ -46,11 +73,66 @@ def take_feedback(registered: RegisteredModel, table: Path | None, paths: RunPat
     reference, _ = load_reference(registered.model_name, registered.version, paths.stage("feedback"))
     n_new = 0
     if table is not None:
-        labels = read_labels(table, reference.findings, datetime.now(UTC))
+        split_of = splits_of_version(registered, paths.stage("feedback"))
+        labels = read_labels(table, reference.findings, datetime.now(UTC), split_of)
         n_new = keep_labels(registered.model_name, labels)
+    if images is not None:
+        wanted = set(labels_of_images(registered.model_name)["image"])
+        n_kept = keep_images(registered.model_name, _images_of(registered.model_name, images), wanted)
+        log.info("%d labelled images are kept from %s", n_kept, images)
     feedback = measure(registered, reference, n_new)
+    feedback = replace(feedback, recipe=_recipe_of(registered), n_images=len(kept_images(registered.model_name)))
     _log_to_mlflow(registered, feedback)
     return feedback
+
+
+def recalibration_of(feedback: Feedback) -> dict[str, Any]:
+    """The form of ``cxr_dataset_<family>`` by which the version is calibrated anew on what came back.
+
+    The same way as every version: dataset, evaluation on patients that nothing was fitted on, gate, a person.
+
+    Raises:
+        ConfigurationError: No finding's calibration alone is off, or no labelled image is kept.
+    """
+    named = f"{feedback.model_name} version {feedback.version}"
+    if not feedback.calibration_only:
+        raise ConfigurationError(
+            f"{named}: expected a finding whose ranking holds and whose probabilities are off, found none; nothing is "
+            "calibrated anew. Where the ranking is worse, train again"
+        )
+    if not feedback.n_images:
+        raise ConfigurationError(
+            f"{named}: expected labelled images, found none kept; name a folder that has them, or '{RECORDED}' for the "
+            "requests that CXR_REQUEST_LOG recorded"
+        )
+    return {"recipe": feedback.recipe, "feedback": True, "recalibrate": feedback.version}
+
+
+def _images_of(model: str, images: str) -> Iterator[bytes]:
+    """The images of a folder, DICOM files as the client sends them, or of the recorded requests."""
+    from serving.client import ImageRefused
+    from serving.client.image_bytes import image_bytes
+    from serving.compare.asked_images import recorded_images
+
+    if images == RECORDED:
+        yield from recorded_images(model, sys.maxsize)
+        return
+    folder, n_refused = Path(images), 0
+    if not folder.is_dir():
+        raise ConfigurationError(f"{images}: expected a folder with images, or '{RECORDED}', found neither")
+    for path in image_files(folder):
+        try:
+            yield image_bytes(path)
+        except ImageRefused:
+            n_refused += 1
+    if n_refused:
+        log.warning("%d files of %s cannot be read as images and are passed over", n_refused, folder)
+
+
+def _recipe_of(registered: RegisteredModel) -> str:
+    from cxr_tasks.registry.versions import version_tags
+
+    return version_tags(registered.model_name, registered.version).get("recipe.name", "")
 
 
 def measure(registered: RegisteredModel, reference: Reference, n_new: int = 0) -> Feedback:

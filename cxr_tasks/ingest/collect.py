@@ -25,6 +25,7 @@ from cxr_tasks.ingest.rows import read_batches, read_even_batches, read_table, t
 from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.sources.base import about_source
 from cxr_tasks.sources.reading.patients import crowded, splits_fault
 
 logger = logging.getLogger(__name__)
@@ -137,15 +138,22 @@ def _dealt(recipe: Recipe, images: Sequence[Path], duplicate_group: pd.Series) -
         read_batches(image, ["patient_id", *coded], coded=coded) for image in images
     )
     table = pa.Table.from_batches(batches).to_pandas()
+    splits_hold = about_source(recipe.dataset.source).splits_hold
     table["split"] = assign_splits(
         table["patient_id"],
         table["official_split"],
         table[label_columns],
         recipe.split,
         duplicate_group=duplicate_group,
-        previous=previous_splits(recipe, table["patient_id"]),
+        previous=_held_splits(table) if splits_hold else previous_splits(recipe, table["patient_id"]),
     )
     return table
+
+
+def _held_splits(table: pd.DataFrame) -> pd.Series:
+    """Patient -> split, as the source has dealt all of them."""
+    told = table.drop_duplicates("patient_id").set_index("patient_id")["official_split"].astype(str)
+    return told[told != ""].astype(object)
 
 
 def _write_manifest(path: Path, recipe: Recipe, images: Sequence[Path], added: dict[str, pd.Series]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from cxr_tasks.predictions.log import read_log
+from cxr_tasks.predictions.log import image_of_requests, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +39,4 @@ def served_rows(model: str, version: int, first: date, last: date, since: dateti
     if since is not None:
         rows = rows[rows["time"] >= since]
     again = rows["pixel_hash"].duplicated() & (rows["pixel_hash"] != "")
-    return Served(rows[~again].reset_index(drop=True), int(again.sum()), n_lost, _image_of(table))
-
-
-def _image_of(table: pd.DataFrame) -> dict[str, str]:
-    pairs = table[["request_id", "pixel_hash"]].drop_duplicates()
-    is_one = ~pairs["request_id"].duplicated(keep=False)
-    return dict(zip(pairs["request_id"], pairs["pixel_hash"].where(is_one, ""), strict=True))
+    return Served(rows[~again].reset_index(drop=True), int(again.sum()), n_lost, image_of_requests(table))

@@ -173,6 +173,13 @@ def _read(paths: list[Path]) -> dict[Path, pd.DataFrame] | None:
     return tables
 
 
+def image_of_requests(rows: pd.DataFrame) -> dict[str, str]:
+    """Request id -> pixel hash, of rows of the log; '' where one id is of several pictures."""
+    pairs = rows[["request_id", "pixel_hash"]].drop_duplicates()
+    is_one = ~pairs["request_id"].duplicated(keep=False)
+    return dict(zip(pairs["request_id"], pairs["pixel_hash"].where(is_one, ""), strict=True))
+
+
 def _write(table: pd.DataFrame, folder: Path) -> None:
     for name in map(str, table.columns):
         if name.startswith("probability_") or name == "typicality":

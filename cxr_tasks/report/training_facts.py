@@ -51,6 +51,8 @@ def training_facts(inputs: ReportInputs) -> dict[str, str]:
 
 def phase_lines(train: Mapping[str, Any]) -> list[str]:
     """One line for each phase with its own rate; the recipe's own numbers count only where it has no phases."""
+    if train.get("epochs") == 0:
+        return []
     phases = train.get("phases") or [
         {"name": "all", "epochs": train["epochs"], "learning_rate": train["learning_rate"], "unfrozen_blocks": 5,
          "warmup_epochs": train.get("warmup_epochs", 0), "lower_rate": 1.0, "batch_norm": "train"}

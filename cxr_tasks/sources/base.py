@@ -104,6 +104,8 @@ class About:
     """What to see to where one patient seems to have most of the images."""
     n_train: int = 0
     """Training images of the published set by its official split, before validation is cut; 0 where there is none."""
+    splits_hold: bool = False
+    """Whether all splits of its images hold as they are; of other sources the test split alone does."""
     is_drawn: bool = False
     """Whether the source makes its images itself, so that nobody has to bring a folder."""
 

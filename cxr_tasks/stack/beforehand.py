@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.oidc import Oidc
 from cxr_tasks.registry.audit.copies import copy_settings
+from cxr_tasks.stack.deadlines import deadline_of
 from cxr_tasks.stack.lineage.outbox import check_lineage
 from cxr_tasks.stack.schedules import check_schedules
 from cxr_tasks.stack.servers.model_server import request_log_flags
@@ -20,6 +22,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
     """``ConfigurationError`` for the first variable that some program or task of the stack could not use."""
     check_schedules(environment)
     check_time_limits(environment)
+    deadline_of(environment, timedelta(hours=1))
     request_log_flags(environment)
     max_latency_ratio(environment)
     asked_precision(environment)

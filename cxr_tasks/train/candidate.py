@@ -148,7 +148,8 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
 
     gpus = tf.config.list_physical_devices("GPU")
     require_device(recipe, n_images=prepared.n_train, n_gpus=len(gpus))
-    precision = resolve_precision(recipe.train.precision, cpu_flags=cpu_flags(), n_gpus=len(gpus))
+    asked = "float32" if recipe.train.keeps_weights else recipe.train.precision
+    precision = resolve_precision(asked, cpu_flags=cpu_flags(), n_gpus=len(gpus))
     devices = training_devices(recipe.train)
     log.info("each batch of %d is shared by %d device(s): %s", recipe.train.batch_size, len(devices), devices)
     splits = {name: _load(prepared, recipe, name, folder) for name in ("train", "validation")}
@@ -192,16 +193,21 @@ def _train(prepared: PreparedDataset, recipe: Recipe, folder: Path, run: RunLog,
     run.artifact(folder / ARTIFACT)
     targets = _targets(splits["train"], recipe, folder, run)
     watcher = Watcher(run, total_epochs(recipe.train), judge)
-    fitted = fit(
-        splits["train"],
-        splits["validation"],
-        recipe.train,
-        precision=precision,
-        folder=folder,
-        on_epoch=watcher.see,
-        findings=recipe.findings,
-        targets=targets,
-    )
+    if recipe.train.keeps_weights:
+        from cxr_tasks.train.loop.as_it_is import registered_as_it_is
+
+        fitted = registered_as_it_is(recipe, splits["validation"], folder)
+    else:
+        fitted = fit(
+            splits["train"],
+            splits["validation"],
+            recipe.train,
+            precision=precision,
+            folder=folder,
+            on_epoch=watcher.see,
+            findings=recipe.findings,
+            targets=targets,
+        )
     watcher.end(fitted.progress)
     logits = _validation_logits(prepared, splits["validation"], recipe, fitted, folder)
     trained = _handoff(prepared, recipe, folder, run, fitted, logits)

@@ -35,7 +35,10 @@ def write_lineage(prepared: PreparedDataset, spec: TrainSpec, folder: Path) -> l
     """
     import pandas as pd
 
-    parts, remarks = [content_of_splits(prepared, SPLITS)], []
+    parts: list[pd.DataFrame] = [content_of_splits(prepared, SPLITS)]
+    remarks: list[Remark] = []
+    if spec.keeps_weights:
+        remarks.append(Remark("starting_weights", f"Nothing was trained: {spec.starting_weights} is calibrated anew."))
     for setting, name in _ancestors(spec):
         found = _trained_on(name, folder)
         if isinstance(found, str):

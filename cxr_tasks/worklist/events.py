@@ -18,9 +18,11 @@ _ASSETS: dict[str, Kind] = {
     "served_model": "report",
     # Only where the event says so: the setting is read where the alarm is raised.
     "drifted": "training",
+    # A dataset of what came back, and by it the version calibrated anew.
+    "miscalibrated": "dataset",
 }
-DRIFTED = "drifted"
-_FORM = ("recipe", "epochs", "gate_floor", "allow_cpu")
+DRIFTED, MISCALIBRATED = "drifted", "miscalibrated"
+_FORM = ("recipe", "epochs", "gate_floor", "allow_cpu", "feedback", "recalibrate")
 #: Kind -> the fields of an event that its DAG is given.
 _FIELDS: dict[Kind, tuple[str, ...]] = {
     "dataset": (*_FORM, "data_folder"),
@@ -62,6 +64,11 @@ def wanted_by(event: Mapping[str, Any]) -> Wanted | None:
             raise ConfigurationError(f"expected model and recipe, found {said}")
         family = str(said["model"]).removeprefix("cxr_")
         said = {"recipe": said["recipe"]}
+    if event["name"] == MISCALIBRATED:
+        if not all(said.get(name) for name in ("model", "recipe", "version")):
+            raise ConfigurationError(f"expected model, recipe and version, found {said}")
+        family = str(said["model"]).removeprefix("cxr_")
+        said = {"recipe": said["recipe"], "feedback": True, "recalibrate": _whole(said["version"])}
     conf = {name: said[name] for name in _FIELDS[kind] if said.get(name) is not None}
     _require_known(kind, said)
     is_version = "version" in _FIELDS[kind]

@@ -89,6 +89,7 @@ def test_failed_run_is_told_with_its_task(tmp_path, webhook, reason, map_index, 
         CXR_AIRFLOW_PORT="9999",
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "stack" / "signals.json").read_text())[0][:3] == ["dag_failed", "cxr_train_binary", 1]
     ((_, sent),) = webhook.received
     assert sent["title"] == f"Chest X-rays: {title}"
     assert why in sent["message"]

@@ -64,7 +64,7 @@ EDGES = {
     "cxr_report": {"find": ["report"], "report": []},
     "cxr_requests": {"sweep": []},
     "cxr_monitor": {"find": ["look"], "look": ["alarm"], "alarm": []},
-    "cxr_feedback": {"take": []},
+    "cxr_feedback": {"take": ["is_asked", "recalibrate"], "is_asked": ["recalibrate"], "recalibrate": []},
     "cxr_prune": {"prune": []},
 }
 
@@ -82,7 +82,7 @@ ASSETS = {
     "cxr_report": (["served_model"], ["report"]),
     "cxr_requests": ([], []),
     "cxr_monitor": ([], ["drifted"]),
-    "cxr_feedback": ([], []),
+    "cxr_feedback": ([], ["miscalibrated"]),
     "cxr_prune": ([], []),
 }
 
@@ -192,6 +192,7 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).glob("cxr_*.py")):
             "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "params": sorted(dag.params),
             "retries": sorted({task.retries for task in dag.tasks}),
             "run_hours": dag.dagrun_timeout.total_seconds() / 3600,
+            "deadline_hours": [one.interval.total_seconds() / 3600 for one in dag.deadline],
             "task_hours": {
                 task.task_id: (task.partial_kwargs["execution_timeout"] if task.is_mapped else task.execution_timeout)
                 .total_seconds() / 3600 for task in dag.tasks
@@ -302,6 +303,7 @@ def test_nothing_runs_for_ever_and_a_failed_run_is_told(parsed, dag_id):
     assert found["tells"]
     assert found["watched"]
     assert found["run_hours"] == RUN_HOURS[dag_id]
+    assert [0.0 < hours < found["run_hours"] for hours in found["deadline_hours"]] == [True]
     for task, hours in found["task_hours"].items():
         assert hours == TASK_HOURS.get((dag_id.rpartition("_")[0], task), USUAL_HOURS.get(dag_id, 4)), task
         assert hours < found["run_hours"]

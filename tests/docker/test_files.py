@@ -59,9 +59,32 @@ def test_what_the_build_copies_is_let_through_and_there():
 
 def test_alerts_come_when_they_should():
     promtool = tool("promtool", "apt-get install prometheus")
-    for command in (("check", "config", "prometheus/prometheus.yml"), ("test", "rules", "prometheus/rules_test.yml")):
+    tests = [f"prometheus/{name}" for name in ("rules_test.yml", "rules_days_test.yml")]
+    for command in (("check", "config", "prometheus/prometheus.yml"), ("test", "rules", *tests)):
         code, said = said_by(promtool, *command)
         assert code == 0, said
+
+
+def test_each_alert_says_why_and_what_to_do_and_has_a_test():
+    rules = yaml.safe_load((DOCKER / "prometheus" / "rules.yml").read_text())
+    alerts = {rule["alert"]: rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    for name, rule in alerts.items():
+        assert set(rule["annotations"]) == {"summary", "action"}, name
+    fired = set()
+    for name in ("rules_test.yml", "rules_days_test.yml"):
+        for one in yaml.safe_load((DOCKER / "prometheus" / name).read_text())["tests"]:
+            fired |= {test["alertname"] for test in one.get("alert_rule_test", []) if test["exp_alerts"]}
+    assert fired == set(alerts)
+
+
+def test_alerts_ask_for_metrics_that_are_told(cxr_home):
+    from cxr_tasks.metrics.platform import platform_metrics
+
+    cxr_home.mkdir()
+    told = {metric.name for metric in platform_metrics({})}
+    asked = set(re.findall(r"\bcxr_[a-z_]+", (DOCKER / "prometheus" / "rules.yml").read_text()))
+    asked -= {"cxr_monitor"}  # a DAG's name, among what to do
+    assert asked and asked <= told
 
 
 def test_manifests_are_what_the_api_takes():

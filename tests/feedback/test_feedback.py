@@ -14,9 +14,10 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs import RegisteredModel
 from cxr_tasks.contracts.metrics import by_name
-from cxr_tasks.feedback.labels import all_labels, feedback_root, keep_labels, read_labels
+from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.live import MIN_EACH
 from cxr_tasks.feedback.stage import measure, not_served_words, selection_words, table_of
+from cxr_tasks.labels.store import all_labels, feedback_root, keep_labels
 from cxr_tasks.predictions.log import append_rows
 from tests.evaluations import make_evaluation, make_record
 from tests.image_files import encoded, smooth

@@ -25,6 +25,7 @@ FLOORS = (
     ("installation", "statistics"),
     ("images", "registry", "backup", "expectations"),
     ("predictions",),
+    ("labels",),
     ("datasets", "sources", "worklist"),
     ("serving",),
     ("ingest", "validate", "prepare", "score", "stack"),
@@ -33,7 +34,7 @@ FLOORS = (
     ("explain", "gate", "register", "reproduce"),
     ("report",),
     ("monitor",),
-    ("feedback", "prune"),
+    ("feedback", "metrics", "prune"),
     ("cli",),
     ("dags",),
 )

@@ -18,6 +18,7 @@ from cxr_tasks.stack.start import up
         ("CXR_REPORT_CRON", "0 25 * * *", "CXR_REPORT_CRON=0 25"),
         ("CXR_DATASET_BINARY_CRON", "every monday", "CXR_DATASET_BINARY_CRON=every monday"),
         ("CXR_REQUEST_LOG", "110%", "CXR_REQUEST_LOG=110%"),
+        ("CXR_DEADLINE_SHARE", "2", "CXR_DEADLINE_SHARE=2"),
         ("CXR_MAX_LATENCY_RATIO", "fast", "CXR_MAX_LATENCY_RATIO=fast"),
         ("CXR_MAX_LATENCY_RATIO", "inf", "CXR_MAX_LATENCY_RATIO=inf"),
         ("CXR_SERVING_PRECISION", "bf16", "CXR_SERVING_PRECISION=bf16: expected auto or float32"),

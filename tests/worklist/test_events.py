@@ -79,6 +79,14 @@ def test_a_drift_asks_for_a_training_only_where_it_says_so():
         wanted_by(event("drifted", {"retrain": True, "model": "cxr_binary"}))
 
 
+def test_a_version_to_be_calibrated_anew_asks_for_a_dataset_of_what_came_back():
+    wanted = wanted_by(event("miscalibrated", {"model": "cxr_binary", "version": 3, "recipe": "kermany_cnn"}))
+    assert (wanted.kind, wanted.model) == ("dataset", "cxr_binary")
+    assert wanted.conf == {"recipe": "kermany_cnn", "feedback": True, "recalibrate": 3}
+    with pytest.raises(ConfigurationError, match="model, recipe and version"):
+        wanted_by(event("miscalibrated", {"model": "cxr_binary", "recipe": "kermany_cnn"}))
+
+
 def test_other_assets_ask_for_nothing():
     assert wanted_by(event("report")) is None
 

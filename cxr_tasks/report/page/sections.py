@@ -76,9 +76,16 @@ def facts(inputs: ReportInputs) -> dict[str, Any]:
         "Image": f"{pixels['size_px']} x {pixels['size_px']} px, greyscale, {pixels['fit']}",
         "Network": train["network"] + (f" ({options})" if options else ""),
         "Parameters": f"{count:,}".replace(",", " ") if count else "not recorded",
-        "Epochs": f"{len(inputs.history)} in {inputs.train_seconds / 60:.1f} min; epoch {inputs.best_epoch} was kept",
+        "Epochs": _epochs(inputs),
         **training_facts(inputs),
     }
+
+
+def _epochs(inputs: ReportInputs) -> str:
+    if inputs.recipe["train"].get("epochs") == 0:
+        named = inputs.recipe["train"]["starting_weights"]
+        return f"none: the weights of {named} as they are; calibration and thresholds alone are new"
+    return f"{len(inputs.history)} in {inputs.train_seconds / 60:.1f} min; epoch {inputs.best_epoch} was kept"
 
 
 def finding_sections(inputs: ReportInputs) -> list[dict[str, Any]]:

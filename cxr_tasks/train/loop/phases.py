@@ -31,8 +31,8 @@ def phases_of(spec: TrainSpec) -> tuple[PhaseSpec, ...]:
 
 
 def total_epochs(spec: TrainSpec) -> int:
-    """Most epochs a run can have: the phases' together."""
-    return sum(phase.epochs for phase in phases_of(spec))
+    """Most epochs a run can have: the phases' together; 0 where nothing is trained."""
+    return 0 if spec.keeps_weights else sum(phase.epochs for phase in phases_of(spec))
 
 
 def augmentation_of(phase: PhaseSpec, spec: TrainSpec) -> AugmentSpec:

@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def epochs_run(self) -> int:
-        return len(self.history)
+        return sum(record.get("epoch") != 0 for record in self.history)
 
     def enter(self, record: EpochRecord) -> bool:
         """Take up the record of the next epoch; whether it is the best of the run so far."""
