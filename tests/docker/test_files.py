@@ -82,7 +82,8 @@ def test_alerts_ask_for_metrics_that_are_told(cxr_home):
 
     cxr_home.mkdir()
     told = {metric.name for metric in platform_metrics({})}
-    asked = set(re.findall(r"\bcxr_[a-z_]+", (DOCKER / "prometheus" / "rules.yml").read_text()))
+    files = (DOCKER / "prometheus" / "rules.yml", DOCKER / "grafana" / "dashboards" / "cxr.json")
+    asked = {name for file in files for name in re.findall(r"\bcxr_[a-z_]+", file.read_text())}
     asked -= {"cxr_monitor"}  # a DAG's name, among what to do
     assert asked and asked <= told
 
