@@ -22,13 +22,13 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.labels.images import keep_images, kept_images
 from cxr_tasks.labels.store import all_labels, keep_labels, labels_of_images
-from cxr_tasks.monitor.record import version_folder
+from cxr_tasks.monitor.page import write_version_page
+from cxr_tasks.monitor.record import LIVE_FILE, read_state, version_folder
 from cxr_tasks.monitor.reference import Reference, load_reference
 from cxr_tasks.monitor.window import served_rows
 
 log = logging.getLogger(__name__)
 
-LIVE_FILE = "live.json"
 #: In place of a folder: the requests that the embedded server recorded (``CXR_REQUEST_LOG``).
 RECORDED = "recorded"
 
@@ -148,6 +148,7 @@ def measure(registered: RegisteredModel, reference: Reference, n_new: int = 0) -
         n_not_served=int((~is_served).sum()),
     )  # fmt: skip
     write_json(path, plain(feedback))
+    write_version_page(read_state(model, version, registered.mlflow_run_id), path.parent)
     return feedback
 
 

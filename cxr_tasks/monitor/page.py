@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from cxr_tasks.installation.storage.files import read_json, write_text
 from cxr_tasks.installation.storage.paths import monitor_root
 from cxr_tasks.monitor.drift import LARGE_POINTS, LARGE_PSI, LARGE_RATIO, MIN_IMAGES
 from cxr_tasks.monitor.looks import ALPHA_A_YEAR, LOOKS_A_YEAR
-from cxr_tasks.monitor.record import STATE_FILE, LookLine, LookRecord, State
+from cxr_tasks.monitor.record import LIVE_FILE, STATE_FILE, LookLine, LookRecord, State
 from cxr_tasks.report.page.plots import MODEL, SECOND, svg_of
 from cxr_tasks.report.pages import environment, stylesheet
 
@@ -28,21 +29,30 @@ SHOWN = 180
 
 def write_pages(record: LookRecord, state: State, folder: Path) -> Path:
     """Write the look's page, its version's, and the list; the look's page."""
-    shared = {
-        "css": stylesheet(), "badges": BADGES, "words": WORDS, "min_images": MIN_IMAGES, "large_psi": LARGE_PSI,
-        "large_ratio": LARGE_RATIO, "large_points": LARGE_POINTS, "alpha_a_year": ALPHA_A_YEAR,
-        "looks_a_year": LOOKS_A_YEAR,
-    }  # fmt: skip
+    page = folder / PAGE
+    write_text(page, _rendered("look.html.j2", one=record, rows=_sorted(record)))
+    write_version_page(state, folder.parent)
+    write_text(monitor_root() / PAGE, _rendered("monitor.html.j2", rows=_versions()))
+    return page
+
+
+def write_version_page(state: State, folder: Path) -> Path:
+    """Write the page of a version: its looks, and what it is worth on labels that came back (``LIVE_FILE``)."""
+    looks = [(look, f"{Path(look.folder).name}/{PAGE}") for look in reversed(state.looks)]
+    live = read_json(folder / LIVE_FILE) if (folder / LIVE_FILE).exists() else None
+    page = folder / PAGE
+    write_text(page, _rendered("looks.html.j2", state=state, looks=looks, trend=trend_of(state.looks), live=live))
+    return page
+
+
+def _rendered(template: str, **values: Any) -> str:
     jinja = environment()
     jinja.filters["finding"] = display_name
-    page = folder / PAGE
-    write_text(page, jinja.get_template("look.html.j2").render(one=record, rows=_sorted(record), **shared))
-    trend = trend_of(state.looks)
-    looks = [(look, f"{Path(look.folder).name}/{PAGE}") for look in reversed(state.looks)]
-    text = jinja.get_template("looks.html.j2").render(state=state, looks=looks, trend=trend, **shared)
-    write_text(folder.parent / PAGE, text)
-    write_text(monitor_root() / PAGE, jinja.get_template("monitor.html.j2").render(rows=_versions(), **shared))
-    return page
+    return jinja.get_template(template).render(
+        css=stylesheet(), badges=BADGES, words=WORDS, min_images=MIN_IMAGES, large_psi=LARGE_PSI,
+        large_ratio=LARGE_RATIO, large_points=LARGE_POINTS, alpha_a_year=ALPHA_A_YEAR, looks_a_year=LOOKS_A_YEAR,
+        **values,
+    )  # fmt: skip
 
 
 def _sorted(record: LookRecord) -> list:

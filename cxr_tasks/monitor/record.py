@@ -15,6 +15,8 @@ from cxr_tasks.monitor.estimate import Estimate
 from cxr_tasks.monitor.looks import Episode
 
 DRIFT_FILE, STATE_FILE = "drift.json", "state.json"
+#: What a version is worth on labels that came back; written by the stage ``feedback``.
+LIVE_FILE = "live.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from cxr_tasks.contracts.metrics import by_name
 from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.live import MIN_EACH
 from cxr_tasks.feedback.stage import measure, not_served_words, selection_words, table_of
+from cxr_tasks.installation.storage.paths import monitor_root
 from cxr_tasks.labels.store import all_labels, feedback_root, keep_labels
 from cxr_tasks.predictions.log import append_rows
 from tests.evaluations import make_evaluation, make_record
@@ -115,6 +116,8 @@ def test_only_the_calibration_is_off_where_more_are_ill_and_ranking_holds(cxr_ho
     a, b = found.recalibrated
     # Twice the prevalence of 0.25: the odds are three times as high.
     assert b == pytest.approx(np.log(3), abs=0.3) and a == pytest.approx(1, abs=0.2)
+    page = (monitor_root() / "cxr_binary" / "1-abababab" / "index.html").read_text()
+    assert "It ranks as promised, and its probabilities are off" in page and "--recalibrate" in page
 
 
 def test_labels_of_called_images_alone_are_said_to_be_a_selection(cxr_home, tmp_path):
