@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -123,6 +125,22 @@ def test_a_version_is_calibrated_anew_by_its_labels_and_passes_the_same_gate(
         np.testing.assert_array_equal(old, new)
     assert second.contract.decisions != first.contract.decisions
     assert second.contract.dataset_fingerprint == prepared.fingerprint
+    report_and_reproduction_outlive_pruning(version)
+
+
+def report_and_reproduction_outlive_pruning(version: RegisteredModel) -> None:
+    """Two years later all that may go is gone, the runs' own folders with it; the version is written about and comes
+    out again."""
+    from cxr_tasks.prune.stage import prune
+    from cxr_tasks.report.stage import report_on
+    from cxr_tasks.reproduce.stage import reproduce_version
+
+    removed = {one.kind for one in prune({}, do=True, now_s=time.time() + 2 * 365 * 86_400).found}
+    assert "runs" in removed  # of this test some do: the folder that the dataset was made in, for one
+    shutil.rmtree(home() / "runs")  # a team may remove all of them: nothing that is kept lives there alone
+    page = Path(report_on(version, RunPaths.for_run("cxr_report", "later")).page.uri).read_text()
+    assert "the weights of models:/cxr_binary/1 as they are" in page
+    assert reproduce_version("cxr_binary", 2)["outcome"] == "equal"
 
 
 def test_a_version_of_other_pixels_is_not_calibrated_on_these(cxr_home, prepare_tiny, tiny_recipe):
