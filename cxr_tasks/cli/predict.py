@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import sys
@@ -18,6 +19,7 @@ from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.worklist.request import version_number
 from serving.client import Answer, CxrClient, ImageRefused, NotServed, Refused
+from serving.client.notes import notes_asked_for
 
 NOT_ALL_ANSWERED, NO_SERVER, NOT_SERVED = 1, 3, 4
 EXIT_CODES = (
@@ -70,7 +72,10 @@ def predict_command(options: argparse.Namespace) -> int:
     require_named(options, "explain", "dicom")
     models = tuple(dict.fromkeys(options.models or ["cxr_binary"]))
     asked = AskedImages(options.files)
-    with CxrClient(options.server or settings.grpc_address) as client:
+    with (
+        notes_asked_for(os.environ) or contextlib.nullcontext() as notes,
+        CxrClient(options.server or settings.grpc_address, notes=notes) as client,
+    ):
         try:
             is_complete = _print_all(_rows(client, options, models, at, asked), options, asked)
         except (NotServed, ServiceUnavailable) as error:

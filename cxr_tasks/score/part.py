@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from cxr_tasks.installation.storage.space import room_for
 from cxr_tasks.score.jobs import PARTS
 from cxr_tasks.score.listing import opened_path, read_part
 from serving.client import Answer, CxrClient, NotServed, Refused
+from serving.client.notes import notes_asked_for
 
 #: A server that is started again is back within seconds; one that is released to never goes.
 PATIENCE_S, TIMEOUT_S = 120.0, 120.0
@@ -48,7 +50,8 @@ def score_part(plan: ScorePlan, part: int, on_images: Callable[[int], None] = la
         with (
             room_for("scoring", folder=folder),
             open(path, "ab") as stream,
-            CxrClient(plan.address, timeout_s=TIMEOUT_S, patience_s=PATIENCE_S) as client,
+            notes_asked_for(os.environ) or contextlib.nullcontext() as notes,
+            CxrClient(plan.address, timeout_s=TIMEOUT_S, patience_s=PATIENCE_S, notes=notes) as client,
         ):
             for line in _answer_lines(client, plan, files[n_before:]):
                 stream.write(line)

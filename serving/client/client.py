@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from serving.client.notes import PredictionNotes
+
 T = TypeVar("T")
 
 
@@ -38,6 +40,7 @@ class CxrClient:
         timeout_s: For one answer, all tries together.
         patience_s: How long a server that cannot be reached is tried again.
         ca_file: Certificates (PEM) by which the server's is told to be right; gRPC then speaks TLS.
+        notes: Takes down what ``predict`` and ``predict_many`` are answered, for a server that keeps no log itself.
 
     All methods raise ``NotServed`` (no such model, version, label), ``ServiceUnavailable`` (nobody answers, or is
     busy all the time) and its kind ``TimedOut``. Only what is safe is tried again: connections that broke, and calls
@@ -45,8 +48,15 @@ class CxrClient:
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S, ca_file: Path | None = None
+        self,
+        address: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+        ca_file: Path | None = None,
+        notes: PredictionNotes | None = None,
     ) -> None:
+        self._notes = notes
         self._rules = Rules(address, timeout_s, patience_s)
         self._transport = _transport(address, ca_file)
 
@@ -64,7 +74,10 @@ class CxrClient:
         Raises:
             ImageRefused: It cannot be read; the reason is the text.
         """
-        (found,) = self._run(flows.predicted(self._rules, model, [image_bytes(image)], at))
+        read = image_bytes(image)
+        (found,) = self._run(flows.predicted(self._rules, model, [read], at))
+        if self._notes is not None:
+            self._notes.offer(model, at, [read], [found])
         if isinstance(found, Refused):
             raise ImageRefused(found.reason)
         return found
@@ -85,7 +98,13 @@ class CxrClient:
 
         def ask(batch: list[Any]) -> list[Answer | Refused]:
             read = [as_sent(one) for one in batch]
-            return merged(read, [one for group in groups(read) for one in self._run(self._predicted(model, group, at))])
+            answers = []
+            for group in groups(read):
+                found = self._run(self._predicted(model, group, at))
+                if self._notes is not None:
+                    self._notes.offer(model, at, group, found)
+                answers += found
+            return merged(read, answers)
 
         with ThreadPoolExecutor(n_at_once, "cxr-client") as pool:
             under_way: deque[Future[list[Answer | Refused]]] = deque()
