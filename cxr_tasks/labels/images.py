@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.changes import write_bytes
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.predictions.describe import image_facts
 
@@ -49,9 +49,7 @@ def _keep(model: str, images: list[bytes], wanted: set[str]) -> int:
             continue
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"{facts.pixel_hash}{_SUFFIXES.get(facts.file_format.upper(), '')}"
-        with replaced_file(path) as aside:
-            aside.write_bytes(image)
-        path.chmod(0o600)
+        write_bytes(path, image)
         wanted.discard(facts.pixel_hash)
         n_new += 1
     return n_new
