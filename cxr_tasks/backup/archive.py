@@ -43,6 +43,8 @@ MANIFEST, SEALED = "manifest.json", "secrets.sealed"
 VERSIONED = ("apache-airflow-core", "mlflow")
 #: A release that waits for a busy machine to load a version holds its lock for minutes.
 LOCK_WAIT_S = 600.0
+#: Units of which a part is in rows where several machines work.
+_WITH_ROWS = ("audit", "served")
 _SQLITE = b"SQLite format 3\0"
 #: What SQLite keeps beside a database while it is used.
 SIDES = ("-wal", "-shm", "-journal")
@@ -156,12 +158,13 @@ def _add_all(archive: tarfile.TarFile, chosen: list[Unit], beside: Engines, mani
         _add_dump(archive, name, beside.databases[name], manifest, folder)
     with contextlib.ExitStack() as held:
         if rows:
-            # The audit log's rows, and beside them, in its folder, what it ended with: of one moment.
+            # The audit log's rows and what it ended with, what serves and the versions that do: of one moment.
             held.enter_context(file_lock(audit_log(), what="the audit log", purpose="a backup", wait_s=LOCK_WAIT_S))
+            held.enter_context(_held_still("served"))
             _add_dump(archive, rows, beside.databases[rows], manifest, folder)
-            for one in (unit for unit in chosen if unit.path == "audit"):
-                _add_unit(archive, one, manifest, folder)
-    for one in (unit for unit in chosen if not rows or unit.path != "audit"):
+            for one in (unit for unit in chosen if unit.path in _WITH_ROWS):
+                _add_unit(archive, one, manifest, folder, is_held=True)
+    for one in (unit for unit in chosen if not rows or unit.path not in _WITH_ROWS):
         _add_unit(archive, one, manifest, folder)
     if beside.bucket:
         manifest.units.append(BUCKET)
@@ -189,14 +192,14 @@ def _add_object(archive: tarfile.TarFile, bucket: Bucket, key: str, manifest: Ma
         manifest.files[name] = [size, hashing.digest.hexdigest()]
 
 
-def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: Path) -> None:
+def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: Path, *, is_held: bool = False) -> None:
     path = home() / unit.path
     manifest.units.append(unit.path)
     if unit.is_database:
         with _database_copy(path, beside) as copy:
             _add_file(archive, copy, unit.path, manifest, {})
         return
-    with _held_still(unit.path):
+    with contextlib.nullcontext() if is_held else _held_still(unit.path):
         if path.is_file():
             _add_file(archive, path, unit.path, manifest, {})
             return

@@ -1,8 +1,11 @@
 """Which versions of a model serve and in which part, on disk, and the lock under which that changes.
 
-``var/served/<model>/state.json`` is the truth that ``models.config`` is generated from; the registry's alias
-``champion`` is the wish. Numbers alone do not say what serves: a registry that is made anew counts from 1 again. So
-the state also keeps, of each version on disk, the MLflow run it came from and the digest of its files.
+``var/served/<model>/state.json`` (a row of Postgres where several machines work) is the truth that ``models.config`` is
+generated from; the registry's alias ``champion`` is the wish. Numbers alone do not say what serves: a registry that is
+made anew counts from 1 again. So the state also keeps, of each version on disk, the MLflow run it came from and the
+digest of its files.
+
+A file on a network volume may be read as it was seconds ago, also by who holds the lock; beside the row it is a copy.
 
 Whoever changes what serves (a release, a rollback, a canary) holds the model's lock all the while; the kernel lets go
 of it when its process dies.
@@ -11,14 +14,18 @@ of it when its process dies.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cxr_tasks.contracts.shapes import build, plain
+from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.files import read_json, write_json
 from cxr_tasks.installation.storage.locks import file_lock, is_locked
 from cxr_tasks.installation.storage.paths import served_root
+from cxr_tasks.installation.storage.shared_rows import shared_rows
 from serving.served.version_folders import versions_on_disk
 
 STATE_FILE = "state.json"
@@ -27,6 +34,10 @@ LOCK_FILE = ".lock"
 LOCK_WAIT_S = 600.0
 #: In place of a run that cannot be told: no run of the registry is that one.
 UNKNOWN_RUN = "unknown"
+_TABLE = "CREATE TABLE IF NOT EXISTS serving_states (model TEXT PRIMARY KEY, state TEXT NOT NULL)"
+_PUT = """
+INSERT INTO serving_states (model, state) VALUES (%s, %s) ON CONFLICT (model) DO UPDATE SET state = excluded.state
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +110,7 @@ class ServingState:
 
 
 def read_state(model_name: str) -> ServingState:
-    """The state on disk. Where there is none yet, it is derived from the version folders.
+    """The state as it is kept. Where there is none yet, it is derived from the version folders.
 
     Versions published before states were written served as the newest on disk, and the one before was kept for going
     back; the same holds for such an installation now.
@@ -107,8 +118,11 @@ def read_state(model_name: str) -> ServingState:
     Raises:
         DataDefect: ``state.json`` is not JSON.
         ConfigurationError: It has other keys or types than ``ServingState``.
+        ServiceUnavailable: The shared database does not answer.
     """
     path = _state_path(model_name)
+    if is_shared() and (kept := _shared_state(model_name)) is not None:
+        return build(ServingState, kept, f"the shared database, state of {model_name}")
     if path.is_file():
         return build(ServingState, read_json(path), str(path))
     older, newest = [None, None, *versions_on_disk(model_name)][-2:]
@@ -116,13 +130,17 @@ def read_state(model_name: str) -> ServingState:
 
 
 def write_state(model_name: str, state: ServingState) -> None:
-    """Put ``state`` in place of the one on disk, whole or not at all. To be called under ``locked``.
+    """Put ``state`` in place of the one that is kept, whole or not at all. To be called under ``locked``.
 
     What it says of versions that are not kept is left out: a number that comes again must not find it.
     """
     kept = {str(one) for one in state.kept}
     contents = {number: one for number, one in state.contents.items() if number in kept}
-    write_json(_state_path(model_name), plain(replace(state, contents=contents)))
+    told = plain(replace(state, contents=contents))
+    if is_shared():
+        with shared_rows("what serves", _TABLE) as rows:
+            rows.execute(_PUT, (model_name, json.dumps(told)))
+    write_json(_state_path(model_name), told)
 
 
 @contextlib.contextmanager
@@ -144,6 +162,12 @@ def locked(model_name: str, purpose: str = "a change of what serves", wait_s: fl
 def is_being_changed(model_name: str) -> bool:
     """Whether a release, rollback or canary is at it now, or was about to be: what it comes to is not known yet."""
     return is_locked(served_root() / model_name / LOCK_FILE)
+
+
+def _shared_state(model_name: str) -> dict[str, Any] | None:
+    with shared_rows("what serves", _TABLE) as rows:
+        row = rows.execute("SELECT state FROM serving_states WHERE model = %s", (model_name,)).fetchone()
+    return None if row is None else json.loads(row[0])
 
 
 def _state_path(model_name: str) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.served.state import ServingState, is_being_changed, locked, read_state, write_state
+from tests.conftest import in_both
 
 HOLDER = """
 import sys, time
@@ -24,6 +25,7 @@ with locked("cxr_binary", "a release of version 7"):
 """
 
 
+@in_both
 def test_a_written_state_is_read_again(cxr_home):
     state = ServingState(stable=3, previous=2, canary=5, changing=4, handled=4)
     write_state("cxr_binary", state)
@@ -112,3 +114,28 @@ def test_the_lock_of_a_killed_process_is_free(cxr_home):
         holder.kill()
         holder.wait()
         holder.stdout.close()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("cxr_home", ["postgres"], indirect=True)
+def test_where_several_machines_work_a_file_as_it_was_is_not_believed(cxr_home):
+    path = cxr_home / "served" / "cxr_binary" / "state.json"
+    write_state("cxr_binary", ServingState(stable=3, handled=3))
+    former = path.read_text()
+    write_state("cxr_binary", ServingState(stable=4, previous=3, handled=4))
+    path.write_text(former)  # as a network volume gives it for some seconds
+    assert read_state("cxr_binary").stable == 4
+    path.unlink()
+    assert read_state("cxr_binary").previous == 3
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("cxr_home", ["postgres"], indirect=True)
+def test_the_state_of_one_machine_is_taken_over(cxr_home, monkeypatch):
+    with monkeypatch.context() as before:
+        before.delenv("CXR_DATABASE")
+        write_state("cxr_binary", ServingState(stable=3, handled=3))
+    assert read_state("cxr_binary").stable == 3
+    with locked("cxr_binary"):
+        write_state("cxr_binary", ServingState(stable=5, previous=3, handled=5))
+    assert (cxr_home / "served" / "cxr_binary" / "state.json").read_text().count('"stable": 5') == 1
