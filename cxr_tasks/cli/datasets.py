@@ -111,8 +111,12 @@ def show_command(options: argparse.Namespace) -> int:
 
 def _checks(provenance: Mapping[str, Any]) -> dict[str, str]:
     """What validation and ingest said; versions made by older code do not tell."""
-    found, quarantine = provenance.get("validation"), provenance.get("quarantine")
-    checks = {"validation": f"{found['n_expectations']} expectations, {found['n_warnings']} warnings"} if found else {}
+    validation, quarantine = provenance.get("validation"), provenance.get("quarantine")
+    checks = (
+        {"validation": f"{validation['n_expectations']} expectations, {validation['n_warnings']} warnings"}
+        if validation
+        else {}
+    )
     if quarantine is not None:
         checks["quarantine"] = ", ".join(f"{reason} {n}" for reason, n in quarantine.items()) or "none"
     return checks
@@ -135,13 +139,13 @@ def diff_command(options: argparse.Namespace) -> int:
     from cxr_tasks.datasets.difference import differences
 
     one, other = catalogue.find_version(options.one), catalogue.find_version(options.other)
-    found = differences(one.folder, other.folder)
+    changes = differences(one.folder, other.folder)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(changes, indent=2))
         return 0
     console = wide_console()
     console.print(f"from {one.label} to {other.label}", style="bold")
-    for line in difference_lines(found):
+    for line in difference_lines(changes):
         console.print(f"  {line}", soft_wrap=True)
     return 0
 

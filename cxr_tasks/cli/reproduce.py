@@ -65,13 +65,13 @@ def readable(comparison: Mapping[str, Any]) -> str:
         f"{comparison['dataset']}@{comparison['fingerprint'][:16]}",
         text_table(["", "recorded", "now"], [[name, *map(_shown, pair)] for name, pair in pairs.items()]),
     ]
-    found = comparison["differences"]
-    if found:
-        rows = [[one["name"], *(_shown(one[key]) for key in ("recorded", "reproduced", "size"))] for one in found]
+    deviations = comparison["differences"]
+    if deviations:
+        rows = [[one["name"], *(_shown(one[key]) for key in ("recorded", "reproduced", "size"))] for one in deviations]
         lines.append(text_table(["number", "recorded", "now", "difference"], rows[:MOST_SHOWN]))
-        if len(found) > MOST_SHOWN:
-            lines.append(f"and {len(found) - MOST_SHOWN} more; --json shows all")
-        lines.append(f"{len(found)} of {comparison['n_numbers']} numbers differ")
+        if len(deviations) > MOST_SHOWN:
+            lines.append(f"and {len(deviations) - MOST_SHOWN} more; --json shows all")
+        lines.append(f"{len(deviations)} of {comparison['n_numbers']} numbers differ")
     if comparison["first_other_epoch"] is not None:
         lines.append(f"the first epoch that went otherwise is {comparison['first_other_epoch']}")
     if comparison["recorded_stopped_by"]:

@@ -36,16 +36,16 @@ def runs_command(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise ConfigurationError(f"--limit {options.limit}: expected a number of at least 1, for example 50")
     worklist = Worklist()
-    found = worklist.listing(
+    requests = worklist.listing(
         kind=options.kind, model=options.model, states=tuple(options.state or ()), limit=options.limit
     )
     if options.json:
-        print(json.dumps([facts(one) for one in found], indent=2))
+        print(json.dumps([facts(one) for one in requests], indent=2))
         return 0
-    if not found:
+    if not requests:
         print("nothing was asked for yet; 'cxr trigger RECIPE' asks for a model")
         return 0
-    wide_console().print(table_of(found))
+    wide_console().print(table_of(requests))
     return 0
 
 

@@ -55,13 +55,13 @@ def stored_versions(name: str | None = None) -> list[StoredVersion]:
         known = ", ".join(sorted(folders)) or "none is prepared yet"
         raise ConfigurationError(f"dataset {name!r} is not known{nearest(name, folders)}; known: {known}")
     chosen = [folders[name]] if name is not None else [folders[one] for one in sorted(folders)]
-    found = []
+    datasets = []
     for folder in chosen:
         latest = _latest_fingerprint(folder)
         versions = [_version(folder.name, one, latest) for one in _folders(folder)]
         versions.sort(key=lambda version: (version.made_at, version.folder.name), reverse=True)
-        found += versions
-    return found
+        datasets += versions
+    return datasets
 
 
 def find_version(text: str) -> StoredVersion:
@@ -131,12 +131,12 @@ def remove_version(version: StoredVersion) -> None:
 
 def left_overs(name: str) -> list[Path]:
     """Folders that prepares of the dataset ``name`` left behind when they were killed."""
-    found = []
+    folders = []
     for path in sorted((datasets_root() / name).glob(".*.*")):
         target = path.with_name(path.name[1:].split(".")[0])
         if path.is_dir() and not is_locked(lock_path(target)):
-            found.append(path)
-    return found
+            folders.append(path)
+    return folders
 
 
 def lock_path(folder: Path) -> Path:

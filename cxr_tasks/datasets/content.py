@@ -56,13 +56,13 @@ def read_rows_of_content(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        found = pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataDefect(f"{path}: expected a table of what images are, found {error}") from error
-    missing = [name for name in CONTENT_COLUMNS if name not in found]
+    missing = [name for name in CONTENT_COLUMNS if name not in table]
     if missing:
         raise DataDefect(f"{path}: expected the columns {', '.join(CONTENT_COLUMNS)}, found none of {missing}")
-    return found[list(CONTENT_COLUMNS)]
+    return table[list(CONTENT_COLUMNS)]
 
 
 def scheme_of(salt: str) -> str:

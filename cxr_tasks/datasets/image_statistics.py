@@ -43,7 +43,7 @@ def statistics_of_splits(prepared: PreparedDataset, splits: Iterable[str]) -> pd
     if not path.is_file():
         return None
     try:
-        found = pd.read_parquet(path)
-        return found.loc[found["split"].isin(list(splits)), ["image_id", *STATISTICS]].reset_index(drop=True)
+        table = pd.read_parquet(path)
+        return table.loc[table["split"].isin(list(splits)), ["image_id", *STATISTICS]].reset_index(drop=True)
     except (OSError, ValueError, KeyError) as error:
         raise DataDefect(f"{path}: expected the statistics of the dataset's images, found {error}") from error

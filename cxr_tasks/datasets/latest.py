@@ -60,8 +60,8 @@ def publish_latest(prepared: PreparedDataset) -> None:
     Raises:
         DataDefect: The dataset is not on disk, or is not what it was.
     """
-    found = dataset_of(prepared.dataset, prepared.fingerprint)
-    write_json(datasets_root() / found.dataset / LATEST_FILE, found.to_payload())
+    dataset = dataset_of(prepared.dataset, prepared.fingerprint)
+    write_json(datasets_root() / dataset.dataset / LATEST_FILE, dataset.to_payload())
 
 
 def previous_splits(recipe: Recipe, patient_ids: Iterable[str]) -> pd.Series | None:

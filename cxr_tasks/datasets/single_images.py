@@ -24,7 +24,7 @@ def stored_images(folder: Path, split: str, places: Iterable[int], *, size_px: i
     info = tfds.builder_from_directory(str(folder)).info.splits.get(split)
     if info is None:
         raise DataDefect(f"{folder}: expected the split {split!r}, found none; prepare the dataset again")
-    wanted, found, start = sorted(set(places)), {}, 0
+    wanted, images, start = sorted(set(places)), {}, 0
     for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
         here = {place - start: place for place in wanted if start <= place < start + length}
         if here:
@@ -32,9 +32,9 @@ def stored_images(folder: Path, split: str, places: Iterable[int], *, size_px: i
                 if row in here:
                     parsed = tf.io.parse_single_example(record, {"image": tf.io.FixedLenFeature((), tf.string)})
                     pixels = np.frombuffer(parsed["image"].numpy(), np.uint8)
-                    found[here[row]] = pixels.reshape(size_px, size_px)
+                    images[here[row]] = pixels.reshape(size_px, size_px)
         start += length
-    missing = [place for place in wanted if place not in found]
+    missing = [place for place in wanted if place not in images]
     if missing:
         raise DataDefect(f"{folder}, {split}: expected an example at {missing[0]}, found {start}; prepare it again")
-    return found
+    return images

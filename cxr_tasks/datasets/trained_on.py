@@ -41,7 +41,7 @@ def trained_on(loaded: LoadedVersion, work: Path) -> pd.DataFrame:
     named = f"{loaded.model_name} version {loaded.version}"
     name, fingerprint = loaded.contract.dataset, loaded.contract.dataset_fingerprint
     try:
-        found = content_of_splits(dataset_of(name, fingerprint), SPLITS)
+        content = content_of_splits(dataset_of(name, fingerprint), SPLITS)
     except DataDefect as error:
         raise DataDefect(
             f"{named}: expected a record of the images it was trained on ({ARTIFACT} on its MLflow run), or its "
@@ -49,4 +49,4 @@ def trained_on(loaded: LoadedVersion, work: Path) -> pd.DataFrame:
             "Restore the dataset's folder, or train the version again"
         ) from error
     log.info("%s has no record of its images; those of its dataset %s are taken", named, name)
-    return found
+    return content

@@ -39,11 +39,11 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
     Raises:
         ServiceUnavailable: The registry does not answer.
     """
-    found = versions.version_with_alias(recipe.model_name, versions.CHAMPION)
-    if found is None:
+    champion = versions.version_with_alias(recipe.model_name, versions.CHAMPION)
+    if champion is None:
         log.info("%s has no champion yet", recipe.model_name)
         return None
-    number, work = int(found.version), paths.stage("gate")
+    number, work = int(champion.version), paths.stage("gate")
     try:
         loaded = version_files.load_version(recipe.model_name, number, work / "champion")
     except ServiceUnavailable:
@@ -57,7 +57,7 @@ def champion_for_gate(prepared: PreparedDataset, recipe: Recipe, paths: RunPaths
         seen = trained_on(loaded, work / "champion")
     except DataDefect as error:
         return _unscored(number, error)
-    sha256 = found.tags.get("model.sha256", "")
+    sha256 = champion.tags.get("model.sha256", "")
     return evidence_of(number, loaded.model_path, loaded.contract.pixels, prepared, recipe, paths, seen, sha256)
 
 

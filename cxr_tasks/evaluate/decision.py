@@ -76,7 +76,7 @@ def _thresholds(validation: Scored, platt: Platt, spec: EvaluateSpec) -> tuple[d
     thresholds = choose_thresholds(validation.is_positive, logits, spec.target_sensitivity)
     if spec.target_ppv is None:
         return thresholds, {}
-    found, reason = ppv_threshold(validation.is_positive, logits, spec.target_ppv, spec.min_positives)
-    if found is None:
+    threshold, reason = ppv_threshold(validation.is_positive, logits, spec.target_ppv, spec.min_positives)
+    if threshold is None:
         return thresholds, {"target_ppv": reason}
-    return {**thresholds, "target_ppv": found}, {}
+    return {**thresholds, "target_ppv": threshold}, {}

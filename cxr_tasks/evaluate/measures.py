@@ -101,17 +101,17 @@ class Resampled:
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         steps = self.ranking.steps(block)
-        found = [auroc_of(steps), average_precision_of(steps), specificity_of(steps, self.target_sensitivity)]
+        measured = [auroc_of(steps), average_precision_of(steps), specificity_of(steps, self.target_sensitivity)]
         (n,) = drawn_sums(self.n_images, block)
         for sums in self.calibration:
-            found += brier_and_ece(drawn_sums(sums, block), n)
+            measured += brier_and_ece(drawn_sums(sums, block), n)
         if "brier_skill" in self.names:
             with np.errstate(invalid="ignore", divide="ignore"):
                 prevalence = steps.positives.sum(axis=0) / n
                 chance = prevalence * (1.0 - prevalence)
-                found.append(np.where(chance > 0.0, 1.0 - found[-2] / chance, np.nan))
-                found.append(np.where(prevalence > 0.0, found[-2] / prevalence, np.nan))
-        return np.stack(found)
+                measured.append(np.where(chance > 0.0, 1.0 - measured[-2] / chance, np.nan))
+                measured.append(np.where(prevalence > 0.0, measured[-2] / prevalence, np.nan))
+        return np.stack(measured)
 
 
 def delong_record(rows: Scored, spec: EvaluateSpec) -> MetricRecord:

@@ -32,10 +32,10 @@ def choose_thresholds(is_positive: np.ndarray, logits: np.ndarray, target_sensit
         is_positive: bool, shape ``(n,)``, of the validation split.
         logits: calibrated logits, shape ``(n,)``.
     """
-    levels, found, called = _by_level(is_positive, logits)
-    n_positive, n = found[-1], called[-1]
-    sensitivity, false_rate = found / n_positive, (called - found) / (n - n_positive)
-    f1 = 2.0 * found / (n_positive + called)
+    levels, true_positives, called = _by_level(is_positive, logits)
+    n_positive, n = true_positives[-1], called[-1]
+    sensitivity, false_rate = true_positives / n_positive, (called - true_positives) / (n - n_positive)
+    f1 = 2.0 * true_positives / (n_positive + called)
     chosen = {
         "youden": _last_maximum(sensitivity - false_rate),
         "best_f1": _last_maximum(f1),
@@ -54,18 +54,18 @@ def ppv_threshold(
     Returns:
         The probability threshold and an empty text, or None and the reason.
     """
-    levels, found, called = _by_level(is_positive, logits)
-    ppv = found / called
-    counts = found >= min_found
+    levels, true_positives, called = _by_level(is_positive, logits)
+    ppv = true_positives / called
+    counts = true_positives >= min_found
     reached = np.flatnonzero(counts & (ppv >= target_ppv - 1e-9))
     if len(reached):
         return _threshold(levels, int(reached[-1])), ""
     if not counts.any():
-        return None, f"validation holds {int(found[-1])} positives, {min_found} found are asked for"
+        return None, f"validation holds {int(true_positives[-1])} positives, {min_found} found are asked for"
     best = int(np.argmax(np.where(counts, ppv, -1.0)))
     return None, (
         f"no threshold reaches a PPV of {target_ppv:g} on validation; the highest is {ppv[best]:.2f} "
-        f"({int(found[best])} of {int(called[best])} called, at least {min_found} found)"
+        f"({int(true_positives[best])} of {int(called[best])} called, at least {min_found} found)"
     )
 
 

@@ -34,14 +34,14 @@ def with_image_ids(table: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
         DataDefect: The dataset holds another number of images.
     """
     names = without_image_ids(index).assign(before=index["image_id"]).set_index("image_id")["before"]
-    found = table["image_id"].map(names)
-    n_unknown = int(found.isna().sum())
+    image_ids = table["image_id"].map(names)
+    n_unknown = int(image_ids.isna().sum())
     if n_unknown:
         raise DataDefect(
             f"{n_unknown} of {len(table)} predictions are of places that the dataset's index does not have; it is not "
             "the dataset they were made on"
         )
-    return table.assign(image_id=found)
+    return table.assign(image_id=image_ids)
 
 
 def predictions_of_run(

@@ -160,19 +160,19 @@ def _typicality(model: keras.Model, stored: dict[str, StoredSplit], recipe: Reci
     from cxr_tasks.evaluate.typicality.measure import measure_typicality
 
     remove_file(folder / TYPICALITY_FILE)
-    found = measure_typicality(
+    typicality = measure_typicality(
         partial(pooled_features_of, model), stored, recipe.dataset.source, recipe.evaluate.confidence
     )
     sha256 = ""
-    if found.fitted is not None:
-        write_json(folder / TYPICALITY_FILE, plain(found.fitted))
+    if typicality.fitted is not None:
+        write_json(folder / TYPICALITY_FILE, plain(typicality.fitted))
         sha256 = reference_to(folder / TYPICALITY_FILE).sha256
     return TypicalityMeasures(
         fit_sha256=sha256,
-        reason=found.reason,
-        n_training=found.fitted.n_training if found.fitted else 0,
-        n_validation=found.fitted.n_validation if found.fitted else 0,
-        records=found.records,
+        reason=typicality.reason,
+        n_training=typicality.fitted.n_training if typicality.fitted else 0,
+        n_validation=typicality.fitted.n_validation if typicality.fitted else 0,
+        records=typicality.records,
     )
 
 

@@ -75,29 +75,29 @@ def _row(
     spec: EvaluateSpec,
 ) -> SubgroupRow:
     rest, is_right = is_known & ~member, rows.is_positive == is_called
-    found, cleared = (
+    sensitivity, cleared = (
         Comparison.of(is_right, patient, member & of_class, rest & of_class)
         for of_class in (rows.is_positive, ~rows.is_positive)
     )
     ranked = None
-    if min(found.one.n, cleared.one.n) >= spec.min_positives and _has_two_patients(rows, patient, member):
+    if min(sensitivity.one.n, cleared.one.n) >= spec.min_positives and _has_two_patients(rows, patient, member):
         ranked = auroc_interval(rows.is_positive[member], rows.logit[member], spec.confidence, patient[member])
-    missed = gap(found, spec.confidence)
+    missed = gap(sensitivity, spec.confidence)
     return SubgroupRow(
         by=by,
         value=value,
         n=int(member.sum()),
-        n_positive=found.one.n,
+        n_positive=sensitivity.one.n,
         n_patients=int(np.unique(patient[member]).size),
         auroc=bounds(ranked),
-        sensitivity=share(found.one, spec.confidence),
+        sensitivity=share(sensitivity.one, spec.confidence),
         specificity=share(cleared.one, spec.confidence),
         sensitivity_gap=missed,
         false_negative_rate_gap=turned(missed),
         specificity_gap=gap(cleared, spec.confidence),
-        is_weak=found.one.n < FEW_POSITIVES,
-        is_gap_weak=min(found.one.n, found.other.n) < FEW_POSITIVES,
-        compared={"sensitivity": found.facts(), "specificity": cleared.facts()},
+        is_weak=sensitivity.one.n < FEW_POSITIVES,
+        is_gap_weak=min(sensitivity.one.n, sensitivity.other.n) < FEW_POSITIVES,
+        compared={"sensitivity": sensitivity.facts(), "specificity": cleared.facts()},
     )
 
 

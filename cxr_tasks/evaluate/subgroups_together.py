@@ -60,5 +60,5 @@ def _gap(
         strata.append(
             Stratum(one.is_called == one.rows.is_positive, patient, member & of_class, is_known & ~member & of_class)
         )
-    found = stratified_difference(strata)
-    return None if found is None else found.facts()
+    difference = stratified_difference(strata)
+    return None if difference is None else difference.facts()

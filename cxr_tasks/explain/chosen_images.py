@@ -83,11 +83,11 @@ def choose_examples(
 
 
 def _first_of_new_patients(order: list[int], patient_key: np.ndarray, shown: set[str], count: int) -> list[int]:
-    found: list[int] = []
+    rows: list[int] = []
     for at in order:
-        if len(found) == count:
+        if len(rows) == count:
             break
         if patient_key[at] not in shown:
             shown.add(patient_key[at])
-            found.append(at)
-    return found
+            rows.append(at)
+    return rows

@@ -25,7 +25,7 @@ def gradients_of_head(model: keras.Model, features: Any) -> np.ndarray | None:
     parts = [_of_chain(one, features) for one in _inputs(output)]
     known = [part for part in parts if part is not None]
     # A part that is not of these features must not depend on them by another way either.
-    others = [one for one, found in zip(_inputs(output), parts, strict=True) if found is None]
+    others = [one for one, gradient in zip(_inputs(output), parts, strict=True) if gradient is None]
     if len(known) != 1 or any(_depends_on(one, features) for one in others):
         return None
     return known[0] / len(parts)

@@ -94,7 +94,7 @@ def localisation(
     if not hits:
         return None
     one = _share(hits, patients, confidence)
-    found = Localisation(
+    localisation = Localisation(
         n_images=len(hits),
         n_hits=sum(hits),
         share=one.value,
@@ -106,10 +106,10 @@ def localisation(
         n_patients=len(set(patients)),
     )
     if not control_hits:
-        return found
+        return localisation
     other = _share(control_hits, patients, confidence)
     return dataclasses.replace(
-        found,
+        localisation,
         control_hits=sum(control_hits),
         control_share=other.value,
         control_lower=other.lower,

@@ -125,13 +125,13 @@ def explain_model(
                 finding, chosen, heats, evaluation.serving[finding].threshold, folder,
                 first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
             )  # fmt: skip
-        if (found := _localised(heats, finding, evaluation.confidence)) is not None:
-            localised[finding] = plain(found)
+        if (localisation := _localised(heats, finding, evaluation.confidence)) is not None:
+            localised[finding] = plain(localisation)
     explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=maps.cam.cells, rule=rule)
     write_json(folder / "explanations.json", plain(explanations))
     log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, maps.cam.cells)))
-    for finding, found in localised.items():
-        log.info("%s: %s", finding, localisation_sentence(found))
+    for finding, localisation in localised.items():
+        log.info("%s: %s", finding, localisation_sentence(localisation))
     return explanations
 
 
@@ -154,8 +154,8 @@ class KnownMaps:
         missing = [one for one in dict.fromkeys(places) if one not in self.known]
         if missing:
             self.known.update(zip(missing, self.cam.all_maps(self.stored.images[missing]), strict=True))
-        found = [self.known[one][output] for one in places]
-        return np.stack(found) if found else np.empty((0, *self.cam.cells), np.float32)
+        maps = [self.known[one][output] for one in places]
+        return np.stack(maps) if maps else np.empty((0, *self.cam.cells), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +185,12 @@ class HeatMaps:
 
     def boxes(self, finding: str) -> dict[str, list[dict[str, Any]]]:
         """Boxes of ``finding`` by image id, in pixels of the stored square; images without one are left out."""
-        found = {}
+        boxes_of = {}
         for image_id, text in zip(self.stored.rows["image_id"], self.stored.rows["boxes"], strict=True):
             boxes = [one for one in json.loads(text) if one["finding"] == finding]
             if boxes:
-                found[image_id] = boxes
-        return found
+                boxes_of[image_id] = boxes
+        return boxes_of
 
 
 def _chosen(

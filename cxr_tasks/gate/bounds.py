@@ -148,8 +148,8 @@ def _bound_rule(name: str, finding: str, about: str, record: MetricRecord | None
     if bound.reaches is not None:
         is_met, limit, said = _reached(numbers["lower"], numbers["upper"], *bound.reaches)
     else:
-        found = numbers[bound.side]
-        is_met = bound.is_met(found)
+        number = numbers[bound.side]
+        is_met = bound.is_met(number)
         where = ("at or above" if is_met else "below") if bound.is_floor else ("at or below" if is_met else "above")
         said = f"{_SIDES[bound.side]} is {where} the {_kind(bound)} of {limit:g}"
     sentence = f"{seen}: {said}{note}."

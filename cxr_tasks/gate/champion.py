@@ -62,16 +62,16 @@ def _finding_rules(named: str, pairs: list[Pair], champion: ChampionSpec, spec: 
     """Of a single finding the mean says it all."""
     if len(pairs) < 2:
         return []
-    found = regressions(pairs, champion.finding_margin, spec)
+    worse = regressions(pairs, champion.finding_margin, spec)
     rules = []
-    for one, adjusted in zip(found, holm_adjusted([one.p_value for one in found]), strict=True):
+    for one, adjusted in zip(worse, holm_adjusted([one.p_value for one in worse]), strict=True):
         is_met, difference = adjusted > champion.alpha, one.difference
         shown = "not shown to be" if is_met else "shown to be"
         sentence = (
             f"Test AUROC of {display_name(one.finding).lower()} less that of {named} is {difference.value:+.4f} "
             f"({difference.lower:+.4f} to {difference.upper:+.4f}), {difference.method}: {shown} worse by more than "
             f"{champion.finding_margin:g} (p = {one.p_value:.2g}, {adjusted:.2g} after Holm's correction for "
-            f"{len(found)} findings, against {champion.alpha:g})."
+            f"{len(worse)} findings, against {champion.alpha:g})."
         )
         rules.append(
             Rule(

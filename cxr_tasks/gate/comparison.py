@@ -114,11 +114,11 @@ def regressions(pairs: Sequence[Pair], margin: float, spec: EvaluateSpec) -> lis
 
     Two models that rank all images of a finding alike have no variance; then the p-value is 1, or 0 beyond the margin.
     """
-    found = []
+    worse = []
     for pair in pairs:
         difference = paired_difference(pair.rows.is_positive, pair.rows.logit, pair.other, pair.rows.patient_key)
-        found.append(Regression(pair.rows.finding, difference.interval(spec.confidence), difference.p_below(-margin)))
-    return found
+        worse.append(Regression(pair.rows.finding, difference.interval(spec.confidence), difference.p_below(-margin)))
+    return worse
 
 
 def _logits_of(table: pd.DataFrame, rows: Scored) -> np.ndarray:

@@ -116,16 +116,16 @@ def _mean_problem(evidence: Evidence) -> str:
 
 def lacking(evidence: Evidence, gate: GateSpec) -> dict[str, str]:
     """Findings that cannot be assessed -> why: too few test images of a class, or evaluation could not measure them."""
-    least, found = gate.assessable.least_positives, {}
+    least, missing = gate.assessable.least_positives, {}
     for finding in evidence.findings:
         positives, negatives = _images(evidence, finding)
         if not evidence.of(finding).assessable:
-            found[finding] = evidence.of(finding).reason
+            missing[finding] = evidence.of(finding).reason
         elif min(positives, negatives) < least:
-            found[finding] = f"test holds {_told(evidence, finding)}; the policy asks for {least} of each"
+            missing[finding] = f"test holds {_told(evidence, finding)}; the policy asks for {least} of each"
         elif why := _too_few_patients(evidence, finding, gate.assessable.least_patients):
-            found[finding] = why
-    return found
+            missing[finding] = why
+    return missing
 
 
 def _too_few_patients(evidence: Evidence, finding: str, least: int) -> str:

@@ -131,9 +131,9 @@ def _rule(
     finding, gap = groups[0].finding, groups[0].gap
     bound = spec.gaps[gap]
     measure = f"{gap.removesuffix('_gap').capitalize()} of the served decision for {display_name(finding).lower()}"
-    found = [(group, group.compared.difference(together[group.gap, group.name])) for group in groups]
-    broken = [(one, gap) for one, gap in found if gap.value < -bound and gap.upper < 0.0]
-    worst, numbers = min(broken or found, key=lambda pair: pair[1].value)
+    compared = [(group, group.compared.difference(together[group.gap, group.name])) for group in groups]
+    broken = [(one, gap) for one, gap in compared if gap.value < -bound and gap.upper < 0.0]
+    worst, numbers = min(broken or compared, key=lambda pair: pair[1].value)
     told = "; ".join(_told(one, gap) for one, gap in broken or [(worst, numbers)])
     confidence = together[gap, worst.name]
     counted = f"{n_compared} comparisons"
@@ -144,7 +144,7 @@ def _rule(
         f"as alike, or an interval that holds zero ({confidence * 100:.4g} %: {counted})."
     )
     # What one interval by itself would show is no refusal, and worth a look.
-    hints = [one.name for one, gap in found if gap.value < -bound and one.compared.difference(alone).upper < 0.0]
+    hints = [one.name for one, gap in compared if gap.value < -bound and one.compared.difference(alone).upper < 0.0]
     if hints and not broken:
         sentence += f" By itself, the interval of {', '.join(hints)} lies below zero."
     return Rule(

@@ -24,7 +24,7 @@ def groups_together(evidence: Evidence, gate: GateSpec) -> list[GroupTogether]:
     """The groups with enough images and patients in and outside them; none of a model of one finding, or where
     ``metrics.json`` is of before findings were taken together."""
     together = evidence.evaluation.several.get("test")
-    spec, found = gate.slices, []
+    spec, rules = gate.slices, []
     for gap in spec.gaps:
         for row in together.subgroups if together else ():
             facts = row.sensitivity if gap == "sensitivity_gap" else row.specificity
@@ -32,8 +32,8 @@ def groups_together(evidence: Evidence, gate: GateSpec) -> list[GroupTogether]:
                 continue
             difference = StratifiedDifference.of_facts(facts)
             if min(difference.n) >= spec.least_images and min(difference.n_patients) >= gate.assessable.least_patients:
-                found.append(GroupTogether(gap, f"{row.by} {row.value}", difference))
-    return found
+                rules.append(GroupTogether(gap, f"{row.by} {row.value}", difference))
+    return rules
 
 
 def together_rules(groups: Sequence[GroupTogether], spec: SlicesSpec, level: float) -> list[Rule]:

@@ -149,8 +149,8 @@ def decide(
             *champion_rules(evidence, gate, evaluate),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        found = f"{type(error).__name__}: {error}"
-        sentence = f"metrics.json does not hold what the gate reads ({found}); evaluate the model again."
+        fault = f"{type(error).__name__}: {error}"
+        sentence = f"metrics.json does not hold what the gate reads ({fault}); evaluate the model again."
         return (Rule(name="evidence", outcome="FAIL", sentence=sentence),)
 
 

@@ -131,8 +131,8 @@ def _decoded(contents: tf.Tensor, headers: Headers, spec: PixelSpec) -> tuple[tf
 
     def one() -> tuple[tf.Tensor, ...]:
         images = tf.data.Dataset.from_tensors(tf.nest.map_structure(lambda of: of[0], files)).map(decode)
-        found = images.ignore_errors().concatenate(nothing).take(1).get_single_element()
-        return tuple(of[None][: tf.cast(found[0] >= 0, tf.int32)] for of in found)
+        image = images.ignore_errors().concatenate(nothing).take(1).get_single_element()
+        return tuple(of[None][: tf.cast(image[0] >= 0, tf.int32)] for of in image)
 
     def several() -> tuple[tf.Tensor, ...]:
         at_once = tf.where(n_pixels > PARALLEL_PIXELS, int64(1), int64(PARALLEL_DECODES))

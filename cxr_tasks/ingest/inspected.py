@@ -34,18 +34,18 @@ def inspected_table(
         entries: What the ledger holds of each of them, in the same order.
         schema: ``manifest.inspected_schema``.
     """
-    found = read_found(entries)
+    results = read_found(entries)
     images = pa.Table.from_batches([listed])
-    if found.refusals:
-        images = images.take(pa.array(found.places, pa.int64()))
+    if results.refusals:
+        images = images.take(pa.array(results.places, pa.int64()))
     columns = dict(zip(images.column_names, images.columns, strict=True))
-    columns |= {name: pa.array(values, schema.field(name).type) for name, values in found.held.items()}
+    columns |= {name: pa.array(values, schema.field(name).type) for name, values in results.held.items()}
     columns["source"] = pa.repeat(source, len(images))
-    if found.headers:
-        columns |= _with_headers(images, found.headers, schema)
+    if results.headers:
+        columns |= _with_headers(images, results.headers, schema)
     images = pa.table(columns)
     is_known = pc.not_equal(images["patient_id"], "")
-    refusals = found.refusals
+    refusals = results.refusals
     if not pc.all(is_known).as_py():
         of_nobody = images.filter(pc.invert(is_known)).select(["image_id", "file_format"]).to_pylist()
         refusals = sorted([*refusals, *map(_unknown_patient, of_nobody)], key=attrgetter("image_id"))

@@ -120,13 +120,13 @@ class FileLedger(Ledger):
 
     def entries(self, image_ids: Sequence[str]) -> dict[str, Entry]:
         """The entries there are of ``image_ids``."""
-        found: dict[str, Entry] = {}
+        kept: dict[str, Entry] = {}
         for start in range(0, len(image_ids), _ASKED_AT_A_TIME):
             asked = image_ids[start : start + _ASKED_AT_A_TIME]
             places = ",".join("?" * len(asked))
             for row in self._connection.execute(f"SELECT * FROM files WHERE image_id IN ({places})", asked):  # noqa: S608
-                found[row[0]] = Entry(*row)
-        return found
+                kept[row[0]] = Entry(*row)
+        return kept
 
     def _write(self, entries: Sequence[Entry]) -> None:
         with self._transaction():

@@ -30,13 +30,13 @@ def entries_of(work: list[tuple[str, str, str]]) -> list[Entry]:
 def entry_of(opened: Opened) -> Entry:
     """What came of one file, as a row of the ledger."""
     size, mtime = (None, None) if opened.state is None else (opened.state.size_bytes, opened.state.mtime_ns)
-    found = opened.found
+    result = opened.found
     version, text = VERSION, ""
-    if isinstance(found, Refusal):
-        text = json.dumps({"refusal": [getattr(found, name) for name in _REFUSED]})
-    elif found is not None:
-        held = _values_of(found)
-        header = found.header
+    if isinstance(result, Refusal):
+        text = json.dumps({"refusal": [getattr(result, name) for name in _REFUSED]})
+    elif result is not None:
+        held = _values_of(result)
+        header = result.header
         if header is not None:
             version = keyed_version()
         facts = None if header is None else [getattr(header, name) for name in _FACTS]

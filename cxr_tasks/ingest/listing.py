@@ -72,10 +72,10 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
 
 def _check_test_split(recipe: Recipe, records: Iterable[ImageRecord], root: Path) -> None:
     """Said before hours of ingest: without an official test split the recipe's share makes one, if it gives any."""
-    found = {record.official_split for record in records} if not recipe.split.test else {"test"}
-    if not found or "test" in found:
+    splits = {record.official_split for record in records} if not recipe.split.test else {"test"}
+    if not splits or "test" in splits:
         return
-    official = ", ".join(sorted(found - {""})) or "none"
+    official = ", ".join(sorted(splits - {""})) or "none"
     raise ConfigurationError(
         f"recipe {recipe.name}: expected images in an official test split, or a share of the patients for it; source "
         f"{recipe.dataset.source!r} finds of official splits {official} in {root}, and split.test is 0. "

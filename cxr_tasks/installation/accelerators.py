@@ -15,9 +15,9 @@ _HIDING = ("", "-1", "NoDevFiles")
 
 def gpu_devices(root: Path = Path("/")) -> list[str]:
     """Device files of GPUs, by which a process reaches them: NVIDIA's, those of WSL, AMD's."""
-    found = sorted(root.glob("dev/nvidia[0-9]*"))
-    found += [path for path in (root / "dev/dxg", root / "dev/kfd") if path.exists()]
-    return [f"/{path.relative_to(root)}" for path in found]
+    devices = sorted(root.glob("dev/nvidia[0-9]*"))
+    devices += [path for path in (root / "dev/dxg", root / "dev/kfd") if path.exists()]
+    return [f"/{path.relative_to(root)}" for path in devices]
 
 
 def has_libraries() -> bool:

@@ -133,8 +133,8 @@ def _airflow_passwords(folder: Path) -> dict[str, str]:
 
 
 def _owned(path: Path, is_expected_kind: Callable[[int], bool]) -> Path:
-    found = path.lstat()
-    if not is_expected_kind(found.st_mode) or found.st_uid != os.getuid():
+    status = path.lstat()
+    if not is_expected_kind(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigurationError(
             f"{path}: expected a plain file or folder of this user, found a link, another kind, or another "
             "user's; move it away, the next 'make up' makes a new one"

@@ -172,7 +172,7 @@ def _grey_bars(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _original_bars(reference: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Histograms of the original files, from the reference profile."""
-    found = []
+    originals = []
     for name, title in STATISTIC_NAMES.items():
         one = reference.get("statistics", {}).get(name)
         if one and sum(one["counts"]):
@@ -180,8 +180,10 @@ def _original_bars(reference: Mapping[str, Any]) -> list[dict[str, Any]]:
             edges = one["edges"]
             low = _below(edges[0]) if first == 0 else f"{edges[first - 1]:.3g}"
             high = f"{edges[min(last, len(edges) - 1)]:.3g}"
-            found.append({"name": title, "low": low, "high": high, "bars": bars_of(one["counts"][first : last + 1])})
-    return found
+            originals.append(
+                {"name": title, "low": low, "high": high, "bars": bars_of(one["counts"][first : last + 1])}
+            )
+    return originals
 
 
 def _below(edge: float) -> str:

@@ -33,26 +33,26 @@ def spells(entries: Iterable[AuditEntry]) -> list[Spell]:
 
     Another run under the same number is another version.
     """
-    found: list[Spell] = []
+    history: list[Spell] = []
     for entry in entries:
         if entry.kind not in SERVES_AFTER or entry.version is None:
             continue
         run, export = (str(entry.detail.get(key) or "") for key in ("mlflow_run_id", "export_sha256"))
         if (
-            found
-            and found[-1].version == entry.version
-            and (run == found[-1].mlflow_run_id or "" in (run, found[-1].mlflow_run_id))
+            history
+            and history[-1].version == entry.version
+            and (run == history[-1].mlflow_run_id or "" in (run, history[-1].mlflow_run_id))
         ):
             continue
         since = datetime.fromisoformat(entry.at)
-        if found:
-            found[-1] = replace(found[-1], until=since)
-        found.append(
+        if history:
+            history[-1] = replace(history[-1], until=since)
+        history.append(
             Spell(
                 version=entry.version, since=since, until=None, seq=entry.seq, mlflow_run_id=run, export_sha256=export
             )
         )
-    return found
+    return history
 
 
 def served_at(entries: Iterable[AuditEntry], time: datetime | None) -> Spell | None:

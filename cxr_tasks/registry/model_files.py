@@ -52,14 +52,14 @@ def recorded_digests(model_name: str, version: int, run_id: str, tags: Mapping[s
 
     A number that came again, with another run, has nothing in common with the one before.
     """
-    found = FileDigests(tags.get(MODEL_TAG, ""), tags.get(CONTRACT_TAG, ""))
+    digests = FileDigests(tags.get(MODEL_TAG, ""), tags.get(CONTRACT_TAG, ""))
     for entry in trail.entries(model_name):
         detail = entry.detail
         if entry.kind in _KINDS and entry.version == version and detail.get("mlflow_run_id") == run_id:
-            found = FileDigests(
-                str(detail.get("model_sha256") or found.model), str(detail.get("contract_sha256") or found.contract)
+            digests = FileDigests(
+                str(detail.get("model_sha256") or digests.model), str(detail.get("contract_sha256") or digests.contract)
             )
-    return found
+    return digests
 
 
 def require_recorded(

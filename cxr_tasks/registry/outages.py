@@ -35,18 +35,18 @@ class Outage:
 
 def outages(entries: Iterable[AuditEntry]) -> list[Outage]:
     """The outages of one model, in order; an end without a beginning brings its beginning with it."""
-    found: list[Outage] = []
+    spans: list[Outage] = []
     for entry in entries:
         if entry.kind not in (BEGAN, ENDED) or entry.version is None:
             continue
         since = datetime.fromisoformat(str(entry.detail.get("since", entry.at)))
         until = datetime.fromisoformat(str(entry.detail.get("until", entry.at))) if entry.kind == ENDED else None
-        if entry.kind == ENDED and found and found[-1].until is None:
-            last = found.pop()
-            found.append(Outage(version=last.version, since=last.since, until=until, why=last.why))
+        if entry.kind == ENDED and spans and spans[-1].until is None:
+            last = spans.pop()
+            spans.append(Outage(version=last.version, since=last.since, until=until, why=last.why))
         else:
-            found.append(Outage(version=int(entry.version), since=since, until=until, why=entry.why))
-    return found
+            spans.append(Outage(version=int(entry.version), since=since, until=until, why=entry.why))
+    return spans
 
 
 def outage_at(entries: Iterable[AuditEntry], time: datetime) -> Outage | None:

@@ -42,8 +42,8 @@ def record_override(model_name: str, version: int, who: str | Person, reason: st
     for what, text in (("name of a person", person.name), ("reason", reason)):
         if not text:
             raise ConfigurationError(f"override of {model_name} version {version}: expected the {what}, found none")
-    found = versions.find_version(model_name, version)
-    tags = dict(found.tags)
+    registered = versions.find_version(model_name, version)
+    tags = dict(registered.tags)
     # The log first: it is what counts, the tags show it.
     entry = trail.record(
         "override",
@@ -55,7 +55,7 @@ def record_override(model_name: str, version: int, who: str | Person, reason: st
         detail={
             "verdict": tags.get("gate.verdict", ""),
             "decision_sha256": tags.get("gate.decision_sha256", ""),
-            "mlflow_run_id": str(found.run_id or ""),
+            "mlflow_run_id": str(registered.run_id or ""),
         },
     )
     made = Override(by=person.name, reason=reason, at=entry.at, known_by=person.known_by)
@@ -69,10 +69,10 @@ def record_override(model_name: str, version: int, who: str | Person, reason: st
 
 def overrides_of(tags: Mapping[str, str]) -> list[Override]:
     """The overrides that a version's tags tell of, in their order."""
-    found: list[Override] = []
+    given: list[Override] = []
     while True:
-        prefix = "override" if not found else f"override.{len(found) + 1}"
+        prefix = "override" if not given else f"override.{len(given) + 1}"
         if f"{prefix}.by" not in tags:
-            return found
+            return given
         by, reason, at, known_by = (tags.get(f"{prefix}.{name}", "") for name in ("by", "reason", "at", "known_by"))
-        found.append(Override(by=by, reason=reason, at=at, known_by=known_by))
+        given.append(Override(by=by, reason=reason, at=at, known_by=known_by))

@@ -38,11 +38,11 @@ def may_serve(model_name: str, version: int) -> Permission:
         NoSuchVersion: The registry has no such version.
         ServiceUnavailable: MLflow does not answer.
     """
-    found = versions.find_version(model_name, version)
-    tags, run_id = dict(found.tags), str(found.run_id or "")
+    registered = versions.find_version(model_name, version)
+    tags, run_id = dict(registered.tags), str(registered.run_id or "")
     logged = trail.entries(model_name)
     verdict, decision = tags.get("gate.verdict", ""), tags.get("gate.decision_sha256", "")
-    overrides = [entry for entry in logged if is_override_of(entry, found, logged)]
+    overrides = [entry for entry in logged if is_override_of(entry, registered, logged)]
     if verdict == "PASS":
         floor = logged_floor(logged, decision)
         shown = marked_verdict(verdict, floor)
@@ -105,8 +105,8 @@ def _unproven(logged: list[AuditEntry], version: int, decision: str, run_id: str
         return "its tags say PASS, and name no decision"
     judged = [entry for entry in logged if entry.kind == "verdict" and entry.detail.get("decision_sha256") == decision]
     if not any(entry.detail.get("verdict") == "PASS" for entry in judged):
-        found = ", ".join(sorted({str(entry.detail.get("verdict")) for entry in judged})) or "no verdict"
-        return f"its tags say PASS, the audit log has {found} on decision {decision[:12]}"
+        verdicts = ", ".join(sorted({str(entry.detail.get("verdict")) for entry in judged})) or "no verdict"
+        return f"its tags say PASS, the audit log has {verdicts} on decision {decision[:12]}"
     runs = {entry.detail.get("mlflow_run_id") for entry in judged} - {None}
     if runs and run_id not in runs:
         return f"its tags name decision {decision[:12]}, which is about another run than the version's"

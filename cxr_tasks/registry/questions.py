@@ -67,10 +67,10 @@ def ended_because(request: ApprovalRequest, run: str) -> str:
     Raises:
         ServiceUnavailable: The registry does not answer.
     """
-    found = rest.get_version(request.model_name, request.version)
-    if found is None:
+    registered = rest.get_version(request.model_name, request.version)
+    if registered is None:
         return "the version was deleted from the registry"
-    if request.mlflow_run_id and found.run_id != request.mlflow_run_id:
+    if request.mlflow_run_id and registered.run_id != request.mlflow_run_id:
         return "the version was deleted from the registry, and its number given to another model"
     since = _own_part(request, run)
     for entry in since:

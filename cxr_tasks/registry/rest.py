@@ -33,8 +33,12 @@ class FoundVersion:
 def version_with_alias(model_name: str, alias: str) -> FoundVersion | None:
     """The version that bears ``alias``, or None where the model or the alias is not there."""
     if not _is_server():
-        found = versions.version_with_alias(model_name, alias)
-        return None if found is None else FoundVersion(int(found.version), str(found.run_id or ""), dict(found.tags))
+        version = versions.version_with_alias(model_name, alias)
+        return (
+            None
+            if version is None
+            else FoundVersion(int(version.version), str(version.run_id or ""), dict(version.tags))
+        )
     return _found(_call("GET", "registered-models/alias", {"name": model_name, "alias": alias}))
 
 
@@ -116,8 +120,8 @@ def model_tags(model_name: str) -> dict[str, str] | None:
             return None
         return {tag["key"]: tag.get("value", "") for tag in answer["registered_model"].get("tags", [])}
     with tracking.outside_failures("MLflow"):
-        found = tracking.client().search_registered_models(f"name = '{model_name}'")
-    return dict(found[0].tags) if found else None
+        models = tracking.client().search_registered_models(f"name = '{model_name}'")
+    return dict(models[0].tags) if models else None
 
 
 def set_model_tag(model_name: str, key: str, value: str) -> None:

@@ -181,19 +181,19 @@ def experiment_id(mlflow_client: MlflowClient, name: str) -> str:
     """The id of experiment ``name``, made if absent; two processes may ask at once."""
     from mlflow.exceptions import MlflowException
 
-    found = mlflow_client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
+    experiment = mlflow_client.get_experiment_by_name(name)
+    if experiment is not None:
+        return experiment.experiment_id
     try:
         if tracking_uri().startswith("sqlite:///"):
             location = (home() / "mlflow" / "artifacts").as_uri()
             return mlflow_client.create_experiment(name, artifact_location=location)
         return mlflow_client.create_experiment(name)
     except MlflowException:
-        found = mlflow_client.get_experiment_by_name(name)
-        if found is None:
+        experiment = mlflow_client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return found.experiment_id
+        return experiment.experiment_id
 
 
 def log_keras_model(run_id: str, model_path: Path, contract: Path, size_px: int) -> tuple[str, str]:

@@ -48,9 +48,9 @@ def register(
     """
     client = tracking.client()
     with tracking.outside_failures("MLflow"):
-        for found in client.search_model_versions(f"name='{model_name}'"):
-            if found.run_id == run_id:
-                return int(found.version)
+        for version in client.search_model_versions(f"name='{model_name}'"):
+            if version.run_id == run_id:
+                return int(version.version)
         contract_path = write_contract(contract, work)
         info_uri, model_id = tracking.log_keras_model(run_id, model_path, contract_path, contract.pixels.size_px)
         tags = {**tags, **FileDigests.of(model_path, contract_path).as_tags()}

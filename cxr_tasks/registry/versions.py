@@ -85,10 +85,13 @@ def find_version(model_name: str, version: int) -> ModelVersion:
 
 def registered_model(model_name: str, version: int) -> RegisteredModel:
     """A registered version as stages hand it on, with the alias that says most of it."""
-    found = find_version(model_name, version)
-    alias = next((one for one in (CHAMPION, CHALLENGER) if one in found.aliases), "")
+    registered = find_version(model_name, version)
+    alias = next((one for one in (CHAMPION, CHALLENGER) if one in registered.aliases), "")
     return RegisteredModel(
-        model_name=model_name, version=int(found.version), mlflow_run_id=str(found.run_id or ""), alias=alias
+        model_name=model_name,
+        version=int(registered.version),
+        mlflow_run_id=str(registered.run_id or ""),
+        alias=alias,
     )
 
 
@@ -109,7 +112,7 @@ def model_versions(model_name: str | None = None) -> list[ModelVersion]:
     """All registered versions (of one model), newest first within a model, each with its aliases."""
     client = tracking.client()
     with tracking.outside_failures("MLflow"):
-        found = []
+        listed = []
         for model in client.search_registered_models():
             if model_name is None or model.name == model_name:
                 aliases: dict[str, list[str]] = {}
@@ -118,5 +121,5 @@ def model_versions(model_name: str | None = None) -> list[ModelVersion]:
                 for one in client.search_model_versions(f"name='{model.name}'"):
                     # A search leaves the aliases out.
                     one._aliases = sorted(aliases.get(str(one.version), []))
-                    found.append(one)
-    return sorted(found, key=lambda one: (one.name, -int(one.version)))
+                    listed.append(one)
+    return sorted(listed, key=lambda one: (one.name, -int(one.version)))

@@ -32,12 +32,12 @@ def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> 
     """
     from cxr_tasks.report.pages import environment, stylesheet
 
-    found = worklist.listing(states=_STATES[shown], limit=SHOWN + 1)[::-1]
+    requests = worklist.listing(states=_STATES[shown], limit=SHOWN + 1)[::-1]
     template = environment().get_template("requests.html.j2")
     return template.render(
         css=stylesheet(),
-        rows=_rows(found[:SHOWN], now),
-        has_more=len(found) > SHOWN,
+        rows=_rows(requests[:SHOWN], now),
+        has_more=len(requests) > SHOWN,
         n_shown=SHOWN,
         shown=shown,
         choices={one: requests_page(one) for one in get_args(Shown)},

@@ -33,7 +33,7 @@ _LOSS_NUMBERS = {
 def training_facts(inputs: ReportInputs) -> dict[str, str]:
     """Name to value, in the order to show. Of a recipe recorded by older code, what it does not say is left out."""
     train = inputs.recipe["train"]
-    found = {
+    facts = {
         "Starting weights": _starting_weights(train, inputs.environment),
         "Phases": "; ".join(phase_lines(train)),
         "Batch": _batch(train),
@@ -46,7 +46,7 @@ def training_facts(inputs: ReportInputs) -> dict[str, str]:
         "Epochs chosen by": _chosen_by(train),
         "Arithmetic": str(inputs.environment.get("precision", "")).replace("_", " "),
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in facts.items() if text}
 
 
 def phase_lines(train: Mapping[str, Any]) -> list[str]:

@@ -23,8 +23,8 @@ def view_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
         statistics: ``statistics.json``; empty where a dataset of before views were counted does not say.
     """
     by_split = [statistics.get(split, {}).get("view", {}) for split in SPLITS]
-    found = {view for counts in by_split for view in counts}
-    order = [*(view for view in VIEW_NAMES if view in found), *sorted(found - set(VIEW_NAMES))]
+    views = {view for counts in by_split for view in counts}
+    order = [*(view for view in VIEW_NAMES if view in views), *sorted(views - set(VIEW_NAMES))]
     return [
         {"name": VIEW_NAMES.get(view, view), "counts": [counts.get(view, 0) for counts in by_split]} for view in order
     ]

@@ -94,12 +94,12 @@ def compare(
     """The comparison as ``reproduce_version`` gives it."""
     evaluation, history = read_evaluation(evaluated), read_json(verified_path(trained.history))
     environment = read_json(Path(trained.model.uri).with_name("environment.json"))
-    found = differences(recorded.evaluation, evaluation)
+    deviations = differences(recorded.evaluation, evaluation)
     same_rows = recorded.evaluation.rows_sha256 == evaluation.rows_sha256
     return {
         "model_name": recorded.model_name,
         "version": recorded.version,
-        "outcome": outcome_of(found, same_rows=same_rows, tolerance=tolerance),
+        "outcome": outcome_of(deviations, same_rows=same_rows, tolerance=tolerance),
         "tolerance": tolerance,
         "recorded_run_id": recorded.run_id,
         "mlflow_run_id": trained.mlflow_run_id,
@@ -121,7 +121,7 @@ def compare(
         "n_numbers": len(flat_metrics(recorded.evaluation)),
         "differences": [
             {"name": one.name, "recorded": one.recorded, "reproduced": one.reproduced, "size": one.size}
-            for one in found
+            for one in deviations
         ],
     }
 

@@ -122,12 +122,12 @@ def write_phantoms(root: Path, options: SyntheticOptions) -> None:
 
 def _drawn_before(root: Path, options: SyntheticOptions) -> list[Path]:
     """Folders beside ``root`` that hold images of the same options, drawn by other code."""
-    found = []
+    folders = []
     for settings in sorted(root.parent.glob(f"[!.]*/{SETTINGS_FILE}")):
         with contextlib.suppress(DataDefect, AttributeError):  # nothing to tell of what cannot be read
             if read_json(settings).get("options") == plain(options):
-                found.append(settings.parent)
-    return found
+                folders.append(settings.parent)
+    return folders
 
 
 def _options(spec: DatasetSpec) -> SyntheticOptions:

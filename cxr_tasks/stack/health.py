@@ -37,19 +37,19 @@ def check_health(settings: StackSettings, states: dict[str, ProgramState]) -> di
     page = _Answer(0, None, "")
     if states["api-server"].is_up:
         page = _get(engines.airflow_host, settings.airflow_port, "/api/v2/monitor/health")
-    found = {}
+    health = {}
     for name, state in states.items():
         if not state.is_up:
-            found[name] = Health(False, state.spawn_error or state.state.lower())
+            health[name] = Health(False, state.spawn_error or state.state.lower())
         elif name == "api-server":
-            found[name] = _airflow_api(page)
+            health[name] = _airflow_api(page)
         elif name in _AIRFLOW_PARTS:
-            found[name] = _airflow_part(page, *_AIRFLOW_PARTS[name], started_at=state.started_at)
+            health[name] = _airflow_part(page, *_AIRFLOW_PARTS[name], started_at=state.started_at)
         elif name == "mlflow":
-            found[name] = _mlflow(settings)
+            health[name] = _mlflow(settings)
         else:
-            found[name] = _model_server(settings)
-    return found
+            health[name] = _model_server(settings)
+    return health
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ PROGRAM_MARK = "CXR_STACK_PROGRAM"
 def leftovers(home: Path, *, program: str | None = None) -> list[psutil.Process]:
     """This user's processes of the stack in ``home`` (of one ``program`` of it), less the caller and its ancestors."""
     spared = {os.getpid(), *(one.pid for one in psutil.Process().parents())}
-    found = []
+    processes = []
     for process in psutil.process_iter():
         if process.pid in spared:
             continue
         environment = _environment(process)
         if environment.get(MARK) == str(home) and program in (None, environment.get(PROGRAM_MARK)):
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def stop_processes(processes: Sequence[psutil.Process], *, patience_s: float) -> list[psutil.Process]:

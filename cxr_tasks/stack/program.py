@@ -21,10 +21,12 @@ def main(name: str) -> None:
     settings = StackSettings.load()
     program = BY_NAME[name]
     os.umask(0o077)
-    found = leftovers(settings.home, program=name)
-    if found:
-        print(f"stopping {len(found)} processes that an earlier {name} left: {[one.pid for one in found]}", flush=True)
-        stop_processes(found, patience_s=5)
+    running = leftovers(settings.home, program=name)
+    if running:
+        print(
+            f"stopping {len(running)} processes that an earlier {name} left: {[one.pid for one in running]}", flush=True
+        )
+        stop_processes(running, patience_s=5)
     os.environ.update(program_environment(program, settings))
     if name == "api-server":
         os.environ.update(passwords_to_write(settings.secrets))

@@ -68,9 +68,9 @@ def print_status(console: Console, rows: list[dict[str, str | int | bool | None]
 
 def print_orphans(console: Console, settings: StackSettings) -> None:
     """Say so when programs run without their supervisor: nothing restarts them then."""
-    if not Supervision(settings).answers() and (found := leftovers(settings.home)):
+    if not Supervision(settings).answers() and (orphans := leftovers(settings.home)):
         console.print(
-            f"{len(found)} processes of this stack run without their supervisor, which was killed: "
+            f"{len(orphans)} processes of this stack run without their supervisor, which was killed: "
             "'make up' starts anew, 'make down' stops them"
         )
 

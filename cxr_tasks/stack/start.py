@@ -200,10 +200,10 @@ def _require_same(running: StackSettings) -> None:
 
 def _clear_leftovers(settings: StackSettings, console: Console) -> None:
     """Processes without their supervisor, after it was killed: they hold the ports and cannot be taken over."""
-    found = leftovers(settings.home)
-    if found:
-        console.print(f"stopping {len(found)} processes that an earlier, killed supervisor left")
-        alive = stop_processes(found, patience_s=10)
+    orphans = leftovers(settings.home)
+    if orphans:
+        console.print(f"stopping {len(orphans)} processes that an earlier, killed supervisor left")
+        alive = stop_processes(orphans, patience_s=10)
         if alive:
             raise CxrError(f"processes {[one.pid for one in alive]} of an earlier stack do not end; end them by hand")
 

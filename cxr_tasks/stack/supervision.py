@@ -56,8 +56,8 @@ def socket_path(settings: StackSettings) -> Path:
     digest = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"cxr-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise ConfigurationError(f"{folder}: expected a folder that only this user can enter; remove it")
     return folder / "supervisor.sock"
 

@@ -112,28 +112,28 @@ def check_database(path: Path) -> None:
         return
     with contextlib.closing(sqlite3.connect(path, timeout=60)) as database:
         try:
-            found = database.execute("PRAGMA integrity_check").fetchone()[0]
+            said = database.execute("PRAGMA integrity_check").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            found = str(error)
-    if found != "ok":
+            said = str(error)
+    if said != "ok":
         raise ServiceUnavailable(
-            f"{path}: expected a whole SQLite database, found {found}; restore the newest file of {home() / 'backups'} "
+            f"{path}: expected a whole SQLite database, found {said}; restore the newest file of {home() / 'backups'} "
             "with 'cxr restore FILE --replace'"
         )
 
 
 def _mlflow_commands(settings: StackSettings) -> dict[str, list[str]]:
     """Database -> what migrates it, for those that are there; a new one is made by the server at its start."""
-    found: dict[str, list[str]] = {}
+    commands: dict[str, list[str]] = {}
     store, logins = settings.mlflow_home / "mlflow.db", settings.mlflow_home / "basic_auth.db"
     # What is in Postgres the server itself brings up to date at its start: a command line would show the password.
     if settings.engines.is_postgres:
-        return found
+        return commands
     if store.is_file():
-        found[store.name] = ["-m", "mlflow", "db", "upgrade", f"sqlite:///{store}"]
+        commands[store.name] = ["-m", "mlflow", "db", "upgrade", f"sqlite:///{store}"]
     if logins.is_file():
-        found[logins.name] = ["-m", "mlflow.server.auth", "db", "upgrade", "--url", f"sqlite:///{logins}"]
-    return found
+        commands[logins.name] = ["-m", "mlflow.server.auth", "db", "upgrade", "--url", f"sqlite:///{logins}"]
+    return commands
 
 
 def _run(settings: StackSettings, command: list[str], log: Path, timeout_s: float) -> None:

@@ -127,12 +127,12 @@ def _rank_correlation(is_positive: np.ndarray, one: np.ndarray, other: np.ndarra
     Stands for the correlation of two AUROCs (Hanley & McNeil, Radiology 148:839-843, 1983), which DeLong's covariance
     tells badly where few errors make it.
     """
-    found = []
+    correlations = []
     for member in (is_positive, ~is_positive):
         ranks = np.stack([midranks(one[member]), midranks(other[member])])
         deviations = ranks.std(axis=1)
-        found.append(float(np.corrcoef(ranks)[0, 1]) if deviations.all() else 0.0)
-    return max(0.0, float(np.mean(found)))
+        correlations.append(float(np.corrcoef(ranks)[0, 1]) if deviations.all() else 0.0)
+    return max(0.0, float(np.mean(correlations)))
 
 
 def _rank_alike(one: np.ndarray, other: np.ndarray) -> bool:

@@ -81,12 +81,12 @@ def auroc_interval(
     method = f"DeLong {percent}{by}, logit scale"
     if variance <= 0.0:
         variance, method = value * (1.0 - value) / rarer, f"largest possible variance, {percent} (DeLong's is 0)"
-    found = logit_scale_interval(value, variance, confidence, method, left_by_clusters(rarer, images))
+    interval = logit_scale_interval(value, variance, confidence, method, left_by_clusters(rarer, images))
     if not rests_on_few_errors(value, *map(effective_number, counts)):
-        return found
+        return interval
     wide = score_interval(value, rarer / WIDE_SHAPE, quantile_of(confidence), "")
     method = f"wider of DeLong {percent}{by} and Wilson with half of the largest variance ({FEW_ERRORS_SAID})"
-    return Interval(value, min(found.lower, wide.lower), max(found.upper, wide.upper), method)
+    return Interval(value, min(interval.lower, wide.lower), max(interval.upper, wide.upper), method)
 
 
 def _disjoint_pairs(positives: np.ndarray, negatives: np.ndarray) -> int:

@@ -57,9 +57,9 @@ def delong(
         UndefinedMetric: All images of a class are of one patient.
     """
     patient = None if patient_key is None else patient_numbers(patient_key)
-    found = [influences(is_positive, score, patient) for score in np.atleast_2d(scores)]
-    errors = np.stack([each if patient is None else np.bincount(patient, weights=each) for _, each in found])
-    return np.array([value for value, _ in found]), errors @ errors.T
+    of_scores = [influences(is_positive, score, patient) for score in np.atleast_2d(scores)]
+    errors = np.stack([each if patient is None else np.bincount(patient, weights=each) for _, each in of_scores])
+    return np.array([value for value, _ in of_scores]), errors @ errors.T
 
 
 def influences(

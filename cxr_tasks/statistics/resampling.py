@@ -86,13 +86,13 @@ def percentile_bounds(values: np.ndarray, n_patients: int, confidence: float) ->
     Raises:
         UndefinedMetric: More than half of the resamples have no value.
     """
-    found = values[~np.isnan(values)]
-    if len(found) * 2 < len(values):
+    known = values[~np.isnan(values)]
+    if len(known) * 2 < len(values):
         raise UndefinedMetric(
-            f"{len(values) - len(found)} of {len(values)} resamples of {n_patients} patients have no value"
+            f"{len(values) - len(known)} of {len(values)} resamples of {n_patients} patients have no value"
         )
     tail = (1.0 - confidence) / 2.0
-    lower, upper = np.quantile(found, [tail, 1.0 - tail])
+    lower, upper = np.quantile(known, [tail, 1.0 - tail])
     return float(lower), float(upper)
 
 

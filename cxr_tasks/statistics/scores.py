@@ -77,9 +77,9 @@ class _Class:
         self.levels = level[self.starts]
 
     def summed(self, weights: np.ndarray, n_levels: int) -> np.ndarray:
-        found = np.zeros((n_levels, weights.shape[1]))
-        found[self.levels] = np.add.reduceat(weights[self.rows], self.starts, axis=0)
-        return found
+        sums = np.zeros((n_levels, weights.shape[1]))
+        sums[self.levels] = np.add.reduceat(weights[self.rows], self.starts, axis=0)
+        return sums
 
 
 def auroc_of(steps: Steps) -> np.ndarray:
@@ -93,19 +93,19 @@ def auroc_of(steps: Steps) -> np.ndarray:
 def average_precision_of(steps: Steps) -> np.ndarray:
     """Average precision of each resample, shape ``(b,)``: precision at each distinct score, weighted by the recall
     gained there, not interpolated (the definition of scikit-learn's ``average_precision_score``)."""
-    found = np.cumsum(steps.positives, axis=0)
-    called = found + np.cumsum(steps.negatives, axis=0)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return _ratio(np.einsum("lb,lb->b", steps.positives, precision), found[-1])
+    true_positives = np.cumsum(steps.positives, axis=0)
+    called = true_positives + np.cumsum(steps.negatives, axis=0)
+    precision = np.divide(true_positives, called, out=np.zeros_like(true_positives), where=called > 0)
+    return _ratio(np.einsum("lb,lb->b", steps.positives, precision), true_positives[-1])
 
 
 def specificity_of(steps: Steps, sensitivity: float) -> np.ndarray:
     """Specificity of each resample at its highest threshold that reaches ``sensitivity``, shape ``(b,)``."""
-    found = np.cumsum(steps.positives, axis=0)
+    true_positives = np.cumsum(steps.positives, axis=0)
     # A hair below the target, so that 19 of 20 counts as 0.95 in floating point too.
-    first = (found >= sensitivity * found[-1] - 1e-9).argmax(axis=0)
+    first = (true_positives >= sensitivity * true_positives[-1] - 1e-9).argmax(axis=0)
     false_positives = np.take_along_axis(np.cumsum(steps.negatives, axis=0), first[None], axis=0)[0]
-    return np.where(found[-1] == 0, np.nan, 1.0 - _ratio(false_positives, steps.negatives.sum(axis=0)))
+    return np.where(true_positives[-1] == 0, np.nan, 1.0 - _ratio(false_positives, steps.negatives.sum(axis=0)))
 
 
 def auroc(is_positive: np.ndarray, score: np.ndarray) -> float:
@@ -145,15 +145,15 @@ def f1_of(hits: np.ndarray, positives: np.ndarray, called: np.ndarray) -> np.nda
 def roc_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False-positive rate and sensitivity at each level, from (0, 0) to (1, 1); between them the curve is straight."""
     steps = _steps(is_positive, score, None)
-    false_positives, found = np.cumsum(steps.negatives[:, 0]), np.cumsum(steps.positives[:, 0])
-    return np.r_[0.0, false_positives / false_positives[-1]], np.r_[0.0, found / found[-1]]
+    false_positives, true_positives = np.cumsum(steps.negatives[:, 0]), np.cumsum(steps.positives[:, 0])
+    return np.r_[0.0, false_positives / false_positives[-1]], np.r_[0.0, true_positives / true_positives[-1]]
 
 
 def precision_recall_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Recall and precision at each level, from the highest score down."""
     steps = _steps(is_positive, score, None)
-    found = np.cumsum(steps.positives[:, 0])
-    return found / found[-1], found / (found + np.cumsum(steps.negatives[:, 0]))
+    true_positives = np.cumsum(steps.positives[:, 0])
+    return true_positives / true_positives[-1], true_positives / (true_positives + np.cumsum(steps.negatives[:, 0]))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

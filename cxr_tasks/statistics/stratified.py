@@ -83,8 +83,8 @@ def stratified_difference(strata: Sequence[Stratum]) -> StratifiedDifference | N
     value = float(weights @ (shares[:, 0] - shares[:, 1]))
     n_patients = max(int(one.patient.max()) for one in held) + 1
     sums, parts, squares = np.zeros((2, n_patients)), np.zeros((2, n_patients)), np.zeros(2)
-    for weight, stratum, found in zip(weights, held, shares, strict=True):
-        expected = _expected(stratum, found, value)
+    for weight, stratum, share in zip(weights, held, shares, strict=True):
+        expected = _expected(stratum, share, value)
         for side, (member, sign) in enumerate(((stratum.is_one, 1.0), (stratum.is_other, -1.0))):
             hits, patient, each = stratum.is_hit[member], stratum.patient[member], weight / np.count_nonzero(member)
             sums[side] += np.bincount(patient, weights=sign * each * (hits - expected[side]), minlength=n_patients)

@@ -69,13 +69,13 @@ def fit(training: np.ndarray, validation: np.ndarray) -> TypicalityFit:
     Raises:
         UndefinedMetric: Too few images, features that are not finite, or features that do not differ.
     """
-    for name, found, least in (
+    for name, count, least in (
         ("training", training, LEAST_TRAINING),
         ("validation", validation, LEAST_VALIDATION),
     ):
-        if len(found) < least:
-            raise UndefinedMetric(f"typicality needs {least} {name} images, {len(found)} are there")
-        if not np.isfinite(found).all():
+        if len(count) < least:
+            raise UndefinedMetric(f"typicality needs {least} {name} images, {len(count)} are there")
+        if not np.isfinite(count).all():
             raise UndefinedMetric(f"features of {name} images are not all finite")
     shape = _shape(np.asarray(training, np.float64))
     usual = shape.log_distances(validation)

@@ -36,9 +36,9 @@ class Outcome:
 
 def outcome_of(result: Mapping[str, Any], table: str) -> Outcome:
     """The outcome in one expectation's result, as Great Expectations gives it in ``to_json_dict()``."""
-    config, found = result["expectation_config"], result.get("result") or {}
+    config, numbers = result["expectation_config"], result.get("result") or {}
     arguments = {name: value for name, value in config["kwargs"].items() if name not in {"batch_id", "column"}}
-    rows = found.get("unexpected_index_list") or found.get("partial_unexpected_index_list") or []
+    rows = numbers.get("unexpected_index_list") or numbers.get("partial_unexpected_index_list") or []
     return Outcome(
         table=table,
         expectation=config["type"],
@@ -47,8 +47,8 @@ def outcome_of(result: Mapping[str, Any], table: str) -> Outcome:
         severity=config["severity"],
         success=bool(result["success"]),
         expected=arguments,
-        observed=_observed(result.get("exception_info") or {}, found),
-        n_unexpected=found.get("unexpected_count"),
+        observed=_observed(result.get("exception_info") or {}, numbers),
+        n_unexpected=numbers.get("unexpected_count"),
         offending_rows=tuple(_row(row) for row in rows[:KEPT_ROWS]),
     )
 

@@ -64,8 +64,8 @@ def profile_of(manifest: pd.DataFrame, dataset: str, vocabulary: str) -> dict[st
 
 
 def _counts(values: pd.Series, known: list[str] | None = None) -> dict[str, int]:
-    found = values.astype(str).value_counts()
-    return {word: int(found.get(word, 0)) for word in known or sorted(found.index)}
+    counts = values.astype(str).value_counts()
+    return {word: int(counts.get(word, 0)) for word in known or sorted(counts.index)}
 
 
 def _histogram(values: pd.Series, edges: np.ndarray) -> dict[str, Any]:

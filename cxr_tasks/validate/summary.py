@@ -21,10 +21,10 @@ def validation_tags(folder: Path) -> dict[str, str]:
     validation = read_json(folder / "provenance.json").get("validation", {})
     profile_path = folder / "reference_profile.json"
     profile = read_json(profile_path) if profile_path.is_file() else {}
-    found = {
+    tags = {
         "cxr.validation.n_expectations": validation.get("n_expectations"),
         "cxr.validation.n_warnings": validation.get("n_warnings"),
         "cxr.validation.sha256": validation.get("sha256"),
         "cxr.validation.drift": profile.get("drift", {}).get("verdict"),
     }
-    return {name: NOT_RECORDED if value is None else str(value) for name, value in found.items()}
+    return {name: NOT_RECORDED if value is None else str(value) for name, value in tags.items()}

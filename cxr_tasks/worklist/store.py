@@ -160,8 +160,8 @@ class Worklist:
     def history(self, number: int) -> list[tuple[str, str]]:
         """Time and words of all that happened to a request beside its start."""
         with self._transaction() as rows:
-            found = rows.execute("SELECT at, what FROM history WHERE request = ? ORDER BY rowid", (number,))
-            return [(one["at"], one["what"]) for one in found]
+            events = rows.execute("SELECT at, what FROM history WHERE request = ? ORDER BY rowid", (number,))
+            return [(one["at"], one["what"]) for one in events]
 
     def mark(self, name: str, first: datetime) -> datetime:
         """The moment kept under ``name``; ``first`` where none is kept yet, which is kept then."""
@@ -192,8 +192,8 @@ class Worklist:
 
     def _select(self, where: str, values: Sequence[Any], tail: str = "ORDER BY number", more: Sequence[Any] = ()):
         with self._transaction() as rows:
-            found = rows.execute(f"SELECT * FROM requests WHERE {where} {tail}", [*values, *more])  # noqa: S608
-            return [_request(one) for one in found]
+            rows_of_requests = rows.execute(f"SELECT * FROM requests WHERE {where} {tail}", [*values, *more])  # noqa: S608
+            return [_request(one) for one in rows_of_requests]
 
     def _transaction(self) -> contextlib.AbstractContextManager[Rows]:
         return transaction(self._path)

@@ -35,12 +35,12 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def doctor_command(options: argparse.Namespace) -> int:
     """Exit code 1 where a check failed; a warning is none."""
-    found = findings()
+    checks = findings()
     if options.json:
-        print(json.dumps({"worst": worst(found), "findings": [asdict(one) for one in found]}, indent=2))
+        print(json.dumps({"worst": worst(checks), "findings": [asdict(one) for one in checks]}, indent=2))
     else:
-        show(found)
-    return 1 if worst(found) == "FAIL" else 0
+        show(checks)
+    return 1 if worst(checks) == "FAIL" else 0
 
 
 def findings() -> list[Finding]:
@@ -50,11 +50,11 @@ def findings() -> list[Finding]:
     if is_up:
         # One try: what does not answer now is what a person wants to hear of.
         os.environ.update({**client_environment(settings), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
-    found = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
+    checks = [*stack_findings(settings), *serving_findings(settings, is_up=is_up), *audit_findings()]
     if anchors.registry_is_there():
-        found += anchor_findings(trail.stated())
-    found += copy_findings()
-    return [*found, *private_findings(), *volume_findings(), *disk_findings(), *kept_findings()]
+        checks += anchor_findings(trail.stated())
+    checks += copy_findings()
+    return [*checks, *private_findings(), *volume_findings(), *disk_findings(), *kept_findings()]
 
 
 def show(found: list[Finding]) -> None:

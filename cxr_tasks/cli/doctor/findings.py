@@ -44,30 +44,30 @@ class Finding:
 def audit_findings() -> list[Finding]:
     """The log's chain, and the anchor beside it."""
     problems, n_entries = trail.problems(), len(trail.entries())
-    found = []
+    checks = []
     for problem in problems:
         if problem.is_torn:
-            found.append(_audit("WARN", str(problem), "nothing: the next record takes note of it and goes on"))
+            checks.append(_audit("WARN", str(problem), "nothing: the next record takes note of it and goes on"))
         else:
             todo = f"find out who had write access; keep a copy of {audit_log().parent} and restore it from a backup"
-            found.append(_audit("FAIL", str(problem), todo))
+            checks.append(_audit("FAIL", str(problem), todo))
     torn = sum(entry.kind == "log_torn" for entry in trail.entries())
     if torn:
-        found.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
+        checks.append(_audit("OK", f"{torn} unfinished lines of stopped processes are in it, each taken note of"))
     newer = sorted({entry.kind for entry in trail.entries()} - set(KINDS))
     if newer:
         n_newer = sum(entry.kind in newer for entry in trail.entries())
         text = f"{n_newer} entries are of a kind that only a newer version of the code knows: {', '.join(newer)}"
-        found.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
-    found += clock_findings(trail.entries())
+        checks.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
+    checks += clock_findings(trail.entries())
     if not problems:
-        found.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))
-    return found
+        checks.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))
+    return checks
 
 
 def clock_findings(entries: list[AuditEntry]) -> list[Finding]:
     """Entries dated before the one they follow: the order of the log is sure, its times are not."""
-    found = []
+    checks = []
     for before, after in itertools.pairwise(entries):
         back = datetime.fromisoformat(before.at) - datetime.fromisoformat(after.at)
         if back >= CLOCK_MARGIN:
@@ -76,8 +76,8 @@ def clock_findings(entries: list[AuditEntry]) -> list[Finding]:
                 "this machine was set back between them, or forward before"
             )
             todo = "let the clock follow a time server; 'cxr history --at' may name another version between these times"
-            found.append(Finding(check="clock", level="WARN", text=text, todo=todo))
-    return found
+            checks.append(Finding(check="clock", level="WARN", text=text, todo=todo))
+    return checks
 
 
 def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
@@ -86,7 +86,7 @@ def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
         heads = anchors.registry_heads()
     except (CxrError, OSError) as error:
         return [_anchor("WARN", f"cannot be compared with MLflow: {error}", "'make up', then 'cxr doctor' again")]
-    found = []
+    checks = []
     for model, told in sorted(heads.items()):
         try:
             head = Head.read(told)
@@ -98,10 +98,10 @@ def anchor_findings(entries: list[AuditEntry]) -> list[Finding]:
                 f"the log was cut or replaced, or {model} belongs to another installation; restore "
                 f"{audit_log().parent} from a backup. To accept the log as it is, delete the tag {anchors.TAG}"
             )
-            found.append(_anchor("FAIL", f"{model}: {problem}", todo))
+            checks.append(_anchor("FAIL", f"{model}: {problem}", todo))
         else:
-            found.append(_behind(model, head, entries))
-    return found or [_anchor("OK", "no registered model bears an anchor yet")]
+            checks.append(_behind(model, head, entries))
+    return checks or [_anchor("OK", "no registered model bears an anchor yet")]
 
 
 def copy_findings() -> list[Finding]:
@@ -136,17 +136,17 @@ def _behind(model: str, head: Head, entries: list[AuditEntry]) -> Finding:
 
 def private_findings() -> list[Finding]:
     """That nobody but the owner reads the secrets and the audit log."""
-    found = []
+    checks = []
     for name, folder in (("secrets", secrets_root()), ("audit log", audit_log().parent)):
         if not folder.is_dir():
             continue
         wrong = [one for one in [folder, *sorted(folder.rglob("*"))] if _fault(one)]
         for path in wrong:
             todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
-            found.append(Finding(check=f"{name} private", level="FAIL", text=f"{path}: {_fault(path)}", todo=todo))
+            checks.append(Finding(check=f"{name} private", level="FAIL", text=f"{path}: {_fault(path)}", todo=todo))
         if not wrong:
-            found.append(Finding(check=f"{name} private", level="OK", text=f"{folder} is for its owner only"))
-    return found
+            checks.append(Finding(check=f"{name} private", level="OK", text=f"{folder} is for its owner only"))
+    return checks
 
 
 def _fault(path: Path) -> str:

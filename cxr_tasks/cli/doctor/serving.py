@@ -33,41 +33,41 @@ def stack_findings(settings: StackSettings) -> list[Finding]:
     if not settings.record.is_file():
         text = f"the stack of {settings.home} is down"
         return [Finding(check="stack", level="WARN", text=text, todo="'make up' starts it")]
-    found = []
+    checks = []
     for row in stack_status(settings):
         name, state, detail = row["program"], row["state"], row["detail"]
         if row["is_healthy"]:
-            found.append(Finding(check="stack", level="OK", text=f"{name}: {detail or state}"))
+            checks.append(Finding(check="stack", level="OK", text=f"{name}: {detail or state}"))
         else:
             todo = f"'make logs NAME={name}' shows why; 'make up' starts what is stopped"
-            found.append(Finding(check="stack", level="FAIL", text=f"{name}: {detail or state}", todo=todo))
-    return found + exposure_findings(settings)
+            checks.append(Finding(check="stack", level="FAIL", text=f"{name}: {detail or state}", todo=todo))
+    return checks + exposure_findings(settings)
 
 
 def exposure_findings(settings: StackSettings) -> list[Finding]:
     """Ports of the stack that others than this machine reach, and what a real model server leaves undone."""
     todo = "close it in the firewall, or let the embedded server serve: it listens on loopback only"
-    found = [
+    checks = [
         Finding(check="stack", level="WARN", text=f"port {port} is open beyond this machine, on {address}", todo=todo)
         for port, address in sorted(reachable_from_outside(settings).items())
     ]
     warnings = warnings_of_real_server(settings, os.environ)
-    return found + [Finding(check="stack", level="WARN", text=warning) for warning in warnings]
+    return checks + [Finding(check="stack", level="WARN", text=warning) for warning in warnings]
 
 
 def serving_findings(settings: StackSettings, *, is_up: bool) -> list[Finding]:
     """Per model: champion of the registry, serving state and model server agree, and its files are there."""
-    found = []
+    checks = []
     for model in MODELS:
         try:
             state = read_state(model)
         except CxrError as error:
-            found.append(_serving("FAIL", str(error), f"'cxr history {model}' says which version served last"))
+            checks.append(_serving("FAIL", str(error), f"'cxr history {model}' says which version served last"))
             continue
-        found += file_findings(model, state)
+        checks += file_findings(model, state)
         if is_up:
-            found += _agreement(settings, model, state)
-    return found or [_serving("OK", "no model has been released yet")]
+            checks += _agreement(settings, model, state)
+    return checks or [_serving("OK", "no model has been released yet")]
 
 
 def _agreement(settings: StackSettings, model: str, state: ServingState) -> list[Finding]:
@@ -75,19 +75,19 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
         bearer = versions.version_with_alias(model, versions.CHAMPION)
         champion = int(bearer.version) if bearer else None
         run_id = str(bearer.run_id or "") if bearer else ""
-        found = registry_findings(model, state)
+        checks = registry_findings(model, state)
         # Where the registry knows nothing, there is no version that could be promoted.
-        found += [] if found else alias_findings(model, champion, state, run_id)
+        checks += [] if checks else alias_findings(model, champion, state, run_id)
         lost = version_disagreements(model, state)
-        found += [_serving("FAIL", f"{model}: {one.text}", one.todo) for one in lost]
+        checks += [_serving("FAIL", f"{model}: {one.text}", one.todo) for one in lost]
         if state.stable is not None and not lost:
-            found += permission_findings(model, state.stable)
-            found += model_file_findings(model, state)
+            checks += permission_findings(model, state.stable)
+            checks += model_file_findings(model, state)
     except (CxrError, OSError) as error:
         text = f"{model}: the registry cannot be asked: {error}"
-        found = [_serving("FAIL", text, "'make logs NAME=mlflow' shows why")]
+        checks = [_serving("FAIL", text, "'make logs NAME=mlflow' shows why")]
     labels = {label: labelled_version(settings, model, label) for label in ("stable", "canary")}
-    return [*found, *server_findings(model, state, served_versions(settings, model), labels)]
+    return [*checks, *server_findings(model, state, served_versions(settings, model), labels)]
 
 
 def registry_findings(model: str, state: ServingState) -> list[Finding]:
@@ -132,8 +132,8 @@ def model_file_findings(model: str, state: ServingState) -> list[Finding]:
     version = state.stable
     if version is None:
         return []
-    found = versions.find_version(model, version)
-    recorded = recorded_digests(model, version, str(found.run_id or ""), dict(found.tags)).model
+    registered = versions.find_version(model, version)
+    recorded = recorded_digests(model, version, str(registered.run_id or ""), dict(registered.tags)).model
     made_from = state.content_of(version).model_sha256
     if recorded and made_from and recorded != made_from:
         text = (
@@ -170,30 +170,30 @@ def server_findings(
     """What the model server has loaded and labelled beside what it is to have."""
     wanted = [one for one in (state.stable, state.canary) if one is not None]
     missing, more = sorted(set(wanted) - set(available)), sorted(set(available) - set(state.loaded))
-    found = []
+    checks = []
     if missing:
         text = f"{model}: version {_list(missing)} should answer and does not"
-        found.append(_serving("FAIL", text, "'make logs NAME=model-server' shows why"))
+        checks.append(_serving("FAIL", text, "'make logs NAME=model-server' shows why"))
     if more:
         todo = "a change may be under way; if it stays, 'make logs NAME=model-server'"
-        found.append(_serving("WARN", f"{model}: version {_list(more)} is loaded and should not be", todo))
+        checks.append(_serving("WARN", f"{model}: version {_list(more)} is loaded and should not be", todo))
     for label, version in (("stable", state.stable), ("canary", state.canary)):
         if labels.get(label) != version and version not in missing:
             bears = f"is version {labels[label]}" if labels.get(label) is not None else "is not there"
             text = f"{model}: label {label} should be version {version}, it {bears}"
             todo = "a release under way moves it; if it stays, restart the model server: 'make down', 'make up'"
-            found.append(_serving("FAIL", text, todo))
+            checks.append(_serving("FAIL", text, todo))
     if state.changing is not None:
         todo = "a release is under way, or one was killed: the next release or rollback of the model clears it away"
-        found.append(_serving("WARN", f"{model}: version {state.changing} is on its way in or out", todo))
-    if wanted and not found:
-        found.append(_serving("OK", f"{model}: version {_list(sorted(wanted))} answers"))
-    return found
+        checks.append(_serving("WARN", f"{model}: version {state.changing} is on its way in or out", todo))
+    if wanted and not checks:
+        checks.append(_serving("OK", f"{model}: version {_list(sorted(wanted))} answers"))
+    return checks
 
 
 def file_findings(model: str, state: ServingState) -> list[Finding]:
     """Whether the files of all versions that serve, or that one can go back to, are there."""
-    found = []
+    checks = []
     for version in sorted(state.kept):
         folder = version_folder(model, version)
         missing = [name for name in VERSION_FILES if not _is_filled(folder / name)]
@@ -201,15 +201,15 @@ def file_findings(model: str, state: ServingState) -> list[Finding]:
         if missing:
             level: Level = "WARN" if version == state.previous else "FAIL"
             text = f"{folder}: {', '.join(missing)} missing or empty"
-            found.append(_files(level, text, _anew(model, version, state)))
+            checks.append(_files(level, text, _anew(model, version, state)))
         elif changed:
             todo = "find out who writes there; a server that is started anew would answer with these files: " + _anew(
                 model, version, state
             )
-            found.append(_files("FAIL", changed, todo))
-    if state.kept and not found:
-        found.append(_files("OK", f"{served_root() / model}: version {_list(sorted(state.kept))} whole"))
-    return found
+            checks.append(_files("FAIL", changed, todo))
+    if state.kept and not checks:
+        checks.append(_files("OK", f"{served_root() / model}: version {_list(sorted(state.kept))} whole"))
+    return checks
 
 
 def _anew(model: str, version: int, state: ServingState) -> str:

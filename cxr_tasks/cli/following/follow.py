@@ -154,8 +154,8 @@ def _has_ended(api: AirflowApi, progress: Progress, dag_id: str) -> bool:
 def _next_run(worklist: Worklist, progress: Progress, dag_id: str, wanted: str) -> DagRun | None:
     """The run that a chain's newest run has led to, by the list: no other run of that DAG is followed."""
     request = worklist.of_run(dag_id, progress.runs[dag_id].run_id)
-    found = [one for one in worklist.following(request.number) if one.dag_id == wanted] if request else []
-    for one in sorted(found, key=lambda one: (one.run_id in progress.path, one.number), reverse=True):
+    followers = [one for one in worklist.following(request.number) if one.dag_id == wanted] if request else []
+    for one in sorted(followers, key=lambda one: (one.run_id in progress.path, one.number), reverse=True):
         if one.started_at is not None:
             return DagRun(one.dag_id, one.run_id, "queued")
         if one.state == "failed":

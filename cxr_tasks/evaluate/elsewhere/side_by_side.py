@@ -54,13 +54,15 @@ class _Side:
 def _side(evaluation: Evaluation, finding: str, split: str) -> _Side:
     measured = evaluation.by_finding[finding]
     counts, record = measured.counts[split], record_of(measured.metrics[split], "auroc")
-    found, cleared = (_called(measured.served_point, split, measure) for measure in ("sensitivity", "specificity"))
+    sensitivity, cleared = (
+        _called(measured.served_point, split, measure) for measure in ("sensitivity", "specificity")
+    )
     return _Side(
         n=counts.n,
         n_positive=counts.n_positive,
         n_patients=counts.n_patients,
         auroc=Interval.of_record(record),
-        found=found,
+        found=sensitivity,
         cleared=cleared,
     )
 

@@ -76,12 +76,12 @@ def _version_number(model: str, text: str) -> int:
     """A version by its number or by an alias such as ``champion``."""
     if text.isdecimal():
         return int(text)
-    found = versions.version_with_alias(model, text)
-    if found is None:
+    version = versions.version_with_alias(model, text)
+    if version is None:
         raise versions.NoSuchVersion(
             f"{model}: expected a version number or an alias, found {text!r}; 'cxr models' lists what there is"
         )
-    return int(found.version)
+    return int(version.version)
 
 
 def _recipe_of(run_id: str, folder: Path) -> Recipe:

@@ -59,10 +59,10 @@ class Judge:
         """How many are called unusual."""
         is_unusual = typicality(distances, self.fitted) < UNUSUAL_BELOW
         share = Share.of(is_unusual, patient_numbers(keys))
-        found = share.interval(self.confidence)
+        span = share.interval(self.confidence)
         return MetricRecord(
-            name=f"unusual_{name}", finding="", split="test", value=found.value, lower=found.lower, upper=found.upper,
-            n=share.n, n_positive=share.hits, n_patients=share.n_patients, method=found.method,
+            name=f"unusual_{name}", finding="", split="test", value=span.value, lower=span.lower, upper=span.upper,
+            n=share.n, n_positive=share.hits, n_patients=share.n_patients, method=span.method,
         )  # fmt: skip
 
     def auroc(
@@ -77,12 +77,12 @@ class Judge:
             "n_patients": len(np.unique(keys)),
         }
         try:
-            found = auroc_interval(is_strange, score, self.confidence, keys)
+            span = auroc_interval(is_strange, score, self.confidence, keys)
         except (UndefinedMetric, ValueError) as error:
             return MetricRecord(name=name, finding="", split="test", value=None, reason=str(error), **counts)
         return MetricRecord(
-            name=name, finding="", split="test", value=found.value, lower=found.lower, upper=found.upper,
-            method=found.method, **counts,
+            name=name, finding="", split="test", value=span.value, lower=span.lower, upper=span.upper,
+            method=span.method, **counts,
         )  # fmt: skip
 
 
@@ -109,8 +109,11 @@ def measure_typicality(
     held_against = _spread(len(keys), MOST_STRANGE)
     for kind in kinds_for(source):
         strange, whose = _pictures(kind, test, looked_at["test"][held_against])
-        found = judge.distances(strange), whose
-        records += [judge.auroc(kind, (usual[held_against], keys[held_against]), found), judge.share(kind, *found)]
+        distance = judge.distances(strange), whose
+        records += [
+            judge.auroc(kind, (usual[held_against], keys[held_against]), distance),
+            judge.share(kind, *distance),
+        ]
     return MeasuredTypicality(fitted=fitted, records=tuple(records))
 
 

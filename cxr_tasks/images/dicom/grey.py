@@ -95,13 +95,13 @@ def _after_modality(dataset: Dataset, values: np.ndarray, stored: Stored) -> tup
 
 def _rescale(dataset: Dataset) -> tuple[float, float]:
     """Slope and intercept; 1 and 0 where the header does not tell."""
-    found = []
+    numbers = []
     for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
         value = number(dataset, keyword)
         if math.isnan(value) and is_written(dataset, keyword):
             raise damaged(f"{named(keyword)} holds no number that can be read")
-        found.append(default if math.isnan(value) else value)
-    return found[0], found[1]
+        numbers.append(default if math.isnan(value) else value)
+    return numbers[0], numbers[1]
 
 
 def _after_voi(

@@ -200,8 +200,8 @@ def _tail_of(contents: tf.Tensor, start: tf.Tensor, dtype: tf.DType) -> tf.Tenso
 def _first(is_it: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Of each file the value (``(steps, n)``) at the first step where ``is_it``; 0 where there is none."""
     step = tf.argmax(tf.cast(is_it, tf.int32), axis=0)
-    found = tf.gather(tf.transpose(values), step, batch_dims=1)
-    return tf.where(tf.reduce_any(is_it, axis=0), found, int64(0))
+    first = tf.gather(tf.transpose(values), step, batch_dims=1)
+    return tf.where(tf.reduce_any(is_it, axis=0), first, int64(0))
 
 
 def _rests(is_it: tf.Tensor) -> tf.Tensor:
@@ -211,7 +211,7 @@ def _rests(is_it: tf.Tensor) -> tf.Tensor:
 
 def _first_problem(*checks: tuple[tf.Tensor, Problem]) -> tf.Tensor:
     """Of each file the problem of the first check that finds one."""
-    found = tf.zeros_like(checks[0][0], tf.int64)
+    problem_of = tf.zeros_like(checks[0][0], tf.int64)
     for is_so, problem in reversed(checks):
-        found = tf.where(is_so, int64(problem), found)
-    return found
+        problem_of = tf.where(is_so, int64(problem), problem_of)
+    return problem_of

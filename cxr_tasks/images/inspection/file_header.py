@@ -188,8 +188,8 @@ def _late_exif(content: bytes) -> int:
     """Where the TIFF structure of an eXIf chunk behind the pixels begins; 0 without one."""
     start = max(0, len(content) - PNG_TAIL_BYTES)
     places = [content.find(b"eXIf" + order, start) for order in (b"II", b"MM")]
-    found = [place for place in places if place >= 0]
-    return min(found) + 4 if found else 0
+    later = [place for place in places if place >= 0]
+    return min(later) + 4 if later else 0
 
 
 def exif_orientation(content: bytes, tiff_at: int) -> int:

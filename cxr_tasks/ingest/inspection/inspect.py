@@ -107,9 +107,9 @@ def _look_at(
 
 def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:
     """The inspection of a decoded picture, or its refusal where it shows nothing."""
-    found: Inspection | Refusal
+    result: Inspection | Refusal
     if statistics.deviation < BLANK_DEVIATION:
-        found = Refusal(
+        result = Refusal(
             image_id=decoded.image_id,
             reason="blank",
             detail=f"grey values deviate by {statistics.deviation:.4f} of the range, expected {BLANK_DEVIATION}",
@@ -117,7 +117,7 @@ def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:
         )
     else:
         form = decoded.form
-        found = Inspection(
+        result = Inspection(
             file_sha256=decoded.file_sha256,
             pixel_hash=decoded.pixel_hash,
             perceptual_hash=statistics.perceptual_hash,
@@ -134,7 +134,7 @@ def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:
             flags=",".join(filter(None, (statistics.flags, "coloured_mark" if form.coloured else ""))),
             header=_facts(form),
         )
-    return Opened(decoded.image_id, decoded.state, decoded.file_sha256, found)
+    return Opened(decoded.image_id, decoded.state, decoded.file_sha256, result)
 
 
 def _facts(form: Form) -> HeaderFacts | None:

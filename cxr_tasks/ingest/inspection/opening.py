@@ -28,10 +28,10 @@ class FileState:
 def state_of(root: str, image_id: str) -> FileState | None:
     """Size and time of the file, or None where it is a link or not there: such a one is to be opened."""
     try:
-        found = os.lstat(f"{root}/{image_id}")
+        status = os.lstat(f"{root}/{image_id}")
     except (OSError, ValueError):
         return None
-    return FileState(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    return FileState(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def read_whole(root: str, image_id: str, known_inside: set[tuple[str, str]]) -> tuple[bytes, FileState]:

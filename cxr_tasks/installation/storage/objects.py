@@ -73,8 +73,8 @@ class Bucket:
     def get(self, key: str) -> bytes | None:
         """The object's content; None where there is none."""
         with self._told(key):
-            found = self._answer(self._client.get_object, Bucket=self.name, Key=key)
-            return None if found is None else found["Body"].read()
+            answer = self._answer(self._client.get_object, Bucket=self.name, Key=key)
+            return None if answer is None else answer["Body"].read()
 
     def has(self, key: str) -> bool:
         with self._told(key):

@@ -165,8 +165,8 @@ def _approved(request: ApprovalRequest, answer: Answer, run: str) -> RegisteredM
 
 def _changed(request: ApprovalRequest) -> str:
     """What the person did not see when they approved; '' where all is as the evidence showed."""
-    found = versions.find_version(request.model_name, request.version)
-    if found.tags.get("gate.decision_sha256", "") != request.decision_sha256:
+    version_today = versions.find_version(request.model_name, request.version)
+    if version_today.tags.get("gate.decision_sha256", "") != request.decision_sha256:
         return "the gate's decision on it has changed since"
     try:
         require_permission(request.model_name, request.version)
@@ -183,8 +183,8 @@ def _keep(
     """The answer on the version, where the registry still has it, and once in the audit log."""
     outcome = kind.replace("_", " ")
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    found = rest.get_version(request.model_name, request.version)
-    if found is not None and request.mlflow_run_id in ("", found.run_id):
+    version_today = rest.get_version(request.model_name, request.version)
+    if version_today is not None and request.mlflow_run_id in ("", version_today.run_id):
         versions.set_version_tags(
             request.model_name,
             request.version,

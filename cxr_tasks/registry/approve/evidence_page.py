@@ -56,29 +56,29 @@ def approval_request(
         ReleaseRefused: The version may not serve, whatever a person answers here.
         DataDefect: It is champion already, or its run holds another decision than it was registered with.
     """
-    found = versions.find_version(model_name, version)
+    registered = versions.find_version(model_name, version)
     champion = versions.version_with_alias(model_name, versions.CHAMPION)
     champion_version = None if champion is None else int(champion.version)
     if champion_version == version:
         raise DataDefect(f"{model_name} version {version} is champion already: there is nothing to approve")
     policy_note = require_permission(model_name, version)
-    decision, sha256 = decision_of(found, work)
+    decision, sha256 = decision_of(registered, work)
     verdict = marked_verdict(decision["verdict"], decision.get("gate_floor"))
     parts = [
         *(f"**Note:** {plain(note)}" for note in (*notes, policy_note) if note),
-        _headline(model_name, version, champion_version, found.tags),
-        _overrides(found.tags),
+        _headline(model_name, version, champion_version, registered.tags),
+        _overrides(registered.tags),
         _lowered_floor(decision),
         "#### Against the champion",
         against_champion(decision, champion_version),
         "#### Release check",
         _CHECKED if is_checked else _NOT_CHECKED,
         "#### Look closer",
-        _links(model_name, version, str(found.run_id), has_report),
+        _links(model_name, version, str(registered.run_id), has_report),
         "#### Your answer",
         _what_follows(version, champion_version, limit),
         # Last, as it is long: a page for fourteen findings.
-        f"#### Gate: {verdict}, policy {plain(found.tags.get('gate.policy', 'unknown'))}",
+        f"#### Gate: {verdict}, policy {plain(registered.tags.get('gate.policy', 'unknown'))}",
         verdict_table(decision["rules"]),
         "\n".join(f"- {plain(remark.sentence)}" for remark in remarks_in(decision)),
     ]
@@ -87,9 +87,9 @@ def approval_request(
         version=version,
         decision_sha256=sha256,
         champion_version=champion_version,
-        mlflow_run_id=str(found.run_id or ""),
+        mlflow_run_id=str(registered.run_id or ""),
         champion_run_id="" if champion is None else str(champion.run_id or ""),
-        dataset_fingerprint=found.tags.get("data.fingerprint", ""),
+        dataset_fingerprint=registered.tags.get("data.fingerprint", ""),
         limit_hours=limit.total_seconds() / 3600,
         subject=f"Shall {model_name} version {version} serve?",
         body="\n\n".join(part for part in parts if part),

@@ -85,12 +85,12 @@ def policy_today(model_name: str, version: int) -> tuple[str, str]:
     Raises:
         DataDefect: The version's run holds no decision, or another one than it was registered with.
     """
-    found = versions.find_version(model_name, version)
+    registered = versions.find_version(model_name, version)
     with contextlib.suppress(ConfigurationError):
-        if load_policy(model_name).sha256 == found.tags.get("gate.policy_sha256"):
+        if load_policy(model_name).sha256 == registered.tags.get("gate.policy_sha256"):
             return "", ""
     with work_folder() as work:
-        decision, _ = decision_of(found, work)
+        decision, _ = decision_of(registered, work)
     sentence = policy_change(decision)
     return ("", sentence) if "asks is the same" in sentence else (sentence, "")
 

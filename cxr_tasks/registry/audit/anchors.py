@@ -37,9 +37,9 @@ class Head:
     @classmethod
     def read(cls, text: str) -> Head:
         """From ``seq:digest``; anything else is a ``ValueError``."""
-        if not (found := re.fullmatch(r"([0-9]{1,12}):([0-9a-f]{64})", text.strip())):
+        if not (parts := re.fullmatch(r"([0-9]{1,12}):([0-9a-f]{64})", text.strip())):
             raise ValueError(f"expected seq:digest, found {text[:100]!r}")
-        return cls(int(found[1]), found[2])
+        return cls(int(parts[1]), parts[2])
 
     def __str__(self) -> str:
         return f"{self.seq}:{self.digest}"
@@ -49,9 +49,9 @@ class Head:
         if not entries or entries[-1].seq < self.seq:
             ends = f"ends with seq {entries[-1].seq}" if entries else "has no entry"
             return f"seq {self.seq} had been recorded, the log {ends}: its last entries were removed"
-        found = {entry.seq: entry.digest for entry in entries}.get(self.seq)
-        if found != self.digest:
-            shown = f"digest {found[:12]}..." if found else "no such entry"
+        digest = {entry.seq: entry.digest for entry in entries}.get(self.seq)
+        if digest != self.digest:
+            shown = f"digest {digest[:12]}..." if digest else "no such entry"
             return (
                 f"seq {self.seq} was recorded with digest {self.digest[:12]}..., the log has {shown}: "
                 "it was written anew from there or from before"
@@ -91,8 +91,8 @@ def registry_heads() -> dict[str, str]:
     from cxr_tasks.registry import tracking
 
     with _short_patience(), tracking.outside_failures("MLflow"):
-        found = tracking.client().search_registered_models()
-    return {one.name: one.tags[TAG] for one in found if one.tags.get(TAG)}
+        models = tracking.client().search_registered_models()
+    return {one.name: one.tags[TAG] for one in models if one.tags.get(TAG)}
 
 
 def anchor_in_registry(model: str, entries: Sequence[AuditEntry]) -> bool:

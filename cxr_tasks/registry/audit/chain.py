@@ -153,16 +153,16 @@ def _read(line: bytes) -> AuditEntry:
     known = [field.name for field in fields(AuditEntry)]
     former = [one for one in known if one != "known_by"]
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or list(found) not in (known, former):
+        record = None
+    if not isinstance(record, dict) or list(record) not in (known, former):
         raise ValueError(f"expected an entry with {', '.join(known)}, found {_shown(line)}")
     # A kind that is not known may be one of newer code, whose upgrade was taken back: the chain holds it all the same.
-    is_kind = isinstance(found["kind"], str) and _KIND.fullmatch(found["kind"])
-    if type(found["seq"]) is not int or not isinstance(found["detail"], dict) or not is_kind:
+    is_kind = isinstance(record["kind"], str) and _KIND.fullmatch(record["kind"])
+    if type(record["seq"]) is not int or not isinstance(record["detail"], dict) or not is_kind:
         raise ValueError(f"expected a kind, a number as seq and an object as detail, found {_shown(line)}")
-    return AuditEntry(**found)
+    return AuditEntry(**record)
 
 
 def _shown(line: bytes) -> str:

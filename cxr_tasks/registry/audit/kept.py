@@ -94,8 +94,8 @@ class _SharedLines:
         self._rows = rows
 
     def content(self) -> bytes:
-        found = self._rows.execute("SELECT line FROM audit_lines ORDER BY number").fetchall()
-        return b"".join(bytes(line) + b"\n" for (line,) in found)
+        rows = self._rows.execute("SELECT line FROM audit_lines ORDER BY number").fetchall()
+        return b"".join(bytes(line) + b"\n" for (line,) in rows)
 
     def append(self, content: bytes) -> None:
         log = _opened()

@@ -101,12 +101,12 @@ def record(
 
 def entries(model: str | None = None) -> list[AuditEntry]:
     """The entries of the log (about one model), in order; lines that are not as they were written are left out."""
-    found = []
+    entries_so_far = []
     for line in split_lines(stored())[0]:
         # What is wrong with a line is for verify() to say.
         with contextlib.suppress(ValueError):
-            found.append(parsed(line))
-    return [one for one in found if model is None or one.model == model]
+            entries_so_far.append(parsed(line))
+    return [one for one in entries_so_far if model is None or one.model == model]
 
 
 def stated() -> list[AuditEntry]:
@@ -128,15 +128,15 @@ def problems() -> list[Problem]:
     except ValueError as error:
         broken = str(error)
     content = stored()
-    found = check_log(content)
+    faults = check_log(content)
     lines = split_lines(content)[0]
     if broken:
-        return [*found, Problem(len(lines), f"the anchor beside the log is broken: {broken}")]
+        return [*faults, Problem(len(lines), f"the anchor beside the log is broken: {broken}")]
     if head is None:
-        return [*found, Problem(len(lines), "the anchor beside the log is missing")] if lines else found
+        return [*faults, Problem(len(lines), "the anchor beside the log is missing")] if lines else faults
     if contradiction := head.contradicts(_readable(lines)):
-        found.append(Problem(len(lines) + 1, contradiction))
-    return found
+        faults.append(Problem(len(lines) + 1, contradiction))
+    return faults
 
 
 def who(by: str = "") -> Person:
@@ -178,8 +178,8 @@ def _lost_head(lines: list[bytes]) -> Head | None:
 
 
 def _readable(lines: list[bytes]) -> list[AuditEntry]:
-    found = (last_entry([line]) for line in lines)
-    return [one for one in found if one is not None]
+    read = (last_entry([line]) for line in lines)
+    return [one for one in read if one is not None]
 
 
 def _anchor(entry: AuditEntry) -> None:

@@ -34,12 +34,12 @@ def can_do(evaluation: Evaluation) -> list[str]:
     """Sentences on what was shown on test, per finding: ranking, the served decision, the comparison with baselines."""
     sentences = []
     for finding in evaluation.findings:
-        found = evaluation.by_finding[finding]
+        measured = evaluation.by_finding[finding]
         name = display_name(finding).lower()
-        if not found.assessable:
-            sentences.append(f"{display_name(finding)} could not be assessed: {found.reason}.")
+        if not measured.assessable:
+            sentences.append(f"{display_name(finding)} could not be assessed: {measured.reason}.")
             continue
-        auroc = record_of(found.metrics["test"], "auroc")
+        auroc = record_of(measured.metrics["test"], "auroc")
         n_patients = auroc.n_patients or evaluation.splits["test"].n_patients
         sentences.append(
             f"On {auroc.n} test X-rays of {n_patients} patients, none of whom was in training, the model ranks an "
@@ -92,13 +92,13 @@ def cannot_do(evaluation: Evaluation, source: str) -> list[str]:
     """Sentences on limits: of the data, of what was measured, and of use."""
     sentences = list(about_source(source).limits)
     for finding in evaluation.findings:
-        found = evaluation.by_finding[finding]
-        if found.assessable:
-            sentences += _shift_sentences(finding, found)
-            if rests_on_few(record_of(found.metrics["test"], "auroc")):
+        measured = evaluation.by_finding[finding]
+        if measured.assessable:
+            sentences += _shift_sentences(finding, measured)
+            if rests_on_few(record_of(measured.metrics["test"], "auroc")):
                 name = display_name(finding).lower()
                 sentences.append(f"The AUROC interval of {name} rests on few errors: {few_errors_mean(evaluation)}.")
-            by_split = (by_name(found.metrics[split]) for split in ("validation", "test"))
+            by_split = (by_name(measured.metrics[split]) for split in ("validation", "test"))
             sentences += calibration_sentences(finding, *by_split)
     return [*sentences, *ALWAYS]
 

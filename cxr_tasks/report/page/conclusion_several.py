@@ -30,23 +30,23 @@ NEARLY_NOTHING = 0.05
 
 def several_can_do(evaluation: Evaluation) -> list[str]:
     """Sentences on what was shown on test: mean, strongest findings, served decisions, comparison with the baseline."""
-    found = _assessed(evaluation)
+    assessed = _assessed(evaluation)
     n, splits = len(evaluation.findings), evaluation.splits["test"]
-    if not found:
+    if not assessed:
         return [f"None of the {n} findings could be assessed: too few positive images."]
     mean, precision = (record_of(evaluation.mean["test"], one) for one in ("auroc", "average_precision"))
     prevalence = record_of(evaluation.mean["test"], "prevalence")
     n_ranked = sum(test_records(evaluation, finding)["auroc"].value is not None for finding in evaluation.findings)
     sentences = [
         f"On {splits.n_images} test X-rays of {splits.n_patients} patients, none of whom was in training, the "
-        f"mean AUROC over {n_ranked} of {n} findings is {_interval(mean)}; {len(found)} can be assessed in full, "
+        f"mean AUROC over {n_ranked} of {n} findings is {_interval(mean)}; {len(assessed)} can be assessed in full, "
         "with a threshold from validation.",
         f"Mean average precision is {_interval(precision)}; a model that knows nothing would reach the mean "
         f"prevalence, {prevalence.value:.3f}.",
-        f"Strongest: {_named(found, list(found)[:NAMED])}.",
-        _above_chance(found),
-        *_served_sentences(evaluation, found),
-        *_ridge_sentences(evaluation, found),
+        f"Strongest: {_named(assessed, list(assessed)[:NAMED])}.",
+        _above_chance(assessed),
+        *_served_sentences(evaluation, assessed),
+        *_ridge_sentences(evaluation, assessed),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -108,16 +108,16 @@ def _ridge_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[s
 
 def several_cannot_do(evaluation: Evaluation, source: str) -> list[str]:
     """Sentences on limits: not assessable and weakest findings, calibration, gaps, the data and use."""
-    sentences, found = list(about_source(source).limits), _assessed(evaluation)
-    missing = [finding for finding in evaluation.findings if finding not in found]
+    sentences, assessed = list(about_source(source).limits), _assessed(evaluation)
+    missing = [finding for finding in evaluation.findings if finding not in assessed]
     if missing:
         counts = [f"{_name(finding)} ({_positives(evaluation.by_finding[finding])})" for finding in missing]
         sentences.append(f"Too few positives, so no decision is claimed: {', '.join(counts)}.")
-    if found:
-        sentences.append(f"Weakest: {_named(found, list(found)[-NAMED:][::-1])}.")
-        for one, records in found.items():
+    if assessed:
+        sentences.append(f"Weakest: {_named(assessed, list(assessed)[-NAMED:][::-1])}.")
+        for one, records in assessed.items():
             sentences += calibration_sentences(one, by_name(evaluation.by_finding[one].metrics["validation"]), records)
-        too_sure = [one for one, records in found.items() if rests_on_few(records["auroc"])]
+        too_sure = [one for one, records in assessed.items() if rests_on_few(records["auroc"])]
         if too_sure:
             sentences.append(
                 f"The AUROC intervals of {_list(too_sure)} rest on few errors: {few_errors_mean(evaluation)}."
@@ -153,25 +153,25 @@ def _gap_sentence(evaluation: Evaluation) -> str:
 
 def what_to_do(evaluation: Evaluation) -> list[str]:
     """What the numbers ask for next, one sentence per kind of problem; what is fine is not mentioned."""
-    found, steps = _assessed(evaluation), []
-    missing = [finding for finding in evaluation.findings if finding not in found]
+    assessed, steps = _assessed(evaluation), []
+    missing = [finding for finding in evaluation.findings if finding not in assessed]
     if missing:
         steps.append(
             f"Get more positive images of {_list(missing)} into validation and test: until then nothing is known of it."
         )
-    unclear = [one for one, records in found.items() if records["auroc"].bounds.lower <= 0.5]
+    unclear = [one for one, records in assessed.items() if records["auroc"].bounds.lower <= 0.5]
     if unclear:
         steps.append(f"Do not act on {_list(unclear)}: more training images, or a larger test split to tell.")
-    missed = [one for one in found if _falls_short(evaluation, one)]
+    missed = [one for one in assessed if _falls_short(evaluation, one)]
     if missed:
         steps.append(
             f"Choose the thresholds of {_list(missed)} on more validation images: test sensitivity lies clearly below "
             "what validation promised."
         )
-    easier = [one for one in found if _is_easier(evaluation, one)]
+    easier = [one for one in assessed if _is_easier(evaluation, one)]
     if easier:
         steps.append(f"Ask why validation is easier than test for {_list(easier)}: patients, machines, years?")
-    bad = [one for one, records in found.items() if is_off(records)]
+    bad = [one for one, records in assessed.items() if is_off(records)]
     if bad:
         steps.append(f"Calibrate {_list(bad)} anew before a probability is shown to anyone.")
     groups = dict.fromkeys(row.group for row in gap_rows(evaluation) if row.is_clear and row.gap and row.gap.value < 0)

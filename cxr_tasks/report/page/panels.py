@@ -60,8 +60,8 @@ def _ridge(evaluation: Evaluation) -> dict[str, float]:
 def draw_aurocs(figure: Figure, records: dict[str, ByName], ridge: dict[str, float]) -> None:
     """One line per finding: AUROC with its interval, and the ridge regression's as a cross."""
     axes = _lines(figure, list(records), "Test AUROC")
-    for place, (finding, found) in enumerate(records.items()):
-        _with_bar(axes, found["auroc"], -place, MODEL)
+    for place, (finding, record) in enumerate(records.items()):
+        _with_bar(axes, record["auroc"], -place, MODEL)
         if finding in ridge:
             axes.plot(ridge[finding], -place, marker="x", ms=6, mew=1.6, color=SECOND, ls="")
     axes.axvline(0.5, color=FAINT, lw=1, ls=":")
@@ -72,8 +72,8 @@ def draw_aurocs(figure: Figure, records: dict[str, ByName], ridge: dict[str, flo
 def draw_recall(figure: Figure, records: dict[str, ByName]) -> None:
     """One line per finding: recall at a raw probability of 0.5 (open), and at the served threshold (filled)."""
     axes = _lines(figure, list(records), "Recall on test")
-    for place, found in enumerate(records.values()):
-        raw, served = found["sensitivity_at_raw_half"].bounds.value, found["sensitivity"]
+    for place, record in enumerate(records.values()):
+        raw, served = record["sensitivity_at_raw_half"].bounds.value, record["sensitivity"]
         axes.plot([raw, served.bounds.value], [-place, -place], color=FAINT, lw=1.2, zorder=1)
         axes.plot(raw, -place, marker="o", ms=6, mfc="none", mec=SECOND, mew=1.5, ls="")
         _with_bar(axes, served, -place, MODEL)
@@ -100,12 +100,12 @@ def _with_bar(axes: Axes, record: MetricRecord, y: float, color: str) -> None:
 
 def _roc_panels(records: dict[str, ByName], table: Any) -> dict[str, Any]:
     def draw(axes: Axes, finding: str) -> None:
-        rows, found = scored(table, "test", finding), records[finding]
+        rows, record = scored(table, "test", finding), records[finding]
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
         axes.plot(*roc_points(rows.is_positive, rows.logit), color=MODEL, lw=1.4)
-        point = 1 - found["specificity"].bounds.value, found["sensitivity"].bounds.value
+        point = 1 - record["specificity"].bounds.value, record["sensitivity"].bounds.value
         axes.plot(*point, marker="D", ms=4.5, color=SECOND, mec=INK, mew=0.6, ls="")
-        _title(axes, finding, f"AUROC {found['auroc'].value:.3f}")
+        _title(axes, finding, f"AUROC {record['auroc'].value:.3f}")
 
     return {
         "title": "ROC curves",
@@ -118,14 +118,14 @@ def _roc_panels(records: dict[str, ByName], table: Any) -> dict[str, Any]:
 
 def _recall_panels(records: dict[str, ByName], table: Any) -> dict[str, Any]:
     def draw(axes: Axes, finding: str) -> None:
-        rows, found = scored(table, "test", finding), records[finding]
-        prevalence = found["prevalence"].bounds.value
+        rows, record = scored(table, "test", finding), records[finding]
+        prevalence = record["prevalence"].bounds.value
         axes.axhline(prevalence, color=FAINT, lw=0.8, ls=":")
         axes.plot(*precision_recall_points(rows.is_positive, rows.logit), color=MODEL, lw=1.2)
-        if found["ppv"].value is not None:
-            point = found["sensitivity"].bounds.value, found["ppv"].value
+        if record["ppv"].value is not None:
+            point = record["sensitivity"].bounds.value, record["ppv"].value
             axes.plot(*point, marker="D", ms=4.5, color=SECOND, mec=INK, mew=0.6, ls="")
-        _title(axes, finding, f"AP {found['average_precision'].value:.3f} beside {prevalence:.3f}")
+        _title(axes, finding, f"AP {record['average_precision'].value:.3f} beside {prevalence:.3f}")
 
     alt = "Precision-recall curve of each finding on test."
     return {
@@ -150,8 +150,8 @@ def _reliability_panels(evaluation: Evaluation, records: dict[str, ByName]) -> d
             reach = [[one.share_positive - one.lower], [one.upper - one.share_positive]]
             axes.errorbar(one.mean_probability, one.share_positive, reach, color=MODEL, marker="o", ms=3.5, lw=1)
         axes.set(xlim=(-0.03 * end, end), ylim=(-0.03 * end, end))
-        found = records[finding]
-        error, prevalence = found["ece_after"].value, found["prevalence"].value
+        record = records[finding]
+        error, prevalence = record["ece_after"].value, record["prevalence"].value
         _title(axes, finding, f"error {error:.3f} beside {prevalence:.3f}")
 
     alt = "Share of positives by calibrated probability of each finding on test."

@@ -62,8 +62,8 @@ def render_report(inputs: ReportInputs) -> str:
         "baselines": baseline_rows(inputs),
         "examples": example_groups(inputs),
         "localisation": [
-            f"{display_name(finding)}: {localisation_sentence(found)}"
-            for finding, found in (explained.localisation if explained else {}).items()
+            f"{display_name(finding)}: {localisation_sentence(localisation)}"
+            for finding, localisation in (explained.localisation if explained else {}).items()
         ],
         "explained_rule": explained.rule if explained else "",
         "map_cells": " x ".join(map(str, explained.map_cells)) if explained else "",
@@ -137,17 +137,17 @@ def _tiles_of_several(evaluation: Evaluation) -> list[Tile]:
 def drawn(inputs: ReportInputs) -> dict[str, Any]:
     """All plots as SVG; a finding that cannot be assessed has none."""
     table = read_predictions(inputs.predictions, inputs.evaluation.findings)
-    found: dict[str, Any] = {"findings": {}, "history": None, "forest": None}
+    pictures: dict[str, Any] = {"findings": {}, "history": None, "forest": None}
     if inputs.history:
-        found["history"] = _svg(
+        pictures["history"] = _svg(
             lambda figure: plots.draw_history(figure, inputs.history, inputs.best_epoch),
             name="history", alt="Loss and validation AUROC by training epoch.", width=8.4, height=3.1,
         )  # fmt: skip
     if len(inputs.evaluation.findings) > 1:
-        return {**found, **drawn_together(inputs, table)}
+        return {**pictures, **drawn_together(inputs, table)}
     for finding in inputs.evaluation.findings:
         if inputs.evaluation.by_finding[finding].assessable:
-            found["findings"][finding] = _finding_plots(inputs, table, finding)
+            pictures["findings"][finding] = _finding_plots(inputs, table, finding)
     rows = [
         (_short_name(row), row["test"])
         for row in baseline_rows(inputs)
@@ -155,8 +155,8 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
     ]
     if rows:
         alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one.value:.3f}" for name, one in rows) + "."
-        found["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
-    return found
+        pictures["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
+    return pictures
 
 
 def _finding_plots(inputs: ReportInputs, table: Any, finding: str) -> dict[str, Any]:

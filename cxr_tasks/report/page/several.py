@@ -41,9 +41,9 @@ def several_sections(inputs: ReportInputs) -> dict[str, Any] | None:
 
 def test_records(evaluation: Evaluation, finding: str) -> ByName:
     """Test records of ``finding`` by name, with its served decision's and those at a raw probability of 0.5."""
-    found, point = evaluation.by_finding[finding], evaluation.served_point(finding)
+    measured, point = evaluation.by_finding[finding], evaluation.served_point(finding)
     decided = by_name(point.test.metrics) if point else {}
-    return {**decided, **by_name(found.metrics["test"]), **by_name(found.raw_half.get("test", ()))}
+    return {**decided, **by_name(measured.metrics["test"]), **by_name(measured.raw_half.get("test", ()))}
 
 
 def ranked_findings(evaluation: Evaluation) -> list[str]:
@@ -66,13 +66,13 @@ def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per finding, then the mean and the micro one."""
     rows: list[dict[str, Any]] = []
     for finding in ranked_findings(evaluation):
-        found, records = evaluation.by_finding[finding], test_records(evaluation, finding)
-        counts = found.counts["test"]
+        measured, records = evaluation.by_finding[finding], test_records(evaluation, finding)
+        counts = measured.counts["test"]
         rows.append(
             {
                 "finding": finding,
                 "name": display_name(finding),
-                "note": "" if found.assessable else "no decision to rely on",
+                "note": "" if measured.assessable else "no decision to rely on",
                 "positive": f"{counts.n_positive} of {counts.n}",
                 "cells": [records.get(name) for name in SUMMARY],
                 "is_total": False,

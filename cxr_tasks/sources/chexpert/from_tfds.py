@@ -47,10 +47,10 @@ def find_prepared(root: Path) -> Path | None:
         DataDefect: There is one of another version, of another name or in another file format.
     """
     places = [root, *sorted(root.glob("[0-9]*.*.*")), *sorted(root.glob("chexpert/[0-9]*.*.*"))]
-    found = [place for place in places if (place / _INFO_FILE).is_file()]
-    if not found:
+    prepared = [place for place in places if (place / _INFO_FILE).is_file()]
+    if not prepared:
         return None
-    folder = next((one for one in found if one.name == VERSION), found[-1])
+    folder = next((one for one in prepared if one.name == VERSION), prepared[-1])
     _check_info(folder)
     return folder
 

@@ -144,13 +144,13 @@ def _match(
     records: list[ImageRecord] = []
     refusals: list[Refusal] = []
     for row in rows:
-        found = places.get(row.key, [])
-        if not found:
+        files = places.get(row.key, [])
+        if not files:
             refusals.append(_absent(root, table, row, by_uid=by_uid))
             continue
         records.append(
             ImageRecord(
-                image_id=found[0],
+                image_id=files[0],
                 patient_id=row.patient_id,
                 study_id="",
                 states=row.states,
@@ -162,10 +162,10 @@ def _match(
             Refusal(
                 image_id=image_id,
                 reason="found_twice",
-                detail=f"the same object (SOP instance) as {found[0]}, which is used",
+                detail=f"the same object (SOP instance) as {files[0]}, which is used",
                 action="keep one of the files",
             )
-            for image_id in found[1:]
+            for image_id in files[1:]
         ]
     return records, refusals
 

@@ -38,10 +38,10 @@ def _first_bytes(root: Path, image_id: str) -> bytes:
         # Without waiting: a named pipe would hang the run otherwise.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise DicomRefused("not_a_file", "expected a regular file, found a device, pipe or folder", "remove it")
-            if found.st_size == 0:
+            if status.st_size == 0:
                 raise DicomRefused("empty_file", "expected a DICOM file, found 0 bytes", "fetch the file again")
             return stream.read(READ_BYTES)
     except FileNotFoundError:

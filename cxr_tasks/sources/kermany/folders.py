@@ -59,12 +59,12 @@ def layout_root(root: Path) -> Path:
     levels = _levels(root)
     for is_it in (_has_layout, _has_part_of_layout):
         for level in levels:
-            found = [folder for folder in level if is_it(folder) and (folder == root or not _is_of_layout(folder))]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                names = ", ".join(as_text_name(one.relative_to(root).as_posix()) for one in found[:8])
-                raise DataDefect(f"{root}: expected one data set, found {len(found)}: {names}; give one of them")
+            roots = [folder for folder in level if is_it(folder) and (folder == root or not _is_of_layout(folder))]
+            if len(roots) == 1:
+                return roots[0]
+            if roots:
+                names = ", ".join(as_text_name(one.relative_to(root).as_posix()) for one in roots[:8])
+                raise DataDefect(f"{root}: expected one data set, found {len(roots)}: {names}; give one of them")
     links = sorted(as_text_name(path.name) for path in root.iterdir() if path.is_symlink() and path.is_dir())
     linked = f"; linked folders are not entered: {', '.join(links[:8])}" if links else ""
     raise DataDefect(
@@ -116,18 +116,18 @@ def named_folders(parent: Path, names: Collection[str]) -> dict[str, Path]:
     Raises:
         DataDefect: Two folders have one name but for capitals and spaces.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in sorted(parent.iterdir()):
         key = path.name.strip().lower()
         if key not in names or not (path.is_dir() or path.is_symlink()):
             continue
-        if key in found:
+        if key in folders:
             raise DataDefect(
-                f"{parent}: expected one folder {key.upper()}, found {found[key].name!r} and {path.name!r}; "
+                f"{parent}: expected one folder {key.upper()}, found {folders[key].name!r} and {path.name!r}; "
                 "put their files into one"
             )
-        found[key] = path
-    return found
+        folders[key] = path
+    return folders
 
 
 def strangers(

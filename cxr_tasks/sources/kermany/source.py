@@ -117,11 +117,11 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
     notes = third_classes(refusals)
     for place in folders:
         for path in files_below(place.folder, ignored):
-            found = _record_or_refusal(root, path, place)
-            if isinstance(found, ImageRecord):
-                records.append(found)
+            result = _record_or_refusal(root, path, place)
+            if isinstance(result, ImageRecord):
+                records.append(result)
             else:
-                refusals.append(found)
+                refusals.append(result)
     if not records and all(refusal.reason == "other_class" for refusal in refusals):
         raise DataDefect(
             f"{root}: the class folders hold no files; expected JPEG files below {CLASS_NAMES}, as "

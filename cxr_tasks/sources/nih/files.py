@@ -126,21 +126,21 @@ def find_images(root: Path, *, everywhere: bool = False) -> ImageFiles:
     Other folders are entered where ``everywhere`` says so, but for those of ``_DERIVED``: masks and crops often carry
     the names of the images they were made from.
     """
-    found = ImageFiles(root=root, looked_in=["the folder itself"])
+    images = ImageFiles(root=root, looked_in=["the folder itself"])
     start = len(os.path.join(root, ""))  # noqa: PTH118 - pathlib takes seconds for 100,000 files
-    for entry in _candidates(root, found, everywhere=everywhere):
+    for entry in _candidates(root, images, everywhere=everywhere):
         place = entry.path[start:].replace(os.sep, "/")
         suffix = _stem_and_suffix(entry.name)[1]
         if suffix in IMAGE_SUFFIXES:
             if is_text_name(place):
-                found.add(place)
+                images.add(place)
             else:
-                found.ignored["files below a name that is not UTF-8"] += 1
+                images.ignored["files below a name that is not UTF-8"] += 1
         elif "/" not in place and suffix in _ARCHIVE_SUFFIXES:
-            found.archives.append(entry.name)
+            images.archives.append(entry.name)
         elif suffix not in {"csv", "txt"}:
-            found.ignored["files that are no images"] += 1
-    return found
+            images.ignored["files that are no images"] += 1
+    return images
 
 
 def folders_holding(root: Path, folders: Iterable[str], names: Collection[str]) -> list[str]:

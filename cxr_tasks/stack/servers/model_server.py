@@ -96,17 +96,17 @@ def warnings_of_real_server(settings: StackSettings, environment: Mapping[str, s
     if is_embedded():
         return []
     server = server_executable()[0]
-    found = [
+    warnings = [
         f"{server} has no flag for an address: it answers on ports {settings.grpc_port} and {settings.rest_port} of "
         "every interface of this machine, without a login, and takes new lists of models from everyone who reaches "
         "them. Close these ports in the firewall, or take it off PATH: the embedded server listens on loopback only"
     ]
     if share := environment.get(REQUEST_LOG_VARIABLE, ""):
-        found.append(
+        warnings.append(
             f"{REQUEST_LOG_VARIABLE}={share} records nothing with {server}, which can record no requests; the embedded "
             "server can"
         )
-    return found
+    return warnings
 
 
 def is_embedded() -> bool:
