@@ -36,9 +36,10 @@ def cxr_prune():
         outcome = prune(os.environ, do=True)
         counts = dict(Counter(one.kind for one in outcome.found))
         logging.getLogger(__name__).info(
-            "removed %s; %d old runs are needed and stay", counts or "nothing", outcome.n_kept_as_needed
-        )
-        return {"removed": counts, "kept_as_needed": outcome.n_kept_as_needed}
+            "old: %s; %d of these could not be removed; %d old runs are needed and stay",
+            counts or "nothing", outcome.n_not_removed, outcome.n_kept_as_needed,
+        )  # fmt: skip
+        return {"old": counts, "not_removed": outcome.n_not_removed, "kept_as_needed": outcome.n_kept_as_needed}
 
     prune()
 

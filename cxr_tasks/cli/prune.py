@@ -33,5 +33,9 @@ def prune_command(options: argparse.Namespace) -> int:
         print(f"{kind}: {len(some)} older than {days[kind]} days ({variable}) and needed by nothing{size}")
     if outcome.n_kept_as_needed:
         print(f"{outcome.n_kept_as_needed} old runs stay: a version, report, dataset or open request needs them")
+    if outcome.n_not_removed:
+        print(
+            f"{outcome.n_not_removed} of these stay: written to again since, or not to be removed (the log says which)"
+        )
     print("removed" if outcome.is_done else "nothing is removed yet; 'cxr prune --yes' removes it")
     return 0

@@ -6,6 +6,7 @@ what: a reference that is added to some file tomorrow is respected without a cha
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,8 +50,10 @@ def _kept_texts() -> Iterator[str]:
     for folder in _KEPT:
         root = home() / folder
         for path in root.rglob("*") if root.is_dir() else ():
-            if path.suffix in _TEXT and path.is_file() and path.stat().st_size <= _LARGEST_TEXT:
-                yield path.read_text(encoding="utf-8", errors="replace")
+            # What goes while it is looked at (a page that is written anew) is there again under the same name.
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix in _TEXT and path.is_file() and path.stat().st_size <= _LARGEST_TEXT:
+                    yield path.read_text(encoding="utf-8", errors="replace")
 
 
 def _of_mlflow_run(run_id: str) -> Iterable[str]:

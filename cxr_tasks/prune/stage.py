@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +51,8 @@ class Pruned:
     n_kept_as_needed: int
     """Old runs that something kept refers to."""
     is_done: bool
+    n_not_removed: int = 0
+    """Of ``found`` that stays although it was to go: written to again since, or not to be removed; the log says why."""
 
 
 def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
@@ -92,24 +96,33 @@ def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | No
         found += _old("logs", logs, days["logs"], now_s)
         found += _old("comparisons", sorted((home() / "comparisons").glob("*/*.json")), days["comparisons"], now_s)
         found += _old_mlflow_runs(days["mlflow runs"], now_s)
+        n_stay = sum(not _remove(one, days[one.kind], now_s) for one in found) if do else 0
         if do:
-            for one in found:
-                _remove(one)
             _remove_empty_folders()
-    return Pruned(found=tuple(found), n_kept_as_needed=n_needed, is_done=do)
+    return Pruned(found=tuple(found), n_kept_as_needed=n_needed, is_done=do, n_not_removed=n_stay)
 
 
 def _old(kind: Kind, paths: list[Path], days: int, now_s: float) -> Iterator[Removable]:
     """Those of ``paths`` in which nothing was written for so long; links are left alone."""
     for path in paths:
-        if path.is_symlink():
+        if path.is_symlink() or (found := _age_and_size(path, now_s)) is None:
             continue
-        files = [path] if path.is_file() else [path, *path.rglob("*")]
-        stats = [one.lstat() for one in files]
-        age = (now_s - max(one.st_mtime for one in stats)) / _DAY_S
+        age, n_bytes = found
         if age > days:
-            name = path.relative_to(home()).as_posix()
-            yield Removable(kind=kind, name=name, n_bytes=sum(one.st_size for one in stats), age_days=age)
+            yield Removable(kind=kind, name=path.relative_to(home()).as_posix(), n_bytes=n_bytes, age_days=age)
+
+
+def _age_and_size(path: Path, now_s: float) -> tuple[float, int] | None:
+    """Days since anything below ``path`` was written, and bytes; None where something goes while it is looked at."""
+    newest, n_bytes = -math.inf, 0
+    try:
+        for one in [path] if path.is_file() else [path, *path.rglob("*")]:
+            stat = one.lstat()
+            newest, n_bytes = max(newest, stat.st_mtime), n_bytes + stat.st_size
+    except FileNotFoundError:
+        # Whoever removes is at work there: a training puts its files into place by new names.
+        return None
+    return (now_s - newest) / _DAY_S, n_bytes
 
 
 def _old_mlflow_runs(days: int, now_s: float) -> Iterator[Removable]:
@@ -132,23 +145,36 @@ def _old_mlflow_runs(days: int, now_s: float) -> Iterator[Removable]:
                     break
 
 
-def _remove(one: Removable) -> None:
+def _remove(one: Removable, days: int, now_s: float) -> bool:
+    """Whether it went. What cannot be removed is told, and the others go on."""
     if one.kind == "mlflow runs":
         with tracking.outside_failures("MLflow"):
             tracking.client().delete_run(one.name)
-        return
+        return True
     path = home() / one.name
     if not inside(home(), path):
         log.warning("%s leads out of %s and stays", path, home())
-        return
-    if path.is_dir():
-        remove_tree(path)
-    else:
-        remove_file(path)
+        return False
+    found = _age_and_size(path, now_s)
+    if found is None or found[0] <= days:
+        # A run that was cleared in Airflow and goes on; finding all that is old takes minutes.
+        log.warning("%s was written to since it was found to be old, and stays", path)
+        return False
+    try:
+        if path.is_dir():
+            remove_tree(path)
+        else:
+            remove_file(path)
+    except OSError as error:
+        log.warning("%s cannot be removed and stays: %s", path, error)
+        return False
+    return True
 
 
 def _remove_empty_folders() -> None:
     for folder in _LOGS:
         for path in sorted((home() / folder).rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-                path.rmdir()
+                # Not where a task has begun a log there since.
+                with contextlib.suppress(OSError):
+                    path.rmdir()

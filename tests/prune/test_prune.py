@@ -11,6 +11,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import RunPaths, home
+from cxr_tasks.prune import stage
 from cxr_tasks.prune.stage import kept_days, prune
 from cxr_tasks.registry import tracking
 
@@ -131,3 +132,49 @@ def test_without_a_registry_nothing_is_known_and_nothing_goes(cxr_home, monkeypa
 def test_a_setting_that_means_nothing_is_refused(text):
     with pytest.raises(ConfigurationError, match="CXR_KEEP_RUNS_DAYS"):
         kept_days({"CXR_KEEP_RUNS_DAYS": text})
+
+
+def meanwhile(monkeypatch, place: Path, happens) -> None:
+    """``happens`` once, when prune first looks at ``place``."""
+    lstat, told = Path.lstat, []
+
+    def looked_at(self):
+        if self == place and not told:
+            told.append(self)
+            happens()
+        return lstat(self)
+
+    monkeypatch.setattr(Path, "lstat", looked_at)
+
+
+def test_a_run_that_is_at_work_may_lose_a_file_while_it_is_looked_at(cxr_home, monkeypatch):
+    old = run_folder("cxr_train_binary", "refused", 400)
+    at_work = made(run_folder("cxr_train_binary", "cleared", 400) / "model.keras.tmp", 400)
+    meanwhile(monkeypatch, at_work, at_work.unlink)
+    assert [Path(one.name).name for one in prune({}, do=True).found] == [old.name]
+    assert not old.exists() and at_work.parent.exists()
+
+
+def test_a_run_that_goes_on_after_it_was_found_to_be_old_stays(cxr_home, monkeypatch, caplog):
+    cleared = run_folder("cxr_train_binary", "cleared", 400)
+    monkeypatch.setattr(
+        "cxr_tasks.prune.stage.needed_mlflow_runs", lambda: (cleared / "epoch_8").write_text("") or set()
+    )
+    outcome = prune({}, do=True)
+    assert (len(outcome.found), outcome.n_not_removed) == (1, 1) and cleared.exists()
+    assert "was written to since" in caplog.text
+
+
+def test_what_cannot_be_removed_stops_nothing_else(cxr_home, monkeypatch, caplog):
+    first, second = (run_folder("cxr_train_binary", name, 400) for name in ("a", "b"))
+    remove = stage.remove_tree
+
+    def denied(folder):
+        if folder == first:
+            raise PermissionError(13, "Permission denied", str(folder))
+        remove(folder)
+
+    monkeypatch.setattr(stage, "remove_tree", denied)  # another user's, which tests run as root do not meet
+    outcome = prune({}, do=True)
+    assert (len(outcome.found), outcome.n_not_removed) == (2, 1)
+    assert first.exists() and not second.exists() and "Permission denied" in caplog.text
