@@ -19,6 +19,9 @@ from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec, check_policie
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
+#: Section and name of settings that recipes did not have at first, and what held without them.
+_CAME_LATER = (("train", "devices", "one"),)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -54,7 +57,16 @@ class Recipe:
         return findings_of(self.dataset.vocabulary)
 
     def to_dict(self) -> dict[str, Any]:
-        return plain(self)
+        """Every setting, defaults included.
+
+        One that came later stands there where it differs from what held before it: a recipe that does not use it stays
+        the same recipe, and a training under way when the code is upgraded goes on.
+        """
+        told = plain(self)
+        for section, name, former in _CAME_LATER:
+            if told[section][name] == former:
+                del told[section][name]
+        return told
 
     @classmethod
     def from_dict(cls, mapping: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -63,7 +75,7 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Hash of every setting, defaults included."""
+        """Hash of every setting, as ``to_dict`` tells of them."""
         return sha256_json(self.to_dict())
 
     def with_overrides(

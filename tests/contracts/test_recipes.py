@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.recipes import RECIPES_FOLDER, Recipe, load_recipe, recipe_names
 
@@ -142,3 +145,11 @@ def test_the_names_of_the_cases_are_refused(shared_data, tmp_path):
         path.write_text(one.read_text())
         with pytest.raises(ConfigurationError, match="can be one"):
             load_recipe(path)
+
+
+def test_a_recipe_of_before_a_setting_came_is_the_same_recipe():
+    recipe = load_recipe("synthetic_binary")
+    assert "devices" not in recipe.to_dict()["train"] and recipe.sha256 == sha256_json(recipe.to_dict())
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    on_all = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, devices="all"))
+    assert on_all.sha256 != recipe.sha256 and Recipe.from_dict(on_all.to_dict()) == on_all
