@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cxr_tasks.contracts.errors import CxrError
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.installation.storage.files import read_json, write_text
@@ -19,6 +21,8 @@ from cxr_tasks.monitor.looks import ALPHA_A_YEAR, LOOKS_A_YEAR
 from cxr_tasks.monitor.record import LIVE_FILE, STATE_FILE, LookLine, LookRecord, State
 from cxr_tasks.report.page.plots import MODEL, SECOND, svg_of
 from cxr_tasks.report.pages import environment, stylesheet
+
+log = logging.getLogger(__name__)
 
 PAGE = "index.html"
 BADGES = {"none": "PASS", "drift": "FAIL", "too few": "NOT_APPLICABLE"}
@@ -60,10 +64,17 @@ def _sorted(record: LookRecord) -> list:
 
 
 def _versions() -> list[tuple[State, LookLine | None, str]]:
-    """State, last daily look and address of each version, the one looked at last first."""
+    """State, last daily look and address of each version, the one looked at last first.
+
+    A version whose state cannot be read is left out with a word: the look at another is not to fail for it.
+    """
     found = []
     for path in monitor_root().glob(f"*/*/{STATE_FILE}"):
-        state = build(State, read_json(path), str(path))
+        try:
+            state = build(State, read_json(path), str(path))
+        except CxrError as error:
+            log.warning("left out of the list of versions: %s", error)
+            continue
         last = next((look for look in reversed(state.looks) if look.is_regular), None)
         found.append((state, last, f"{path.parent.relative_to(monitor_root()).as_posix()}/{PAGE}"))
     return sorted(found, key=lambda one: one[1].day if one[1] else "", reverse=True)

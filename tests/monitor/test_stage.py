@@ -128,6 +128,15 @@ def test_the_numbers_of_a_look_are_those_of_the_window_it_shows(cxr_home):
     assert (record.window_days, record.n_images, record.n_again) == (1, 250, 0)
 
 
+def test_a_damaged_state_of_another_version_fails_no_look(cxr_home, caplog):
+    damaged = monitor_root() / "cxr_multilabel" / "3-cdcdcdcd" / "state.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text('{"model_name": "cxr_mu')
+    serve(0)
+    assert looked(0).verdict == "too few"
+    assert "cxr_binary" in (monitor_root() / "index.html").read_text() and str(damaged) in caplog.text
+
+
 def test_no_training_is_asked_for_unless_the_setting_says_so(cxr_home):
     for number in range(3):
         serve(number, change="inverted")
