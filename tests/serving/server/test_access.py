@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import logging
+import socket
 import ssl
 import stat
 
@@ -185,3 +186,14 @@ def self_signed() -> tuple[bytes, bytes]:
     assert ssl.PEM_cert_to_DER_cert(made.decode())
     plain = serialization.NoEncryption()
     return key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain), made
+
+
+def test_answers_over_rest_are_sent_without_waiting_for_more(server):
+    """With Nagle's algorithm the body would wait for the client's word that it has the head, 40 ms as a rule."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.options.rest_api_port, timeout=60)
+    connection.request("GET", "/v1/models/toy")
+    assert connection.getresponse().read()
+    held = [one.transport.get_extra_info("socket") for one in server._front._rest._server.server_state.connections]
+    assert held
+    assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in held)
+    connection.close()
