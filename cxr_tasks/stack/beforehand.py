@@ -26,7 +26,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
     request_log_flags(environment)
     max_latency_ratio(environment)
     asked_precision(environment)
-    asked_batching(environment)
+    asked_batching(environment, is_embedded=True)
     _check_addresses(environment)
     Oidc.configured(environment)
     copy_settings(environment)

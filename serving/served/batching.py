@@ -16,34 +16,35 @@ from serving.served.models_config import models_config_path
 
 BATCHING_VARIABLE = "CXR_SERVING_BATCHING"
 CHOICES = ("off", "on")
+#: Not ``explain``: its runs are long and its heat maps large, and few ask for them at the same time.
+JOINED = ("serving_default", "lenient")
 #: Batches that wait before requests are refused: at the most images a request, more than any queue of callers.
 MOST_WAITING = 256
 
 
-def asked_batching(environment: Mapping[str, str]) -> bool:
-    """Whether requests are joined: only where switched on.
+def asked_batching(environment: Mapping[str, str], *, is_embedded: bool) -> bool:
+    """Whether requests are joined: by the embedded server unless switched off, by the real one where switched on.
 
-    A batch of many or large images makes those that come meanwhile wait, whosever they are. The real server also fails
-    all requests of a batch for one bad image among them, and an empty request can end it; the embedded one runs the
-    requests of a failed batch again, each alone, and refuses empty ones.
+    The real server fails all requests of a batch for one bad image among them, and an empty request can end it.
 
     Raises:
         ConfigurationError: The variable holds something else than ``CHOICES``.
     """
-    asked = environment.get(BATCHING_VARIABLE) or "off"
+    asked = environment.get(BATCHING_VARIABLE) or ("on" if is_embedded else "off")
     if asked not in CHOICES:
         raise ConfigurationError(f"{BATCHING_VARIABLE}={asked}: expected {' or '.join(CHOICES)}")
     return asked == "on"
 
 
 def batching_flags(environment: Mapping[str, str], *, is_embedded: bool) -> list[str]:
-    """Flags of the model server, with the file of parameters written; [] where requests are not joined."""
-    if not asked_batching(environment):
+    """Flags of the model server, with the file of parameters of the real one written; [] where nothing is joined."""
+    if not asked_batching(environment, is_embedded=is_embedded):
         return []
+    if is_embedded:
+        return [f"--join_signatures={','.join(JOINED)}"]
     path = models_config_path().with_name("batching.config")
     write_batching_parameters(path)
-    own = ["--batching_retry_alone"] if is_embedded else []
-    return ["--enable_batching", f"--batching_parameters_file={path}", *own]
+    return ["--enable_batching", f"--batching_parameters_file={path}"]
 
 
 def write_batching_parameters(path: Path) -> None:

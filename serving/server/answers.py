@@ -47,7 +47,8 @@ class Answers:
         """Runs a signature."""
         response = predict_pb2.PredictResponse()
         with self._serving("Predict", request) as servable:
-            predict(servable.runner, servable.signatures, request, response, self._encode, patience)
+            runner = servable.runner_of(request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            predict(runner, servable.signatures, request, response, self._encode, patience)
             _name_version(response.model_spec, servable)
         if self._request_log is not None:
             self._request_log.offer(request, response)

@@ -45,7 +45,9 @@ class ServerOptions:
     enable_model_warmup: bool = _flag(True, "run assets.extra/tf_serving_warmup_requests before serving")
     enable_batching: bool = _flag(False, "join requests to batches")
     batching_parameters_file: str = _flag("", "BatchingParameters in text format")
-    batching_retry_alone: bool = _flag(False, "run the requests of a batch that failed again, each alone (ours)")
+    join_signatures: str = _flag(
+        "", "signatures, separated by commas, whose Predict requests run together that come while others run (ours)"
+    )
     enable_per_model_batching_parameters: bool = _flag(False, "read batching_params.pbtxt of the version folder")
     monitoring_config_file: str = _flag("", "MonitoringConfig in text format; needs --rest_api_port")
     grpc_max_threads: int = _flag(4 * (os.cpu_count() or 1), "one more than the gRPC requests served at a time")

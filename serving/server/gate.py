@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from serving.server.batching.joining import MOST_ROWS
 from serving.server.flags import ServerOptions
 from serving.server.run.runner import Patience
 from serving.server.status import StatusError
+from serving.server.workers import Workers
 
 Answer = TypeVar("Answer")
 
@@ -21,17 +22,21 @@ class Gate:
     """Runs work in threads, the first to come first. Used from the event loop only.
 
     A call has its turn from its arrival to its answer, waiting included; of turns there are ``grpc_max_threads - 1``.
-    Of those with a turn a few run at once; where requests are joined to batches all do, as they wait there for each
-    other. A client that gives up while its call waits frees its turn at once, and so it does while its call runs: the
-    run ends by itself when ``Patience`` says so.
+    Of those with a turn a few run at once; where requests are joined more do, as they wait for each other there, behind
+    bounds on the runs. A client that gives up while its call waits frees its turn at once, and so it does while it
+    runs: the run ends by itself when ``Patience`` says so.
     """
 
     def __init__(self, options: ServerOptions, n_cpus: int) -> None:
         n_turns = max(1, options.grpc_max_threads - 1)
-        n_at_once = n_turns if options.enable_batching else min(n_turns, RUNS_PER_CPU * n_cpus)
+        n_runs = RUNS_PER_CPU * n_cpus
+        if options.join_signatures:
+            # Beside what runs as many as fill the next joined run of two models.
+            n_runs = 2 * n_runs + 2 * MOST_ROWS
+        n_at_once = n_turns if options.enable_batching else min(n_turns, n_runs)
         self._n_free = n_turns
         self._running = asyncio.Semaphore(n_at_once)
-        self._threads = ThreadPoolExecutor(n_turns + RUNS_PER_CPU * n_cpus, thread_name_prefix="run")
+        self._workers = Workers(n_turns + RUNS_PER_CPU * n_cpus, "run")
         self.n_held = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -59,7 +64,7 @@ class Gate:
             async with self._running:
                 if patience.is_over:
                     raise StatusError("DEADLINE_EXCEEDED", "The time limit of the call ended before its turn came")
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                return await self._workers.run(work)
         except asyncio.CancelledError:
             patience.give_up()
             raise
@@ -78,4 +83,4 @@ class Gate:
 
     def close(self) -> None:
         """Takes no more work; what runs is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()

@@ -93,6 +93,10 @@ class ModelServer:
             log.warning("Pages of every site that a user of this machine visits may read answers of the REST API")
 
     def _check(self) -> None:
+        if self.options.join_signatures and self.options.enable_batching:
+            raise StatusError(
+                "INVALID_ARGUMENT", "--join_signatures and --enable_batching both join requests; expected one of them"
+            )
         if self.options.batching_parameters_file and not self.options.enable_batching:
             raise StatusError(
                 "INVALID_ARGUMENT",

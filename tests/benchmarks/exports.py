@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +38,8 @@ def run(setting: Setting) -> list[Row]:
 
 
 def _compared(setting: Setting, recipe: str, throughput_goal: float, latency_goal: float | None) -> list[Row]:
-    from serving.check.server_process import configured_server
-    from serving.served.batching import write_batching_parameters
+    from serving.check.server_process import configured_server, server_executable
+    from serving.served.batching import JOINED, write_batching_parameters
     from serving.served.models_config import ListedModel, config_text
 
     folder = setting.scratch / recipe
@@ -56,7 +57,12 @@ def _compared(setting: Setting, recipe: str, throughput_goal: float, latency_goa
     images = [(setting.data_root / one.image_id).read_bytes() for one in records_below(setting.data_root)[:N_IMAGES]]
     n_requests = 16 if setting.is_quick else 96
     write_batching_parameters(folder / "batching.config")
-    joined_flags = ["--enable_batching", f"--batching_parameters_file={folder / 'batching.config'}"]
+    is_real = server_executable()[0] != sys.executable
+    joined_flags = (
+        ["--enable_batching", f"--batching_parameters_file={folder / 'batching.config'}"]
+        if is_real
+        else [f"--join_signatures={','.join(JOINED)}"]
+    )
     with ExitStack() as stack:
         server = stack.enter_context(configured_server(folder / "models.config", folder / "server.log"))
         clients = [Client(stack, server.address) for _ in range(N_CLIENTS)]
@@ -77,7 +83,6 @@ def _compared(setting: Setting, recipe: str, throughput_goal: float, latency_goa
             },
             min(setting.repetitions, 3),
         )
-        is_real = "tensorflow_model_server" in str(server.process.args)
     what = f"{model.name} at {contract.pixels.size_px} px, {precision}, {'real' if is_real else 'embedded'} server"
     plain = "the same Keras model exported with its variables, float32, same decoding, same server"
     return [

@@ -82,12 +82,11 @@ class BatchingRunner:
 class BatchScheduler:
     """The batches that wait and the threads that run them, shared by all models.
 
-    With ``retries_alone`` the requests of a batch that failed run again, each alone: an image that is refused then
-    costs no other client its answer. The real server fails them all.
+    As in the real server, all requests of a batch fail where one does; ``joining`` is kinder.
     """
 
-    def __init__(self, n_threads: int, metrics: Metrics, *, retries_alone: bool = False) -> None:
-        self._metrics, self._retries_alone = metrics, retries_alone
+    def __init__(self, n_threads: int, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._waiting: dict[Key, deque[_Batch]] = {}
         self._changed = threading.Condition()
         self._is_stopped = False
@@ -167,10 +166,6 @@ class BatchScheduler:
             made = runner.model.run(batch.feeds, arrays, batch.fetches, longest)
             parts = split(made, [task.n_rows for task in tasks], size)
         except BaseException as error:
-            if self._retries_alone and len(tasks) > 1:
-                for task in tasks:
-                    self._run(_Batch(runner, batch.feeds, batch.fetches, batch.due, [task], task.n_rows))
-                return
             # Every waiting request must get an answer, whatever broke.
             for task in tasks:
                 task.done.set_exception(error)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from pathlib import Path
 
 from serving.server.batching.batch_config import BatchLimits
 from serving.server.batching.batching import BatchingRunner, BatchScheduler
+from serving.server.batching.joining import JoiningRunner
 from serving.server.flags import ServerOptions
+from serving.server.gate import RUNS_PER_CPU
 from serving.server.loading.models import LoadedModel, LoadOptions
 from serving.server.loading.servable import Servable
 from serving.server.loading.warmup import warm_up
 from serving.server.metrics import Metrics
+from serving.server.run.bounded import BoundedRunner
 from serving.server.status import StatusError
 
 log = logging.getLogger(__name__)
@@ -25,6 +30,8 @@ class ServableLoader:
         self._options, self._metrics = options, metrics
         self._limits = BatchLimits()
         self._scheduler: BatchScheduler | None = None
+        self._joined_signatures = [one.strip() for one in options.join_signatures.split(",") if one.strip()]
+        self._turns = threading.Semaphore(RUNS_PER_CPU * (os.cpu_count() or 1))
         both = options.tensorflow_session_parallelism
         self._load_options = LoadOptions(
             tags=tuple(tag.strip() for tag in options.saved_model_tags.split(",") if tag.strip()),
@@ -52,6 +59,10 @@ class ServableLoader:
         except BaseException:
             model.close()
             raise
+        if self._joined_signatures:
+            alone = BoundedRunner(model, self._turns)
+            joining = JoiningRunner(name, model, alone, self._metrics)
+            return Servable(name, version, model, alone, dict.fromkeys(self._joined_signatures, joining))
         if limits is None or self._scheduler is None:
             return Servable(name, version, model, model)
         return Servable(name, version, model, BatchingRunner(name, model, limits, self._scheduler))
@@ -67,9 +78,7 @@ class ServableLoader:
             return
         if options.batching_parameters_file:
             self._limits = BatchLimits.read(options.batching_parameters_file)
-        self._scheduler = BatchScheduler(
-            max(1, self._limits.n_threads), self._metrics, retries_alone=options.batching_retry_alone
-        )
+        self._scheduler = BatchScheduler(max(1, self._limits.n_threads), self._metrics)
 
     def stop(self) -> None:
         """Ends the threads that run batches."""

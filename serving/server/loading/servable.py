@@ -14,8 +14,12 @@ from serving.server.run.runner import Runner
 class Servable:
     """A loaded version. A request holds it from look-up to answer; it is closed when nobody holds it any more."""
 
-    def __init__(self, name: str, version: int, model: LoadedModel, runner: Runner) -> None:
+    def __init__(
+        self, name: str, version: int, model: LoadedModel, runner: Runner, joined: Mapping[str, Runner] | None = None
+    ) -> None:
+        """``joined``: what runs the Predict requests of a signature, where that is not ``runner``."""
         self.name, self.version, self.model, self.runner = name, version, model, runner
+        self._joined = joined or {}
         self._n_holders = 0
         self._is_closing = False
         self._idle = threading.Condition()
@@ -24,6 +28,10 @@ class Servable:
     def signatures(self) -> Mapping[str, SignatureDef]:
         """The model's signatures by name."""
         return self.model.signatures
+
+    def runner_of(self, signature_name: str) -> Runner:
+        """What runs the Predict requests of a signature."""
+        return self._joined.get(signature_name, self.runner)
 
     def hold(self) -> bool:
         """Takes hold; False where the version is being closed (the caller looks again: another one serves by now)."""

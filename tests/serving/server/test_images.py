@@ -173,3 +173,24 @@ def test_a_connection_serves_again_after_a_body_in_chunks(server):
         )
         answer = connection.getresponse()
         assert answer.status == 200 and answer.read()
+
+
+def test_bad_images_cost_no_other_client_its_answer_where_requests_are_joined(exported, free_port):
+    server = running(exported, free_port, "--join_signatures=serving_default,lenient")
+    asked = [GOOD, BAD] * 20
+    try:
+        with ThreadPoolExecutor(10) as clients:
+            answers = list(clients.map(lambda image: post(server, {"instances": [row(image)]}), asked))
+        n_alone, n_runs = len(asked), server.metrics.batch_runs.total()
+    finally:
+        server.stop()
+    assert [status for status, _ in answers] == [200, 400] * 20
+    assert all("image 0" in answer["error"] for _, answer in answers[1::2])
+    assert 0 < n_runs <= n_alone
+
+
+def test_requests_are_not_joined_in_two_ways_at_once(exported, free_port):
+    from serving.server.status import StatusError
+
+    with pytest.raises(StatusError, match="expected one of them"):
+        running(exported, free_port, "--join_signatures=lenient", "--enable_batching")
