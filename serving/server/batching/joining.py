@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.server.batching.batch_merge import merged, split
 from serving.server.metrics import Metrics
-from serving.server.run.runner import FOR_EVER, Patience, Runner
+from serving.server.run.runner import FOR_EVER, Patience, Runner, Turn
 from serving.server.status import StatusError
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,13 @@ class JoiningRunner:
             return asked.made
         if asked.together is None:
             return self._alone.run(feeds, arrays, fetches, patience)
+        turn = Turn(self._end_turn, len(asked.together))
+        for one in asked.together:
+            one.patience.tell(_once(turn.leave))
         try:
             return self._run_all(asked.together)
         finally:
-            self._end_turn()
+            turn.end()
 
     def _wait_for_turn(self, asked: _Asked) -> None:
         """Returns with ``asked.together`` where its turn has come, with ``asked.made`` where another has run it, or
@@ -157,6 +160,12 @@ class JoiningRunner:
                 taken.append(one)
                 n_rows += one.n_rows
         return taken
+
+
+def _once(do: Callable[[], None]) -> Callable[[], None]:
+    """``do``, but for the first call only."""
+    left = [do]
+    return lambda: left.pop()() if left else None
 
 
 def _rows(arrays: Sequence[np.ndarray]) -> int:

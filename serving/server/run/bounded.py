@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.server.run.runner import FOR_EVER, Patience, Runner
+from serving.server.run.runner import FOR_EVER, Patience, Runner, Turn
 from serving.server.status import StatusError
 
 
 class BoundedRunner:
-    """Runs ``model`` while it holds one of ``turns``, which several models may share."""
+    """Runs ``model`` while it holds one of ``turns``, which several models may share; until its client gives up."""
 
     def __init__(self, model: Runner, turns: threading.Semaphore) -> None:
         self._model, self._turns = model, turns
@@ -28,7 +28,9 @@ class BoundedRunner:
         left_ms = patience.left_ms()
         if not self._turns.acquire(timeout=left_ms / 1000 if left_ms else None):
             raise StatusError("DEADLINE_EXCEEDED", "The time limit of the call ended before its turn came")
+        turn = Turn(self._turns.release)
+        patience.tell(turn.end)
         try:
             return self._model.run(feeds, arrays, fetches, patience)
         finally:
-            self._turns.release()
+            turn.end()

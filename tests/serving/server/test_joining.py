@@ -153,6 +153,57 @@ def test_a_request_whose_client_is_gone_is_not_run_with_the_others(model, runner
     assert model.sizes == [1, 2]
 
 
+class Hangs(Halves):
+    """Its second run takes until it is told to go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_begun = 0
+        self.second_may_go_on = threading.Event()
+
+    def run(self, feeds, arrays, fetches, patience=FOR_EVER):
+        self.n_begun += 1
+        if self.n_begun == 2:
+            assert self.second_may_go_on.wait(PATIENCE_S)
+        return super().run(feeds, arrays, fetches, patience)
+
+
+def test_a_run_that_nobody_waits_for_any_more_keeps_no_other_out():
+    model = Hangs()
+    runner = JoiningRunner("toy", model, model, Metrics(), n_at_once=1)
+    meanwhile = Meanwhile(model, runner)
+    patiences = [Patience(), Patience()]
+    hung = [meanwhile.come(2.0, patience=one) for one in patiences]
+    model.may_go_on.set()
+    meanwhile.wait_until(lambda: model.n_begun == 2)
+    other = meanwhile.come(8.0)
+    for _ in range(2):
+        patiences[0].give_up()
+    assert len(runner._waiting) == 1
+    patiences[1].give_up()
+    assert other.result(PATIENCE_S) == [4.0]
+    model.second_may_go_on.set()
+    assert meanwhile.go_on(*hung) == [[1.0], [1.0]]
+
+
+def test_a_bounded_run_that_nobody_waits_for_gives_its_turn_back():
+    model, patience = Hangs(), Patience()
+    model.may_go_on.set()
+    bounded = BoundedRunner(model, threading.Semaphore(1))
+    assert ask(bounded, 0.0) == [0.0]
+    with ThreadPoolExecutor(1) as pool:
+        hung = pool.submit(ask, bounded, 2.0, patience=patience)
+        end = time.monotonic() + PATIENCE_S
+        while model.n_begun < 2:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        patience.give_up()
+        assert ask(bounded, 4.0) == [2.0]
+        model.second_may_go_on.set()
+        assert hung.result(PATIENCE_S) == "too late"
+    assert ask(bounded, 6.0) == [3.0]
+
+
 def test_every_request_has_its_own_answer_whatever_runs_beside_it():
     """Thousands by many threads, some refused, some without patience."""
     model = Halves()
