@@ -180,5 +180,15 @@ def _as_error(error: CallFailed, rules: Rules, call: Call) -> CxrError:
         )
     # An unknown label or signature is answered as an argument that is not valid.
     is_unserved = error.code == "NOT_FOUND" or first_line.startswith(_UNSERVED)
-    kind = NotServed if is_unserved or not isinstance(call, Predict) else RequestRefused
-    return kind(f"{error.code}: {first_line}")
+    said = f"{error.code}: {first_line}"
+    if is_unserved or not isinstance(call, Predict):
+        return NotServed(
+            f"model server at {rules.address}: expected it to serve {call.model}{_shown(call)}, found that it does not "
+            f"({said}); 'cxr models' lists what there is, and the first release of a model makes its label {STABLE!r}"
+        )
+    return RequestRefused(said)
+
+
+def _shown(call: Call) -> str:
+    at = None if isinstance(call, Status) else call.at
+    return "" if at is None else f" version {at}" if isinstance(at, int) else f" at label {at!r}"

@@ -196,7 +196,9 @@ def test_scripts_are_told_by_the_exit_code_what_is_wrong(server, files, capsys, 
     assert main(["predict", good, "--version", "9"]) == 4
     assert main(["predict", good, "--label", "canary"]) == 4
     errors = capsys.readouterr().err
-    assert "Servable not found" in errors and "Unrecognized servable version label" in errors
+    assert "expected it to serve cxr_binary version 9, found that it does not (NOT_FOUND: Servable not found" in errors
+    assert "expected it to serve cxr_binary at label 'canary', found that it does not (INVALID_ARGUMENT: Unr" in errors
+    assert "'cxr models' lists what there is" in errors
     assert main(["predict", good, "--version", str(2**63)]) == 1
     assert main(["predict", good, "--server", "http://[junk"]) == 3
     with pytest.raises(SystemExit) as ended:
