@@ -50,9 +50,9 @@ def free_port() -> Callable[[], int]:
     return find
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(base: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., Any]]:
-    """Starts a server of ours in this process with flags whose ``$BASE`` is a folder; all end with the session."""
+    """Starts a server of ours in this process with flags whose ``$BASE`` is a folder; all end with the module."""
     running = []
 
     def start(flags: list[str], folder: Path = base) -> Any:
@@ -70,10 +70,18 @@ def serve(base: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., An
 
     yield start
     for server in running:
-        server.stop()
+        end(server)
 
 
-@pytest.fixture(scope="session")
+def end(server: Any) -> None:
+    """Ends a server and, as its process does not end with it, the models that it holds and the runs that go on."""
+    server.stop()
+    for versions in server.core.manager.serving.values():
+        for servable in versions.values():
+            servable.model.close()
+
+
+@pytest.fixture(scope="module")
 def setup_server(golden: Path, serve: Callable[..., Any]) -> Callable[[str], Any]:
     """Gives the running server of a recorded setup; started at its first use."""
     setups = json.loads((golden / "setups.json").read_text())
