@@ -16,33 +16,34 @@ Answer = TypeVar("Answer")
 
 #: Runs beside each other for each processor; more would only take each other's time and memory.
 RUNS_PER_CPU = 2
+#: A request of more bytes is not read before it can run at once: its memory is needed twice from then on.
+SMALL_BYTES = 8 << 20
 
 
 class Gate:
     """Runs work in threads, the first to come first. Used from the event loop only.
 
     A call has its turn from its arrival to its answer, waiting included; of turns there are ``grpc_max_threads - 1``.
-    Of those with a turn a few run at once; where requests are joined more do, as they wait for each other there, behind
-    bounds on the runs. A client that gives up while its call waits frees its turn at once, and so it does while it
-    runs: the run ends by itself when ``Patience`` says so.
+    Of those with a turn a few run at once; where requests are joined more small ones do, as they wait for each other
+    there, behind bounds on the runs. A client that gives up frees its turn at once, whether its call waits or runs; the
+    run ends by itself when ``Patience`` says so.
     """
 
     def __init__(self, options: ServerOptions, n_cpus: int) -> None:
         n_turns = max(1, options.grpc_max_threads - 1)
-        n_runs = RUNS_PER_CPU * n_cpus
-        if options.join_signatures:
-            # Beside what runs as many as fill the next joined run of two models.
-            n_runs = 2 * n_runs + 2 * MOST_ROWS
-        n_at_once = n_turns if options.enable_batching else min(n_turns, n_runs)
+        n_large = n_turns if options.enable_batching else min(n_turns, RUNS_PER_CPU * n_cpus)
+        # Beside what runs as many as fill the next joined run of two models.
+        n_small = n_large + 2 * MOST_ROWS if options.join_signatures else n_large
         self._n_free = n_turns
-        self._running = asyncio.Semaphore(n_at_once)
-        self._workers = Workers(n_turns + RUNS_PER_CPU * n_cpus, "run")
+        self._large = asyncio.Semaphore(n_large)
+        self._small = asyncio.Semaphore(n_small) if options.join_signatures else self._large
+        self._workers = Workers(n_turns + n_large + n_small, "run")
         self.n_held = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def run_or_refuse(self, work: Callable[[], Answer], patience: Patience) -> Answer:
-        """What ``work`` gives.
+    async def run_or_refuse(self, work: Callable[[], Answer], patience: Patience, n_bytes: int) -> Answer:
+        """What ``work`` gives for a request of ``n_bytes``.
 
         Raises:
             StatusError: ``RESOURCE_EXHAUSTED`` where all turns are taken, ``DEADLINE_EXCEEDED`` where the wait was too
@@ -52,16 +53,16 @@ class Gate:
             raise StatusError("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
         self._n_free -= 1
         try:
-            return await self.run(work, patience)
+            return await self.run(work, patience, n_bytes)
         finally:
             self._n_free += 1
 
-    async def run(self, work: Callable[[], Answer], patience: Patience) -> Answer:
+    async def run(self, work: Callable[[], Answer], patience: Patience, n_bytes: int) -> Answer:
         """The same for callers who are bounded elsewhere: they wait, however many there are."""
         self.n_held += 1
         self._idle.clear()
         try:
-            async with self._running:
+            async with self._small if n_bytes <= SMALL_BYTES else self._large:
                 if patience.is_over:
                     raise StatusError("DEADLINE_EXCEEDED", "The time limit of the call ended before its turn came")
                 return await self._workers.run(work)

@@ -121,7 +121,7 @@ class GrpcService:
                 spec = request.tasks[0].model_spec if call.name == "MultiInference" else request.model_spec
                 return spec.name, answer.SerializeToString()
 
-            model_name, answer = await self._gate.run_or_refuse(work, patience)
+            model_name, answer = await self._gate.run_or_refuse(work, patience, len(raw))
             metrics.latency.observe((model_name, call.name, "GRPC"), (time.perf_counter() - begin) * 1e6)
             return answer
 

@@ -147,7 +147,7 @@ class _Application:
             # Runs no model, and is answered also while models run wherever they can.
             return await asyncio.to_thread(work)
         async with self._turns:
-            running = asyncio.ensure_future(self._gate.run(work, patience))
+            running = asyncio.ensure_future(self._gate.run(work, patience, len(body)))
             gone = asyncio.ensure_future(_client_gone(receive))
             try:
                 await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
