@@ -19,9 +19,6 @@ from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec, check_policie
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
-#: Section and name of settings that recipes did not have at first, and what held without them.
-_CAME_LATER = (("train", "devices", "one"),)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -57,16 +54,8 @@ class Recipe:
         return findings_of(self.dataset.vocabulary)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting, defaults included.
-
-        One that came later stands there where it differs from what held before it: a recipe that does not use it stays
-        the same recipe, and a training under way when the code is upgraded goes on.
-        """
-        told = plain(self)
-        for section, name, former in _CAME_LATER:
-            if told[section][name] == former:
-                del told[section][name]
-        return told
+        """Every setting, defaults included (``TrainSpec.to_dict``)."""
+        return plain(self) | {"train": self.train.to_dict()}
 
     @classmethod
     def from_dict(cls, mapping: dict[str, Any], where: str = "recipe") -> Recipe:

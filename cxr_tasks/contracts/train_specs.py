@@ -8,7 +8,12 @@ from typing import Any, Literal, get_args
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.network_options import options_from
+from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.contracts.specs import in_range
+
+#: Settings that a training did not have at first -> what held without them.
+_CAME_LATER: dict[str, Any] = {"devices": "one"}
+_NEVER = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +248,15 @@ class TrainSpec:
     on how busy the machine is: run, gate, report and card say that it happened. No shipped recipe sets it."""
     seed: int = 20261123
     augment: AugmentSpec = field(default_factory=AugmentSpec)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, defaults included.
+
+        One that came later stands there where it differs from what held before it: what does not use it keeps its hash,
+        so a training under way when the code is upgraded goes on, and weights kept before are found.
+        """
+        told = plain(self)
+        return {name: value for name, value in told.items() if _CAME_LATER.get(name, _NEVER) != value}
 
     @property
     def keeps_weights(self) -> bool:

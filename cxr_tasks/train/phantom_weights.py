@@ -112,7 +112,7 @@ def _key(spec: TrainSpec, drawn: DatasetSpec, pixels: PixelSpec, precision: str)
     from cxr_tasks.sources.synthetic import fingerprint
 
     options = build(SyntheticOptions, drawn.options, "phantoms")
-    parts = {"train": plain(spec), "pixels": plain(pixels), "phantoms": fingerprint(options), "precision": precision}
+    parts = {"train": spec.to_dict(), "pixels": plain(pixels), "phantoms": fingerprint(options), "precision": precision}
     return sha256_json(parts)[:16]
 
 
