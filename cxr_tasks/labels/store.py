@@ -11,10 +11,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
-from cxr_tasks.predictions.log import image_of_requests, read_log
+from cxr_tasks.predictions.log import UNREADABLE, image_of_requests, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,15 +68,31 @@ def keep_labels(model: str, labels: list[Label]) -> int:
 
 
 def all_labels(model: str) -> pd.DataFrame:
-    """Every label that ever came, in the order of ``when``; fields as ``Label``."""
+    """Every label that ever came, in the order of ``when``; fields as ``Label``.
+
+    Raises:
+        DataDefect: A file of them is damaged: without its labels those that they corrected would be in force again.
+    """
     import pandas as pd
 
-    tables = [pd.read_parquet(path) for path in sorted((feedback_root() / model).glob("[!.]*.parquet"))]
+    tables = [_read(path) for path in sorted((feedback_root() / model).glob("[!.]*.parquet"))]
     if not tables:
         return pd.DataFrame(columns=list(Label.__slots__))
     table = pd.concat(tables, ignore_index=True)
     table["split"] = table["split"].fillna("") if "split" in table else ""
     return table.sort_values(["when", "received_at"], kind="stable", ignore_index=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except UNREADABLE as error:
+        raise DataDefect(
+            f"{path}: expected labels as they were kept, found a damaged file ({error}); put it back from a backup, or "
+            "take it away and send its labels again"
+        ) from None
 
 
 def labels_in_force(labels: pd.DataFrame) -> pd.DataFrame:

@@ -196,6 +196,14 @@ def test_labels_at_one_time_that_contradict_each_other_are_refused_and_zones_are
     assert len(all_labels("cxr_binary")) == 1
 
 
+def test_a_damaged_file_of_labels_is_named(cxr_home, tmp_path):
+    keep(tmp_path, [f"{HASH},pneumonia,positive,A,2026-03-05,"])
+    (file,) = feedback_root().rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(DataDefect, match=f"{file.name}: expected labels as they were kept"):
+        all_labels("cxr_binary")
+
+
 def test_images_are_known_by_request_and_by_file_too(cxr_home, tmp_path):
     _, rows = served(50)
     picture = encoded(smooth(120, 90, seed=5), "PNG")
