@@ -1,20 +1,24 @@
 """The whole way from drift to a new champion: 30 days of traffic, a shift on day 20, through a stack of its own.
 
-    .venv/bin/python -m tests.benchmarks.thirty_days FOLDER [IMAGES_A_DAY]
+    .venv/bin/python -m tests.benchmarks.thirty_days FOLDER [IMAGES_A_DAY [DAYS]]
 
 Some ten minutes on two free cores, so no part of ``make test``: run it by hand, and look at the pictures in FOLDER. A
 version is trained, approved and served; a real server answers each image and its log holds the answers. The clock alone
 is made up: answers are dated to the 30 days before today, and so is the first release. ``cxr_monitor`` looks at each
-day through Airflow; the alarm starts a training by its event, which goes by gate, approval and release.
+day, or at those of DAYS (such as 6,13,19,20,21) alone, through Airflow; the alarm starts a training by its event, which
+goes by gate, approval and release.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.server
 import io
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,19 +37,21 @@ LIMIT_S = 2400.0
 def main() -> None:
     folder = Path(sys.argv[1]).absolute()
     a_day = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    days = [int(one) for one in sys.argv[3].split(",")] if len(sys.argv) > 3 else list(range(1, N_DAYS))
     folder.mkdir(parents=True, exist_ok=True)
     with stack(folder) as settings:
         api = AirflowApi(settings)
         first = datetime.now(UTC).date() - timedelta(days=N_DAYS)
         release_first(settings, api, first)
         serve(settings, a_day, first, folder)
-        alarm = look_daily(api, first)
+        alarm = look_daily(api, first, days)
         show(settings, folder, alarm)
         say("waiting for the training that the alarm asked for")
         new = answer_question(api, 2)
         wait_for(lambda: served(settings) == 2, "version 2 serves")
         say(f"version {new} serves")
         show(settings, folder, alarm, "after")
+        subprocess.run([Path(sys.executable).parent / "cxr", "metrics"], check=True)
 
 
 def say(text: str) -> None:
@@ -58,9 +64,13 @@ def stack(folder: Path) -> Iterator[StackSettings]:
     from serving.check.server_process import free_port
 
     ports = {f"CXR_{name}_PORT": str(free_port()) for name in ("AIRFLOW", "MLFLOW", "GRPC", "REST")}
+    told = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Told)
+    threading.Thread(target=told.serve_forever, daemon=True).start()
     os.environ |= {
         **ports, "CXR_HOME": str(folder / "var"), "CXR_RETRAIN_ON_DRIFT": f"{MODEL}:30",
-        "CXR_MONITOR_CRON": "", "CXR_PRUNE_CRON": "",
+        "CXR_MONITOR_CRON": "", "CXR_PRUNE_CRON": "", "CXR_NOTIFY": f"json://127.0.0.1:{told.server_port}/",
+        # A look has 12 seconds, so that a deadline or two is missed.
+        "CXR_DEADLINE_SHARE": "0.0002",
     }  # fmt: skip
     command = [sys.executable, "-m", "cxr_tasks.stack"]
     try:
@@ -70,6 +80,19 @@ def stack(folder: Path) -> Iterator[StackSettings]:
         yield settings
     finally:
         subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
+
+
+class Told(http.server.BaseHTTPRequestHandler):
+    """Prints what ``CXR_NOTIFY`` is told."""
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        say(f"TOLD {message['title']}\n    " + message["message"].replace("\n", "\n    "))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """What it says is printed already."""
 
 
 def release_first(settings: StackSettings, api: AirflowApi, first: date) -> None:
@@ -141,9 +164,9 @@ def less_contrast(image: bytes) -> bytes:
     return stream.getvalue()
 
 
-def look_daily(api: AirflowApi, first: date) -> str:
-    """Look at each day through Airflow; the address of the page of the look that raised the alarm."""
-    for number in range(1, N_DAYS):
+def look_daily(api: AirflowApi, first: date, days: list[int]) -> str:
+    """Look at each of ``days`` through Airflow; the address of the page of the look that raised the alarm."""
+    for number in days:
         day = first + timedelta(days=number)
         run = api.trigger("cxr_monitor", {"model": MODEL, "day": day.isoformat()})
         ended(api, run)
