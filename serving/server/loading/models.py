@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
+from serving.server.loading.freed import give_back_freed
 from serving.server.loading.xla import functions_if_compiled, must_compile
 from serving.server.run import tensors
 from serving.server.run.runner import FOR_EVER, Patience
@@ -145,6 +146,7 @@ class LoadedModel:
         self._graph = None
         # Graphs are full of cycles; without this the old version's memory waits for a later collection.
         gc.collect()
+        give_back_freed()
 
     def _of(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> _Prepared:
         key = (feeds, fetches)
