@@ -1,8 +1,13 @@
-"""``python -m serving.pull --into DIR``: keep a model server's own folder as the installation's list says.
+"""``python -m serving.pull --into DIR --server URL``: keep a model server's own folder as the installation's list says.
 
 Beside each replica of a model server that shares no volume: fetches archives from the bucket, holds them against their
 digests, publishes them by rename, and writes ``models.config`` only when all that it lists is there. TensorFlow's own
 server reads no S3 since 2.7. A store that does not answer changes nothing: what serves goes on.
+
+A release moves a label only when all replicas have loaded the version. One that was away meanwhile, with the list of
+before on its disk, finds the label moved already, and its server would refuse the whole list for ever: a label may not
+move to a version that is not loaded. So its puller first lists the new version beside what serves, and moves the label
+when the server at URL has it (``listed_for``).
 """
 
 from __future__ import annotations
@@ -18,11 +23,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_tasks.contracts.errors import CxrError, DataDefect
+from cxr_tasks.contracts.errors import CxrError, DataDefect, ServiceUnavailable
 from cxr_tasks.installation.storage.files import tree_sha256, write_text
 from cxr_tasks.installation.storage.objects import Bucket
-from serving.served.announced import LIST_KEY, Announced, from_list
-from serving.served.models_config import ListedModel, config_text
+from serving.client.answers import AVAILABLE, RequestRefused
+from serving.client.client import CxrClient
+from serving.served.announced import LIST_KEY, from_list
+from serving.served.models_config import ListedModel, config_text, listed_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +39,11 @@ KEEP_S = 600.0
 _MONITORING = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
 
-def pull(bucket: Bucket, into: Path) -> bool:
-    """Bring ``into`` to the list of the bucket; whether there is a list.
+def pull(bucket: Bucket, into: Path, server: CxrClient | None = None) -> bool:
+    """Bring ``into`` to the list of the bucket, or a step nearer to it; whether there is a list.
+
+    Args:
+        server: The one that serves from ``into``; without it, it is not asked what it has loaded.
 
     Raises:
         ServiceUnavailable: The store does not answer; ``models.config`` is as it was.
@@ -48,13 +58,44 @@ def pull(bucket: Bucket, into: Path) -> bool:
             _ensure(bucket, model.key(version), into / model.name / str(version), digest)
     listed = [ListedModel(one.name, into / one.name, tuple(sorted(one.versions)), one.labels) for one in models]
     config = into / "models.config"
-    text = config_text(listed)
-    if models and (not config.is_file() or config.read_text(encoding="utf-8") != text):
-        write_text(config, text)
+    present = config.read_text(encoding="utf-8") if config.is_file() else ""
+    if server is not None:
+        before = {one.name: one for one in listed_in(present)}
+        listed = [listed_for(one, before.get(one.name), server) for one in listed]
+    if models and present != config_text(listed):
+        write_text(config, config_text(listed))
         config.chmod(0o644)
-        logger.info("serves %s", ", ".join(f"{one.name} {sorted(one.versions)} {one.labels}" for one in models))
-    _prune(into, models)
+        logger.info("lists %s", ", ".join(f"{one.name} {list(one.versions)} {one.labels}" for one in listed))
+    _prune(into, listed)
     return True
+
+
+def listed_for(wanted: ListedModel, before: ListedModel | None, server: CxrClient) -> ListedModel:
+    """``wanted``, or what ``server`` may be told instead while it has not loaded all of it.
+
+    Then the versions of both are listed, and a label stays where it is until the server has the version it moves to.
+    """
+    if before is None or wanted == before:
+        return wanted
+    loaded = _loaded(server, wanted.name)
+    on_disk = {version for version in before.versions if (wanted.base_path / str(version)).is_dir()}
+    stays = {
+        label: at
+        for label, at in before.labels.items()
+        if at in on_disk and wanted.labels.get(label, at) not in {at, *loaded}
+    }
+    if not stays:
+        return wanted
+    versions = tuple(sorted(on_disk | set(wanted.versions)))
+    return ListedModel(wanted.name, wanted.base_path, versions, {**wanted.labels, **stays})
+
+
+def _loaded(server: CxrClient, model: str) -> set[int]:
+    """The versions that the server answers with; none where it does not answer."""
+    try:
+        return {one.version for one in server.versions(model) if one.state == AVAILABLE}
+    except (RequestRefused, ServiceUnavailable):
+        return set()
 
 
 def _ensure(bucket: Bucket, key: str, folder: Path, digest: str) -> None:
@@ -82,7 +123,7 @@ def _ensure(bucket: Bucket, key: str, folder: Path, digest: str) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _prune(into: Path, models: Sequence[Announced]) -> None:
+def _prune(into: Path, models: Sequence[ListedModel]) -> None:
     """Remove versions that have not been listed for a while, and what a killed puller left half fetched."""
     for model in models:
         base = into / model.name
@@ -104,21 +145,24 @@ def _prune(into: Path, models: Sequence[Announced]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.pull", description=__doc__)
     parser.add_argument("--into", type=Path, required=True, help="folder of the model server: versions, models.config")
+    parser.add_argument("--server", help="REST address of that model server, such as http://127.0.0.1:8501")
     parser.add_argument("--once", action="store_true", help="bring it up to date and end")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the server
     try:
         into = options.into.absolute()
         into.mkdir(parents=True, exist_ok=True)
         write_text(into / "monitoring.config", _MONITORING)
         bucket = Bucket()
+        server = CxrClient(options.server, patience_s=0) if options.server else None
     except CxrError as error:
         print(error, file=sys.stderr)
         return 1
     told = ""
     while True:
         try:
-            is_there = pull(bucket, into)
+            is_there = pull(bucket, into, server)
             said = "" if is_there else "nothing is released yet; waiting"
         except CxrError as error:
             said = str(error)

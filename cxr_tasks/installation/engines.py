@@ -51,6 +51,8 @@ class Engines:
     airflow_host: str = HOST
     mlflow_host: str = HOST
     model_host: str = HOST
+    """One host, or several with commas: model servers that share no volume, each with the same ports. A name may stand
+    for several addresses (``cxr_tasks.installation.replicas``)."""
     listen: str = HOST
     """The address that servers bind to."""
     public_url: str = ""
@@ -84,7 +86,8 @@ class Engines:
             if (found := getattr(engines, name)) and not _BUCKET.fullmatch(found):
                 raise ConfigurationError(f"{VARIABLES[name]}={found}: expected a bucket's name, such as cxr-platform")
         for name in ("airflow_host", "mlflow_host", "model_host", "listen"):
-            if not _HOST_NAME.fullmatch(getattr(engines, name)):
+            hosts = engines.model_hosts if name == "model_host" else (getattr(engines, name),)
+            if not all(_HOST_NAME.fullmatch(one) for one in hosts):
                 raise ConfigurationError(
                     f"{VARIABLES[name]}={getattr(engines, name)}: expected a host's name or an IPv4 address, no port"
                 )
@@ -113,8 +116,13 @@ class Engines:
         return self.logins == FAB_LOGINS
 
     @property
+    def model_hosts(self) -> tuple[str, ...]:
+        """The hosts of ``model_host``, in its order; who asks one server asks the first."""
+        return tuple(one.strip() for one in self.model_host.split(","))
+
+    @property
     def hosts(self) -> tuple[str, ...]:
-        return (self.airflow_host, self.mlflow_host, self.model_host)
+        return (self.airflow_host, self.mlflow_host, *self.model_hosts)
 
     def as_environment(self) -> dict[str, str]:
         """The variables that ask for these engines again, in a program, a task or a command; none is a secret."""

@@ -129,11 +129,11 @@ class StackSettings:
 
     @property
     def grpc_address(self) -> str:
-        return f"{self.engines.model_host}:{self.grpc_port}"
+        return f"{self.engines.model_hosts[0]}:{self.grpc_port}"
 
     @property
     def rest_url(self) -> str:
-        return f"http://{self.engines.model_host}:{self.rest_port}"
+        return f"http://{self.engines.model_hosts[0]}:{self.rest_port}"
 
     def airflow_login(self) -> Login:
         """The Airflow administrator; ``ServiceUnavailable`` before the first start, when there is none."""

@@ -124,7 +124,7 @@ def _model_server(settings: StackSettings) -> Health:
         return Health(True, "waits for a first version")
     details = []
     for name in models:
-        answer = _get(settings.engines.model_host, settings.rest_port, f"/v1/models/{name}")
+        answer = _get(settings.engines.model_hosts[0], settings.rest_port, f"/v1/models/{name}")
         if answer.status != 200 or not isinstance(answer.body, dict):
             return Health(False, f"{name}: {answer.problem or f'answered {answer.status}'}")
         versions = answer.body.get("model_version_status", [])

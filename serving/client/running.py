@@ -1,12 +1,16 @@
-"""What the model server of this installation has loaded and labelled, and waiting for it to change."""
+"""What the model servers of this installation have loaded and labelled, and waiting for it to change.
+
+Of several servers something is said when it is so of all of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.installation.replicas import model_addresses
 from cxr_tasks.installation.settings import StackSettings
 from serving.client.answers import AVAILABLE, END, RequestRefused
 from serving.client.client import CxrClient
@@ -21,24 +25,30 @@ class CannotLoad(ReleaseRefused):
 
 
 def served_versions(settings: StackSettings, model: str) -> list[int]:
-    """Versions that answer now, newest first; empty where the server is not up or knows no such model."""
-    with _asking_once(settings) as client:
-        return _served(client, model)
+    """Versions that answer now on every server, newest first; empty where one is not up or knows no such model."""
+    with _asking_once(settings) as clients:
+        served = [_served(client, model) for client in clients]
+    return [version for version in served[0] if all(version in others for others in served)]
 
 
 def labelled_version(settings: StackSettings, model: str, label: str) -> int | None:
-    """The version that answers to ``label`` now; None where none does.
+    """The version that answers to ``label`` now on every server; None where none does, or they are not of one mind.
 
     The status call ignores labels, on the real server too; the metadata call tells.
     """
-    with _asking_once(settings) as client:
-        return _labelled(client, model, label)
+    with _asking_once(settings) as clients:
+        labelled = {_labelled(client, model, label) for client in clients}
+    return labelled.pop() if len(labelled) == 1 else None
 
 
 def wait_available(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
-    """Seconds until ``version`` was AVAILABLE on the running server; as ``wait_loaded``."""
-    with _asking_once(settings) as client:
-        return wait_loaded(client, model, version, limit_s)
+    """Seconds until ``version`` was AVAILABLE on every running server; as ``wait_loaded``."""
+    start = time.monotonic()
+    with _asking_once(settings) as clients:
+        for client in clients:
+            left_s = max(0.0, limit_s - (time.monotonic() - start))
+            wait_loaded(client, model, version, left_s)
+    return time.monotonic() - start
 
 
 def wait_loaded(
@@ -81,28 +91,41 @@ def wait_loaded(
 
 def wait_labelled(settings: StackSettings, model: str, label: str, version: int | None, limit_s: float) -> float:
     """Seconds until ``version`` answered to ``label``, None for no version at all; ``ServiceUnavailable`` if not."""
-    with _asking_once(settings) as client:
+    start = time.monotonic()
+    with _asking_once(settings) as clients:
+        for client in clients:
 
-        def look() -> str:
-            found = _labelled(client, model, label)
-            return "" if found == version else f"version {found}"
+            def look(client: CxrClient = client) -> str:
+                found = _labelled(client, model, label)
+                return "" if found == version else f"version {found}"
 
-        return _wait(client.address, look, f"{model} version {version} at label {label!r}", limit_s)
+            left_s = max(0.0, limit_s - (time.monotonic() - start))
+            _wait(client.address, look, f"{model} version {version} at label {label!r}", left_s)
+    return time.monotonic() - start
 
 
 def wait_unloaded(settings: StackSettings, model: str, version: int, limit_s: float) -> float:
     """Seconds until ``version`` answered no more; ``ServiceUnavailable`` where it still does after ``limit_s``."""
-    with _asking_once(settings) as client:
+    start = time.monotonic()
+    with _asking_once(settings) as clients:
+        for client in clients:
 
-        def look() -> str:
-            return "it loaded" if version in _served(client, model) else ""
+            def look(client: CxrClient = client) -> str:
+                return "it loaded" if version in _served(client, model) else ""
 
-        return _wait(client.address, look, f"{model} version {version} to be unloaded", limit_s)
+            left_s = max(0.0, limit_s - (time.monotonic() - start))
+            _wait(client.address, look, f"{model} version {version} to be unloaded", left_s)
+    return time.monotonic() - start
 
 
-def _asking_once(settings: StackSettings) -> CxrClient:
-    """A client that takes a server which is not there for an answer, as those who look again and again do."""
-    return CxrClient(settings.rest_url, patience_s=0)
+@contextlib.contextmanager
+def _asking_once(settings: StackSettings) -> Iterator[list[CxrClient]]:
+    """A client for each server; one that is not there is an answer to them, as they look again and again."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(CxrClient(f"http://{address}:{settings.rest_port}", patience_s=0))
+            for address in model_addresses(settings)
+        ]
 
 
 def _served(client: CxrClient, model: str) -> list[int]:

@@ -8,6 +8,7 @@ state first lets the new version load without a label, and moves the label when 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,25 @@ class ListedModel:
 
 def config_text(models: Iterable[ListedModel]) -> str:
     return f"model_config_list {{\n{''.join(one.text() for one in models)}}}\n"
+
+
+_MODEL = re.compile(
+    r'name: "(\w+)"\s+base_path: "([^"]*)".*?specific \{([^}]*)\} \}\n(.*?)^  \}', re.DOTALL | re.MULTILINE
+)
+_LABEL = re.compile(r'version_labels \{ key: "(\w+)" value: (\d+) \}')
+
+
+def listed_in(text: str) -> tuple[ListedModel, ...]:
+    """The models of a text that ``config_text`` made; of another one, those that look like it."""
+    return tuple(
+        ListedModel(
+            name,
+            Path(base),
+            tuple(int(version) for version in re.findall(r"versions: (\d+)", versions)),
+            {label: int(version) for label, version in _LABEL.findall(labels)},
+        )
+        for name, base, versions, labels in _MODEL.findall(text)
+    )
 
 
 def models_config_path() -> Path:

@@ -13,8 +13,10 @@ from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
 from cxr_tasks.installation.storage.files import tree_sha256
 from cxr_tasks.installation.storage.objects import Bucket
 from serving import pull as puller
+from serving.client.answers import AVAILABLE, ServedVersion
 from serving.pull import pull
 from serving.served.announced import LIST_KEY, Announced, announce, as_list, from_list
+from serving.served.models_config import ListedModel
 from tests.docker.services import lacks_store, seaweed
 
 pytestmark = pytest.mark.cluster
@@ -147,6 +149,47 @@ def test_what_is_no_longer_listed_goes_after_a_while(bucket, tmp_path, monkeypat
     pull(bucket, into)
     assert not (into / "cxr_binary" / "1").exists()
     assert (into / "cxr_binary" / "2").is_dir()
+
+
+class Server:
+    """A model server that has these versions loaded; none: it does not answer."""
+
+    def __init__(self, *versions: int):
+        self._versions = versions
+
+    def versions(self, model: str) -> tuple[ServedVersion, ...]:
+        if not self._versions:
+            raise ServiceUnavailable("not up")
+        return tuple(ServedVersion(one, AVAILABLE) for one in self._versions)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "versions", "labels"),
+    [
+        ((1,), (1, 2), {"stable": 1}),  # was away while it was released: both are listed, and the label waits
+        ((1, 2), (2,), {"stable": 2}),  # has it by now
+        ((), (1, 2), {"stable": 1}),  # starts: as before, since it may be reading the former list
+    ],
+)
+def test_a_label_waits_for_the_server_at_hand(tmp_path, loaded, versions, labels):
+    base = make_version(tmp_path, 1).parent
+    before = ListedModel("cxr_binary", base, (1,), {"stable": 1})
+    told = puller.listed_for(ListedModel("cxr_binary", base, (2,), {"stable": 2}), before, Server(*loaded))
+    assert (told.versions, told.labels) == (versions, labels)
+
+
+def test_what_is_listed_first_or_has_a_new_label_is_listed_at_once(tmp_path):
+    base = make_version(tmp_path, 1).parent
+    wanted = ListedModel("cxr_binary", base, (1, 2), {"stable": 1, "canary": 2})
+    assert puller.listed_for(wanted, None, Server()) == wanted
+    assert puller.listed_for(wanted, ListedModel("cxr_binary", base, (1,), {"stable": 1}), Server(1)) == wanted
+
+
+def test_a_former_version_whose_files_are_gone_is_not_waited_for(tmp_path):
+    """A server does not start with a version listed that is not there."""
+    before = ListedModel("cxr_binary", tmp_path / "cxr_binary", (1,), {"stable": 1})
+    wanted = ListedModel("cxr_binary", tmp_path / "cxr_binary", (2,), {"stable": 2})
+    assert puller.listed_for(wanted, before, Server()) == wanted
 
 
 def test_a_store_that_does_not_answer_is_named_without_its_keys(store, bucket, tmp_path, monkeypatch):

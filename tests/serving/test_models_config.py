@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cxr_tasks.installation.storage.files import tree_sha256
 from serving.served.leftovers import settle, settle_all
-from serving.served.models_config import models_config_path, write_models_config
+from serving.served.models_config import ListedModel, config_text, listed_in, models_config_path, write_models_config
 from serving.served.state import Content, ServingState, locked, read_state, write_state
 
 
@@ -142,3 +144,12 @@ def test_a_model_that_is_being_changed_is_left_alone(cxr_home, on_disk):
         assert read_state("cxr_binary") == going_on
     settle_all()
     assert read_state("cxr_binary") == known(cxr_home, ServingState(stable=3))
+
+
+def test_what_was_written_can_be_read():
+    models = (
+        ListedModel("cxr_binary", Path("/models/cxr_binary"), (1, 12), {"stable": 1, "canary": 12}),
+        ListedModel("cxr_multilabel", Path("/models/cxr_multilabel"), (3,)),
+    )
+    assert listed_in(config_text(models)) == models
+    assert listed_in("") == ()

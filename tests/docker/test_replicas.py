@@ -1,0 +1,119 @@
+"""Release, canary and rollback on two model servers that share no volume: all load it, then the label moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxr_tasks.installation.engines import Engines
+from cxr_tasks.installation.settings import StackSettings
+from serving.check.server_process import free_port
+from tests.docker.replicas import HOSTS, MODEL, Clients, Replica, proxy
+from tests.docker.services import lacks_store, seaweed
+from tests.serving.conftest import Platform, contract, exported, small_model  # noqa: F401  (fixtures)
+
+pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow, pytest.mark.cluster]
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:
+    """Until ``condition`` is true; what it raises is a no."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            if condition():
+                return
+            last: object = "not so"
+        except Exception as error:
+            last = error
+        assert time.monotonic() < end, f"not within {timeout_s:.0f} s: {last}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    lacking = lacks_store()
+    if not (Path(sys.executable).parent / "caddy").is_file():
+        lacking = "Caddy (make CLUSTER=1)"
+    if lacking:
+        pytest.skip(f"not installed here: {lacking}")
+    with seaweed(tmp_path_factory.mktemp("store") / "s") as (port, credentials):
+        yield port, credentials
+
+
+@pytest.fixture(scope="module")
+def replicas():
+    grpc_port, rest_port = free_port(), free_port()
+    return [Replica(host, Path(), grpc_port, rest_port) for host in HOSTS]
+
+
+@pytest.fixture(scope="module")
+def platform(store, replicas, exported, tmp_path_factory):  # noqa: F811
+    """Both replicas with version 1 as ``stable``, released as all others are."""
+    home = tmp_path_factory.mktemp("replicas")
+    with pytest.MonkeyPatch.context() as patch:
+        port, credentials = store
+        for name, value in {
+            "CXR_HOME": str(home / "var"),
+            "CXR_BUCKET": "cxr",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        from cxr_tasks.registry import tracking
+
+        tracking.client().create_registered_model(MODEL)
+        settings = dataclasses.replace(
+            StackSettings.requested(os.environ),
+            grpc_port=replicas[0].grpc_port,
+            rest_port=replicas[0].rest_port,
+            engines=Engines(bucket="cxr", model_host=",".join(HOSTS)),
+        )
+        try:
+            for number, one in enumerate(replicas):
+                one.folder = home / f"models-{number}"
+                one.start()
+            platform = Platform(settings, exported)
+            platform.release(platform.new_version())
+            yield platform
+        finally:
+            for one in replicas:
+                one.stop()
+
+
+@pytest.fixture
+def through_proxy(replicas, tmp_path):
+    with proxy(tmp_path / "proxy", replicas[0].grpc_port) as reached:
+        yield reached
+
+
+def test_no_request_fails_through_release_canary_and_rollback_on_two_servers(platform, replicas, through_proxy):
+    from cxr_tasks.registry.overrides import record_override
+    from serving.release.canary import end_canary, start_canary
+    from serving.release.rollback import roll_back
+
+    first = replicas[0].at("stable")
+    with Clients(*through_proxy) as clients:
+        second = platform.new_version()
+        platform.release(second)
+        assert [one.at("stable") for one in replicas] == [second.version] * 2
+        third = platform.new_version(is_champion=False)
+        record_override(MODEL, third.version, "Dr. A", "a test")
+        start_canary(MODEL, third.version, platform.settings, who="Dr. A", why="a test")
+        assert [(one.at("stable"), one.at("canary")) for one in replicas] == [(second.version, third.version)] * 2
+        end_canary(MODEL, platform.settings, who="Dr. A", why="a test")
+        assert [one.versions() for one in replicas] == [[second.version]] * 2
+        back = roll_back(MODEL, platform.settings, who="Dr. A", why="a test")
+        assert [one.at("stable") for one in replicas] == [first] * 2 == [back.version] * 2
+        wait_for(lambda: clients.versions["stable"].total() >= 300)
+    print(f"through the proxy: {clients.versions}")
+    assert clients.errors == []
+    assert set(clients.versions["stable"]) == {first, second.version}, "no request by label met the canary"
