@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ WRITES = {"database", "grafana"}
 
 
 def tool(name: str, hint: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if not found:
         pytest.skip(f"{name} is not installed: {hint}")
     return found
@@ -55,6 +56,24 @@ def test_what_the_build_copies_is_let_through_and_there():
     for name in copied:
         assert (PROJECT_ROOT / name).exists(), name
         assert any(Path(name).match(pattern) for pattern in let_through), name
+
+
+def test_the_proxys_file_is_one(tmp_path):
+    caddy = tool("caddy", "make CLUSTER=1")
+    code, said = said_by(
+        "env", f"XDG_DATA_HOME={tmp_path}", caddy, "validate", "--adapter", "caddyfile", "--config", "proxy/Caddyfile"
+    )
+    assert code == 0, said
+    assert said_by(caddy, "fmt", "--diff", "proxy/Caddyfile")[0] == 0, "caddy fmt --overwrite docker/proxy/Caddyfile"
+
+
+def test_an_image_has_no_tool_that_only_developers_need():
+    dockerfile = (DOCKER / "Dockerfile").read_text().replace("\\\n", "")
+    left_out = re.search(r'DEVELOPERS="([^"]+)"', dockerfile)
+    assert left_out
+    asked = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
+    names = {re.split(r"[<>=]", one)[0] for one in asked}
+    assert set(left_out[1].split()) == names - {"setuptools", "uv"}, "these two install the code"
 
 
 def test_alerts_come_when_they_should():
@@ -146,8 +165,9 @@ def test_settings_of_the_containers_are_those_of_the_code():
     filled = {name: re.sub(r"\$\{\w+:-?\??([^}]*)\}", r"\1", value) for name, value in settings.items()}
     engines = Engines.requested({**filled, "CXR_PUBLIC_URL": "https://localhost:8443"})
     assert engines.is_celery and engines.is_postgres and engines.bucket == "cxr"
-    hosts = set(engines.hosts)
-    assert hosts <= set(SERVICES), "each host is a container"
+    networks = [one["networks"] for one in SERVICES.values() if isinstance(one.get("networks"), dict)]
+    aliases = {alias for one in networks for alias in one["inside"]["aliases"]}
+    assert set(engines.hosts) <= {*SERVICES, *aliases}, "each host is a container, or what several answer to"
 
 
 def test_generated_secrets_are_those_that_containers_read(tmp_path, monkeypatch):
