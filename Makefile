@@ -88,14 +88,14 @@ COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker co
     elif command -v podman-compose >/dev/null && command -v podman >/dev/null; then echo podman-compose; fi)
 ENGINE = @[ -n "$(COMPOSE)" ] || { echo 'no container engine is found here: expected docker with its compose plugin, or podman with podman-compose; on Debian: apt-get install podman, pip install podman-compose. Without containers: docker/README.md' >&2; exit 1; }
 IN_DOCKER = $(COMPOSE) --env-file docker/.env -f docker/compose.yaml
-.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo cluster-test
+.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo cluster-test containers containers-test
 cluster-env: $(READY) ## settings and generated secrets of docker/compose.yaml
 	@$(BIN)/python -m cxr_tasks.stack.cluster_env
 
 cluster-up: ## build and start the platform in containers
 	$(ENGINE)
 	@$(MAKE) --no-print-directory cluster-env
-	@$(IN_DOCKER) build prepare
+	@CXR_REVISION="$$(git describe --always --dirty 2>/dev/null || echo unknown)" $(IN_DOCKER) build prepare
 	@$(IN_DOCKER) up --detach $(if $(findstring podman,$(COMPOSE)),,--wait)
 
 cluster-down: ## stop them; what they made stays in their volumes
@@ -113,6 +113,21 @@ cluster-demo: ## the demo of both families through the containers
 
 cluster-test: ## the tests of several machines: Postgres, Redis, an S3 store and workers, without containers
 	@$(MAKE) --no-print-directory test ARGS="tests/docker $(ARGS)"
+
+containers-test: containers ## docker/ built and run: image, compose.yaml, a family's chain; half an hour, root, Debian
+	@$(MAKE) --no-print-directory CLUSTER=1 $(VENV)/.ready$(if $(filter-out 0,$(GPU)),-gpu)-cluster
+	@$(BIN)/python -m pytest -s -x tests/docker/proof_of_containers.py $(ARGS)
+
+# RUNLEVEL=1: Debian starts nothing of it.
+containers:
+	@if command -v podman >/dev/null && command -v runc >/dev/null && command -v mmdebstrap >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'installing podman and what a base image is made with'; \
+	    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	        podman runc netavark aardvark-dns iptables mmdebstrap >/dev/null; \
+	else \
+	    echo 'containers cannot be run here: expected podman, runc and mmdebstrap, or root on Debian, who may install them (apt-get install podman runc netavark aardvark-dns iptables mmdebstrap)' >&2; exit 1; \
+	fi
 
 bench: $(READY) ## speed against plain alternatives, as ratios; also var/bench.json
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
