@@ -120,6 +120,7 @@ class Recipe:
 
 def _with_epochs(train: TrainSpec, epochs: int) -> TrainSpec:
     """``epochs`` in all: phases keep their order and lengths until those are spent."""
+    in_range("epochs", epochs, 1, 10_000)
     phases, left = [], epochs
     for phase in train.phases:
         if left:
