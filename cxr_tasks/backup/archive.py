@@ -16,7 +16,6 @@ import json
 import os
 import sqlite3
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +30,8 @@ from cxr_tasks.backup.units import SECRETS, Choice, Unit, present_units
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.software import git_commit
 from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.changes import work_folder
+from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.objects import Bucket, bucket_name
 from cxr_tasks.installation.storage.paths import audit_log, home, secrets_root, served_root
@@ -115,24 +116,15 @@ def write_backup(
         left_out=[unit.path for unit in present if unit not in chosen],
         datasets=_fingerprints(),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    aside = Path(name)
-    try:
-        with (
-            os.fdopen(descriptor, "wb") as stream,
-            tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive,
-        ):
-            _add_all(archive, chosen, beside, manifest, target.parent)
-            if passphrase is not None and secrets_root().is_dir():
-                _add_bytes(archive, SEALED, sealed(_packed(secrets_root()), passphrase), manifest)
-                manifest.left_out = [one for one in manifest.left_out if one != SECRETS]
-            _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
-        with open(aside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        replaced_file(target, is_private=True) as aside,
+        tarfile.open(aside, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _add_all(archive, chosen, beside, manifest, target.parent)
+        if passphrase is not None and secrets_root().is_dir():
+            _add_bytes(archive, SEALED, sealed(_packed(secrets_root()), passphrase), manifest)
+            manifest.left_out = [one for one in manifest.left_out if one != SECRETS]
+        _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
     return manifest
 
 
@@ -174,8 +166,8 @@ def _add_all(archive: tarfile.TarFile, chosen: list[Unit], beside: Engines, mani
 
 def _add_dump(archive: tarfile.TarFile, name: str, address: str, manifest: Manifest, beside: Path) -> None:
     manifest.units.append(name)
-    with tempfile.TemporaryDirectory(prefix=".cxr-backup-", dir=beside) as folder:
-        copy = Path(folder) / Path(name).name
+    with work_folder(beside) as folder:
+        copy = folder / Path(name).name
         postgres.dump(address, copy)
         _add_file(archive, copy, name, manifest, {})
 
@@ -282,8 +274,8 @@ def _is_database(path: Path) -> bool:
 @contextlib.contextmanager
 def _database_copy(path: Path, beside: Path) -> Iterator[Path]:
     """A consistent copy of an SQLite database that others write to, checked; removed after the block."""
-    with tempfile.TemporaryDirectory(prefix=".cxr-backup-", dir=beside) as folder:
-        copy = Path(folder) / path.name
+    with work_folder(beside) as folder:
+        copy = folder / path.name
         with (
             contextlib.closing(sqlite3.connect(path, timeout=60)) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,

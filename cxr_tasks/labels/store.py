@@ -15,6 +15,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.private import close_to_others
 from cxr_tasks.predictions.log import UNREADABLE, image_of_requests, read_log
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def keep_labels(model: str, labels: list[Label]) -> int:
             table = table[[tuple(row) not in known for row in table[said].to_numpy()]]
         table = table.drop_duplicates(said)
         if len(table):
-            folder.chmod(0o700)
+            close_to_others(folder)
             # Two tables may come at the same moment; neither takes the other's place.
             name = f"{labels[0].received_at:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.parquet"
             with replaced_file(folder / name) as aside:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.storage.changes import remove_file, remove_tree
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.predictions.columns import LOG_COLUMNS
@@ -99,7 +100,6 @@ def append_rows(rows: Sequence[Mapping[str, Any]], root: Path | None = None) -> 
 
 def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = None) -> list[Path]:
     """Remove days beyond the bounds, the oldest first, never today's; the folders removed."""
-    import shutil
 
     folder = model_folder(model, root)
     days = days_of(folder)
@@ -108,7 +108,7 @@ def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = N
     for day in sorted(days):
         if day >= today or (total <= bounds.max_bytes and day >= today - timedelta(days=bounds.days)):
             continue
-        shutil.rmtree(days[day])
+        remove_tree(days[day])
         total -= sizes[day]
         removed.append(days[day])
     return removed
@@ -185,10 +185,9 @@ def _write(table: pd.DataFrame, folder: Path) -> None:
         if name.startswith("probability_") or name == "typicality":
             table[name] = table[name].astype("float32")
     name = f"{datetime.now(UTC):%H%M%S.%f}-{os.getpid()}.parquet"
-    with replaced_file(folder / name) as aside:
+    # The log may lie elsewhere than the run-time folder; its files are for the owner there too.
+    with replaced_file(folder / name, is_private=True) as aside:
         table.to_parquet(aside, index=False, compression="zstd")
-        # The log may lie elsewhere than the run-time folder; its files are for the owner there too.
-    (folder / name).chmod(0o600)
 
 
 def _put_together(folder: Path) -> None:
@@ -203,4 +202,4 @@ def _put_together(folder: Path) -> None:
         return
     _write(pd.concat(list(tables.values()), ignore_index=True), folder)
     for path in tables:
-        path.unlink(missing_ok=True)
+        remove_file(path)

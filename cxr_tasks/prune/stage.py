@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.installation.storage.changes import remove_file, remove_tree
+from cxr_tasks.installation.storage.changes import remove_empty, remove_file, remove_tree
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, inside
 from cxr_tasks.prune.needed import needed_mlflow_runs, needed_run_folders
@@ -177,4 +177,4 @@ def _remove_empty_folders() -> None:
             if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
                 # Not where a task has begun a log there since.
                 with contextlib.suppress(OSError):
-                    path.rmdir()
+                    remove_empty(path)

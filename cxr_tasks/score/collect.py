@@ -12,6 +12,7 @@ from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.images.files_below import shown_path
+from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import reference_to, replaced_file, write_json
 from cxr_tasks.installation.storage.space import room_for
 from cxr_tasks.score.jobs import DONE, PARTS
@@ -45,7 +46,7 @@ def collect_scores(plan: ScorePlan) -> ScoredBatch:
     with room_for("writing the scores", folder=folder):
         _write_parquet(plan, findings, folder / PARQUET, counts)
         if counts.n_rows != plan.n_images:
-            (folder / PARQUET).unlink()
+            remove_file(folder / PARQUET)
             raise DataDefect(
                 f"{folder}: expected the answers to {plan.n_images} images, found {counts.n_rows}; go on with its parts"
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.images.files_below import image_files
+from cxr_tasks.installation.storage.files import write_text
 
 #: Column of a table that names the files, from the table's folder on where they are not absolute.
 FILE_COLUMN = "file"
@@ -45,7 +46,7 @@ def write_parts(files: Iterator[str], folder: Path, part_size: int = PART_SIZE) 
     while part := list(itertools.islice(files, part_size)):
         # ASCII with escapes holds every name that a file system gives, bytes that are no text included.
         text = "".join(f"{json.dumps(one)}\n" for one in part)
-        list_path(folder, n_parts).write_text(text, encoding="ascii")
+        write_text(list_path(folder, n_parts), text)
         n_images, n_parts = n_images + len(part), n_parts + 1
     return n_images, n_parts
 

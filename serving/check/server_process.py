@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.installation.children import end_with_parent
 from cxr_tasks.installation.settings import HOST
+from cxr_tasks.installation.storage.changes import output_file, work_folder
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 
 
@@ -79,7 +79,7 @@ def configured_server(
 
 @contextlib.contextmanager
 def _server(flags: list[str], log: Path, rest_port: int | None) -> Iterator[RunningServer]:
-    with tempfile.TemporaryDirectory(prefix="cxr-") as folder:
+    with work_folder() as folder:
         # The real server listens on every interface; what is not approved yet answers on a socket in a private folder.
         address = f"unix:{folder}/grpc" if rest_port is None else f"{HOST}:{free_port()}"
         yield from _started(flags, log, address, rest_port)
@@ -92,7 +92,7 @@ def _started(flags: list[str], log: Path, address: str, rest_port: int | None) -
     if rest_port is not None:
         command.append(f"--rest_api_port={rest_port}")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as output:
+    with output_file(log) as output:
         process = subprocess.Popen(  # noqa: S603
             command,
             stdout=output,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import tarfile
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect
+from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.files import tree_sha256
 from cxr_tasks.installation.storage.objects import Bucket
 
@@ -80,7 +80,7 @@ def _plain(text: object) -> str:
 
 
 def _upload(bucket: Bucket, key: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="cxr-announce-") as aside:
+    with work_folder() as aside:
         archive = Path(aside) / "version.tar"
         with tarfile.open(archive, "w") as stream:
             for path in sorted(folder.rglob("*")):

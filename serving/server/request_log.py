@@ -17,6 +17,8 @@ from urllib.parse import quote
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from cxr_tasks.installation.storage.changes import remove_file
+
 log = logging.getLogger(__name__)
 
 FILES = 8
@@ -94,7 +96,7 @@ class _File:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for old in sorted(folder.glob("*.tfrecord"))[: -(FILES - 1)]:
-            old.unlink(missing_ok=True)
+            remove_file(old)
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.tfrecord"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._writer = tf.io.TFRecordWriter(str(path))

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from cxr_tasks.installation.storage.private import close_to_others
 from cxr_tasks.predictions.columns import request_id_of
 from serving.server.answers import Answers
 from serving.server.credentials import server_credentials
@@ -218,7 +219,7 @@ async def start_grpc(answers: Answers, options: ServerOptions, gate: Gate) -> gr
             raise StatusError("INVALID_ARGUMENT", "Failed to BuildAndStart gRPC server")
     await server.start()
     if options.grpc_socket_path:
-        Path(options.grpc_socket_path).chmod(0o600)
+        close_to_others(Path(options.grpc_socket_path))
     return server
 
 

@@ -14,7 +14,7 @@ from tests.house.imports import ROOT, modules
 
 DOOR = "cxr_tasks.installation.storage"
 #: Modules outside the door that change files; to be lowered with each that goes through it, never raised.
-MOST_WRITERS = 14
+MOST_WRITERS = 4
 #: Draw pictures and plant faults (links, closed files, half tables) in a data folder of their own: that is input, which
 #: an installation reads, and no storage of its.
 PHANTOMS = "cxr_tasks.sources.phantoms"

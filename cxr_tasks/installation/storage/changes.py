@@ -68,6 +68,11 @@ def remove_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing; ``OSError`` where it holds something."""
+    folder.rmdir()
+
+
 def remove_tree(folder: Path, *, even_if_stuck: bool = False) -> None:
     """Remove a folder with all that is below it.
 
