@@ -61,7 +61,7 @@ def dataset_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, map_index_template="part {{ task.op_kwargs['part']['part'] }}")
         def inspect(part: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import IngestPlan
+            from cxr_tasks.contracts.handoffs.dataset import IngestPlan
             from cxr_tasks.ingest.stage import inspect_part
 
             recipe = recipe_asked_for(OF_DATASET)
@@ -69,7 +69,7 @@ def dataset_dag(family: Family) -> None:
 
         @task(multiple_outputs=False)
         def collect(listed: list, inspected: list) -> dict:
-            from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+            from cxr_tasks.contracts.handoffs.dataset import IngestPlan, InspectedPart
             from cxr_tasks.ingest.stage import collect_parts
             from cxr_tasks.registry.addresses import run_page
 
@@ -82,7 +82,7 @@ def dataset_dag(family: Family) -> None:
 
         @task(multiple_outputs=False)
         def validate(ingested: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import IngestedStudies
+            from cxr_tasks.contracts.handoffs.dataset import IngestedStudies
             from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.stage import validate_manifest
 
@@ -94,7 +94,7 @@ def dataset_dag(family: Family) -> None:
 
         @task(multiple_outputs=False)
         def prepare(validated: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import ValidatedStudies
+            from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
             from cxr_tasks.prepare.stage import prepare_dataset
             from cxr_tasks.registry.addresses import dataset_page
             from cxr_tasks.train.candidates.candidates import datasets_needed
@@ -110,7 +110,7 @@ def dataset_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, outlets=[family.prepared])
         def verify(prepared: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import PreparedDataset
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
             from cxr_tasks.datasets.latest import publish_latest
             from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.prepared import validate_prepared

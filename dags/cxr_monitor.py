@@ -57,7 +57,7 @@ def cxr_monitor():
     def look(champion: dict) -> dict:
         from datetime import UTC, date, datetime, timedelta
 
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from cxr_tasks.monitor.stage import monitor_model
         from cxr_tasks.registry.addresses import mlflow_run_page
 

@@ -117,7 +117,7 @@ def cxr_promote():
     @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)
     def settle(request: dict | None, answer: dict | None) -> dict | None:
         from cxr_tasks.contracts.errors import DataDefect
-        from cxr_tasks.contracts.handoffs import ApprovalRequest
+        from cxr_tasks.contracts.handoffs.release import ApprovalRequest
         from cxr_tasks.installation.settings import StackSettings
         from cxr_tasks.registry.approve.approval import Answer, Recorded
         from cxr_tasks.registry.approve.approval import settle as do_as_answered

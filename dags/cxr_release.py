@@ -35,7 +35,7 @@ from cxr_tasks.stack.pools import SERVING
 def cxr_release():
     @task(multiple_outputs=False, inlets=[CHAMPION])
     def find() -> list:
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from serving.release.take_up import take_up
 
         champions = [RegisteredModel.from_payload(model) for model in champions_asked_for()]
@@ -48,7 +48,7 @@ def cxr_release():
 
     @task(multiple_outputs=False)
     def prepare(champion: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from serving.release.stage import prepare_release
 
         prepare_release(RegisteredModel.from_payload(champion), run_paths())
@@ -56,7 +56,7 @@ def cxr_release():
 
     @task(multiple_outputs=False, outlets=[SERVED])
     def publish(champion: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from cxr_tasks.installation.settings import StackSettings
         from serving.release.stage import publish_version
 

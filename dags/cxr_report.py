@@ -40,7 +40,7 @@ def cxr_report():
 
     @task(multiple_outputs=False, outlets=[REPORT])
     def report(champion: dict) -> dict:
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from cxr_tasks.registry.addresses import mlflow_run_page, report_page
         from cxr_tasks.report.stage import report_on
 

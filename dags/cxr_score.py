@@ -61,7 +61,7 @@ def cxr_score():
 
     @task(multiple_outputs=False)
     def shares(planned: dict) -> list:
-        from cxr_tasks.contracts.handoffs import ScorePlan
+        from cxr_tasks.contracts.handoffs.afterwards import ScorePlan
         from cxr_tasks.score.stage import shares_of
 
         return [{"plan": planned, "parts": parts} for parts in shares_of(ScorePlan.from_payload(planned))]
@@ -70,7 +70,7 @@ def cxr_score():
     def score(share: dict) -> list:
         import logging
 
-        from cxr_tasks.contracts.handoffs import ScorePlan
+        from cxr_tasks.contracts.handoffs.afterwards import ScorePlan
         from cxr_tasks.installation.progress_lines import ProgressLines
         from cxr_tasks.score.stage import score_part
 
@@ -84,7 +84,7 @@ def cxr_score():
     def collect(planned: dict, scored: list) -> dict:
         import logging
 
-        from cxr_tasks.contracts.handoffs import ScorePlan
+        from cxr_tasks.contracts.handoffs.afterwards import ScorePlan
         from cxr_tasks.score.stage import collect_scores
 
         batch = collect_scores(ScorePlan.from_payload(planned))

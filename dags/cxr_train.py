@@ -44,7 +44,7 @@ def training_dag(family: Family) -> None:
     def training():
         @task(multiple_outputs=False, inlets=[family.prepared])
         def plan() -> dict:
-            from cxr_tasks.contracts.handoffs import PreparedDataset
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
             from cxr_tasks.datasets.latest import latest_dataset
             from cxr_tasks.registry.addresses import mlflow_run_page
             from cxr_tasks.train.stage import start_training
@@ -77,7 +77,7 @@ def training_dag(family: Family) -> None:
             **limit("training"),
         )
         def train(plan: dict, number: int) -> dict:
-            from cxr_tasks.contracts.handoffs import TrainingPlan
+            from cxr_tasks.contracts.handoffs.training import TrainingPlan
             from cxr_tasks.registry.addresses import mlflow_run_page
             from cxr_tasks.train.stage import train_one
 
@@ -90,7 +90,7 @@ def training_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
         def choose(plan: dict, trained: list) -> dict:
-            from cxr_tasks.contracts.handoffs import TrainedModel, TrainingPlan
+            from cxr_tasks.contracts.handoffs.training import TrainedModel, TrainingPlan
             from cxr_tasks.registry.addresses import mlflow_run_page
             from cxr_tasks.train.stage import dataset_for, recipe_of
             from cxr_tasks.train.winner import pick_winner
@@ -108,7 +108,8 @@ def training_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, **limit("training"))
         def evaluate(chosen: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+            from cxr_tasks.contracts.handoffs.training import TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.evaluate.stage import evaluate_model
 
@@ -122,7 +123,8 @@ def training_dag(family: Family) -> None:
 
         @task
         def check_predictions(chosen: dict, evaluated: dict) -> None:
-            from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+            from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.registry.addresses import run_page
             from cxr_tasks.validate.predictions import validate_predictions
@@ -139,7 +141,8 @@ def training_dag(family: Family) -> None:
 
         @task(multiple_outputs=False, **limit("training"))
         def gate(chosen: dict, evaluated: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+            from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.evaluate.champion import champion_for_gate
             from cxr_tasks.gate.stage import gate_candidate
@@ -165,7 +168,9 @@ def training_dag(family: Family) -> None:
 
         @task(multiple_outputs=False)
         def register(chosen: dict, evaluated: dict, decision: dict) -> dict:
-            from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
+            from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+            from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision
+            from cxr_tasks.contracts.handoffs.training import TrainedModel
             from cxr_tasks.contracts.recipes import Recipe
             from cxr_tasks.register.stage import register_candidate
             from cxr_tasks.report.card.stage import publish_card

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
-from cxr_tasks.contracts.handoffs import marked_verdict
+from cxr_tasks.contracts.handoffs.judgement import marked_verdict
 from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.installation.storage.paths import audit_log

@@ -13,7 +13,7 @@ from rich.table import Table
 from cxr_tasks.cli.console import PlainConsole
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.contracts.families import MODELS
-from cxr_tasks.contracts.handoffs import marked_verdict
+from cxr_tasks.contracts.handoffs.judgement import marked_verdict
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
 from cxr_tasks.registry.versions import model_versions
 from serving.client.running import labelled_version, served_versions

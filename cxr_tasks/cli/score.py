@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr_tasks.cli.predict import NO_SERVER, NOT_ALL_ANSWERED, NOT_SERVED, require_named, version_or_label
 from cxr_tasks.cli.predict_show import UNUSUAL, Progress
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScoredBatch, ScorePlan
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.images.files_below import shown_path

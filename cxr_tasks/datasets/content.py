@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 from cxr_tasks.installation.storage.files import read_json, replaced_file, sha256_file, verified_path
 

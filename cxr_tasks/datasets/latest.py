@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import PixelSpec

@@ -13,7 +13,7 @@ import psutil
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import LabelState, label_column
 from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.datasets.rows_on_disk import unnamed_rows

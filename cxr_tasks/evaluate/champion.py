@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import ChampionEvidence, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import ChampionEvidence
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.content import content_of_splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import EvaluatedModel
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.installation.storage.files import read_json, verified_path
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
 from cxr_tasks.installation.storage.files import replaced_file, verified_path
 

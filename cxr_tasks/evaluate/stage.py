@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation, ModelFacts, TypicalityMeasures
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import Remark, clock_remark, remark_lines

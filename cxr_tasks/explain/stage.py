@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.explain.localise import localisation_sentence
 from cxr_tasks.installation.storage.changes import write_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.recipes import load_recipe, recipe_names
 from cxr_tasks.datasets.content import content_of_splits, scheme_of
 from cxr_tasks.datasets.latest import dataset_of

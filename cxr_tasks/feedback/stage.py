@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.feedback.known_splits import splits_of_version
 from cxr_tasks.feedback.labels import read_labels

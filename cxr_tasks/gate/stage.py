@@ -47,7 +47,7 @@ from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, DataDefect
 from cxr_tasks.contracts.gate_specs import GateSpec
-from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision, Verdict
+from cxr_tasks.contracts.handoffs.judgement import ChampionEvidence, EvaluatedModel, GateDecision, Verdict
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, Policy, load_policy, without_none
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.remarks import remark_lines

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import IngestedStudies, IngestPlan, InspectedPart
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies, IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import SPLITS, LabelState, label_column
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.text_table import text_table

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import IngestPlan
+from cxr_tasks.contracts.handoffs.dataset import IngestPlan
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.manifest import REFUSAL_SCHEMA, listed_row, listing_schema
 from cxr_tasks.ingest.rows import write_rows

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+from cxr_tasks.contracts.handoffs.dataset import IngestPlan, InspectedPart
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.ingest.inspected import inspected_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cxr_tasks.contracts.handoffs import DriftReport
+from cxr_tasks.contracts.handoffs.afterwards import DriftReport
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.installation.notices import send
 from cxr_tasks.installation.settings import StackSettings

@@ -123,7 +123,7 @@ def load_reference(model_name: str, version: int, work: Path) -> tuple[Reference
     """
     import yaml
 
-    from cxr_tasks.contracts.handoffs import EvaluatedModel
+    from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
     from cxr_tasks.contracts.recipes import Recipe
     from cxr_tasks.datasets.image_statistics import statistics_of_splits
     from cxr_tasks.datasets.latest import dataset_of

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_tasks.contracts.handoffs import DriftReport, RegisteredModel
+from cxr_tasks.contracts.handoffs.afterwards import DriftReport
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths, monitor_root

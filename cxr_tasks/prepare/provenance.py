@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import lock_path

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract, TypicalityFit
 from cxr_tasks.contracts.shapes import build

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
+from cxr_tasks.contracts.handoffs.judgement import is_lowered, marked_verdict
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.registry import versions
 from cxr_tasks.registry.audit import trail

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cxr_tasks.contracts.artifacts import sha256_json
-from cxr_tasks.contracts.handoffs import ApprovalRequest
+from cxr_tasks.contracts.handoffs.release import ApprovalRequest
 from cxr_tasks.registry import rest
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.audit.trail import AuditEntry

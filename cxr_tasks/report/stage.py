@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from cxr_tasks.contracts.handoffs import EvaluatedModel, RegisteredModel, Report
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel, Report
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.installation.software import git_commit

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.handoffs import is_lowered
+from cxr_tasks.contracts.handoffs.judgement import is_lowered
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.installation.storage.files import read_json, reference_to, write_json, write_text
 

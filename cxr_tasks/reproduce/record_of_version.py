@@ -11,7 +11,8 @@ import yaml
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import stored_versions
 from cxr_tasks.datasets.latest import dataset_of

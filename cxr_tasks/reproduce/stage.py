@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.handoffs import EvaluatedModel, TrainedModel
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.evaluate.flat_metrics import flat_metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScoredBatch, ScorePlan
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.images.files_below import shown_path

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, DataDefect
-from cxr_tasks.contracts.handoffs import ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScorePlan
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.images.files_below import shown_path
 from cxr_tasks.installation.storage.files import published_folder, read_json, write_json

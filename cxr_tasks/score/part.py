@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import ScoredPart, ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScoredPart, ScorePlan
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.space import room_for
 from cxr_tasks.score.jobs import PARTS

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScoredBatch, ScorePlan
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.score.collect import collect_scores

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import PlannedCandidate, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.training import PlannedCandidate, TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.datasets.latest import stored_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.latest import stored_pixels
 from cxr_tasks.images.version import PREPARE_VERSION

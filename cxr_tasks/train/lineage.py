@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.remarks import Remark
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.content import content_of_splits, write_rows_of_content

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
+from cxr_tasks.contracts.handoffs.training import PlannedCandidate, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json, write_text
 from cxr_tasks.installation.storage.paths import RunPaths

@@ -9,7 +9,8 @@ import pandas as pd
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths

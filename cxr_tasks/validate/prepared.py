@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import verified_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cxr_tasks.contracts.handoffs import IngestedStudies, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies, ValidatedStudies
 from cxr_tasks.contracts.labels import label_column
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.records import MANIFEST_COLUMNS

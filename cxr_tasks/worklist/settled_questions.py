@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import ApprovalRequest
+from cxr_tasks.contracts.handoffs.release import ApprovalRequest
 from cxr_tasks.registry.questions import ended_because, was_asked_in
 from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
 from cxr_tasks.worklist.request import Wanted

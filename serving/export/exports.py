@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.images import rules
 from cxr_tasks.installation.processor import has_bf16_units

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 
 from cxr_tasks.contracts.errors import ReleaseRefused
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import RunPaths

@@ -13,7 +13,7 @@ from functools import partial
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import RegisteredModel, ReleasedModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.files import verified_path

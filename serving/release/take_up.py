@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.installation.approvers import approvers
 from cxr_tasks.installation.notices import send
 from cxr_tasks.registry import rest

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from cxr_tasks.contracts.handoffs import IngestPlan, InspectedPart
+from cxr_tasks.contracts.handoffs.dataset import IngestPlan, InspectedPart
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, findings_of
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.train_specs import AugmentSpec
 from cxr_tasks.installation.storage.files import reference_to, verified_path, write_json

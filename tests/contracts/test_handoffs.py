@@ -6,14 +6,9 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import (
-    GateDecision,
-    IngestedStudies,
-    PlannedCandidate,
-    PreparedDataset,
-    TrainedModel,
-    TrainingPlan,
-)
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies, PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import GateDecision
+from cxr_tasks.contracts.handoffs.training import PlannedCandidate, TrainedModel, TrainingPlan
 
 REF = ArtifactRef(uri="/data/file", sha256="ab" * 32)
 DATASET = PreparedDataset(

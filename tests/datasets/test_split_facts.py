@@ -57,7 +57,7 @@ def test_a_dataset_from_before_says_nothing_it_does_not_know():
 
 
 def test_who_changed_split_since_the_version_before_is_counted(cxr_home):
-    from cxr_tasks.contracts.handoffs import PreparedDataset
+    from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
     from cxr_tasks.installation.storage.files import write_json
 
     folder = cxr_home / "datasets" / "made" / ("a" * 16)

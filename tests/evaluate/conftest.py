@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.handoffs import PreparedDataset, TrainedModel, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec

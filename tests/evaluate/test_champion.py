@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
-from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.datasets.content import content_of_splits

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import findings_of, label_column, shared_findings
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract

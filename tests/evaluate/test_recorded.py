@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.evaluate.predictions_of_run import FILE, predictions_of_run, with_image_ids, without_image_ids
 from cxr_tasks.evaluate.table import rows_sha256
 from cxr_tasks.installation.storage.files import reference_to

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.datasets.content import content_of_splits
 from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.stage import evaluate_model, flat_metrics, readable

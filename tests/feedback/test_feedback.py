@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.metrics import by_name
 from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.live import MIN_EACH

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import RegisteredModel, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.stage import Feedback, recalibration_of

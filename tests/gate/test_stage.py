@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_tasks.contracts.handoffs import ChampionEvidence, EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs.judgement import ChampionEvidence, EvaluatedModel, GateDecision
 from cxr_tasks.contracts.policies import POLICIES_FOLDER, load_policy
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import EvaluateSpec

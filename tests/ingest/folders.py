@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_tasks.contracts.handoffs import IngestedStudies
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.ingest.stage import collect_parts, inspect_part, list_images
 from cxr_tasks.installation.storage.files import verified_path

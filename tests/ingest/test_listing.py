@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import IngestPlan
+from cxr_tasks.contracts.handoffs.dataset import IngestPlan
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.ingest import listing
 from cxr_tasks.ingest.listing import list_images

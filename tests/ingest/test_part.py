@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import InspectedPart
+from cxr_tasks.contracts.handoffs.dataset import InspectedPart
 from cxr_tasks.ingest import ledger_rows, part
 from cxr_tasks.ingest.inspection import inspect
 from cxr_tasks.ingest.ledger import open_ledger
@@ -124,7 +124,7 @@ def test_a_listing_that_was_changed_is_noticed(xrays, recipe, cxr_home):
 
 _KILLED = """
 import sys
-from cxr_tasks.contracts.handoffs import IngestPlan
+from cxr_tasks.contracts.handoffs.dataset import IngestPlan
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.ingest import ledger

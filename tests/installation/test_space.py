@@ -91,7 +91,7 @@ def test_a_stack_is_not_begun_on_a_full_disk(small_disk: Path, capsys: pytest.Ca
 
 
 def test_a_version_is_not_exported_to_a_full_disk(small_disk: Path):
-    from cxr_tasks.contracts.handoffs import RegisteredModel
+    from cxr_tasks.contracts.handoffs.release import RegisteredModel
     from cxr_tasks.installation.storage.paths import RunPaths
     from serving.release.stage import prepare_release
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.shapes import build
 from cxr_tasks.installation.storage.files import read_json
 from cxr_tasks.installation.storage.paths import monitor_root

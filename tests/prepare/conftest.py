@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.installation.storage.files import reference_to
 from tests.builders import manifest_table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.shapes import plain

@@ -132,7 +132,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next_one(
 
 KILLED_IN_THE_MIDDLE = """
 import json, os, signal, sys
-from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.images import decode
 from cxr_tasks.prepare import stage

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.serving_contract import FILE_NAME
 from cxr_tasks.contracts.shapes import plain

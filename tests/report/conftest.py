@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.evaluation.evaluation import Baseline, Evaluation, ModelFacts
-from cxr_tasks.contracts.handoffs import EvaluatedModel
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import logit_column, target_column

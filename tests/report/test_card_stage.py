@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths

@@ -21,7 +21,7 @@ import pytest
 
 from cxr_tasks.cli.main import main
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, DiskFull, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import ScoredBatch, ScorePlan
+from cxr_tasks.contracts.handoffs.afterwards import ScoredBatch, ScorePlan
 from cxr_tasks.score import listing, part
 from cxr_tasks.score.part import answers_path
 from cxr_tasks.score.stage import ScoreRequest, collect_scores, plan_scoring, score_all, score_part, shares_of

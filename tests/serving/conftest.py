@@ -72,7 +72,7 @@ class Platform:
         self.settings, self.exported = settings, exported
 
     def registered(self, version: int):
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from cxr_tasks.registry import versions
 
         found = next(one for one in versions.model_versions("cxr_binary") if int(one.version) == version)
@@ -82,7 +82,7 @@ class Platform:
 
     def new_version(self, exported=None, *, is_champion: bool = True):
         """A further version in the registry, exported and checked; champion, as a rule."""
-        from cxr_tasks.contracts.handoffs import RegisteredModel
+        from cxr_tasks.contracts.handoffs.release import RegisteredModel
         from cxr_tasks.registry import tracking, versions
         from serving.export.exports import find_export, kept_export
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.registry.audit import trail
 from serving.export import exports
 from serving.served.contents import changed_files, require_unchanged, runs_of

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect, ReleaseRefused
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from serving.export import exports
 from serving.served.contents import unless_on_disk
 from serving.served.version_folders import publish, version_folder, versions_on_disk

@@ -14,7 +14,7 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.stack.lineage import outbox, send
 from cxr_tasks.stack.lineage.events import MOST_DATASETS, Dataset, TaskOfRun, datasets_in, task_event

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_tasks.contracts.handoffs import PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.contracts.specs import PixelSpec

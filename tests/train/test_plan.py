@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import TrainingPlan
+from cxr_tasks.contracts.handoffs.training import TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
@@ -29,7 +29,7 @@ STANDS_STILL = {"train.learning_rate": {"low": 1e-8, "high": 1e-7, "log": True}}
 WORKER = """
 import json, sys, time
 from pathlib import Path
-from cxr_tasks.contracts.handoffs import TrainingPlan
+from cxr_tasks.contracts.handoffs.training import TrainingPlan
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.train import stage
 from cxr_tasks.train.loop import fit

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from cxr_tasks.contracts.handoffs import ValidatedStudies
+from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.installation.storage.files import reference_to, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths

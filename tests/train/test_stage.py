@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 WORKER = """
 import json, sys, time
 from pathlib import Path
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.train import candidate

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import PlannedCandidate, TrainedModel, TrainingPlan
+from cxr_tasks.contracts.handoffs.training import PlannedCandidate, TrainedModel, TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
 from cxr_tasks.installation.storage.files import reference_to, write_json
 from cxr_tasks.installation.storage.paths import RunPaths

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import EvaluatedModel, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.labels import findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column

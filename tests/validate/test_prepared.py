@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import SPLITS, findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.contracts.specs import PixelSpec

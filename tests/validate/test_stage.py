@@ -9,7 +9,7 @@ import pytest
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import IngestedStudies, PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies, PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, label_column
 from cxr_tasks.contracts.recipes import load_recipe
 from cxr_tasks.installation.storage.files import read_json, reference_to, verified_path, write_json

@@ -9,15 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_tasks.cli.following.followed_run import Progress
-from cxr_tasks.contracts.handoffs import (
-    EvaluatedModel,
-    GateDecision,
-    IngestedStudies,
-    PreparedDataset,
-    RegisteredModel,
-    ValidatedStudies,
-    marked_verdict,
-)
+from cxr_tasks.contracts.handoffs.dataset import IngestedStudies, PreparedDataset, ValidatedStudies
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision, marked_verdict
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.installation.settings import StackSettings

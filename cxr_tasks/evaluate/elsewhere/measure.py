@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation, ModelFacts
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import findings_of, shared_findings
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.recipes import Recipe

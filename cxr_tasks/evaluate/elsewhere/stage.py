@@ -9,7 +9,7 @@ import yaml
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import PreparedDataset
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import find_version

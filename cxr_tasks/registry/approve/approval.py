@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cxr_tasks.contracts.errors import CxrError, DataDefect, NotApproved, ReleaseRefused, ServiceUnavailable
-from cxr_tasks.contracts.handoffs import ApprovalRequest, RegisteredModel
+from cxr_tasks.contracts.handoffs.release import ApprovalRequest, RegisteredModel
 from cxr_tasks.registry import rest, versions
 from cxr_tasks.registry.approve.promotion import promote, require_permission
 from cxr_tasks.registry.audit import trail

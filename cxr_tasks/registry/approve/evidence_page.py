@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.handoffs import ApprovalRequest, is_lowered, marked_verdict
+from cxr_tasks.contracts.handoffs.judgement import is_lowered, marked_verdict
+from cxr_tasks.contracts.handoffs.release import ApprovalRequest
 from cxr_tasks.contracts.plain_text import plain_markdown as plain
 from cxr_tasks.contracts.remarks import remarks_in
 from cxr_tasks.installation.storage.space import MIB, room_for

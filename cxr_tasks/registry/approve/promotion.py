@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
-from cxr_tasks.contracts.handoffs import RegisteredModel
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.policies import load_policy, policy_change
 from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.files import read_json, sha256_file

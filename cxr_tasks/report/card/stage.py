@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr_tasks.contracts.handoffs import EvaluatedModel, GateDecision, PreparedDataset, RegisteredModel, TrainedModel
+from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel, GateDecision
+from cxr_tasks.contracts.handoffs.release import RegisteredModel
+from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.evaluate.evaluation_file import read_evaluation
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_text

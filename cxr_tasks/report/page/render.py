@@ -8,7 +8,7 @@ import yaml
 from markupsafe import Markup
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
-from cxr_tasks.contracts.handoffs import is_lowered, marked_verdict
+from cxr_tasks.contracts.handoffs.judgement import is_lowered, marked_verdict
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import MetricRecord, record_of
 from cxr_tasks.datasets.split_facts import split_sentences

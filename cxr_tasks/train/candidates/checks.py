@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxr_tasks.contracts.handoffs import PlannedCandidate
+from cxr_tasks.contracts.handoffs.training import PlannedCandidate
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.train_specs import TrainSpec

@@ -1,0 +1,1 @@
+"""What one stage gives to the next."""
