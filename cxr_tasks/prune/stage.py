@@ -20,12 +20,13 @@ from cxr_tasks.registry import tracking
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["runs", "logs", "comparisons", "mlflow runs"]
+Kind = Literal["runs", "logs", "comparisons", "lineage", "mlflow runs"]
 #: Kind -> the variable with the days that it is kept, and the days without it.
 KEPT_DAYS: dict[Kind, tuple[str, int]] = {
     "runs": ("CXR_KEEP_RUNS_DAYS", 180),
     "logs": ("CXR_KEEP_LOGS_DAYS", 60),
     "comparisons": ("CXR_KEEP_COMPARISONS_DAYS", 365),
+    "lineage": ("CXR_KEEP_LINEAGE_DAYS", 365),
     "mlflow runs": ("CXR_KEEP_MLFLOW_DAYS", 365),
 }
 _DAY_S = 86_400.0
@@ -76,9 +77,9 @@ def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
 def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | None = None) -> Pruned:
     """What is older than its days and needed by nothing; removed where ``do``.
 
-    Runs of DAGs, logs and comparisons are deleted. MLflow runs without a version are put into MLflow's trash, out of
-    which ``mlflow gc`` takes them for good. Datasets, versions, reports, exports, predictions and labels are never
-    touched here.
+    Runs of DAGs, logs, comparisons and days of lineage events are deleted. MLflow runs without a version are put into
+    MLflow's trash, out of which ``mlflow gc`` takes them for good. Datasets, versions, reports, exports, predictions
+    and labels are never touched here.
 
     Raises:
         ServiceUnavailable: MLflow does not answer: nothing can be known to be unneeded then, and nothing is removed.
@@ -95,6 +96,7 @@ def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | No
         logs = [path for folder in _LOGS for path in sorted((home() / folder).rglob("*")) if path.is_file()]
         found += _old("logs", logs, days["logs"], now_s)
         found += _old("comparisons", sorted((home() / "comparisons").glob("*/*.json")), days["comparisons"], now_s)
+        found += _old("lineage", sorted((home() / "lineage" / "events").glob("*")), days["lineage"], now_s)
         found += _old_mlflow_runs(days["mlflow runs"], now_s)
         n_stay = sum(not _remove(one, days[one.kind], now_s) for one in found) if do else 0
         if do:

@@ -101,6 +101,18 @@ def test_logs_go_by_age_and_what_is_kept_for_people_does_not(cxr_home):
     assert not log.parent.exists() and new.exists() and all(one.exists() for one in kept)
 
 
+def test_days_of_lineage_events_go_and_what_is_not_sent_yet_stays(cxr_home):
+    lineage = home() / "lineage"
+    old, new = (
+        made(lineage / "events" / "2025-01-01" / "a.json", 400),
+        made(lineage / "events" / "2026-11-01" / "b.json", 20),
+    )
+    waiting = made(lineage / "waiting" / "2025-01-01-a.json", 400)
+    gone = prune({}, do=True).found
+    assert [(one.kind, one.name) for one in gone] == [("lineage", "lineage/events/2025-01-01")]
+    assert not old.parent.exists() and new.exists() and waiting.exists()
+
+
 def test_mlflow_runs_without_a_version_go_to_the_trash_and_parents_of_versions_stay(cxr_home):
     run_id, client = registered_version("trained"), tracking.client()
     with tracking.open_run("cxr_binary", "search") as parent, tracking.open_run("cxr_binary", "lost") as lost:
