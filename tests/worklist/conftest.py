@@ -16,7 +16,11 @@ from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.check.server_process import free_port
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
-_REAL = ("assets.py", "dag_defaults.py", "forms.py", "dag_rules.py", "cxr_requests.py", "plugins")
+_REAL = (
+    "cxr_requests.py",
+    "plugins",
+    *(path.name for path in (PROJECT_ROOT / "dags").glob("*.py") if not path.name.startswith("cxr_")),
+)
 
 _STAND_INS = '''
 """The platform's DAGs by name, each a task that writes down what it was asked for, and hands on as they do."""
