@@ -277,6 +277,12 @@ def other_threshold(metrics):
     metrics["serving"]["pneumonia"]["threshold"] = 0.999
 
 
+def of_another_finding(metrics):
+    metrics["findings"] = ["hernia"]
+    for part in ("by_finding", "serving"):
+        metrics[part] = {"hernia": metrics[part]["pneumonia"]}
+
+
 @pytest.mark.parametrize(
     ("change", "rule", "said"),
     [
@@ -286,7 +292,8 @@ def other_threshold(metrics):
         (raise_mean_only, "evidence", "mean AUROC is stated as 0.999000"),
         (other_threshold, "evidence", "served threshold"),  # would be served otherwise than it was measured
         (lambda m: m.update(rows_sha256="f" * 64), "evidence", "test rows ffffffffffff"),
-        (lambda m: m.update(findings=["hernia"]), "evidence", "metrics are of hernia"),
+        (of_another_finding, "evidence", "does not hold what the gate reads (KeyError: 'pneumonia')"),
+        (lambda m: m.update(findings=["hernia"]), "evidence", "expected each of the findings hernia in by_finding"),
         (lambda m: m.update(confidence=0.5), "evidence", "intervals are of 0.5, the policy asks for 0.95"),
         (lambda m: m["mean"].pop("test"), "evidence", "does not hold what the gate reads"),
         (lambda m: m["by_finding"]["pneumonia"].pop("subgroups"), "evidence", "pneumonia: 'subgroups' is missing"),

