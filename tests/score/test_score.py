@@ -222,7 +222,8 @@ def test_a_version_that_serves_no_more_ends_it_and_what_is_done_is_kept(server, 
     server.run = released_meanwhile
     with pytest.raises(NotServed, match="version 7: expected it to serve until all is scored"):
         score_part(plan, 0)
-    assert answers_path(Path(plan.folder) / "parts", 0).read_bytes().count(b"\n") >= 80
+    # Of the 80 images that were sent by then, those of four requests of 16 may still have been on their way.
+    assert answers_path(Path(plan.folder) / "parts", 0).read_bytes().count(b"\n") >= 80 - 4 * 16
     # Asked anew, the version that serves now scores all.
     assert {row["version"] for row in scored(score_all(plan_scoring(request_for(server, Path(plan.source)))))} == {8}
 
