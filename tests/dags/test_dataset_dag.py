@@ -22,7 +22,8 @@ bag = DagBag(dag_folder=sys.argv[1] + "/cxr_dataset.py")
 assert not bag.import_errors, bag.import_errors
 list_images = bag.dags["cxr_dataset_multilabel"].get_task("list_images").python_callable
 asked = {"recipe": "nih_densenet121", "data_folder": "/nowhere", "allow_cpu": sys.argv[2] == "allowed"}
-list_images.__globals__["asked_for"] = lambda: asked
+for shared in (list_images, list_images.__globals__["recipe_asked_for"]):
+    shared.__globals__["asked_for"] = lambda: asked
 list_images.__globals__["run_paths"] = lambda: None
 try:
     list_images()
