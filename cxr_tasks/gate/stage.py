@@ -138,8 +138,11 @@ def decide(
     gate = asked.with_floor(gate_floor)
     note = "" if gate_floor is None else f" set for this run (the policy asks for {asked.auroc_floor:g})"
     try:
+        of_evidence = evidence_rule(evidence, gate, evaluate)
+        if evidence.evaluation.findings != evidence.findings:
+            return (of_evidence,)  # the other rules have nothing to ask of findings that were not measured
         return (
-            evidence_rule(evidence, gate, evaluate),
+            of_evidence,
             *assessable_rules(evidence, gate),
             *mean_rules(evidence, gate, note),
             *finding_rules(evidence, gate),

@@ -21,7 +21,7 @@ def test_what_the_order_names_is_there(name):
         ("tests/serving/test_release.py::test_a", "serving"),
         ("tests/evaluate/test_stage.py::test_a", "evaluate/test_cross.py"),  # both use one trained model
         ("tests/statistics/test_scores.py::test_a", "statistics/test_scores.py"),
-        ("tests/gate/test_stage.py::test_a", "gate/test_stage.py"),
+        ("tests/train/test_stage.py::test_a", "train/test_stage.py"),
     ],
 )
 def test_what_shares_something_long_in_the_making_goes_to_one_process(nodeid, group):
