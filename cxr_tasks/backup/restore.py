@@ -24,6 +24,7 @@ from cxr_tasks.backup.encryption import opened
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.addresses import is_shared
+from cxr_tasks.installation.storage.files import is_of_the_system
 from cxr_tasks.installation.storage.objects import Bucket, bucket_name
 from cxr_tasks.installation.storage.paths import home, secrets_root
 from cxr_tasks.installation.storage.space import require_space
@@ -59,6 +60,8 @@ def read_manifest(file: Path) -> Manifest:
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: expected a backup, found no file") from None
     except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error) as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(f"{file}: expected a whole backup made by 'cxr backup', found {error}") from None
     if not isinstance(told, dict) or told.get("format") not in (FORMAT, WITH_ENGINES):
         raise DataDefect(
@@ -162,12 +165,10 @@ def _contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tup
                     if out is not None:
                         os.close(out)
                 yield name, n_bytes, hashing.hexdigest()
-    except (EOFError, tarfile.TarError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, tarfile.TarError, ValueError, zlib.error) as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
-    except OSError as error:
-        if error.errno is None:  # of gzip: the content is broken, not the disk
-            raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
-        raise
 
 
 def _write(descriptor: int, block: bytes) -> None:

@@ -14,6 +14,7 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 from cxr_tasks.installation.storage.files import read_json, replaced_file, sha256_file, verified_path
+from cxr_tasks.installation.storage.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +54,7 @@ def write_rows_of_content(path: Path, content: pd.DataFrame) -> None:
 
 def read_rows_of_content(path: Path) -> pd.DataFrame:
     """The table in ``path``; ``DataDefect`` where it is not one."""
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataDefect(f"{path}: expected a table of what images are, found {error}") from error
+    table = read_table(path, "a table of what images are")
     missing = [name for name in CONTENT_COLUMNS if name not in table]
     if missing:
         raise DataDefect(f"{path}: expected the columns {', '.join(CONTENT_COLUMNS)}, found none of {missing}")

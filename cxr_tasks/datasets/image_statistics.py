@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +38,11 @@ def statistics_of_splits(prepared: PreparedDataset, splits: Iterable[str]) -> pd
     Raises:
         DataDefect: The file is not such a table.
     """
-    import pandas as pd
-
     path = Path(prepared.folder) / FILE
     if not path.is_file():
         return None
-    try:
-        table = pd.read_parquet(path)
-        return table.loc[table["split"].isin(list(splits)), ["image_id", *STATISTICS]].reset_index(drop=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataDefect(f"{path}: expected the statistics of the dataset's images, found {error}") from error
+    table = read_table(path, "the statistics of the dataset's images")
+    missing = [name for name in ("image_id", "split", *STATISTICS) if name not in table]
+    if missing:
+        raise DataDefect(f"{path}: expected the statistics of the dataset's images, found none of {missing}")
+    return table.loc[table["split"].isin(list(splits)), ["image_id", *STATISTICS]].reset_index(drop=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.records import PREDICTION_COLUMNS, logit_column, target_column
+from cxr_tasks.installation.storage.tables import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,9 @@ def read_predictions(path: Path, findings: Sequence[str]) -> pd.DataFrame:
 
     Raises:
         DataDefect: Not there, not a Parquet file, or its columns or values are not right.
+        OSError: The disk, or the rights to the file.
     """
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataDefect(f"{path}: expected a Parquet file of predictions, found {error}") from error
+    table = read_table(path, "a Parquet file of predictions")
     try:
         check_predictions(table, findings, str(path))
     except (TypeError, ValueError) as error:

@@ -11,12 +11,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.storage.private import close_to_others
-from cxr_tasks.predictions.log import UNREADABLE, image_of_requests, read_log
+from cxr_tasks.installation.storage.tables import read_table
+from cxr_tasks.predictions.log import image_of_requests, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ def all_labels(model: str) -> pd.DataFrame:
 
     Raises:
         DataDefect: A file of them is damaged: without its labels those that they corrected would be in force again.
+        OSError: The disk, or the rights to a file of them.
     """
     import pandas as pd
 
@@ -85,15 +86,8 @@ def all_labels(model: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except UNREADABLE as error:
-        raise DataDefect(
-            f"{path}: expected labels as they were kept, found a damaged file ({error}); put it back from a backup, or "
-            "take it away and send its labels again"
-        ) from None
+    advice = "put it back from a backup, or take it away and send its labels again"
+    return read_table(path, "labels as they were kept", advice)
 
 
 def labels_in_force(labels: pd.DataFrame) -> pd.DataFrame:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.changes import remove_file, remove_tree
 from cxr_tasks.installation.storage.files import replaced_file
 from cxr_tasks.installation.storage.paths import home
+from cxr_tasks.installation.storage.tables import table_in
 from cxr_tasks.predictions.columns import LOG_COLUMNS
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ VARIABLE, DAYS_VARIABLE, MIB_VARIABLE = "CXR_PREDICTION_LOG", "CXR_PREDICTION_LO
 USUAL_DAYS, USUAL_MIB = 400, 1024
 #: So many files smaller than ``SMALL_BYTES`` of one day are put together.
 MOST_SMALL, SMALL_BYTES = 48, 4 << 20
-#: What pandas and Arrow raise at a Parquet file that is cut short or has changed bytes (tried with 3,000 of them).
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,16 +154,20 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(paths: list[Path]) -> dict[Path, pd.DataFrame] | None:
     """The tables that can be read; None where a file is gone."""
-    import pandas as pd
-
     tables = {}
     for path in paths:
         try:
-            table = pd.read_parquet(path)
+            table = table_in(path.read_bytes(), path, "rows of the log")
         except FileNotFoundError:
-            return None
-        except UNREADABLE as error:
-            log.warning("%s cannot be read and is left out: %s", path, error)
+            if not path.is_symlink():
+                return None
+            log.warning("%s is left out: it is a link to nothing", path)
+            continue
+        except DataDefect as defect:
+            log.warning("%s; it is left out", defect)
+            continue
+        except OSError as error:
+            log.warning("%s is left out: the system cannot read it: %s", path, error.strerror)
             continue
         if missing := [name for name in LOG_COLUMNS if name not in table]:
             log.warning("%s is no file of the log and is left out: it lacks %s", path, ", ".join(missing[:3]))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
+from cxr_tasks.installation.storage.tables import read_table
 from cxr_tasks.validate.record import conclude
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,4 @@ def validate_predictions(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataDefect(f"{path}: expected a Parquet file, found {error}; run the task that wrote it again") from error
+    return read_table(path, "a Parquet file", "run the task that wrote it again")

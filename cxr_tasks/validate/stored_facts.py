@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState, label_column
+from cxr_tasks.installation.storage.files import is_of_the_system
 
 _TARGETS = {LabelState.POSITIVE: 1.0, LabelState.NEGATIVE: 0.0}
 _NEEDED = frozenset(
@@ -29,6 +30,8 @@ def open_stored(folder: Path) -> tfds.core.DatasetBuilder:
     try:
         builder = tfds.builder_from_directory(str(folder))
     except (tfds.core.registered.DatasetNotFoundError, OSError, ValueError, AssertionError) as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(f"{folder}: expected a TFDS dataset, found {error}; {_PREPARE_AGAIN}") from error
     missing = sorted(_NEEDED - set(builder.info.features))
     if missing:
@@ -46,6 +49,7 @@ def stored_facts(builder: tfds.core.DatasetBuilder, split: str, findings: Sequen
 
     Raises:
         DataDefect: A shard is missing, cut off or damaged.
+        OSError, tf.errors.OpError: The disk, or the rights to a shard.
     """
     columns = _columns(findings)
     if split not in builder.info.splits:
@@ -58,6 +62,8 @@ def stored_facts(builder: tfds.core.DatasetBuilder, split: str, findings: Sequen
         examples = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, read_config=config))
         rows = [_facts(example, findings, words, states) for example in examples]
     except (tf.errors.OpError, OSError, AssertionError) as error:
+        if is_of_the_system(error):
+            raise
         place = f"{builder.data_dir}, {split}"
         raise DataDefect(f"{place}: expected whole TFRecord shards, found {error}; {_PREPARE_AGAIN}") from error
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

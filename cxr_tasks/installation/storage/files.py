@@ -16,6 +16,9 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.paths import home, relocated
 
+#: Of ``tf.errors``: UNKNOWN, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE. Damaged records are DATA_LOSS.
+_SYSTEM_CODES = frozenset({2, 7, 8, 14})
+
 
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, as hex; reads in blocks, so any size."""
@@ -42,6 +45,17 @@ def verified_path(artifact: ArtifactRef) -> Path:
             "it was changed after it was written"
         )
     return path
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Whether the system refused a file that is there: its disk or the rights to it, not what the file holds.
+
+    Libraries raise ``OSError`` at damaged content too, without the number that the system's errors bear; TensorFlow
+    has kinds of its own.
+    """
+    if getattr(error, "error_code", None) in _SYSTEM_CODES:
+        return True
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError)
 
 
 def write_json(path: Path, value: Any) -> None:

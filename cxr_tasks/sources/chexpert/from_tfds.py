@@ -18,7 +18,13 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS
 from cxr_tasks.installation.progress_lines import with_progress
 from cxr_tasks.installation.storage.changes import new_file
-from cxr_tasks.installation.storage.files import published_folder, read_json, replaced_file, sha256_file
+from cxr_tasks.installation.storage.files import (
+    is_of_the_system,
+    published_folder,
+    read_json,
+    replaced_file,
+    sha256_file,
+)
 from cxr_tasks.installation.storage.paths import home
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 from cxr_tasks.sources.chexpert.folders import TRAIN_TABLE, VALID_TABLE
@@ -120,7 +126,7 @@ def _check_names(path: Path, expected: tuple[str, ...]) -> None:
     """Numbers in the records count lines of these files, so the order matters as much as the words."""
     try:
         found = tuple(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise DataDefect(f"{path}: expected the names {', '.join(expected)}: {error}; {_PREPARE_AGAIN}") from None
     if found != expected:
         raise DataDefect(f"{path}: expected {', '.join(expected)}, found {', '.join(found)}; {_PREPARE_AGAIN}")
@@ -148,6 +154,8 @@ def _unpack(prepared: Path, folder: Path) -> None:
         try:
             _write_split(prepared, split, builder, folder / table)
         except (tf.errors.OpError, ValueError) as error:
+            if is_of_the_system(error):
+                raise
             # Damaged records; and TFDS itself counts the images of a split against its metadata.
             told = getattr(error, "message", error)
             raise DataDefect(f"{prepared}: {split} cannot be read: {told}; {_PREPARE_AGAIN}") from error
@@ -165,6 +173,8 @@ def _opened(prepared: Path) -> tfds.core.DatasetBuilder:
         builder = tfds.builder_from_directory(str(prepared))
         needed = [Path(str(path)) for split in _SPLITS for path in builder.info.splits[split].filepaths]
     except kinds as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(f"{prepared}: the metadata cannot be read: {error}; {_PREPARE_AGAIN}") from error
     there = set(_shards(prepared))
     absent = [path for path in needed if path not in there]

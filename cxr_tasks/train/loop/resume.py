@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.files import is_of_the_system, replaced_file
 from cxr_tasks.installation.storage.locks import file_lock
 
 STATE_FILE = "state.npz"
@@ -45,13 +45,15 @@ def save_state(folder: Path, state: SavedState) -> None:
 def load_state(folder: Path) -> SavedState | None:
     """The state in ``folder``; ``None`` where no epoch has been finished. An unreadable file is a ``DataDefect``."""
     path = folder / STATE_FILE
-    if not path.exists():
-        return None
     try:
         with np.load(path, allow_pickle=False) as stored:
             progress = json.loads(stored["progress"].tobytes())
             return SavedState(_numbered(stored, "current"), _numbered(stored, "best"), progress)
+    except FileNotFoundError:
+        return None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(
             f"{path}: expected a training state, found {error}; remove it to train from the start"
         ) from error

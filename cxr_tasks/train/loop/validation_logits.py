@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.installation.storage.files import replaced_file
+from cxr_tasks.installation.storage.files import is_of_the_system, replaced_file
 from cxr_tasks.statistics.auroc_intervals import auroc_interval
 from cxr_tasks.statistics.delong import influences, placements
 from cxr_tasks.statistics.intervals import Interval, logit_scale_interval, z_of
@@ -36,7 +37,9 @@ class ValidationLogits:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return cls(stored["logits"], stored["targets"], stored["patients"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            if is_of_the_system(error):
+                raise
             raise DataDefect(f"{path}: expected logits of a validation split, found {error}") from error
 
     def plain(self) -> ValidationLogits:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.datasets.load import plain_batches
+from cxr_tasks.installation.storage.files import is_of_the_system
 
 BATCH = 64
 
@@ -19,10 +20,14 @@ def load_model(path: Path, *, size_px: int, n_findings: int) -> keras.Model:
 
     Raises:
         DataDefect: Not a ``.keras`` file, code of its own inside (never run), or another input or output shape.
+        OSError: The disk, or the rights to the file.
     """
     try:
+        path.open("rb").close()  # Keras calls whatever it may not open a file that is not there
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        if is_of_the_system(error):
+            raise
         raise DataDefect(f"{path}: expected a Keras model, found {type(error).__name__}: {error}") from error
     found, wanted = (model.input_shape, model.output_shape), ((None, size_px, size_px, 1), (None, n_findings))
     if found != wanted:

@@ -14,6 +14,7 @@ import numpy as np
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.installation.storage.changes import move, work_folder
+from cxr_tasks.installation.storage.files import is_of_the_system
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.train.networks.blocks import HEAD_LAYER
 from cxr_tasks.train.weights.starting_weights import (
@@ -100,6 +101,7 @@ def read_layer_weights(path: Path) -> LayerWeights:
 
     Raises:
         ConfigurationError: The file holds no weights by layer name.
+        OSError: The disk, or the rights to the file.
     """
     try:
         if path.suffix == ".keras":
@@ -108,6 +110,8 @@ def read_layer_weights(path: Path) -> LayerWeights:
         else:
             found = _from_hdf5(path)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
+        if is_of_the_system(error):
+            raise
         raise ConfigurationError(f"{path}: expected Keras weights, found {error}") from None
     if not found:
         raise ConfigurationError(f"{path}: expected Keras weights by layer name, found none")
