@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.check.server_process import free_port
 from serving.client import CxrClient
 from serving.export.golden import golden_images
+from tests.waiting import wait_until
 
 MODEL = "cxr_binary"
 #: Loopback has many addresses: as two machines, both have the same ports.
@@ -84,14 +84,15 @@ def proxy(folder: Path, grpc_port: int) -> Iterator[tuple[str, Path]]:
     (folder / "Caddyfile").write_text(text)
     told = {**os.environ, "CXR_SITE": "localhost", "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     caddy = [str(Path(sys.executable).parent / "caddy"), "run", "--adapter", "caddyfile"]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen([*caddy, "--config", folder / "Caddyfile"], env=told, stdout=log, stderr=log)
+    with open(folder / "log", "wb") as stream:
+        process = subprocess.Popen([*caddy, "--config", folder / "Caddyfile"], env=told, stdout=stream, stderr=stream)
     authority = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     try:
-        end = time.monotonic() + 60
-        while not authority.is_file() or b"server running" not in (folder / "log").read_bytes():
-            assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
-            time.sleep(0.1)
+        log = folder / "log"
+        wait_until(
+            lambda: authority.is_file() and b"server running" in log.read_bytes(), "Caddy runs", of=process,
+            tell=log.read_text,
+        )  # fmt: skip
         yield f"localhost:{ports[8543]}", authority
     finally:
         process.terminate()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from urllib.parse import quote
 
 import pytest
 
 from cxr_tasks.contracts.records import QUARANTINE_COLUMNS
 from cxr_tasks.worklist.airflow_api import TaskRun
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(2400)]
 
@@ -137,18 +137,17 @@ def test_pages_cannot_be_asked_for_other_files(page, stack, released):
 
 
 def _newest_manual_run(api, after):
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
+    def newest():
         runs = api._call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
-        if len(runs) > 1:
-            return runs[0]
-        time.sleep(1)
-    raise AssertionError("the form started no run")
+        return runs[0] if len(runs) > 1 else None
+
+    return wait_until(newest, "a run that the form started", pause_s=1)
 
 
 def _wait_for_state(api, run, state):
-    end = time.monotonic() + 300
-    while (found := api.run(run["dag_id"], run["dag_run_id"]).state) != state:
-        assert found != "failed"
-        assert time.monotonic() < end
-        time.sleep(1)
+    def has_come() -> bool:
+        now = api.run(run["dag_id"], run["dag_run_id"]).state
+        assert now != "failed" or state == "failed"
+        return now == state
+
+    wait_until(has_come, f"{run['dag_run_id']} is in state {state}", pause_s=1)

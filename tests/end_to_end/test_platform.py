@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
+from tests.waiting import PATIENCE_S, wait_until
 
-LIMIT_S = 600
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
 
 
 def test_a_folder_of_images_ends_as_a_served_model_with_a_report(released):
@@ -36,7 +35,7 @@ def test_a_stock_client_gets_probabilities_for_a_jpeg(stack, released):
     request.model_spec.name = "cxr_binary"
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
     with grpc.insecure_channel(stack.grpc_address) as channel:
-        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=PATIENCE_S)
     assert answer.model_spec.version.value == 1
     assert tf.make_ndarray(answer.outputs["labels"]).tolist() == [[b"pneumonia"]]
     probability = tf.make_ndarray(answer.outputs["probabilities"])
@@ -105,10 +104,7 @@ def test_a_refused_model_ends_green_with_its_reasons_and_changes_nothing(api, re
 
 def test_a_killed_training_goes_on_in_the_same_mlflow_run(api, released):
     run = api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "epochs": 6, "gate_floor": 0.999})
-    end = time.monotonic() + LIMIT_S
-    while not _epochs(run):
-        assert time.monotonic() < end, "no epoch was logged in time"
-        time.sleep(0.5)
+    wait_until(lambda: _epochs(run), "a first epoch in MLflow", tell=lambda: api.tasks(run), pause_s=0.5)
     pid = api.pid_of(next(task for task in api.tasks(run) if task.task_id == "train"))
     os.kill(pid, signal.SIGKILL)
     train = next(task for task in _ended(api, run) if task.task_id == "train")
@@ -120,13 +116,11 @@ def test_a_killed_training_goes_on_in_the_same_mlflow_run(api, released):
 
 def _ended(api, run):
     """The tasks of ``run`` once all of them have ended."""
-    end = time.monotonic() + LIMIT_S
-    while True:
-        tasks = api.tasks(run)
-        if api.run(run.dag_id, run.run_id).state in {"success", "failed"}:
-            return api.tasks(run)
-        assert time.monotonic() < end, tasks
-        time.sleep(1)
+    wait_until(
+        lambda: api.run(run.dag_id, run.run_id).state in {"success", "failed"}, f"{run.run_id} has ended",
+        tell=lambda: api.tasks(run), pause_s=1,
+    )  # fmt: skip
+    return api.tasks(run)
 
 
 def _mlflow_runs(run):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +19,7 @@ from cxr_tasks.ingest.listing import list_images
 from cxr_tasks.ingest.part import inspect_part
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import RunPaths
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -152,9 +152,7 @@ def test_a_killed_ingest_goes_on_where_it_stopped(xrays, ingest_once, recipe, tm
         with open_ledger(xrays) as ledger:
             return ledger._connection.execute("SELECT count(*) FROM files").fetchone()[0]
 
-    deadline = time.monotonic() + 600
-    while n_known() < 120 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: n_known() >= 120, "120 files in the ledger", of=process)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
     known_by_then = n_known()

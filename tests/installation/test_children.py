@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from tests.waiting import wait_until
 
 _POOL = """
 import os, sys, time
@@ -53,14 +53,14 @@ def test_killed_parent_takes_its_children_along(tmp_path: Path, code: str, n_chi
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}
     task = subprocess.Popen([sys.executable, str(script), str(told)], env=environment, cwd=tmp_path)
     try:
-        wait_for(lambda: len(pids(told)) >= n_children or task.poll() is not None)
+        wait_until(lambda: len(pids(told)) >= n_children or task.poll() is not None)
         assert task.returncode is None, "the task ended by itself"
         children = [psutil.Process(pid) for pid in pids(told)]
         assert {one.ppid() for one in children} == {task.pid}
     finally:
         task.send_signal(signal.SIGKILL)
         task.wait()
-    wait_for(lambda: not any(is_alive(one) for one in children))
+    wait_until(lambda: not any(is_alive(one) for one in children))
 
 
 def pids(folder: Path) -> list[int]:
@@ -72,10 +72,3 @@ def is_alive(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_for(is_so) -> None:
-    end = time.monotonic() + 500
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)

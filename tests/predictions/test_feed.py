@@ -6,7 +6,6 @@ import hashlib
 import math
 import sys
 import threading
-import time
 import uuid
 from datetime import timedelta
 
@@ -19,6 +18,7 @@ from cxr_tasks.predictions.log import append_rows, read_log
 from cxr_tasks.predictions.writer import MOST_WAITING, Writer
 from tests.image_files import encoded, smooth
 from tests.predictions.served_rows import AT, make_row
+from tests.waiting import PATIENCE_S, wait_until
 
 PICTURE = encoded(smooth(120, 90, seed=5), "PNG")
 SMOKE = encoded(smooth(80, 80, seed=6), "PNG")
@@ -80,14 +80,14 @@ def test_a_writer_that_ends_is_started_again_and_what_was_lost_is_told(cxr_home,
     command = (sys.executable, "-c", dies_once + "from cxr_tasks.predictions.writer import main; main()")
     feed = PredictionFeed(settings(cxr_home / "predictions"), frame_of, command, again_s=0.01, stop_s=120)
     feed.start()
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+
+    def is_told() -> bool:
         # More than a pipe holds, so that the end of the first writer is noticed.
         feed.offer(make_frame([PICTURE] * 20), 1000)
         found = read_log("cxr_binary", AT.date(), AT.date())
-        if len(found) and found["n_lost_before"].sum():
-            break
-        time.sleep(0.05)
+        return len(found) > 0 and found["n_lost_before"].sum() > 0
+
+    wait_until(is_told, "what was lost is told")
     feed.stop()
     assert read_log("cxr_binary", AT.date(), AT.date())["n_lost_before"].sum() >= 1
 
@@ -105,7 +105,7 @@ def test_nobody_waits_for_a_writer_that_hangs(cxr_home):
         done.set()
 
     threading.Thread(target=offer_many, daemon=True).start()
-    assert done.wait(120)  # it comes to an end at all: a feed that waits never would
+    assert done.wait(PATIENCE_S)  # it comes to an end at all: a feed that waits never would
     assert feed._n_lost > 900
     assert feed._n_bytes <= feeding.WAITING_BYTES
     feed.stop()

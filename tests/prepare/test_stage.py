@@ -24,6 +24,7 @@ from cxr_tasks.datasets.latest import latest_dataset, publish_latest
 from cxr_tasks.installation.storage.files import read_json, verified_path
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root
 from cxr_tasks.prepare.stage import prepare_dataset
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.tf
 
@@ -121,7 +122,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next_one(
         env={**os.environ, "CXR_HOME": str(cxr_home)},
         cwd=Path(__file__).parents[2],
     )
-    assert child.wait(timeout=800) == -signal.SIGKILL
+    assert child.wait(timeout=PATIENCE_S) == -signal.SIGKILL
     folder = datasets_root() / RECIPE.dataset.name
     assert [one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")] == []
     (left,) = (one for one in folder.iterdir() if one.is_dir())
@@ -168,7 +169,7 @@ def test_two_prepares_of_the_same_input_at_once_both_end_well_and_one_does_the_w
     monkeypatch.setattr(decode, "read_decodable", slowly)
     with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as pool:
         first = pool.submit(prepare_dataset, studies, RECIPE, RunPaths.for_run("d", "1"))
-        assert under_way.wait(60)
+        assert under_way.wait(PATIENCE_S)
         second = pool.submit(prepare_dataset, studies, RECIPE, RunPaths.for_run("d", "2"))
         assert first.result() == second.result()
     assert len(read) == 12

@@ -6,10 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
-import requests
 
 from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.settings import StackSettings, client_environment
@@ -18,6 +16,7 @@ from cxr_tasks.registry import rest, versions
 from cxr_tasks.registry.versions import NoSuchVersion
 from cxr_tasks.stack.programs import BY_NAME, program_environment
 from cxr_tasks.stack.start import prepare_files
+from tests.waiting import mlflow_answers, wait_until
 
 pytestmark = pytest.mark.mlflow
 
@@ -43,15 +42,13 @@ def server(cxr_home, monkeypatch, tmp_path):
             [sys.executable, *program.arguments], env=environment, stdout=log, stderr=log, cwd=PROJECT_ROOT
         )
     try:
-        end = time.monotonic() + 300
-        while True:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            try:
-                requests.get(f"{settings.mlflow_url}/health", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                assert time.monotonic() < end, (tmp_path / "log").read_text()
-                time.sleep(0.3)
+        wait_until(
+            lambda: mlflow_answers(settings),
+            "MLflow answers",
+            of=process,
+            tell=(tmp_path / "log").read_text,
+            pause_s=0.3,
+        )
         for name, value in client_environment(settings).items():
             monkeypatch.setenv(name, value)
         from cxr_tasks.registry import tracking

@@ -28,6 +28,7 @@ from serving.check.server_process import free_port
 from serving.release import champion_watch
 from serving.release.champion_watch import Announcements, NewChampion, new_champions
 from serving.served.state import ServingState, locked, read_state, retry_release, write_state
+from tests.waiting import PATIENCE_S, wait_until
 
 MODELS = ("cxr_binary", "cxr_multilabel")
 TIMED_OUT = "expected an answer, found ReadTimeout"
@@ -106,17 +107,17 @@ class Registry:
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + 180
         up = ProgramState(name="mlflow", state="RUNNING", pid=self.process.pid, started_at=0.0, spawn_error="")
-        while not check_health(self.settings, {"mlflow": up, "api-server": down("api-server")})["mlflow"].is_healthy:
-            assert self.process.poll() is None, (self.settings.logs_folder / "mlflow.log").read_text()[-3000:]
-            assert time.monotonic() < end
-            time.sleep(0.3)
+        states = {"mlflow": up, "api-server": down("api-server")}
+        wait_until(
+            lambda: check_health(self.settings, states)["mlflow"].is_healthy, "MLflow is healthy", of=self.process,
+            tell=(self.settings.logs_folder / "mlflow.log").read_text, pause_s=0.3,
+        )  # fmt: skip
 
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=PATIENCE_S)
 
 
 def down(name: str) -> ProgramState:

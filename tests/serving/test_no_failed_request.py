@@ -14,6 +14,7 @@ from cxr_tasks.installation.storage.files import tree_sha256
 from serving.client import CxrClient
 from serving.export.golden import golden_images
 from serving.served.state import read_state
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
@@ -87,9 +88,7 @@ def test_no_request_fails_through_three_releases_and_a_rollback(platform, record
             platform.release(registered)
             released.append(registered.version)
         roll_back("cxr_binary", platform.settings, who="test", why="the third is bad")
-        end = time.monotonic() + 300
-        while clients.n_requests < LEAST_REQUESTS and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_until(lambda: clients.n_requests >= LEAST_REQUESTS, f"{LEAST_REQUESTS} requests")
     record_property("requests", clients.n_requests)
     print(f"{clients.n_requests} requests, {len(clients.errors)} errors: {dict(clients.answers)}")
     assert clients.errors == []
@@ -147,7 +146,4 @@ def do_damage(folder, damage: str) -> None:
 
 
 def wait_for(clients: Clients, n_answers: int) -> None:
-    end = time.monotonic() + 120
-    while clients.answers.total() < n_answers and time.monotonic() < end:
-        time.sleep(0.05)
-    assert clients.answers.total() >= n_answers
+    wait_until(lambda: clients.answers.total() >= n_answers, f"{n_answers} answers", tell=lambda: clients.errors)

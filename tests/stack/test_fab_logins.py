@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry.approve.approval import Answer, Recorded
 from cxr_tasks.worklist.airflow_api import AirflowApi, AirflowFailed, TaskRun
 from serving.check.server_process import free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 needs_fab = pytest.mark.skipif(
     importlib.util.find_spec("flask_appbuilder") is None, reason="needs the packages of a cluster (make CLUSTER=1)"
@@ -66,12 +66,13 @@ def stack(tmp_path_factory) -> Iterator[StackSettings]:
 
 def asked(stack: StackSettings) -> TaskRun:
     """A question of a new run, once it waits."""
-    api, end = AirflowApi(stack), time.monotonic() + LIMIT_S
-    api.wait_for_dags(("asks",), LIMIT_S)
+    api = AirflowApi(stack)
+    api.wait_for_dags(("asks",), PATIENCE_S)
     run = api.trigger("asks", {})
-    while not (waiting := [one for one in api.waiting("asks") if one.run_id == run.run_id]):
-        assert time.monotonic() < end, "no task waits for an answer"
-        time.sleep(0.5)
+    waiting = wait_until(
+        lambda: [task for task in api.waiting("asks") if task.run_id == run.run_id], "a task that waits for an answer",
+        tell=lambda: api.tasks(run), pause_s=0.5,
+    )  # fmt: skip
     return waiting[0]
 
 

@@ -18,6 +18,7 @@ from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.installation.logins import ensure_logins
 from cxr_tasks.stack.lineage import outbox, send
 from cxr_tasks.stack.lineage.events import MOST_DATASETS, Dataset, TaskOfRun, datasets_in, task_event
+from tests.waiting import wait_until
 
 TASK = TaskOfRun("cxr_train_binary", "manual__2026-11-30T08:00:00+00:00", "train", 1, 2)
 
@@ -166,13 +167,6 @@ def receiver(cxr_home: Path, monkeypatch) -> Iterator[Receiver]:
 
 def waiting() -> list[str]:
     return sorted(path.name for path in (outbox.lineage_root() / "waiting").glob("*.json"))
-
-
-def wait_until(is_so) -> None:
-    end = time.monotonic() + 300
-    while not is_so():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
 
 
 def test_an_event_reaches_the_address_by_itself_and_stays_as_a_file(receiver: Receiver, cxr_home: Path):

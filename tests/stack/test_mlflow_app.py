@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +16,7 @@ from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry.alias_moves import changes_path, last_move
 from cxr_tasks.stack.start import prepare_files
 from serving.check.server_process import free_port
+from tests.waiting import mlflow_answers, wait_until
 
 pytestmark = pytest.mark.mlflow
 
@@ -39,22 +39,12 @@ def registry(tmp_path_factory) -> Iterator[StackSettings]:
                 stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            end = time.monotonic() + 300
-            while not answers(settings):
-                assert server.poll() is None, (settings.logs_folder / "mlflow.log").read_text()[-3000:]
-                assert time.monotonic() < end
-                time.sleep(0.5)
+            told = (settings.logs_folder / "mlflow.log").read_text
+            wait_until(lambda: mlflow_answers(settings), "MLflow answers", of=server, tell=told, pause_s=0.5)
             yield settings
         finally:
             server.terminate()
             server.wait(timeout=300)
-
-
-def answers(settings: StackSettings) -> bool:
-    try:
-        return requests.get(f"{settings.mlflow_url}/health", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 def call(settings: StackSettings, who: str, method: str, path: str, **body: str) -> requests.Response:

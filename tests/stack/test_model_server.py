@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.servers.model_server import server_command
+from tests.waiting import wait_until
 
 
 def test_both_servers_get_the_same_flags(settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -47,10 +47,7 @@ def test_waits_for_a_first_version_then_becomes_the_server(settings: StackSettin
             [sys.executable, "-m", "cxr_tasks.stack.servers.model_server"], stdout=stream, env=environment, cwd=tmp_path
         )
     try:
-        deadline = time.monotonic() + 300
-        while "waiting for the first" not in output.read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert process.poll() is None
+        wait_until(lambda: "waiting for the first" in output.read_text(), "it waits", of=process)
         (settings.home / "served" / "cxr_binary" / "1").mkdir(parents=True)
         assert process.wait(timeout=300) == 0
     finally:

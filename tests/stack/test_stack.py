@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from cxr_tasks.registry import tracking
 from cxr_tasks.stack.marked_processes import leftovers
 from cxr_tasks.stack.programs import BY_NAME
 from cxr_tasks.stack.show import stack_status
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
@@ -48,15 +48,6 @@ probe()
 def stack(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cxr_tasks.stack", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 300) -> Any:
-    """The first true value of ``condition``; fails after ``timeout_s``, generous since cores may be shared."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
-        time.sleep(0.5)
-    return value
 
 
 @pytest.fixture
@@ -99,7 +90,7 @@ class Airflow:
         answer = requests.post(f"{self.url}/dags/{dag}/dagRuns", json=body, headers=self.headers, timeout=60)
         answer.raise_for_status()
         path = f"/dags/{dag}/dagRuns/{answer.json()['dag_run_id']}"
-        wait_for(lambda: self.get(path)["state"] in ("success", "failed"))
+        wait_until(lambda: self.get(path)["state"] in ("success", "failed"))
         value = self.get(f"{path}/taskInstances/log_a_run/xcomEntries/return_value")
         return self.get(path)["state"], value and value["value"]
 
@@ -123,7 +114,7 @@ def test_up_work_crash_down(running: StackSettings, monkeypatch: pytest.MonkeyPa
 
     # A task logs to MLflow with the login it was given; a client reads it with the same.
     airflow = Airflow(running)
-    dag = wait_for(lambda: airflow.get("/dags/probe"))
+    dag = wait_until(lambda: airflow.get("/dags/probe"))
     assert dag["is_paused"] is False
     state, returned = airflow.run_to_its_end("probe")
     assert state == "success"
@@ -140,7 +131,7 @@ def test_up_work_crash_down(running: StackSettings, monkeypatch: pytest.MonkeyPa
     for name in ("mlflow", "scheduler"):
         old = pid_of(running, name)
         os.kill(old, signal.SIGKILL)
-        assert wait_for(lambda name=name, old=old: pid_of(running, name) not in (0, old))
+        assert wait_until(lambda name=name, old=old: pid_of(running, name) not in (0, old))
     assert len(leftovers(running.home, program="mlflow")) == 1
 
     # Only the owner can read what the programs write.

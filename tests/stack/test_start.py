@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 from rich.console import Console
@@ -21,6 +20,7 @@ from cxr_tasks.stack import start
 from cxr_tasks.stack.__main__ import main
 from cxr_tasks.stack.marked_processes import leftovers, stop_processes
 from cxr_tasks.stack.programs import PROGRAMS, Program
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -107,10 +107,7 @@ def test_interrupted_start_leaves_nothing(settings: StackSettings, request_to_en
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads here
     )
     try:
-        deadline = time.monotonic() + 300
-        while len(leftovers(settings.home)) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: len(leftovers(settings.home)) >= 2, "two processes of the stack")
         starting.send_signal(request_to_end)
         assert starting.wait(timeout=300) == 128 + request_to_end
         assert leftovers(settings.home) == []

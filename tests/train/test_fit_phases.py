@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.train_specs import AugmentSpec, LossSpec, PhaseSpec, TrainSpec
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.tf
 
@@ -272,10 +272,6 @@ def _kill_in_epoch(epoch: int, folder: Path) -> None:
     mark.unlink(missing_ok=True)
     command = [sys.executable, "-c", WORKER, str(folder / "order.json"), str(epoch)]
     worker = subprocess.Popen(command, cwd=PROJECT_ROOT, env=dict(os.environ))
-    deadline = time.monotonic() + 300
-    while not mark.exists():
-        assert worker.poll() is None, f"the worker ended by itself with {worker.returncode}"
-        assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
-        time.sleep(0.05)
+    wait_until(mark.exists, f"epoch {epoch}", of=worker)
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=300)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from cxr_tasks.contracts.handoffs.training import TrainingPlan
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -214,11 +214,7 @@ def test_a_killed_candidate_goes_on_with_its_trial_in_its_own_run(cxr_home, prep
         [sys.executable, "-c", WORKER, str(order), str(paths.root), str(epoch_file)],
         cwd=PROJECT_ROOT, env=dict(os.environ),
     )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while not (epoch_file.exists() and epoch_file.read_text() == "2"):
-        assert worker.poll() is None, f"the worker ended by itself with {worker.returncode}"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: epoch_file.exists() and epoch_file.read_text() == "2", "epoch 2", of=worker)
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=300)
 

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from cxr_tasks.contracts.specs import PixelSpec
 from cxr_tasks.contracts.train_specs import PhantomSpec, PhaseSpec
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT, RunPaths
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
 
@@ -168,11 +168,7 @@ def _kill_in_epoch(epoch: int, order: Path, root: Path, epoch_file: Path) -> Non
     # Earlier epochs pass quickly; the one to be killed in waits for us.
     script = command[2].replace("float(sys.argv[4])", f"60 if epoch == {epoch} else 0")
     worker = subprocess.Popen([*command[:2], script, *command[3:], "0"], cwd=PROJECT_ROOT, env=dict(os.environ))
-    deadline = time.monotonic() + 300
-    while not (epoch_file.exists() and epoch_file.read_text() == str(epoch)):
-        assert worker.poll() is None, f"the worker ended by itself with {worker.returncode}"
-        assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
-        time.sleep(0.05)
+    wait_until(lambda: epoch_file.exists() and epoch_file.read_text() == str(epoch), f"epoch {epoch}", of=worker)
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=300)
 

@@ -21,6 +21,7 @@ from cxr_tasks.stack.show import stack_status
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.events import event_name
 from cxr_tasks.worklist.store import Worklist
+from tests.waiting import wait_until
 from tests.worklist.conftest import did
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
@@ -59,14 +60,6 @@ class Outside:
         return time.monotonic() - began
 
 
-def wait_for(is_so, limit_s=LIMIT_S):
-    end = time.monotonic() + limit_s
-    while not (value := is_so()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.5)
-    return value
-
-
 @pytest.fixture(scope="module")
 def outside(light_stack):
     api = AirflowApi(light_stack)
@@ -89,15 +82,15 @@ def all_ended(kind: str, n: int):
 def test_twenty_events_in_a_second_during_runs_and_restarts_have_twenty_outcomes(light_stack, outside):
     first = {"recipe": "synthetic_binary", "data_folder": "/nowhere/first", "epochs": 5}
     outside.send("new_images_binary", first)
-    wait_for(lambda: did(light_stack, "cxr_dataset_binary"))  # they come during a run
+    wait_until(lambda: did(light_stack, "cxr_dataset_binary"))  # they come during a run
     extras = [{"recipe": "synthetic_binary", "data_folder": f"/nowhere/{place}"} for place in range(N)]
     print(f"{N} events in {outside.send_all('new_images_binary', extras):.1f} s")
-    wait_for(lambda: len(did(light_stack, "cxr_dataset_binary")) > 3)
+    wait_until(lambda: len(did(light_stack, "cxr_dataset_binary")) > 3)
     kill(light_stack, "scheduler")
-    wait_for(lambda: len(did(light_stack, "cxr_dataset_binary")) > 8)
+    wait_until(lambda: len(did(light_stack, "cxr_dataset_binary")) > 8)
     kill(light_stack, "triggerer")
     kill(light_stack, "api-server")
-    requests_ = wait_for(lambda: all_ended("dataset", N + 1))
+    requests_ = wait_until(lambda: all_ended("dataset", N + 1))
     assert [one.state for one in requests_] == ["done"] * (N + 1)
     wanted = sorted(["/nowhere/first", *(one["data_folder"] for one in extras)])
     assert sorted(one.outcome for one in requests_) == sorted(f"did {one}" for one in wanted)
@@ -108,7 +101,7 @@ def test_twenty_events_in_a_second_during_runs_and_restarts_have_twenty_outcomes
     }
     assert sorted(runs.values()) == wanted
     # Each prepared dataset led to one training, of the same parent.
-    trainings = wait_for(lambda: all_ended("training", N + 1))
+    trainings = wait_until(lambda: all_ended("training", N + 1))
     assert Counter(one.parent for one in trainings) == Counter(one.number for one in requests_)
     assert {one.state for one in trainings} == {"done"}
 
@@ -116,7 +109,7 @@ def test_twenty_events_in_a_second_during_runs_and_restarts_have_twenty_outcomes
 def test_challengers_half_a_second_apart_are_all_asked_about(light_stack, outside):
     extras = [{"model": "cxr_binary", "version": place + 1, "mlflow_run_id": f"{place}"} for place in range(N)]
     outside.send_all("challenger", extras)
-    found = wait_for(lambda: all_ended("promotion", N))
+    found = wait_until(lambda: all_ended("promotion", N))
     assert sorted(one.version for one in found) == list(range(1, N + 1))
     assert sorted(one.outcome for one in found) == sorted(f"did {one + 1}" for one in range(N))
     assert len(did(light_stack, "cxr_promote")) == N
@@ -124,9 +117,9 @@ def test_challengers_half_a_second_apart_are_all_asked_about(light_stack, outsid
 
 def test_one_release_of_a_version_is_enough_and_its_report_follows(light_stack, outside):
     outside.send_all("champion", [{"model": "cxr_binary", "version": 7}] * N)
-    found = wait_for(lambda: all_ended("release", 1))
+    found = wait_until(lambda: all_ended("release", 1))
     assert len(found) == len(did(light_stack, "cxr_release")) == 1
-    reports = wait_for(lambda: all_ended("report", 1))
+    reports = wait_until(lambda: all_ended("report", 1))
     assert [one.parent for one in reports] == [found[0].number]
 
 
@@ -137,13 +130,13 @@ def test_what_is_urgent_starts_beside_trainings_that_take_all_their_slots(light_
     n_slots = pools()[TRAINING][0]
     busy = [api.trigger("cxr_train_binary", {"recipe": "synthetic_binary", "gate_floor": 1.0}) for _ in range(n_slots)]
     try:
-        wait_for(lambda: states(api, *busy) == ["running"] * n_slots)
+        wait_until(lambda: states(api, *busy) == ["running"] * n_slots)
         # Asked for when no slot is left: of runs that begin together, any may come first.
         waits = api.trigger("cxr_dataset_binary", {"recipe": "synthetic_binary"})
-        wait_for(lambda: states(api, waits) == ["scheduled"])  # it could run, were there a slot
+        wait_until(lambda: states(api, waits) == ["scheduled"])  # it could run, were there a slot
         began = time.monotonic()
         run = api.trigger(dag_id, {"model": "cxr_binary", "version": 1})
-        wait_for(lambda: any(run.run_id in path.name for path in did(light_stack, dag_id)))
+        wait_until(lambda: any(run.run_id in path.name for path in did(light_stack, dag_id)))
         print(f"{dag_id} started {time.monotonic() - began:.1f} s after it was asked for, beside {n_slots} trainings")
         # Whatever the machine does besides: they go on, and what belongs to their pool waits for them.
         assert states(api, *busy) == ["running"] * n_slots
@@ -151,7 +144,7 @@ def test_what_is_urgent_starts_beside_trainings_that_take_all_their_slots(light_
         assert not any(waits.run_id in path.name for path in did(light_stack, "cxr_dataset_binary"))
     finally:
         let_go.touch()
-    wait_for(lambda: {api.run(one.dag_id, one.run_id).state for one in (*busy, waits, run)} == {"success"})
+    wait_until(lambda: {api.run(one.dag_id, one.run_id).state for one in (*busy, waits, run)} == {"success"})
 
 
 def states(api: AirflowApi, *runs) -> list[str]:
@@ -170,8 +163,8 @@ def states(api: AirflowApi, *runs) -> list[str]:
 )
 def test_an_event_that_cannot_be_done_ends_with_the_reason(light_stack, outside, asset, extra, said):
     event = event_name(outside.send(asset, extra) | {"name": asset})
-    request = wait_for(lambda: next((one for one in Worklist().listing(limit=500) if one.key == event), None))
-    request = wait_for(lambda: (one := Worklist().find(request.number)) and one.is_ended and one)
+    request = wait_until(lambda: next((one for one in Worklist().listing(limit=500) if one.key == event), None))
+    request = wait_until(lambda: (one := Worklist().find(request.number)) and one.is_ended and one)
     assert request.state == "failed"
     assert request.outcome.startswith("nothing was run")
     assert said in request.outcome
@@ -179,7 +172,7 @@ def test_an_event_that_cannot_be_done_ends_with_the_reason(light_stack, outside,
 
 def test_a_task_that_is_cleared_hands_on_nothing_new_and_its_run_has_one_outcome(light_stack, outside):
     (request,) = Worklist().listing(kind="dataset", states=("done",), limit=1)
-    wait_for(lambda: not Worklist().in_state("waiting", "started"))
+    wait_until(lambda: not Worklist().in_state("waiting", "started"))
     n_before, n_noted = len(Worklist().listing(limit=500)), len(Worklist().history(request.number))
     answer = requests.post(
         f"{outside.url}/dags/{request.dag_id}/clearTaskInstances",
@@ -189,9 +182,9 @@ def test_a_task_that_is_cleared_hands_on_nothing_new_and_its_run_has_one_outcome
     )
     answer.raise_for_status()
     # Noted also where the run has gone on and ended between two looks.
-    wait_for(lambda: len(Worklist().history(request.number)) > n_noted)
+    wait_until(lambda: len(Worklist().history(request.number)) > n_noted)
     assert "its run was cleared and runs again" in [what for _, what in Worklist().history(request.number)]
-    again = wait_for(lambda: (one := Worklist().find(request.number)) and one.is_ended and one)
+    again = wait_until(lambda: (one := Worklist().find(request.number)) and one.is_ended and one)
     assert again.outcome == request.outcome
     time.sleep(6)
     assert len(Worklist().listing(limit=500)) == n_before

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import stat
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist, worklist_path
 from tests.conftest import in_both
+from tests.waiting import wait_until
 
 
 def wanted(key: str = "k", **changed) -> Wanted:
@@ -153,10 +153,7 @@ def _add_for_ever(home: str) -> None:
 def test_a_killed_process_leaves_whole_requests(cxr_home):
     killed = multiprocessing.get_context("spawn").Process(target=_add_for_ever, args=(str(cxr_home),))
     killed.start()
-    end = time.monotonic() + 300
-    while len(Worklist().listing(limit=50)) < 20:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: len(Worklist().listing(limit=50)) >= 20, "twenty requests")
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
     found = Worklist().listing(limit=10_000)

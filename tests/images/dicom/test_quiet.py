@@ -10,6 +10,7 @@ from pydicom import config
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.images.dicom import DicomRefused
 from cxr_tasks.images.dicom.quiet import quiet
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +70,13 @@ def test_it_stays_quiet_until_the_last_thread_has_left(caplog):
     def stay():
         with quiet():
             is_inside.set()
-            may_leave.wait(10)
+            may_leave.wait(PATIENCE_S)
             speak()
             seen.append(is_as_before())
 
     other = threading.Thread(target=stay)
     other.start()
-    assert is_inside.wait(10)
+    assert is_inside.wait(PATIENCE_S)
     with quiet():
         pass
     assert not is_as_before()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,9 +12,9 @@ from serving.client import CxrClient, ImageRefused
 from serving.client.notes import PredictionNotes, notes_asked_for
 from tests.image_files import encoded, smooth
 from tests.serving.client.fake_server import VERSION, fake_server
+from tests.waiting import wait_until
 
 PNG = b"\x89PNG"
-PATIENCE_S = 120
 
 
 def pictures(n: int) -> list[bytes]:
@@ -25,13 +24,12 @@ def pictures(n: int) -> list[bytes]:
 def noted(n: int):
     """The log once it has ``n`` rows."""
     today = datetime.now(UTC).date()
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        found = read_log("cxr_binary", today - timedelta(days=1), today)
-        if len(found) >= n:
-            return found
-        assert time.monotonic() < end, f"expected {n} rows, found {len(found)}"
-        time.sleep(0.1)
+
+    def rows():
+        return read_log("cxr_binary", today - timedelta(days=1), today)
+
+    wait_until(lambda: len(rows()) >= n, f"{n} rows", tell=rows, pause_s=0.1)
+    return rows()
 
 
 def test_answers_are_noted_with_what_the_server_says_and_the_picture_is(cxr_home):

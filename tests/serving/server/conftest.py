@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "tf-serving-golden"
 RELATIVE_TOLERANCE = 1e-5
 SMALLEST_NORMAL = 2.3e-308
@@ -103,7 +105,7 @@ def call() -> Iterator[Callable[..., tuple[str, str, bytes | None]]]:
     channels: dict[int, Any] = {}
 
     def send(
-        server: Any, service: str, method: str, request: bytes, timeout_s: float = 20
+        server: Any, service: str, method: str, request: bytes, timeout_s: float = PATIENCE_S
     ) -> tuple[str, str, bytes | None]:
         port = server.options.port
         if port not in channels:

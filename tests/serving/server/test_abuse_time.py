@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import PATIENCE_S, wait_until
+
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 PREDICTION = "tensorflow.serving.PredictionService"
 #: Products of matrices in one run of the model ``slow``: half a minute of two cores.
 HALF_A_MINUTE = 400_000
 A_MOMENT = 20_000
-PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +52,6 @@ def quick() -> bytes:
     request = predict_pb2.PredictRequest.FromString(slow(1))
     request.model_spec.name = "toy"
     return request.SerializeToString()
-
-
-def wait_until(is_so, what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def n_runs(server) -> int:

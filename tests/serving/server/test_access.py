@@ -11,6 +11,8 @@ import stat
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 PREDICTION = "tensorflow.serving.PredictionService"
@@ -157,7 +159,9 @@ def test_socket_alone_opens_no_port(base, serve, tmp_path):
         ]
     )
     with grpc.insecure_channel(f"unix:{path}") as channel:
-        assert channel.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")(b"\x0a\x05\x0a\x03toy", timeout=9)
+        assert channel.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")(
+            b"\x0a\x05\x0a\x03toy", timeout=PATIENCE_S
+        )
 
 
 def self_signed() -> tuple[bytes, bytes]:

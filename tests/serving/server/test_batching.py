@@ -12,6 +12,7 @@ from serving.server.batching.batch_config import BatchLimits
 from serving.server.batching.batching import BatchingRunner, BatchScheduler
 from serving.server.metrics import Metrics
 from serving.server.status import StatusError
+from tests.waiting import PATIENCE_S
 
 
 class Halves:
@@ -23,7 +24,7 @@ class Halves:
 
     def run(self, feeds, arrays, fetches, *patience):
         self.has_begun.set()
-        self.may_go_on.wait(60)
+        self.may_go_on.wait(PATIENCE_S)
         (numbers,) = arrays
         self.sizes.append(len(numbers))
         if (numbers < 0).any():
@@ -45,13 +46,13 @@ def test_all_requests_of_a_batch_that_fails_are_told_so():
     with ThreadPoolExecutor(5) as pool:
         # The first keeps the one thread, so that the others come together.
         first = pool.submit(ask, 0.0)
-        assert model.has_begun.wait(60)
+        assert model.has_begun.wait(PATIENCE_S)
         waiting = [pool.submit(ask, one) for one in asked]
         while sum(batch.n_rows for queue in list(scheduler._waiting.values()) for batch in list(queue)) < len(asked):
             time.sleep(0.01)
         model.may_go_on.set()
-        answers = [one.result(60) for one in waiting]
-        assert first.result(60) == 0.0
+        answers = [one.result(PATIENCE_S) for one in waiting]
+        assert first.result(PATIENCE_S) == 0.0
     scheduler.stop()
     assert len(set(answers)) == 1
     assert "is negative" in answers[0]

@@ -11,6 +11,7 @@ from serving.server.flags import ServerOptions
 from serving.server.gate import RUNS_PER_CPU, SMALL_BYTES, Gate
 from serving.server.run.runner import Patience
 from serving.server.status import StatusError
+from tests.waiting import PATIENCE_S
 
 JOINS = ServerOptions(join_signatures="serving_default", grpc_max_threads=64)
 
@@ -25,14 +26,14 @@ class Blocked:
     def named(self, name: str):
         def work() -> str:
             self.begun.append(name)
-            assert self.may_go_on.wait(60)
+            assert self.may_go_on.wait(PATIENCE_S)
             return name
 
         return work
 
 
 async def until(is_so) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not is_so():
             await asyncio.sleep(0.01)
 

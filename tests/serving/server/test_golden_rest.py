@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 # case -> (status, start of the error): values the real server bends silently, or answers in bytes that are no JSON.
@@ -60,7 +62,7 @@ def records(golden: Path) -> list[dict]:
 
 def send(port: int, record: dict) -> tuple[int, str, bytes]:
     body = base64.b64decode(record["body_base64"]) if record.get("body_base64") else record.get("body")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.putrequest(record["method"], record["path"], skip_accept_encoding=True)
     content = body.encode() if isinstance(body, str) else body
     if content is not None and "Content-Length" not in record["headers"]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 STORIES = (
@@ -28,7 +30,6 @@ STORIES = (
 )
 
 #: For a state that is to come.
-PATIENCE_S = 120
 
 # (story, position of the step) -> what ours answers: the real server keeps every later reload waiting behind one whose
 # base path is missing, and applies it when nobody waits for it any more. Ours takes the later reload at once.

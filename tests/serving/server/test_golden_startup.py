@@ -12,6 +12,7 @@ import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from serving.server.flags import parse_flags
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
@@ -113,7 +114,7 @@ def waits(server) -> str:
     time.sleep(1.5)
     why = f"ended: {ended}" if not thread.is_alive() else "port open" if is_open(server.options.port) else ""
     server.stop()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     return why or ("stop did not end the waiting" if thread.is_alive() else "")
 
 

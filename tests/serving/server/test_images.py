@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.image_files import REFUSED, TAKEN
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
@@ -140,7 +141,7 @@ def test_a_body_over_the_limit_gets_an_answer_that_says_so(server, size, is_chun
 
 
 def test_a_client_that_asks_first_is_refused_before_it_sends(server):
-    with socket.create_connection(("127.0.0.1", server.options.rest_api_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.options.rest_api_port), timeout=PATIENCE_S) as connection:
         headers = f"Content-Length: {LIMIT * 9}\r\nExpect: 100-continue"
         connection.sendall(f"POST /v1/models/cxr_binary:predict HTTP/1.1\r\n{headers}\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
@@ -157,7 +158,7 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(server):
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused_in_words(server, head, body, words):
-    with socket.create_connection(("127.0.0.1", server.options.rest_api_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.options.rest_api_port), timeout=PATIENCE_S) as connection:
         connection.sendall(f"POST /v1/models/cxr_binary:predict HTTP/1.1\r\n{head}\r\n\r\n".encode() + body)
         answer = http.client.HTTPResponse(connection)
         answer.begin()

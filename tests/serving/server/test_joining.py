@@ -15,8 +15,7 @@ from serving.server.metrics import Metrics
 from serving.server.run.bounded import BoundedRunner
 from serving.server.run.runner import FOR_EVER, Patience
 from serving.server.status import StatusError
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class Halves:
@@ -69,14 +68,8 @@ class Meanwhile:
     def come(self, *numbers: float, **named):
         n_before = len(self.runner._waiting)
         asking = self.pool.submit(ask, self.runner, *numbers, **named)
-        self.wait_until(lambda: len(self.runner._waiting) == n_before + 1)
+        wait_until(lambda: len(self.runner._waiting) == n_before + 1, "it waits", pause_s=0.001)
         return asking
-
-    def wait_until(self, is_so):
-        end = time.monotonic() + PATIENCE_S
-        while not is_so():
-            assert time.monotonic() < end
-            time.sleep(0.001)
 
     def go_on(self, *asked):
         self.model.may_go_on.set()
@@ -193,10 +186,7 @@ def test_a_bounded_run_that_nobody_waits_for_gives_its_turn_back():
     assert ask(bounded, 0.0) == [0.0]
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(ask, bounded, 2.0, patience=patience)
-        end = time.monotonic() + PATIENCE_S
-        while model.n_begun < 2:
-            assert time.monotonic() < end
-            time.sleep(0.001)
+        wait_until(lambda: model.n_begun >= 2, "the second run has begun", pause_s=0.001)
         patience.give_up()
         assert ask(bounded, 4.0) == [2.0]
         model.second_may_go_on.set()

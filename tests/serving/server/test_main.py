@@ -8,18 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
-pytestmark = [pytest.mark.serving]
+from tests.waiting import PATIENCE_S, wait_until
 
-START_S = 180
+pytestmark = [pytest.mark.serving]
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "serving.server", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_help_lists_every_flag_with_its_default():
@@ -56,7 +55,7 @@ def test_sigterm_ends_a_serving_server_as_that_signal(golden, base, free_port, t
             if not outside.startswith("127."):
                 assert probe.connect_ex((outside, port)) != 0, "the port is open beyond loopback"
         server.terminate()
-        assert server.wait(20) == -signal.SIGTERM
+        assert server.wait(PATIENCE_S) == -signal.SIGTERM
     finally:
         server.kill()
     lines = log.read_text()
@@ -68,11 +67,8 @@ def test_sigterm_ends_a_serving_server_as_that_signal(golden, base, free_port, t
 
 
 def wait_until_open(port: int, server: subprocess.Popen, log) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        assert server.poll() is None, log.read_text()
+    def is_open() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"no port after {START_S} s: {log.read_text()}")
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(is_open, f"port {port} is open", of=server, tell=log.read_text, pause_s=0.2)

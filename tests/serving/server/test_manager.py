@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.tf]
 
@@ -48,13 +49,6 @@ def stage():
     manager.stop()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def state_of(board, version: int) -> int:
     found = board.of_model("m").get(version)
     return found.state if found else 0
@@ -67,9 +61,9 @@ def paths(*versions: int) -> dict[int, Path]:
 def test_new_version_is_loaded_before_the_old_one_is_closed(stage):
     manager, board, journal, _ = stage
     manager.aspire("m", paths(1))
-    until(lambda: state_of(board, 1) == AVAILABLE)
+    wait_until(lambda: state_of(board, 1) == AVAILABLE)
     manager.aspire("m", paths(2))
-    until(lambda: state_of(board, 1) == END)
+    wait_until(lambda: state_of(board, 1) == END)
     assert journal == ["load 1", "load 2", "close 1"]
     assert list(manager.serving["m"]) == [2]
 
@@ -77,10 +71,10 @@ def test_new_version_is_loaded_before_the_old_one_is_closed(stage):
 def test_broken_version_is_tried_again_and_the_old_one_serves_on(stage):
     manager, board, journal, broken = stage
     manager.aspire("m", paths(1))
-    until(lambda: state_of(board, 1) == AVAILABLE)
+    wait_until(lambda: state_of(board, 1) == AVAILABLE)
     broken.add(2)
     manager.aspire("m", paths(2))
-    until(lambda: state_of(board, 2) == END)
+    wait_until(lambda: state_of(board, 2) == END)
     assert journal == ["load 1", "load 2", "load 2"]
     assert board.of_model("m")[2].error.message == "broken"
     assert list(manager.serving["m"]) == [1]
@@ -89,15 +83,15 @@ def test_broken_version_is_tried_again_and_the_old_one_serves_on(stage):
 def test_old_version_wanted_again_after_a_broken_one_needs_no_load(stage):
     manager, board, journal, broken = stage
     manager.aspire("m", paths(1))
-    until(lambda: state_of(board, 1) == AVAILABLE)
+    wait_until(lambda: state_of(board, 1) == AVAILABLE)
     broken.add(2)
     manager.aspire("m", paths(2))
-    until(lambda: state_of(board, 2) == END)
+    wait_until(lambda: state_of(board, 2) == END)
     manager.aspire("m", paths(1))
-    until(lambda: tuple(manager.wanted_of("m")) == (1,))
+    wait_until(lambda: tuple(manager.wanted_of("m")) == (1,))
     broken.clear()
     manager.aspire("m", paths(1, 2))  # the broken one was withdrawn in between, so it gets a new try
-    until(lambda: state_of(board, 2) == AVAILABLE)
+    wait_until(lambda: state_of(board, 2) == AVAILABLE)
     assert journal.count("load 1") == 1
     assert "close 1" not in journal
 
@@ -105,10 +99,10 @@ def test_old_version_wanted_again_after_a_broken_one_needs_no_load(stage):
 def test_nothing_wanted_unloads_everything_and_forgets_no_state(stage):
     manager, board, journal, _ = stage
     manager.aspire("m", paths(1, 2))
-    until(lambda: state_of(board, 1) == AVAILABLE == state_of(board, 2))
+    wait_until(lambda: state_of(board, 1) == AVAILABLE == state_of(board, 2))
     assert journal == ["load 2", "load 1"]  # the newest first
     manager.aspire("m", {})
-    until(lambda: state_of(board, 1) == END == state_of(board, 2))
+    wait_until(lambda: state_of(board, 1) == END == state_of(board, 2))
     assert "m" not in manager.serving
     assert list(board.of_model("m")) == [2, 1]
 
@@ -116,15 +110,15 @@ def test_nothing_wanted_unloads_everything_and_forgets_no_state(stage):
 def test_version_is_closed_only_when_its_last_holder_lets_go(stage):
     manager, board, journal, _ = stage
     manager.aspire("m", paths(1))
-    until(lambda: state_of(board, 1) == AVAILABLE)
+    wait_until(lambda: state_of(board, 1) == AVAILABLE)
     held = manager.serving["m"][1]
     assert held.hold()
     manager.aspire("m", {})
-    until(lambda: "m" not in manager.serving)
+    wait_until(lambda: "m" not in manager.serving)
     time.sleep(0.1)
     assert "close 1" not in journal
     held.release()
-    until(lambda: state_of(board, 1) == END)
+    wait_until(lambda: state_of(board, 1) == END)
     assert journal == ["load 1", "close 1"]
     assert not held.hold()
 
@@ -133,7 +127,7 @@ def test_load_that_breaks_in_any_way_is_a_failed_load(stage):
     manager, board, _, _ = stage
     manager._load = lambda name, version, path: 1 / 0
     manager.aspire("m", paths(1))
-    until(lambda: state_of(board, 1) == END)
+    wait_until(lambda: state_of(board, 1) == END)
     assert board.of_model("m")[1].error.message == "ZeroDivisionError: division by zero"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cxr_tasks.predictions.log import read_log
 from tests.image_files import encoded, smooth
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.serving
 
@@ -83,9 +84,9 @@ def test_answers_of_both_ports_are_noted_under_ids_that_hold_no_name(started, tm
     refused, _ = by_rest(server, b"no picture", str(uuid.uuid4()))
     assert refused["status"].startswith("refused")
     server.stop()
-    deadline = time.monotonic() + 120
-    while len(found := logged(folder)) < 4 and time.monotonic() < deadline:
-        time.sleep(0.1)  # the writer writes what it has, also after the server
+    # The writer writes what it has, also after the server.
+    wait_until(lambda: len(logged(folder)) >= 4, "four rows", tell=lambda: logged(folder), pause_s=0.1)
+    found = logged(folder)
     assert set(found["request_id"]) >= {own, made, replaced} and len(found) == 4
     assert found["label"].tolist() == ["version 3", "", "", ""]
     assert found["probability_pneumonia"][0] == pytest.approx(probabilities[0, 0])

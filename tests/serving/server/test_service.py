@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 LABELS_FIRST = "--allow_version_labels_for_unavailable_models=true"
@@ -34,7 +36,7 @@ def test_stock_client_sends_a_jpeg_and_gets_probabilities(stub):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "bytes_toy"
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([white, white]))
-    response = stub.Predict(request, timeout=20)
+    response = stub.Predict(request, timeout=PATIENCE_S)
     assert tf.make_ndarray(response.outputs["probabilities"]).shape == (2, 3)
     assert tf.make_ndarray(response.outputs["probabilities"])[0] == pytest.approx([1, 0, 0.5], abs=1e-5)
     assert tf.make_ndarray(response.outputs["decisions"])[0].tolist() == [True, False, True]
@@ -67,7 +69,7 @@ def test_two_servers_never_share_a_port(server, serve):
 def test_rest_body_over_the_limit_is_refused_unread(server):
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.options.rest_api_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.options.rest_api_port, timeout=PATIENCE_S)
     connection.putrequest("POST", "/v1/models/toy:predict")
     connection.putheader("Content-Length", str(server.options.grpc_max_message_bytes + 1))
     connection.endheaders()

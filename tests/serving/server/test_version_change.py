@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import threading
-import time
 
 import pytest
 
-pytestmark = [pytest.mark.serving, pytest.mark.tf]
+from tests.waiting import wait_until
 
-#: For a change that is to come, on a machine that does other things too.
-PATIENCE_S = 120
+pytestmark = [pytest.mark.serving, pytest.mark.tf]
 
 
 def publish(golden, version: str, target) -> None:
@@ -58,12 +57,9 @@ def test_no_request_fails_while_versions_change(golden, serve, call, tmp_path):
     try:
         for version in ("2", "3"):
             publish(golden, version, tmp_path / "toy" / version)
-            deadline = time.monotonic() + PATIENCE_S
-            while set(server.core.manager.serving["toy"]) != {int(version)} and time.monotonic() < deadline:
-                time.sleep(0.02)
+            wait_until(lambda v=int(version): set(server.core.manager.serving["toy"]) == {v}, f"version {version}")
             n_answers = len(answers)
-            while len(answers) < n_answers + 20 and time.monotonic() < deadline:
-                time.sleep(0.02)
+            wait_until(lambda n=n_answers: len(answers) >= n + 20, "twenty more answers")
     finally:
         stop.set()
         for thread in threads:
@@ -81,17 +77,17 @@ def test_broken_version_leaves_the_serving_one_alone_and_a_good_one_follows(gold
     aside.mkdir()
     (aside / "saved_model.pb").write_bytes(b"junk")
     aside.rename(tmp_path / "toy" / "2")
-    deadline = time.monotonic() + PATIENCE_S
-    while 2 not in (states := server.core.board.of_model("toy")) or states[2].error is None:
-        assert time.monotonic() < deadline, states
-        time.sleep(0.05)
+    states_of_toy = functools.partial(server.core.board.of_model, "toy")
+    wait_until(
+        lambda: 2 in states_of_toy() and states_of_toy()[2].error is not None,
+        "2 is refused",
+        tell=states_of_toy,
+    )
     service = "tensorflow.serving.PredictionService"
     assert answered(call(server, service, "Predict", sum_request())[2]) == (1, 7.0)
     assert call(server, service, "Predict", sum_request(version=2))[0] == "NOT_FOUND"
     publish(golden, "3", tmp_path / "toy" / "3")
-    while 3 not in server.core.manager.serving["toy"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: 3 in server.core.manager.serving["toy"], "version 3 serves", tell=states_of_toy)
     assert answered(call(server, service, "Predict", sum_request())[2]) == (3, 9.0)
 
 
@@ -105,15 +101,10 @@ def test_request_that_holds_a_version_is_answered_by_it_though_it_is_unloaded(go
 
     with server.core.servable(model_pb2.ModelSpec(name="toy")) as held:
         publish(golden, "2", tmp_path / "toy" / "2")
-        deadline = time.monotonic() + PATIENCE_S
-        while server.core.board.of_model("toy")[1].state != UNLOADING:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: server.core.board.of_model("toy")[1].state == UNLOADING, "version 1 is being unloaded")
         signature = held.signatures["scalar_in"]
         import numpy as np
 
         feeds, fetches = [signature.inputs["z"].name], [signature.outputs["zz"].name]
         assert held.runner.run(feeds, [np.float32(3)[()].reshape(())], fetches)[0] == 6
-    while server.core.board.of_model("toy")[1].state != END:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: server.core.board.of_model("toy")[1].state == END, "version 1 is unloaded")

@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 import weakref
 
 import pytest
 
 from serving.server.workers import Workers
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def named(prefix: str) -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name.startswith(prefix)]
-
-
-def wait_until(is_so) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_gives_what_work_gives_and_raises_what_it_raises():
@@ -96,11 +87,10 @@ def test_holds_nothing_of_an_answer_that_was_given():
         workers = Workers(1, "held")
         made = weakref.ref(await workers.run(Large))
         # The thread lets go after it has told the loop.
-        end = time.monotonic() + PATIENCE_S
-        while made() is not None:
-            assert time.monotonic() < end
-            gc.collect()
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE_S):
+            while made() is not None:
+                gc.collect()
+                await asyncio.sleep(0.01)
         workers.close()
 
     asyncio.run(ask())
