@@ -166,7 +166,7 @@ def test_requests_by_grpc_that_never_come_hold_no_turn(server, call):
 
 
 def test_stop_waits_for_what_runs_and_takes_nothing_new(base, serve, call):
-    own = serve([f"--model_config_file={base}/configs/batching.config", "--shutdown_grace_seconds=60"])
+    own = serve([f"--model_config_file={base}/configs/batching.config", f"--shutdown_grace_seconds={PATIENCE_S:.0f}"])
     body = json.dumps({"instances": [[A_MOMENT, 0, 0]]})
     connection = http.client.HTTPConnection("127.0.0.1", own.options.rest_api_port, timeout=PATIENCE_S)
     with ThreadPoolExecutor(2) as pool:

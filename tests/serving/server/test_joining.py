@@ -168,7 +168,7 @@ def test_a_run_that_nobody_waits_for_any_more_keeps_no_other_out():
     patiences = [Patience(), Patience()]
     hung = [meanwhile.come(2.0, patience=one) for one in patiences]
     model.may_go_on.set()
-    meanwhile.wait_until(lambda: model.n_begun == 2)
+    wait_until(lambda: model.n_begun == 2, pause_s=0.001)
     other = meanwhile.come(8.0)
     for _ in range(2):
         patiences[0].give_up()
