@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
+import runpy
 import shutil
 import stat
 import subprocess
@@ -113,6 +116,37 @@ def test_manifests_are_what_the_api_takes():
     assert code == 0, said
 
 
+def airflow_options() -> dict[str, set[str]]:
+    """Section -> options of the Airflow that is installed and of its provider for Celery, without importing Airflow."""
+    (root,) = importlib.util.find_spec("airflow").submodule_search_locations
+    known = yaml.safe_load((Path(root) / "config_templates" / "config.yml").read_text())
+    celery = runpy.run_path(str(Path(root) / "providers" / "celery" / "get_provider_info.py"))["get_provider_info"]()
+    return {section: set(one["options"]) for section, one in {**known, **celery["config"]}.items()}
+
+
+def test_values_of_airflows_chart_fit_airflow_the_code_and_the_manifests():
+    """The chart's own schema is in no package registry; what can be held against what is here, is."""
+    text = (DOCKER / "kubernetes" / "airflow-values.yaml").read_text()
+    values = yaml.safe_load(text)
+    manifests = list(yaml.safe_load_all((DOCKER / "kubernetes" / "platform.yaml").read_text()))
+    assert values["airflowVersion"] == importlib.metadata.version("apache-airflow")
+    known = airflow_options()
+    for section, options in values["config"].items():
+        assert set(options) <= known[section], section
+    (settings,) = [one["data"] for one in manifests if one["kind"] == "ConfigMap"]
+    told = {one["name"]: one["value"] for one in values["env"]}
+    of_servers = {"HOME", "CXR_LISTEN"}
+    assert {name: told.get(name) for name in settings if name not in of_servers} == {
+        name: value for name, value in settings.items() if name not in of_servers
+    }
+    claims = {one["metadata"]["name"] for one in manifests if one["kind"] == "PersistentVolumeClaim"}
+    assert {one["persistentVolumeClaim"]["claimName"] for one in values["volumes"] if "secret" not in one} <= claims
+    assert {one["name"] for one in values["volumeMounts"]} == {one["name"] for one in values["volumes"]}
+    assert values["executor"] == told["CXR_EXECUTOR"]
+    installed = re.search(r"helm install (\S+) apache-airflow/airflow", text)
+    assert installed and told["CXR_AIRFLOW_HOST"] == f"{installed[1]}-api-server", "as the chart names its services"
+
+
 def test_the_dashboard_asks_for_metrics_that_are_there():
     dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "cxr.json").read_text())
     recorded = set(re.findall(r"record: (\S+)", (DOCKER / "prometheus" / "rules.yml").read_text()))
@@ -157,6 +191,13 @@ def test_containers_start_what_there_is():
     assert programs == set(BY_NAME) - {"model-server"}
     queues = " ".join(" ".join(command) for command in started if "cxr_tasks.stack.worker" in command)
     assert all(queue in queues for queue in (*QUEUES.values(), GPU_QUEUE))
+
+
+def test_a_backup_is_of_all_that_is_kept():
+    backup = SERVICES["backup"]
+    assert {*SECRETS, *KEYS, AIRFLOW_PASSWORDS, "patient_key"} - {"broker.conf"} <= set(backup["secrets"])
+    assert backup["profiles"] == ["backup"], "it starts when it is asked for"
+    assert any(one.endswith(":/backups") for one in backup["volumes"])
 
 
 def test_settings_of_the_containers_are_those_of_the_code():
