@@ -1,1 +1,1 @@
-"""What grows is bounded: old runs, logs and MLflow runs go, never what a version, report or reproduction needs."""
+"""Old runs, logs, fetched data and MLflow runs go; never what a version, report or reproduction needs."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.installation.storage.fetched_folders import is_in_bucket, place_of
 from cxr_tasks.installation.storage.paths import REFERRED, RunPaths, home
 from cxr_tasks.registry import tracking, versions
 
@@ -44,6 +46,31 @@ def needed_mlflow_runs() -> set[str]:
     with tracking.outside_failures("MLflow"):
         parents = {client.get_run(one).data.tags.get("mlflow.parentRunId", "") for one in found}
     return found | {one for one in parents if one}
+
+
+def needed_fetched_folders(environment: Mapping[str, str]) -> set[str]:
+    """Names of folders below ``var/fetched`` that a dataset at work reads, or one that is asked for will.
+
+    Where the form names none, it is one of those that the settings name.
+    """
+    from cxr_tasks.worklist.store import Worklist
+
+    worklist = Worklist()
+    asked = [
+        one.conf.get("data_folder")
+        for state in ("waiting", "started")
+        for one in worklist.in_state(state)  # type: ignore[arg-type]
+        if one.kind == "dataset"
+    ]
+    addresses = {one for one in asked if one}
+    if len(addresses) < len(set(asked)):
+        addresses |= {value for name, value in environment.items() if name.startswith("CXR_")}
+    found = set()
+    for address in addresses:
+        if is_in_bucket(address):
+            with contextlib.suppress(ConfigurationError):  # its ingest says what is wrong with it
+                found.add(place_of(address).name)
+    return found
 
 
 def _kept_texts() -> Iterator[str]:

@@ -11,22 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
 from cxr_tasks.installation.storage.changes import remove_empty, remove_file, remove_tree
+from cxr_tasks.installation.storage.fetched_folders import fetched_root, last_asked_for_s, remove_fetched
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, inside
-from cxr_tasks.prune.needed import needed_mlflow_runs, needed_run_folders
+from cxr_tasks.prune.needed import needed_fetched_folders, needed_mlflow_runs, needed_run_folders
 from cxr_tasks.registry import tracking
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["runs", "logs", "comparisons", "lineage", "mlflow runs"]
+Kind = Literal["runs", "logs", "comparisons", "lineage", "fetched", "mlflow runs"]
 #: Kind -> the variable with the days that it is kept, and the days without it.
 KEPT_DAYS: dict[Kind, tuple[str, int]] = {
     "runs": ("CXR_KEEP_RUNS_DAYS", 180),
     "logs": ("CXR_KEEP_LOGS_DAYS", 60),
     "comparisons": ("CXR_KEEP_COMPARISONS_DAYS", 365),
     "lineage": ("CXR_KEEP_LINEAGE_DAYS", 365),
+    "fetched": ("CXR_KEEP_FETCHED_DAYS", 90),
     "mlflow runs": ("CXR_KEEP_MLFLOW_DAYS", 365),
 }
 _DAY_S = 86_400.0
@@ -77,7 +79,8 @@ def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
 def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | None = None) -> Pruned:
     """What is older than its days and needed by nothing; removed where ``do``.
 
-    Runs of DAGs, logs, comparisons and days of lineage events are deleted. MLflow runs without a version are put into
+    Runs of DAGs, logs, comparisons, days of lineage events and data folders of a store that no ingest asked for are
+    deleted. MLflow runs without a version are put into
     MLflow's trash, out of which ``mlflow gc`` takes them for good. Datasets, versions, reports, exports, predictions
     and labels are never touched here.
 
@@ -97,6 +100,7 @@ def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | No
         found += _old("logs", logs, days["logs"], now_s)
         found += _old("comparisons", sorted((home() / "comparisons").glob("*/*.json")), days["comparisons"], now_s)
         found += _old("lineage", sorted((home() / "lineage" / "events").glob("*")), days["lineage"], now_s)
+        found += _old_fetched(days["fetched"], now_s, needed_fetched_folders(environment))
         found += _old_mlflow_runs(days["mlflow runs"], now_s)
         n_stay = sum(not _remove(one, days[one.kind], now_s) for one in found) if do else 0
         if do:
@@ -125,6 +129,17 @@ def _age_and_size(path: Path, now_s: float) -> tuple[float, int] | None:
         # Whoever removes is at work there: a training puts its files into place by new names.
         return None
     return (now_s - newest) / _DAY_S, n_bytes
+
+
+def _old_fetched(days: int, now_s: float, needed: set[str]) -> Iterator[Removable]:
+    """Fetched data folders that no ingest asked for so long, and that none is about to read."""
+    for path in sorted(fetched_root().glob("*")):
+        if path.is_symlink() or not path.is_dir() or path.name in needed:
+            continue
+        age, found = (now_s - last_asked_for_s(path)) / _DAY_S, _age_and_size(path, now_s)
+        if age > days and found is not None:
+            name = path.relative_to(home()).as_posix()
+            yield Removable(kind="fetched", name=name, n_bytes=found[1], age_days=age)
 
 
 def _old_mlflow_runs(days: int, now_s: float) -> Iterator[Removable]:
@@ -157,6 +172,8 @@ def _remove(one: Removable, days: int, now_s: float) -> bool:
     if not inside(home(), path):
         log.warning("%s leads out of %s and stays", path, home())
         return False
+    if one.kind == "fetched":
+        return _remove_fetched(path, now_s - days * _DAY_S)
     found = _age_and_size(path, now_s)
     if found is None or found[0] <= days:
         # A run that was cleared in Airflow and goes on; finding all that is old takes minutes.
@@ -171,6 +188,16 @@ def _remove(one: Removable, days: int, now_s: float) -> bool:
         log.warning("%s cannot be removed and stays: %s", path, error)
         return False
     return True
+
+
+def _remove_fetched(path: Path, before_s: float) -> bool:
+    try:
+        if remove_fetched(path, before_s):
+            return True
+        log.warning("%s was asked for since it was found to be old, and stays", path)
+    except (OSError, ServiceUnavailable) as error:
+        log.warning("%s cannot be removed and stays: %s", path, error)
+    return False
 
 
 def _remove_empty_folders() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
+from cxr_tasks.installation.storage.fetched_folders import place_of
+from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths, home
 from cxr_tasks.prune import stage
 from cxr_tasks.prune.stage import kept_days, prune
@@ -122,6 +124,55 @@ def test_mlflow_runs_without_a_version_go_to_the_trash_and_parents_of_versions_s
     prune({}, do=True, now_s=in_two_years)
     stages = {one: client.get_run(one).info.lifecycle_stage for one in (run_id, parent.run_id, lost.run_id)}
     assert stages == {run_id: "active", parent.run_id: "active", lost.run_id: "deleted"}
+
+
+def fetched(address: str, days: float) -> Path:
+    """A data folder as it is after an ingest so many days ago; the store's objects are from long before."""
+    folder = place_of(address)
+    made(folder / "NORMAL" / "1.jpeg", 5000)
+    made(folder.with_suffix(".json"), days)
+    folder.with_suffix(".lock").touch()
+    return folder
+
+
+def test_fetched_data_goes_when_no_ingest_asked_for_it_for_long(cxr_home):
+    old, new = fetched("s3://x/old", 91), fetched("s3://x/new", 89)
+    half = place_of("s3://x/half")  # the store went away, and nobody came back
+    made(half / "1.jpeg", 91)
+    shown = prune({})
+    assert sorted(one.name for one in shown.found) == sorted(f"fetched/{one.name}" for one in (old, half))
+    assert {one.n_bytes > 0 for one in shown.found} == {True} and old.exists()
+    prune({}, do=True)
+    assert not old.exists() and not old.with_suffix(".json").exists() and not half.exists()
+    assert (new / "NORMAL" / "1.jpeg").exists() and new.with_suffix(".json").exists()
+
+
+@pytest.mark.parametrize(
+    ("data_folder", "stay"),
+    [
+        ("s3://x/set/", {"set"}),  # the form names it
+        (None, {"ours", "theirs"}),  # it is that of the settings
+        ("/mnt/data", set()),
+    ],
+)
+def test_fetched_data_that_a_request_will_read_stays(cxr_home, data_folder, stay):
+    from cxr_tasks.worklist.request import Wanted
+    from cxr_tasks.worklist.store import Worklist
+
+    conf = {"recipe": "kermany_cnn", "data_folder": data_folder}
+    Worklist().add(Wanted(kind="dataset", key="1", model="cxr_binary", conf=conf))
+    folders = {name: fetched(f"s3://x/{name}", 400) for name in ("set", "ours", "theirs", "nobodys")}
+    prune({"CXR_KERMANY_ROOT": "s3://x/ours", "CXR_NIH_ROOT": "s3://x/theirs", "CXR_HOME": "s3://"}, do=True)
+    assert {name for name, one in folders.items() if one.exists()} == stay
+
+
+def test_fetched_data_that_is_asked_for_meanwhile_stays(cxr_home, monkeypatch, caplog):
+    asked, at_work = fetched("s3://x/a", 400), fetched("s3://x/b", 400)
+    monkeypatch.setattr("cxr_tasks.prune.stage._old_mlflow_runs", lambda *_: made(asked.with_suffix(".json"), 0) and [])
+    with file_lock(at_work.with_suffix(".lock"), what="s3://x/b", purpose="fetching a data folder"):
+        outcome = prune({}, do=True)
+    assert (len(outcome.found), outcome.n_not_removed) == (2, 2) and asked.exists() and at_work.exists()
+    assert "was asked for since" in caplog.text and "fetching a data folder" in caplog.text
 
 
 def test_a_link_in_the_folder_of_runs_is_left_alone(cxr_home, tmp_path):

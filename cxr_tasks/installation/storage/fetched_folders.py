@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.installation.storage.changes import remove_file
+from cxr_tasks.installation.storage.changes import remove_file, remove_tree
 from cxr_tasks.installation.storage.files import read_json, replaced_file, write_json
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.objects import Bucket, ObjectState
@@ -54,12 +54,48 @@ def fetched_folder(address: str) -> Path:
         DiskFull: There is no room for what is to be fetched.
     """
     bucket_name, prefix = parted(address)
-    key = hashlib.sha256(f"{bucket_name}/{prefix}".encode()).hexdigest()[:16]
-    folder = home() / "fetched" / key
+    folder = place_of(address)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with file_lock(folder.with_suffix(".lock"), what=address, purpose="fetching a data folder"):
         _bring_up_to_date(Bucket(bucket_name), prefix, folder, folder.with_suffix(".json"), address)
     return folder
+
+
+def fetched_root() -> Path:
+    return home() / "fetched"
+
+
+def place_of(address: str) -> Path:
+    """Where a data folder of the store is fetched to; ``ConfigurationError`` as ``parted``."""
+    bucket_name, prefix = parted(address)
+    return fetched_root() / hashlib.sha256(f"{bucket_name}/{prefix}".encode()).hexdigest()[:16]
+
+
+def last_asked_for_s(folder: Path) -> float:
+    """When an ingest last asked for a fetched folder, in seconds since the epoch.
+
+    The images bear the times that the store has of them; the note beside is written by each ingest.
+    """
+    note = folder.with_suffix(".json")
+    return (note if note.is_file() else folder).stat().st_mtime
+
+
+def remove_fetched(folder: Path, before_s: float) -> bool:
+    """Remove a fetched folder that no ingest asked for since ``before_s``; whether it went.
+
+    An ingest that asks for it meanwhile waits until it is gone, and fetches it anew.
+
+    Raises:
+        ServiceUnavailable: It is being fetched now.
+    """
+    with file_lock(folder.with_suffix(".lock"), what=str(folder), purpose="removing it", wait_s=0):
+        if last_asked_for_s(folder) >= before_s:
+            return False
+        # First: what it says would no longer be so, and what it lacks is fetched.
+        if folder.with_suffix(".json").is_file():
+            remove_file(folder.with_suffix(".json"))
+        remove_tree(folder)
+    return True
 
 
 def _bring_up_to_date(bucket: Bucket, prefix: str, folder: Path, note: Path, address: str) -> None:
