@@ -6,8 +6,9 @@ Beside the local ``models.config``, which a server on the volume follows, where 
 from __future__ import annotations
 
 import json
+import logging
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.files import tree_sha256
 from cxr_tasks.installation.storage.objects import Bucket
+
+logger = logging.getLogger(__name__)
 
 #: The list; replaced whole, so that who reads it sees one state of all models.
 LIST_KEY = "served/models.json"
@@ -29,20 +32,54 @@ class Announced:
     labels: dict[str, int]
 
     def key(self, version: int) -> str:
-        """Where the version's archive is. By its digest: a number may come again with another content."""
-        return f"served/{self.name}/{version}-{self.versions[version]}.tar"
+        """Where the version's archive is."""
+        return archive_key(self.name, version, self.versions[version])
 
 
-def announce(bucket: Bucket, models: Iterable[tuple[str, Path, Sequence[int], dict[str, int]]]) -> None:
-    """Upload what is not there yet of ``models`` (name, folder, versions, labels), then the list."""
+def announce(bucket: Bucket, models: Iterable[tuple[str, Path, Mapping[int, str], dict[str, int]]]) -> None:
+    """Upload what is not there yet of ``models``, then the list.
+
+    What the bucket has serves on from there, whatever became of its folder: only files that are as they were published
+    are uploaded. A version that is neither in the bucket nor whole on disk is left out, with its labels.
+
+    Args:
+        models: Name, folder with the versions, version -> sha256 of its files as they were published ('' where that
+            is not known: as they are now), label -> version.
+    """
     announced = []
     for name, base, versions, labels in models:
-        one = Announced(name=name, versions={v: tree_sha256(base / str(v)) for v in versions}, labels=labels)
-        for version in versions:
-            if not bucket.has(one.key(version)):
-                _upload(bucket, one.key(version), base / str(version))
-        announced.append(one)
-    bucket.put(LIST_KEY, as_list(announced))
+        digests = {}
+        for version, published in versions.items():
+            folder = base / str(version)
+            found = "" if published else _digest(folder)
+            if (digest := published or found) and _is_there(bucket, archive_key(name, version, digest), folder, digest):
+                digests[version] = digest
+            else:
+                logger.warning("%s: neither in the bucket nor whole on disk; model servers elsewhere lose it", folder)
+        labelled = {label: version for label, version in labels.items() if version in digests}
+        if digests:
+            announced.append(Announced(name=name, versions=digests, labels=labelled))
+    if announced:
+        bucket.put(LIST_KEY, as_list(announced))
+
+
+def archive_key(name: str, version: int, digest: str) -> str:
+    """Where a version's archive is. By its digest: a number may come again with another content."""
+    return f"served/{name}/{version}-{digest}.tar"
+
+
+def _is_there(bucket: Bucket, key: str, folder: Path, digest: str) -> bool:
+    """Whether the bucket has the archive, by now."""
+    if bucket.has(key):
+        return True
+    if _digest(folder) != digest:
+        return False
+    _upload(bucket, key, folder)
+    return True
+
+
+def _digest(folder: Path) -> str:
+    return tree_sha256(folder) if folder.is_dir() else ""
 
 
 def as_list(models: Iterable[Announced]) -> bytes:

@@ -106,6 +106,17 @@ def write_models_config() -> tuple[str, ...]:
         text = config_text(models)
         if models and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             write_text(path, text)
-        if models and bucket_name():
-            announce(Bucket(), [(model.name, model.base_path, model.versions, model.labels) for model in models])
+        if bucket_name():
+            announce(Bucket(), _to_announce())
     return tuple(model.name for model in models)
+
+
+def _to_announce() -> list[tuple[str, Path, dict[int, str], dict[str, int]]]:
+    """What is to be loaded, also what is not on disk any more: a model server elsewhere serves it from the bucket."""
+    told = []
+    for name in MODELS:
+        state = read_state(name)
+        versions = {one: state.content_of(one).export_sha256 for one in state.loaded}
+        labelled = {STABLE: state.stable, CANARY: state.canary}
+        told.append((name, served_root() / name, versions, {k: v for k, v in labelled.items() if v is not None}))
+    return told

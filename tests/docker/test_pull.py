@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def make_version(served: Path, version: int, text: str = "weights") -> Path:
 
 
 def told(served: Path, *versions: int, **labels: int) -> tuple:
-    return ("cxr_binary", served / "cxr_binary", versions, labels)
+    return ("cxr_binary", served / "cxr_binary", dict.fromkeys(versions, ""), labels)
 
 
 def test_a_version_comes_whole_and_is_listed_only_then(bucket, tmp_path):
@@ -73,6 +74,31 @@ def test_a_version_comes_whole_and_is_listed_only_then(bucket, tmp_path):
     config = (into / "models.config").read_text()
     assert f'base_path: "{into / "cxr_binary"}"' in config and 'key: "stable" value: 1' in config
     assert [one.name for one in (into / "cxr_binary").iterdir() if not one.name.startswith(".")] == ["1"]
+
+
+def test_a_folder_that_is_lost_or_damaged_on_the_volume_changes_nothing_elsewhere(bucket, tmp_path):
+    folder = make_version(tmp_path / "served", 1)
+    published = {1: tree_sha256(folder)}
+    of_model = ("cxr_binary", folder.parent, published, {"stable": 1})
+    announce(bucket, [of_model])
+    before = bucket.get(LIST_KEY)
+    (folder / "variables" / "data").write_text("damaged")
+    announce(bucket, [of_model])
+    assert bucket.get(LIST_KEY) == before
+    shutil.rmtree(folder)
+    announce(bucket, [of_model])
+    assert bucket.get(LIST_KEY) == before
+    pull(bucket, tmp_path / "models")
+    assert tree_sha256(tmp_path / "models" / "cxr_binary" / "1") == published[1]
+
+
+def test_files_that_are_not_those_that_were_published_never_reach_the_bucket(bucket, tmp_path):
+    first = make_version(tmp_path / "served", 1)
+    second = make_version(tmp_path / "served", 2, text="damaged before it was uploaded")
+    versions = {1: tree_sha256(first), 2: "ab" * 32}
+    announce(bucket, [("cxr_binary", second.parent, versions, {"stable": 1, "canary": 2})])
+    (listed,) = from_list(bucket.get(LIST_KEY))
+    assert (set(listed.versions), listed.labels) == ({1}, {"stable": 1})
 
 
 def test_an_archive_that_is_not_what_was_announced_changes_nothing(bucket, tmp_path):
