@@ -88,7 +88,7 @@ COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker co
     elif command -v podman-compose >/dev/null && command -v podman >/dev/null; then echo podman-compose; fi)
 ENGINE = @[ -n "$(COMPOSE)" ] || { echo 'no container engine is found here: expected docker with its compose plugin, or podman with podman-compose; on Debian: apt-get install podman, pip install podman-compose. Without containers: docker/README.md' >&2; exit 1; }
 IN_DOCKER = $(COMPOSE) --env-file docker/.env -f docker/compose.yaml
-.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo cluster-test containers containers-test
+.PHONY: cluster-env cluster-up cluster-down cluster-status cluster-demo cluster-backup cluster-test containers containers-test
 cluster-env: $(READY) ## settings and generated secrets of docker/compose.yaml
 	@$(BIN)/python -m cxr_tasks.stack.cluster_env
 
@@ -110,6 +110,10 @@ cluster-demo: ## the demo of both families through the containers
 	$(ENGINE)
 	@$(MAKE) --no-print-directory cluster-up
 	@$(IN_DOCKER) exec worker-release python -m cxr_tasks.cli.demo --no-start
+
+cluster-backup: ## all that the containers keep as one file of docker/backups; FILE=its name
+	$(ENGINE)
+	@$(IN_DOCKER) run --rm backup cxr backup /backups/$(or $(FILE),cxr-$(shell date -u +%Y-%m-%dT%H-%M-%S).tar.gz)
 
 cluster-test: ## the tests of several machines: Postgres, Redis, an S3 store and workers, without containers
 	@$(MAKE) --no-print-directory test ARGS="tests/docker $(ARGS)"

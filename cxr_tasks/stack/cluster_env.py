@@ -36,7 +36,9 @@ def main() -> int:
 
 
 def write_cluster_env(folder: Path, environment: Mapping[str, str]) -> Path:
-    """Write ``.env`` and ``secrets/`` below ``folder`` where they are not there yet, and return ``folder``."""
+    """Write ``.env``, ``secrets/`` and the empty folder of backups below ``folder`` where they are not there yet, and
+    return ``folder``.
+    """
     uid = os.getuid() or UNPRIVILEGED
     kept = folder / "secrets"
     _own(kept, os.getuid())
@@ -45,6 +47,8 @@ def write_cluster_env(folder: Path, environment: Mapping[str, str]) -> Path:
     for name, text in _addresses(kept).items():
         keep_private_text(kept / name, text + "\n")
     _own(kept, uid)
+    (folder / "backups").mkdir(mode=0o700, exist_ok=True)
+    _own(folder / "backups", uid)
     site = environment.get("CXR_SITE") or "localhost"
     port = environment.get("CXR_AIRFLOW_HTTPS_PORT") or "8443"
     settings = {

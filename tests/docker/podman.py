@@ -85,20 +85,21 @@ class Podman:
 
     def base_image(self) -> str:
         """Debian with Python and this machine's certificates, made from Debian's packages once."""
-        name = "localhost/cxr-base:12"
+        name = "localhost/cxr-base:13"
         if self.has_image(name):
             return name
         root, context = self.folder / "root.tar", self.folder / "base"
         context.mkdir(exist_ok=True)
         _run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3-venv,ca-certificates", "bookworm", root],
+            ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3-venv,ca-certificates", "trixie", root],
             dict(os.environ),
+            timeout_s=3600,
         )
-        self.run("import", "--quiet", root, "localhost/cxr-debian:12")
+        self.run("import", "--quiet", root, "localhost/cxr-debian:13")
         root.unlink()
         shutil.copy(CERTIFICATES.resolve(), context / "certificates.crt")
         (context / "Dockerfile").write_text(
-            "FROM localhost/cxr-debian:12\n"
+            "FROM localhost/cxr-debian:13\n"
             f"COPY certificates.crt {CERTIFICATES}\n"
             f"ENV SSL_CERT_FILE={CERTIFICATES} PIP_CERT={CERTIFICATES}\n"
         )
@@ -136,9 +137,11 @@ class Stack:
         }
 
     def compose(self, *arguments: object, check: bool = True, timeout_s: float = WAIT_S) -> subprocess.CompletedProcess:
-        """``podman-compose`` with ``arguments``."""
+        """``podman-compose`` with ``arguments``, which may name services of any profile."""
         options = ["--env-file", self.compose_file.with_name(".env"), "-p", PROJECT, "-f", self.compose_file]
-        options += [word for profile in self.profiles for word in ("--profile", profile)]
+        services = yaml.safe_load(self.compose_file.read_text())["services"].values()
+        profiles = sorted({profile for one in services for profile in one.get("profiles", [])})
+        options += [word for profile in profiles for word in ("--profile", profile)]
         environment = {**os.environ, **self.podman.environment(), **self.settings}
         return _run([*_compose_command(), *options, *arguments], environment, check, timeout_s)
 

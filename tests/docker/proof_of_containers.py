@@ -11,12 +11,14 @@ import os
 import re
 import shutil
 import ssl
+import tarfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.stack.cluster_env import write_cluster_env
@@ -88,12 +90,12 @@ def stack(podman, base, image) -> Stack:
 
 @pytest.fixture(scope="module")
 def demo(stack) -> dict:
-    """What the demo of one family, run in a worker's container, says."""
-    container = stack.containers("worker-release")[0]
+    """What the demo of one family says, run as ``make cluster-demo`` does."""
     command = ("python", "-m", "cxr_tasks.cli.demo", "--no-start", "--recipe", "synthetic_binary")
-    done = stack.podman.run("exec", container, *command, check=False, timeout_s=2400)
+    done = stack.compose("exec", "-T", "worker-release", *command, check=False, timeout_s=2400)
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout + done.stderr
+    container = stack.containers("worker-release")[0]
     return json.loads(stack.podman.run("exec", container, "cat", "/cxr/demo.json").stdout)
 
 
@@ -194,6 +196,42 @@ def test_both_replicas_answer_through_the_proxy(stack, demo, authority):
     with CxrClient(f"localhost:{stack.settings['CXR_GRPC_TLS_PORT']}", ca_file=authority) as client:
         answers = [client.predict(MODEL, image) for _ in range(20)]
     assert {one.version for one in answers} == {1}
+
+
+def test_all_that_prometheus_asks_answers(stack, demo):
+    """Each target of its configuration, asked from inside the network; Prometheus itself is not here."""
+    stack.compose("up", "--detach", "--no-deps", "metrics")
+    configuration = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    pages = {}
+    for job in configuration["scrape_configs"]:
+        targets = [one for group in job.get("static_configs", []) for one in group["targets"]]
+        targets += [f"{name}:{dns['port']}" for dns in job.get("dns_sd_configs", []) for name in dns["names"]]
+        for target in (one for one in targets if not one.startswith("localhost")):
+            pages[job["job_name"]] = asked_inside(stack, f"http://{target}{job.get('metrics_path', '/metrics')}")
+    assert "\ncxr_audit_problems 0\n" in pages["platform"]
+    assert "tensorflow" in pages["model-server"] and "SeaweedFS" in pages["store"]
+
+
+def asked_inside(stack: Stack, url: str) -> str:
+    """What a worker's container is answered; a page may be a moment away from its first answer."""
+    ask = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=60).read().decode())"
+    end = time.monotonic() + 240
+    while (done := stack.podman.run(
+        "exec", stack.containers("worker-release")[0], "python", "-c", ask, check=False
+    )).returncode:  # fmt: skip
+        assert time.monotonic() < end, f"{url}: {done.stderr[-1000:]}"
+        time.sleep(1)
+    return done.stdout
+
+
+def test_all_is_kept_by_a_backup_and_the_file_is_whole(stack, demo):
+    told = ("run", "--rm", "-T", "--no-deps", "-e", "CXR_BACKUP_PASSPHRASE=of the proof, no secret", "backup", "cxr")
+    stack.compose(*told, "backup", "/backups/all.tar.gz")
+    stack.compose(*told, "restore", "--check", "/backups/all.tar.gz")
+    with tarfile.open(stack.compose_file.with_name("backups") / "all.tar.gz") as archive:
+        names = set(archive.getnames())
+    assert {f"postgres/{name}.dump" for name in ("airflow", "mlflow", "mlflow_logins", "shared")} <= names
+    assert any(one.startswith("bucket/served/cxr_binary/1-") for one in names)
 
 
 def test_no_request_fails_when_a_replica_goes_and_comes(stack, demo, authority):
