@@ -114,7 +114,8 @@ def supervisor_config(settings: StackSettings, socket: Path) -> str:
     """The text of ``supervisord.conf``.
 
     Its socket is for the owner only. Programs are started one by one over it, once what they need is there, and
-    each is started again when it ends unasked.
+    each is started again when it ends unasked, a second later each time, for as long as it takes: a database of another
+    machine may be away for an hour.
     """
     folder = settings.stack_folder
     sections = [
@@ -128,7 +129,7 @@ def supervisor_config(settings: StackSettings, socket: Path) -> str:
     sections += [
         f"[program:{program.name}]\n"
         f"command = {shlex.quote(sys.executable)} -m cxr_tasks.stack.program {program.name}\n"
-        "autostart = false\nautorestart = true\nstartsecs = 5\nstartretries = 5\n"
+        "autostart = false\nautorestart = true\nstartsecs = 5\nstartretries = 10000\n"
         f"stopasgroup = true\nkillasgroup = true\nstopwaitsecs = {program.stop_wait_s}\n"
         "umask = 077\n"
         f"redirect_stderr = true\nstdout_logfile = {program.log(settings)}\n"

@@ -55,6 +55,13 @@ def test_command_holds_where_the_checkout_has_a_space(settings: StackSettings, m
         assert command == [python, "-m", "cxr_tasks.stack.program", name]
 
 
+def test_a_program_is_not_given_up_while_its_database_is_away_for_an_hour(config: configparser.ConfigParser):
+    """supervisord waits a second longer before each start, and after the last one lets the program be."""
+    for name in BY_NAME:
+        retries = config.getint(f"program:{name}", "startretries")
+        assert sum(range(1, retries + 1)) > 3600, name
+
+
 def test_socket_is_for_the_owner_and_no_port_is_opened(config: configparser.ConfigParser):
     assert config["unix_http_server"]["chmod"] == "0700"
     assert "inet_http_server" not in config
