@@ -3,7 +3,7 @@
 Started on Sundays at 03:00 UTC (`CXR_PRUNE_CRON` moves it; empty: never), or by hand. How long each is kept:
 `CXR_KEEP_RUNS_DAYS` (180), `CXR_KEEP_LOGS_DAYS` (60), `CXR_KEEP_COMPARISONS_DAYS`, `CXR_KEEP_LINEAGE_DAYS` and
 `CXR_KEEP_MLFLOW_DAYS` (365), `CXR_KEEP_FETCHED_DAYS` (90): data folders of a store that no ingest asked for since.
-MLflow runs with a version stay. What a registered version, a report, a dataset or an open request refers to is never removed; datasets, versions,
+What a registered version, a report, a dataset or an open request refers to is never removed; datasets, versions,
 reports, exports, predictions and labels are not touched. `cxr prune` shows what would go.
 """
 
