@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,24 @@ from cxr_tasks.installation.settings import StackSettings, client_environment
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from serving.check.server_process import free_port
 from tests.docker.services import BUCKET, Services, missing, services
+
+_LOCKS = """
+SELECT pid, classid::bigint, objid::bigint, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted
+    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """An advisory lock of the shared database, as long as one connection holds it."""
+
+    server_pid: int
+    """Of the server's process for that connection."""
+    key: tuple[int, int]
+    purpose: str
+    pid: int | None
+    """Of who holds it, on this machine."""
 
 
 @dataclass
@@ -47,20 +66,38 @@ class Cluster:
         return self.folder / f"worker-{name}.log"
 
     def stop_workers(self) -> None:
-        for worker in self.workers.values():
-            worker.terminate()
-        for worker in self.workers.values():
-            worker.wait(timeout=120)
+        """At once: one that is asked to stop waits for its tasks, and what they do goes with the folder."""
+        for name in list(self.workers):
+            if self.workers[name].poll() is None:
+                self._kill(self.workers.pop(name).pid)
 
-    def kill_worker(self, name: str) -> None:
-        """As a machine that loses its power: the worker and all it started, at once."""
-        worker = psutil.Process(self.workers.pop(name).pid)
+    def locks(self) -> set[HeldLock]:
+        """Those held now: whoever works takes some, and gives them back."""
+        import psycopg
+
+        with psycopg.connect(self.services.database("cxr")) as rows:
+            held = rows.execute(_LOCKS).fetchall()
+        found = set()
+        for server_pid, *key, purpose in held:
+            named = re.search(r"\(process (\d+) of ", purpose)
+            found.add(HeldLock(server_pid, tuple(key), purpose, int(named[1]) if named else None))
+        return found
+
+    def kill_worker(self, name: str) -> set[HeldLock]:
+        """As a machine that loses its power: the worker and all it started, at once; the locks that they held."""
+        held: set[HeldLock] = set()
+        self._kill(self.workers.pop(name).pid, lambda pids: held.update(one for one in self.locks() if one.pid in pids))
+        return held
+
+    def _kill(self, pid: int, last_look: Callable[[set[int]], None] = lambda pids: None) -> None:
+        worker = psutil.Process(pid)
         family = [worker, *worker.children(recursive=True)]
         for one in family:
             one.suspend()  # none of them sees another one end
+        last_look({one.pid for one in family})
         for one in family:
             one.kill()
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=60)
 
 
 @pytest.fixture(scope="module")

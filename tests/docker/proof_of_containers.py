@@ -26,6 +26,7 @@ from serving.check.server_process import free_port
 from serving.client import CxrClient
 from serving.export.golden import golden_images
 from tests.docker.podman import Podman, Stack, missing
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -215,13 +216,16 @@ def test_all_that_prometheus_asks_answers(stack, demo):
 def asked_inside(stack: Stack, url: str) -> str:
     """What a worker's container is answered; a page may be a moment away from its first answer."""
     ask = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=60).read().decode())"
-    end = time.monotonic() + 240
-    while (done := stack.podman.run(
-        "exec", stack.containers("worker-release")[0], "python", "-c", ask, check=False
-    )).returncode:  # fmt: skip
-        assert time.monotonic() < end, f"{url}: {done.stderr[-1000:]}"
-        time.sleep(1)
-    return done.stdout
+    container = stack.containers("worker-release")[0]
+    answers: list[str] = []
+
+    def is_answered() -> bool:
+        done = stack.podman.run("exec", container, "python", "-c", ask, check=False)
+        answers.append(done.stdout if done.returncode == 0 else done.stderr)
+        return done.returncode == 0
+
+    wait_until(is_answered, f"an answer of {url}", tell=lambda: answers[-1], pause_s=1)
+    return answers[-1]
 
 
 def test_all_is_kept_by_a_backup_and_the_file_is_whole(stack, demo):
