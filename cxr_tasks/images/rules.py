@@ -6,6 +6,7 @@ holds the two against each other.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -49,6 +50,12 @@ LIMIT_VARIABLES = {"megapixels": "CXR_MOST_MEGAPIXELS", "images": "CXR_MOST_IMAG
 MOST_SEGMENTS = 600
 #: Scans of a JPEG that comes in several; encoders write some ten. Each costs a pass over all of its pixels.
 MOST_SCANS = 100
+#: What a decoder makes of a block of a JPEG without data, in every channel, and how far chroma's smoothing may move it.
+MISSING_GREY, MISSING_ABOUT = 128, 2
+JPEG_BLOCK_PX = 8
+#: Put in where the data of a scan end: bits that continue any picture that lacks some, and that a whole one never
+#: reads. No byte is 0xFF, which would begin a marker.
+FURTHER_BITS = bytes(random.Random(20261129).choices(range(255), k=4096))
 #: An eXIf chunk behind a PNG's pixels is looked for in so many last bytes.
 PNG_TAIL_BYTES = 66_000
 #: Entries of an EXIF directory that are looked at; cameras write some fifteen.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxr_tasks.images.inspection.form import Picture
 from cxr_tasks.images.inspection.lines import has_line
-from cxr_tasks.images.inspection.picture import Picture, decode, own_size_bound
+from cxr_tasks.images.inspection.picture import decode, own_size_bound
 from cxr_tasks.images.inspection.pixel_hash import pixel_hash
 from cxr_tasks.images.inspection.statistics import Samples
 from cxr_tasks.images.inspection.unusable import Unusable

@@ -44,12 +44,12 @@ def test_no_finding_has_its_rule_where_it_is_in_the_vocabulary(suite):
 
 
 def test_what_ingest_takes_is_what_is_expected():
-    from cxr_tasks.images.inspection import picture
+    from cxr_tasks.images.inspection import by_pillow
     from cxr_tasks.images.rules import TAKEN
     from expectations import manifest
 
     assert set(manifest._FORMATS) == {*TAKEN.replace(" or ", ", ").split(", "), "DICOM"}
-    assert set(manifest._MODES) == set(picture.USABLE_MODES)
+    assert set(manifest._MODES) == set(by_pillow.USABLE_MODES)
 
 
 @pytest.mark.parametrize("column", ["file_sha256", "pixel_hash", "perceptual_hash"])

@@ -1,27 +1,20 @@
 """A JPEG decoded, if its pixels are all there, in TensorFlow ops.
 
 The decoder refuses a file without its end marker. Yet a file that lost data and was given a new end marker, as tools
-for repair and transfer do, is decoded: what is missing becomes middle grey or stays coarse, and nothing is said.
+for repair and transfer do, is decoded: what is missing becomes middle grey or stays coarse, and nothing is said. The
+same rule in plain Python is ``cxr_tasks.images.inspection.jpeg``.
 """
 
 from __future__ import annotations
-
-import random
 
 import tensorflow as tf
 
 from cxr_tasks.images.graph.exif import int64
 from cxr_tasks.images.graph.headers import Headers
 from cxr_tasks.images.graph.scans import read_scans
+from cxr_tasks.images.rules import FURTHER_BITS, JPEG_BLOCK_PX, MISSING_ABOUT, MISSING_GREY
 
-#: What the decoder makes of a block without data, in every channel, and how far chroma's smoothing may move it.
-_MISSING, _ABOUT = 128, 2
-#: Side of a block of a JPEG, in pixels.
-_BLOCK = 8
 _END = b"\xff\xd9"
-#: Put in before the end marker: bits that continue any picture that lacks some, and that a whole one never reads. No
-#: byte is 0xFF, which would begin a marker.
-_FURTHER_BITS = bytes(random.Random(20261129).choices(range(255), k=4096))
 
 
 def whole_jpeg(image_bytes: tf.Tensor, header: Headers) -> tf.Tensor:
@@ -74,9 +67,9 @@ def _decode(image_bytes: tf.Tensor) -> tf.Tensor:
 
 def _ends_grey(decoded: tf.Tensor) -> tf.Tensor:
     """Whether the last block is what becomes of one without data."""
-    top, left = ((tf.shape(decoded)[axis] - 1) // _BLOCK * _BLOCK for axis in (0, 1))
-    distance = tf.abs(tf.cast(decoded[top:, left:], tf.int32) - _MISSING)
-    return tf.reduce_max(distance) <= _ABOUT
+    top, left = ((tf.shape(decoded)[axis] - 1) // JPEG_BLOCK_PX * JPEG_BLOCK_PX for axis in (0, 1))
+    distance = tf.abs(tf.cast(decoded[top:, left:], tf.int32) - MISSING_GREY)
+    return tf.reduce_max(distance) <= MISSING_ABOUT
 
 
 def _first_end(image_bytes: tf.Tensor, scan_at: tf.Tensor) -> tf.Tensor:
@@ -91,4 +84,4 @@ def _continued(image_bytes: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
     starts = tf.concat([[int64(0)], ends], 0)
     sizes = tf.concat([ends, [tf.cast(tf.strings.length(image_bytes), tf.int64)]], 0) - starts
     pieces = tf.strings.substr(tf.fill(tf.shape(starts), image_bytes), starts, sizes)
-    return tf.strings.reduce_join(pieces, separator=_FURTHER_BITS)
+    return tf.strings.reduce_join(pieces, separator=FURTHER_BITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xxhash import xxh3_128
 
-from cxr_tasks.images.inspection.picture import Picture
+from cxr_tasks.images.inspection.form import Picture
 
 
 def pixel_hash(picture: Picture) -> str:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cxr_tasks.images.inspection.picture import Form, decode, own_size_bound
+from cxr_tasks.images.inspection.form import Form
+from cxr_tasks.images.inspection.picture import decode, own_size_bound
 from cxr_tasks.images.inspection.pixel_hash import pixel_hash
 from cxr_tasks.images.inspection.statistics import Samples, Statistics
 from cxr_tasks.images.inspection.unusable import Unusable
