@@ -6,21 +6,28 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from cxr_tasks.explain.maps import _share, enlarged
-
-if TYPE_CHECKING:
-    import numpy as np
+from cxr_tasks.explain.maps import enlarged, share_interval
 
 
-def box_mask(boxes: Sequence[dict[str, Any]], size_px: int) -> np.ndarray:
+class MarkedBox(TypedDict):
+    """Where a reader marked a finding: left upper corner and size, in pixels of the stored square."""
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def box_mask(boxes: Sequence[MarkedBox], size_px: int) -> np.ndarray:
     """Which pixels of the stored square lie in any of ``boxes`` (x, y, width, height in its pixels)."""
     mask = np.zeros((size_px, size_px), bool)
     for box in boxes:
-        left, top = (max(0, int(np.floor(box[name]))) for name in ("x", "y"))
+        left, top = (max(0, int(np.floor(edge))) for edge in (box["x"], box["y"]))
         right, bottom = int(np.ceil(box["x"] + box["width"])), int(np.ceil(box["y"] + box["height"]))
         mask[top:bottom, left:right] = True
     return mask
@@ -93,13 +100,13 @@ def localisation(
                 control_hits.append(_points_into(control, mask))
     if not hits:
         return None
-    one = _share(hits, patients, confidence)
+    of_maps = share_interval(hits, patients, confidence)
     localisation = Localisation(
         n_images=len(hits),
         n_hits=sum(hits),
-        share=one.value,
-        lower=one.lower,
-        upper=one.upper,
+        share=of_maps.value,
+        lower=of_maps.lower,
+        upper=of_maps.upper,
         random_share=float(np.mean(covered)),
         heat_share=float(np.mean(shares)),
         n_empty=sum(empty),
@@ -107,13 +114,13 @@ def localisation(
     )
     if not control_hits:
         return localisation
-    other = _share(control_hits, patients, confidence)
+    of_chance = share_interval(control_hits, patients, confidence)
     return dataclasses.replace(
         localisation,
         control_hits=sum(control_hits),
-        control_share=other.value,
-        control_lower=other.lower,
-        control_upper=other.upper,
+        control_share=of_chance.value,
+        control_lower=of_chance.lower,
+        control_upper=of_chance.upper,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from cxr_tasks.explain.localise import MarkedBox
 
 PANEL_PX = 300
 GAP_PX = 10
@@ -21,13 +24,16 @@ BOX = (80, 220, 255)
 OPACITY = 0.6
 
 
-def overlay_png(grey: np.ndarray, heat: np.ndarray, boxes: Sequence[dict[str, Any]] = ()) -> bytes:
+def overlay_png(grey: np.ndarray, heat: np.ndarray, boxes: Sequence[MarkedBox] = ()) -> bytes:
     """PNG: on the left ``grey``, on the right the same under ``heat``, then the colour bar from 0 to 1.
 
     Args:
         grey: uint8 ``(size, size)``.
         heat: float ``(size, size)`` in [0, 1].
         boxes: what a reader marked, in pixels of ``grey``; drawn as outlines on both pictures.
+
+    Raises:
+        ValueError: The two differ in shape.
     """
     if grey.shape != heat.shape or grey.ndim != 2:
         raise ValueError(
@@ -67,7 +73,7 @@ def _panel(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels).resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC)
 
 
-def _draw_boxes(panel: Image.Image, boxes: Sequence[dict[str, Any]], scale: float) -> None:
+def _draw_boxes(panel: Image.Image, boxes: Sequence[MarkedBox], scale: float) -> None:
     draw = ImageDraw.Draw(panel)
     for box in boxes:
         left, top = box["x"] * scale, box["y"] * scale

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +17,16 @@ from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from cxr_tasks.datasets.load import StoredSplit
-    from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.explain.chosen_images import Chosen
+    from cxr_tasks.explain.heat_maps import HeatMaps
     from cxr_tasks.explain.localise import Localisation
 
 log = logging.getLogger(__name__)
 
 #: At most this many marked images are scored for localisation; the rest adds time and little certainty.
 MAX_MARKED = 2000
-#: Marked images whose maps are in memory at a time.
-PART = 128
 CONTROL_SEED = 20261123
 KEY_LENGTH = 8
 
@@ -87,8 +82,8 @@ def explain_model(
     """Heat maps of true and false positives and negatives at the served operating point, from the test split.
 
     Leaves ``example-<n>.png`` and ``explanations.json`` (what is returned) in ``folder``. A finding without a served
-    operating point has no examples; of many findings a few are shown (``examples.choose_findings``), so that a page
-    holds them. Localisation is measured for every finding with boxes.
+    operating point has no examples; of many findings a few are shown (``chosen_images.choose_findings``), so that a
+    page holds them. Localisation is measured for every finding with boxes.
 
     Args:
         n_confident: Images of each kind called with most confidence; 2, or 1 where several findings are shown.
@@ -102,6 +97,7 @@ def explain_model(
     from cxr_tasks.evaluate.table import read_predictions
     from cxr_tasks.explain.cam import GradCam
     from cxr_tasks.explain.chosen_images import choose_findings
+    from cxr_tasks.explain.heat_maps import HeatMaps, KnownMaps
     from cxr_tasks.train.networks.saved import load_model
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,64 +131,6 @@ def explain_model(
     return explanations
 
 
-@dataclass(frozen=True, slots=True)
-class KnownMaps:
-    """Heat maps of one model for the images of a stored split; where one pass gives those of all outputs, an image
-    that was asked for before, whatever for, is not computed again."""
-
-    cam: GradCam
-    stored: StoredSplit
-    known: dict[int, np.ndarray] = field(default_factory=dict)
-    """Place of an image -> its maps of all outputs, float32 ``(k, h, w)``."""
-
-    def of(self, places: Sequence[int], output: int) -> np.ndarray:
-        """Maps float32 ``(n, h, w)`` of one output."""
-        import numpy as np
-
-        if not self.cam.is_closed_form:
-            return self.cam.maps(self.stored.images[list(places)], output)
-        missing = [one for one in dict.fromkeys(places) if one not in self.known]
-        if missing:
-            self.known.update(zip(missing, self.cam.all_maps(self.stored.images[missing]), strict=True))
-        maps = [self.known[one][output] for one in places]
-        return np.stack(maps) if maps else np.empty((0, *self.cam.cells), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class HeatMaps:
-    """Heat maps of one output of a model, for images of one stored split asked for by id."""
-
-    maps: KnownMaps
-    output: int
-
-    @property
-    def stored(self) -> StoredSplit:
-        return self.maps.stored
-
-    def of(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 ``(n, size, size)`` and their heat in [0, 1], same shape."""
-        import numpy as np
-
-        from cxr_tasks.explain.maps import enlarged, normalised
-
-        by_id = {name: place for place, name in enumerate(self.stored.rows["image_id"])}
-        places = [by_id[name] for name in image_ids]
-        images = self.stored.images[places]
-        size_px = images.shape[1]
-        maps = normalised(self.maps.of(places, self.output))
-        heat = np.stack([enlarged(one, size_px) for one in maps]) if len(maps) else np.empty((0, size_px, size_px))
-        return images[..., 0], heat
-
-    def boxes(self, finding: str) -> dict[str, list[dict[str, Any]]]:
-        """Boxes of ``finding`` by image id, in pixels of the stored square; images without one are left out."""
-        boxes_of = {}
-        for image_id, text in zip(self.stored.rows["image_id"], self.stored.rows["boxes"], strict=True):
-            boxes = [one for one in json.loads(text) if one["finding"] == finding]
-            if boxes:
-                boxes_of[image_id] = boxes
-        return boxes_of
-
-
 def _chosen(
     predictions: pd.DataFrame, evaluation: Evaluation, finding: str, n_confident: int, n_near: int
 ) -> list[Chosen]:
@@ -221,26 +159,26 @@ def _examples(
     from cxr_tasks.explain.overlays import overlay_png
     from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 
-    images, heat = heats.of([one.image_id for one in chosen])
+    images, heat = heats.of([image.image_id for image in chosen])
     boxes, secret = heats.boxes(finding), patient_secret()
     examples = []
-    for place, one in enumerate(chosen):
+    for place, image in enumerate(chosen):
         number = first_number + place
         path = folder / f"example-{number}.png"
-        write_bytes(path, overlay_png(images[place], heat[place], boxes.get(one.image_id, [])))
+        write_bytes(path, overlay_png(images[place], heat[place], boxes.get(image.image_id, [])))
         examples.append(
             Example(
                 number=number,
-                key=patient_key(one.image_id, salt=fingerprint, secret=secret)[:KEY_LENGTH],
+                key=patient_key(image.image_id, salt=fingerprint, secret=secret)[:KEY_LENGTH],
                 finding=finding,
-                kind=one.kind,
-                why=one.why,
-                probability=one.probability,
+                kind=image.kind,
+                why=image.why,
+                probability=image.probability,
                 threshold=threshold,
-                is_positive=one.kind in {"true_positive", "false_negative"},
-                is_called=one.kind in {"true_positive", "false_positive"},
+                is_positive=image.kind in {"true_positive", "false_negative"},
+                is_called=image.kind in {"true_positive", "false_positive"},
                 heat_is_empty=not heat[place].any(),
-                has_box=one.image_id in boxes,
+                has_box=image.image_id in boxes,
                 picture=str(path),
             )
         )
@@ -258,10 +196,4 @@ def _localised(heats: HeatMaps, finding: str, confidence: float) -> Localisation
     patients = dict(zip(heats.stored.rows["image_id"], heats.stored.rows["patient_key"], strict=True))
     keys = (str(patients[image_id]) for image_id in marked)
     controls = random_maps(len(marked), heats.maps.cam.cells, size_px, seed=[CONTROL_SEED, heats.output])
-    return localisation(_one_by_one(heats, list(marked)), masks, keys, confidence, controls)
-
-
-def _one_by_one(heats: HeatMaps, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
-    """Heat of each image, a part of them in memory at a time."""
-    for start in range(0, len(image_ids), PART):
-        yield from heats.of(image_ids[start : start + PART])[1]
+    return localisation(heats.heat_by_part(list(marked)), masks, keys, confidence, controls)
