@@ -17,7 +17,8 @@ from cxr_tasks.contracts.plain_text import plain_markdown
 from cxr_tasks.installation.notices import send
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.locks import file_lock
-from cxr_tasks.worklist.airflow_api import AirflowApi, AirflowFailed, DagRun, Refused
+from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun
+from cxr_tasks.worklist.airflow_calls import AirflowFailed, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, Wanted, kind_of, storable, version_number
 from cxr_tasks.worklist.store import Worklist, worklist_path

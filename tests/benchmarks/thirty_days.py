@@ -191,7 +191,7 @@ def answer_question(api: AirflowApi, version: int) -> int:
 
 
 def pause(api: AirflowApi, dag_id: str, is_paused: bool) -> None:
-    api._call("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
+    api.calls.call("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
 
 
 def ended(api: AirflowApi, run: DagRun) -> None:

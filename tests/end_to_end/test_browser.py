@@ -34,7 +34,7 @@ def test_a_dag_is_triggered_through_its_form(page, stack, api, released):
 
 
 def test_the_report_is_one_click_from_its_task(page, stack, api, released):
-    runs = api._call("GET", "/dags/cxr_report/dagRuns?limit=10&order_by=-run_after&state=success")["dag_runs"]
+    runs = api.calls.call("GET", "/dags/cxr_report/dagRuns?limit=10&order_by=-run_after&state=success")["dag_runs"]
     run = runs[0]  # that of the release
     page.goto(f"{stack.airflow_url}/dags/cxr_report/runs/{run['dag_run_id']}/tasks/report/mapped/0/details")
     page.get_by_role("link", name="Report", exact=True).click()
@@ -51,7 +51,7 @@ def test_the_report_is_one_click_from_its_task(page, stack, api, released):
 @pytest.fixture(scope="module")
 def dataset_run(api, released):
     """Id of the dataset run that the released model was trained on."""
-    (run,) = api._call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=1&order_by=run_after")["dag_runs"]
+    (run,) = api.calls.call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=1&order_by=run_after")["dag_runs"]
     return run["dag_run_id"]
 
 
@@ -138,7 +138,7 @@ def test_pages_cannot_be_asked_for_other_files(page, stack, released):
 
 def _newest_manual_run(api, after):
     def newest():
-        runs = api._call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
+        runs = api.calls.call("GET", "/dags/cxr_dataset_binary/dagRuns?limit=10&order_by=-run_after")["dag_runs"]
         return runs[0] if len(runs) > 1 else None
 
     return wait_until(newest, "a run that the form started", pause_s=1)

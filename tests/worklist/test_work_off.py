@@ -10,7 +10,8 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.registry.addresses import requests_page
 from cxr_tasks.report.requests import render_requests
 from cxr_tasks.worklist import work_off as module
-from cxr_tasks.worklist.airflow_api import AirflowFailed, DagRun, Refused, TaskRun
+from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
+from cxr_tasks.worklist.airflow_calls import AirflowFailed, Refused
 from cxr_tasks.worklist.champions import APPROVED, ask_for_release
 from cxr_tasks.worklist.request import Wanted
 from cxr_tasks.worklist.store import Worklist

@@ -13,7 +13,8 @@ from cxr_tasks.cli.following import approval
 from cxr_tasks.cli.following.followed_run import Progress, Question
 from cxr_tasks.contracts.errors import CxrError, ServiceUnavailable
 from cxr_tasks.installation.storage.paths import home
-from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, Refused, TaskRun
+from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun, TaskRun
+from cxr_tasks.worklist.airflow_calls import Refused
 from cxr_tasks.worklist.store import Worklist
 
 T = TypeVar("T")
