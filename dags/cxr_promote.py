@@ -109,7 +109,7 @@ def cxr_promote():
             limit=LIMIT,
             has_report=has_report(registered),
             is_checked=export is not None and export.passed() is not None,
-            notes=[str(one) for one in disagreements((model,))],
+            notes=[str(disagreement) for disagreement in disagreements((model,))],
         )
         tell_of_question(request.subject, LIMIT)
         return request.to_payload()

@@ -93,7 +93,7 @@ def listed_for(wanted: ListedModel, before: ListedModel | None, server: CxrClien
 def _loaded(server: CxrClient, model: str) -> set[int]:
     """The versions that the server answers with; none where it does not answer."""
     try:
-        return {one.version for one in server.versions(model) if one.state == AVAILABLE}
+        return {version.version for version in server.versions(model) if version.state == AVAILABLE}
     except (RequestRefused, ServiceUnavailable):
         return set()
 

@@ -58,14 +58,14 @@ def add_datasets_arguments(parser: argparse.ArgumentParser) -> None:
     pruned.add_argument("--keep", type=int, default=3, help="so many of the newest stay (default: %(default)s)")
     pruned.add_argument("--yes", action="store_true", help="remove them; without it they are only shown")
     pruned.add_argument("--force", action="store_true", help="also those that a registered model was trained on")
-    for one in (listed, shown, compared, pruned):
-        one.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    for command in (listed, shown, compared, pruned):
+        command.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def list_command(options: argparse.Namespace) -> int:
     versions = catalogue.stored_versions(options.name)
     if options.json:
-        print(json.dumps([_record(one) for one in versions], indent=2))
+        print(json.dumps([_record(version) for version in versions], indent=2))
         return 0
     if not versions:
         print("no dataset is prepared yet; 'cxr trigger RECIPE' makes the first one")
@@ -185,17 +185,17 @@ def prune_command(options: argparse.Namespace) -> int:
     in_use = _fingerprints_in_use(notes, is_forced=options.force)
     goes, kept = catalogue.removable(versions, keep=options.keep, in_use=in_use)
     left_over = catalogue.left_overs(options.name)
-    n_bytes = sum(one.n_bytes for one in goes)
+    n_bytes = sum(version.n_bytes for version in goes)
     if options.yes:
-        for one in goes:
-            catalogue.remove_version(one)
+        for version in goes:
+            catalogue.remove_version(version)
         for path in left_over:
             remove_tree(path, even_if_stuck=True)
     if options.json:
-        removed = {"removed" if options.yes else "would_remove": [_record(one) for one in goes]}
+        removed = {"removed" if options.yes else "would_remove": [_record(version) for version in goes]}
         print(
             json.dumps(
-                {**removed, "left_over": [str(one) for one in left_over], "kept": kept, "notes": notes}, indent=2
+                {**removed, "left_over": [str(folder) for folder in left_over], "kept": kept, "notes": notes}, indent=2
             )
         )
         return 0

@@ -57,24 +57,24 @@ def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
     table.add_column("positive of n", justify="right")
     for name in ("AUROC", *DECIDED):
         table.add_column(name)
-    for finding, one in outcome["findings"].items():
-        shares = [_with_interval(one[name]) for name in DECIDED]
-        counted = f"{one['n_positive']:,} of {one['n']:,}"
-        table.add_row(display_name(finding), counted, _with_interval(one["auroc"]), *shares)
+    for finding, measured in outcome["findings"].items():
+        shares = [_with_interval(measured[name]) for name in DECIDED]
+        counted = f"{measured['n_positive']:,} of {measured['n']:,}"
+        table.add_row(display_name(finding), counted, _with_interval(measured["auroc"]), *shares)
     if len(outcome["findings"]) > 1:
         table.add_row("mean of those with an AUROC", "", _with_interval(outcome["mean_auroc"]))
     console.print(table)
     _print_datasets(console, outcome)
-    for finding, one in outcome["findings"].items():
-        if one["note"]:
-            console.print(f"{display_name(finding)}: {one['note']}", soft_wrap=True)
-        if one["n_unknown"]:
+    for finding, measured in outcome["findings"].items():
+        if measured["note"]:
+            console.print(f"{display_name(finding)}: {measured['note']}", soft_wrap=True)
+        if measured["n_unknown"]:
             console.print(
-                f"{display_name(finding)}: {one['n_unknown']:,} images whose label is not known are not counted",
+                f"{display_name(finding)}: {measured['n_unknown']:,} images whose label is not known are not counted",
                 soft_wrap=True,
             )
-    for one in outcome["remarks"]:
-        console.print(f"{TITLES[one['name']]}: {one['sentence']}", soft_wrap=True)
+    for remark in outcome["remarks"]:
+        console.print(f"{TITLES[remark['name']]}: {remark['sentence']}", soft_wrap=True)
     for reason in outcome["left_out"].values():
         console.print(f"left out: {reason}", style="dim", soft_wrap=True)
     console.print(f"all numbers: {outcome['metrics']}, and on MLflow run {outcome['mlflow_run_id']}", soft_wrap=True)
@@ -99,8 +99,8 @@ def _print_datasets(console: Console, outcome: dict[str, Any]) -> None:
             counted = f"{row['n_positive']:,} of {row['n']:,}"
             weak = f"fewer than {FEW_POSITIVES} positives" if row["is_weak"] else ""
             name = "" if place else display_name(finding)
-            table.add_row(name, row["value"], counted, *(_bounds(row[one]) for one in shown), weak)
-        gaps = [_bounds(rows[0][f"{one}_gap"], sign="+") for one in shown]
+            table.add_row(name, row["value"], counted, *(_bounds(row[metric]) for metric in shown), weak)
+        gaps = [_bounds(rows[0][f"{metric}_gap"], sign="+") for metric in shown]
         table.add_row("", "gap", "", *gaps, "few positives" if rows[0]["is_gap_weak"] else "")
     console.print(table)
 
@@ -108,7 +108,7 @@ def _print_datasets(console: Console, outcome: dict[str, Any]) -> None:
 def _bounds(found: list[float] | None, sign: str = "") -> str:
     if found is None:
         return "-"
-    value, lower, upper = (f"{one:{sign}.3f}" for one in found)
+    value, lower, upper = (f"{number:{sign}.3f}" for number in found)
     return f"{value} ({lower} to {upper})"
 
 

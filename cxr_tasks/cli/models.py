@@ -51,7 +51,7 @@ def models_command(options: argparse.Namespace) -> int:
         if (name, version) not in known
     ]
     for row in rows:
-        row["problems"] = [str(one) for one in problems if one.model == row["model"]]
+        row["problems"] = [str(disagreement) for disagreement in problems if disagreement.model == row["model"]]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -66,9 +66,9 @@ def models_command(options: argparse.Namespace) -> int:
 
 def _show_served(options: argparse.Namespace, problems: list[Disagreement]) -> int:
     """What serves, while the registry does not answer; exit code 1, as its versions are not listed."""
-    rows = [_lost_row(name, one) | {"is_registered": None} for name in MODELS for one in read_state(name).loaded]
+    rows = [_lost_row(name, loaded) | {"is_registered": None} for name in MODELS for loaded in read_state(name).loaded]
     for row in rows:
-        row["problems"] = [str(one) for one in problems if one.model == row["model"]]
+        row["problems"] = [str(disagreement) for disagreement in problems if disagreement.model == row["model"]]
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
@@ -78,23 +78,25 @@ def _show_served(options: argparse.Namespace, problems: list[Disagreement]) -> i
     return 1
 
 
-def _row(settings: StackSettings, one: ModelVersion, state: ServingState) -> dict[str, Any]:
+def _row(settings: StackSettings, registered: ModelVersion, state: ServingState) -> dict[str, Any]:
     """A version of the registry; it is served where its very run serves, not where its number does."""
-    version = int(one.version)
-    is_same = state.content_of(version).is_of_run(str(one.run_id or ""))
+    version = int(registered.version)
+    is_same = state.content_of(version).is_of_run(str(registered.run_id or ""))
     return {
-        "model": one.name,
+        "model": registered.name,
         "version": version,
-        "aliases": list(one.aliases),
-        "test_auroc": one.tags.get("test_auroc"),
-        "test_auroc_lower": one.tags.get("test_auroc_lower"),
-        "test_auroc_upper": one.tags.get("test_auroc_upper"),
-        "gate_verdict": one.tags.get("gate.verdict"),
-        "gate_floor": json.loads(one.tags.get("gate.floor") or "null"),
-        "recipe": one.tags.get("recipe.name"),
-        "served": is_same and version in served_versions(settings, one.name),
-        "labels": [label for label in LABELS if is_same and labelled_version(settings, one.name, label) == version],
-        "mlflow_run_id": str(one.run_id or ""),
+        "aliases": list(registered.aliases),
+        "test_auroc": registered.tags.get("test_auroc"),
+        "test_auroc_lower": registered.tags.get("test_auroc_lower"),
+        "test_auroc_upper": registered.tags.get("test_auroc_upper"),
+        "gate_verdict": registered.tags.get("gate.verdict"),
+        "gate_floor": json.loads(registered.tags.get("gate.floor") or "null"),
+        "recipe": registered.tags.get("recipe.name"),
+        "served": is_same and version in served_versions(settings, registered.name),
+        "labels": [
+            label for label in LABELS if is_same and labelled_version(settings, registered.name, label) == version
+        ],
+        "mlflow_run_id": str(registered.run_id or ""),
         "is_registered": True,
     }
 
@@ -111,7 +113,7 @@ def _lost_row(name: str, version: int) -> dict[str, Any]:
         "mlflow_run_id",
     )
     state = read_state(name)
-    labels = [label for label, one in zip(LABELS, (state.stable, state.canary), strict=True) if one == version]
+    labels = [label for label, served in zip(LABELS, (state.stable, state.canary), strict=True) if served == version]
     row: dict[str, Any] = {"model": name, "version": version, "aliases": [], **dict.fromkeys(empty)}
     return {**row, "served": True, "labels": labels, "is_registered": False}
 

@@ -138,13 +138,13 @@ def _rows(
         client.predict_many(model, (one.image for one in stream), at=at)
         for model, stream in zip(models, streams, strict=True)
     ]
-    for one, *found in zip(images, *answers, strict=True):
+    for image, *found in zip(images, *answers, strict=True):
         for model, answer in zip(models, found, strict=True):
             # Another server's versions are not those in the folders of this machine.
-            known = () if options.server else cautions_of(model, answer, one.image)
-            row = Row(one.name, model, answer, cautions=known)
+            known = () if options.server else cautions_of(model, answer, image.image)
+            row = Row(image.name, model, answer, cautions=known)
             if (options.explain or options.dicom) and isinstance(answer, Answer):
-                row = _with_files(client, row, one, at, options)
+                row = _with_files(client, row, image, at, options)
             yield row
 
 
@@ -173,5 +173,5 @@ def _warn_of_registry(settings: StackSettings, models: tuple[str, ...]) -> None:
 
     if settings.record.is_file():
         os.environ.update(client_environment(settings))
-        for one in disagreements(models):
-            print(f"cxr: {one}", file=sys.stderr)
+        for disagreement in disagreements(models):
+            print(f"cxr: {disagreement}", file=sys.stderr)

@@ -54,8 +54,8 @@ class AskedImages:
                 yield AskedImage(STDIN, sys.stdin.buffer.read(MOST_FILE_BYTES + 1))
             elif (path := Path(name)).is_dir():
                 is_empty = True
-                for one in image_files(path, self._on_problem):
-                    yield AskedImage(shown_path(one), one)
+                for image_file in image_files(path, self._on_problem):
+                    yield AskedImage(shown_path(image_file), image_file)
                     is_empty = False
                 if is_empty:
                     self._empty.append(shown_path(path))

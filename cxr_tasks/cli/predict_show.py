@@ -172,7 +172,7 @@ class _Csv(_Printer):
         for one in told["findings"] or [{}]:
             values = {**told, **one}
             cells = ("" if values.get(name) is None else values[name] for name in CSV_COLUMNS)
-            self._table.writerow([spreadsheet_cell(str(one) if isinstance(one, bool) else one) for one in cells])
+            self._table.writerow([spreadsheet_cell(str(cell) if isinstance(cell, bool) else cell) for cell in cells])
 
 
 def _typicality(answer: Answer | Refused) -> str:

@@ -67,7 +67,10 @@ def readable(comparison: Mapping[str, Any]) -> str:
     ]
     deviations = comparison["differences"]
     if deviations:
-        rows = [[one["name"], *(_shown(one[key]) for key in ("recorded", "reproduced", "size"))] for one in deviations]
+        rows = [
+            [deviation["name"], *(_shown(deviation[key]) for key in ("recorded", "reproduced", "size"))]
+            for deviation in deviations
+        ]
         lines.append(text_table(["number", "recorded", "now", "difference"], rows[:MOST_SHOWN]))
         if len(deviations) > MOST_SHOWN:
             lines.append(f"and {len(deviations) - MOST_SHOWN} more; --json shows all")

@@ -40,7 +40,7 @@ def runs_command(options: argparse.Namespace) -> int:
         kind=options.kind, model=options.model, states=tuple(options.state or ()), limit=options.limit
     )
     if options.json:
-        print(json.dumps([facts(one) for one in requests], indent=2))
+        print(json.dumps([facts(request) for request in requests], indent=2))
         return 0
     if not requests:
         print("nothing was asked for yet; 'cxr trigger RECIPE' asks for a model")

@@ -110,7 +110,7 @@ def run_and_follow(
         for model, conf in zip(models, confs, strict=True):
             followed.append(_trigger(api, model, conf, approve))
         facts = follow_to_the_end(console, settings, api, followed)
-    return [one for one in facts if one is not None]
+    return [fact for fact in facts if fact is not None]
 
 
 def follow_to_the_end(

@@ -46,7 +46,7 @@ class Overlap:
             "nearly the same picture": self.by_look & ~self.by_pixels & ~self.by_file,
             "another image of a patient": self.by_patient & ~self.by_look & ~self.by_pixels & ~self.by_file,
         }
-        told = ", ".join(f"{int(one.sum())} by {name}" for name, one in counts.items() if one.any())
+        told = ", ".join(f"{int(count.sum())} by {name}" for name, count in counts.items() if count.any())
         n = len(self.by_file)
         known = f": {told}" if told else ""
         return f"{self.n_seen} of {n} {what} are of images or patients that {whom} was trained on{known}.{self._gaps()}"

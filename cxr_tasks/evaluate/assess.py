@@ -55,15 +55,15 @@ def assess(
         rows_sha256=rows_sha256(predictions, findings),
         splits={split: _counts(predictions, split) for split in SPLITS},
         mean={
-            split: tuple(mean_records([one.measures[split] for one in assessed], split, draws[split], spec))
+            split: tuple(mean_records([finding.measures[split] for finding in assessed], split, draws[split], spec))
             for split in SPLITS
         },
         several={split: _several(assessed, split, draws[split], spec, predictions) for split in SPLITS}
         if several
         else {},
         multilabel_report=multilabel_report(assessed, "test") if several else "",
-        by_finding={one.finding: one.shown for one in assessed},
-        serving={one.finding: one.serving for one in assessed},
+        by_finding={finding.finding: finding.shown for finding in assessed},
+        serving={finding.finding: finding.serving for finding in assessed},
     )
 
 
@@ -81,11 +81,11 @@ def _several(
     assessed: Sequence[AssessedFinding], split: str, draws: Draws, spec: EvaluateSpec, predictions: pd.DataFrame
 ) -> Together:
     """Findings taken together: micro ranking, the served decisions as mean and micro, and groups."""
-    decided = [one.decided[split] for one in assessed if split in one.decided]
+    decided = [finding.decided[split] for finding in assessed if split in finding.decided]
     if not decided:
         return Together(findings=(), micro=(), served={})
     return Together(
-        findings=tuple(one.rows.finding for one in decided),
+        findings=tuple(finding.rows.finding for finding in decided),
         micro=tuple(micro_records(decided, split, draws, spec)),
         served={kind: tuple(records) for kind, records in served_records(decided, split, draws, spec).items()},
         subgroups=subgroups_together(decided, predictions),
@@ -98,15 +98,18 @@ def multilabel_report(assessed: Sequence[AssessedFinding], split: str) -> str:
     Only findings that can be assessed, and images whose target is known for all of those: the table needs a matrix
     without holes. Empty where there are not two such findings (one has its own table), or no such image.
     """
-    decided = [one.decided[split] for one in assessed if one.shown.assessable]
+    decided = [finding.decided[split] for finding in assessed if finding.shown.assessable]
     if len(decided) < 2:
         return ""
     from sklearn.metrics import classification_report
 
-    columns = [pd.DataFrame({"y": one.rows.is_positive, "call": one.is_called}, one.rows.image_id) for one in decided]
-    joined = pd.concat(columns, axis=1, join="inner", keys=[one.rows.finding for one in decided])
+    columns = [
+        pd.DataFrame({"y": finding.rows.is_positive, "call": finding.is_called}, finding.rows.image_id)
+        for finding in decided
+    ]
+    joined = pd.concat(columns, axis=1, join="inner", keys=[finding.rows.finding for finding in decided])
     if joined.empty:
         return ""
     truth, calls = (joined.xs(name, axis=1, level=1).to_numpy(bool) for name in ("y", "call"))
-    names = [display_name(one.rows.finding) for one in decided]
+    names = [display_name(finding.rows.finding) for finding in decided]
     return str(classification_report(truth, calls, target_names=names, digits=3, zero_division=0.0))

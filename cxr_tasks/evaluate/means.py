@@ -77,9 +77,9 @@ def mean_records(measured: Sequence[SplitMeasures], split: str, draws: Draws, sp
         reason = "; ".join(measures.rows.too_few(spec.min_positives) for measures in measured)
         return [summary.undefined(name, reason) for name in ("auroc", "auroc_patient_bootstrap")]
     if not several:
-        (one,) = assessable
-        interval = auroc_interval(one.rows.is_positive, one.rows.logit, spec.confidence, one.rows.patient_key)
-        first, values, n_positive = one.whole["auroc_patient_bootstrap"], one.values, one.rows.n_positive
+        (only,) = assessable
+        interval = auroc_interval(only.rows.is_positive, only.rows.logit, spec.confidence, only.rows.patient_key)
+        first, values, n_positive = only.whole["auroc_patient_bootstrap"], only.values, only.rows.n_positive
         resampled = summary.resampled("auroc_patient_bootstrap", first, values["auroc_patient_bootstrap"], n_positive)
         return [summary.record("auroc", interval, n_positive), resampled]
     records = [
@@ -131,7 +131,7 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
         each = [
             auroc_interval(finding.is_positive, finding.logit, confidence, finding.patient_key) for finding in findings
         ]
-        lower, upper = (float(np.mean([getattr(one, key) for one in each])) for key in ("lower", "upper"))
+        lower, upper = (float(np.mean([getattr(interval, key) for interval in each])) for key in ("lower", "upper"))
         return Interval(value, lower, upper, "mean of the findings' own bounds (DeLong's variance is 0)")
     method = f"DeLong {confidence * 100:g} % by patient, logit scale"
     return logit_scale_interval(value, variance, confidence, method, freedom_of(findings))
@@ -146,7 +146,7 @@ def freedom_of(findings: Sequence[Scored]) -> float:
 def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
     """Mean of the AUROCs and its variance from contributions summed by patient."""
     patients = np.concatenate([finding.patient_key for finding in findings])
-    variance = clustered_variance(np.concatenate([one for _, one in found]) / len(found), patients)
+    variance = clustered_variance(np.concatenate([influence for _, influence in found]) / len(found), patients)
     return float(np.mean([value for value, _ in found])), variance
 
 
@@ -172,22 +172,24 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     beside the mean, never instead. Calibration errors of different sign in two findings can cancel in a bin of pairs,
     never in the mean. ``n`` counts pairs.
     """
-    positive = np.concatenate([one.rows.is_positive for one in decided])
-    logit = np.concatenate([one.logit for one in decided])
-    key = np.concatenate([one.rows.patient_key for one in decided])
+    positive = np.concatenate([decision.rows.is_positive for decision in decided])
+    logit = np.concatenate([decision.logit for decision in decided])
+    key = np.concatenate([decision.rows.patient_key for decision in decided])
     summary = Summary("micro", split, len(positive), f"pairs of {len(decided)} findings; ", draws, spec)
     value, each = influences(positive, logit, key)
     variance = clustered_variance(each, key)
     places = draws.places(key)
     ranking = Ranking(positive, logit, places)
-    raw = np.concatenate([one.rows.logit for one in decided])
-    gaps = [patient_sums(places, len(draws.keys), calibration_columns(positive, sigmoid(one))) for one in (raw, logit)]
+    raw = np.concatenate([decision.rows.logit for decision in decided])
+    gaps = [
+        patient_sums(places, len(draws.keys), calibration_columns(positive, sigmoid(scores))) for scores in (raw, logit)
+    ]
 
     def statistic(block: np.ndarray) -> np.ndarray:
         steps = ranking.steps(block)
         n_positive = steps.positives.sum(axis=0)
         n = n_positive + steps.negatives.sum(axis=0)
-        calibration = [one for sums in gaps for one in brier_and_ece(drawn_sums(sums, block), n)]
+        calibration = [measure for sums in gaps for measure in brier_and_ece(drawn_sums(sums, block), n)]
         return np.stack([auroc_of(steps), average_precision_of(steps), n_positive / n, *calibration])
 
     whole = statistic(np.ones((len(draws.keys), 1)))[:, 0]
@@ -195,7 +197,7 @@ def micro_records(decided: Sequence[Decided], split: str, draws: Draws, spec: Ev
     n_positive = int(positive.sum())
     if 0.0 < value < 1.0 and variance > 0.0:
         method = f"DeLong {spec.confidence * 100:g} % by patient, logit scale"
-        freedom = freedom_of([one.rows for one in decided])
+        freedom = freedom_of([decision.rows for decision in decided])
         interval = logit_scale_interval(value, variance, spec.confidence, method, freedom)
     else:
         interval = auroc_interval(positive, logit, spec.confidence, key)
@@ -210,7 +212,7 @@ def served_records(
     decided: Sequence[Decided], split: str, draws: Draws, spec: EvaluateSpec
 ) -> dict[str, list[MetricRecord]]:
     """Sensitivity, specificity, PPV and F1 of the served decisions, as ``mean`` over findings and as ``micro``."""
-    sums = np.stack([_confusion_sums(one, draws) for one in decided])
+    sums = np.stack([_confusion_sums(decision, draws) for decision in decided])
 
     def statistic(block: np.ndarray) -> np.ndarray:
         counts = drawn_sums(sums, block)
@@ -218,22 +220,22 @@ def served_records(
 
     whole = statistic(np.ones((len(draws.keys), 1)))[..., 0]
     values = draws.values(statistic, len(draws.keys) * len(decided))
-    n_images, n_pairs = max(one.rows.n for one in decided), sum(one.rows.n for one in decided)
+    n_images, n_pairs = max(decision.rows.n for decision in decided), sum(decision.rows.n for decision in decided)
     summaries = (
         Summary("mean", split, n_images, f"mean over {len(decided)} findings; ", draws, spec),
         Summary("micro", split, n_pairs, f"pairs of {len(decided)} findings; ", draws, spec),
     )
     names = ("sensitivity", "specificity", "ppv", "f1")
     return {
-        one.finding: [one.resampled(name, float(whole[i, j]), values[i, j]) for j, name in enumerate(names)]
-        for i, one in enumerate(summaries)
+        summary.finding: [summary.resampled(name, float(whole[i, j]), values[i, j]) for j, name in enumerate(names)]
+        for i, summary in enumerate(summaries)
     }
 
 
-def _confusion_sums(one: Decided, draws: Draws) -> np.ndarray:
-    positive, called = one.rows.is_positive, one.is_called
+def _confusion_sums(decision: Decided, draws: Draws) -> np.ndarray:
+    positive, called = decision.rows.is_positive, decision.is_called
     return _image_sums(
-        one.rows, draws, [positive & called, ~positive & called, positive & ~called, ~positive & ~called]
+        decision.rows, draws, [positive & called, ~positive & called, positive & ~called, ~positive & ~called]
     )
 
 

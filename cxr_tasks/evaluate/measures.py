@@ -94,7 +94,8 @@ class Resampled:
         self.n_images = patient_sums(places, n_patients, [np.ones(rows.n)])
         probabilities = [sigmoid(rows.logit), *([] if platt is None else [platt.probabilities(rows.logit)])]
         self.calibration = [
-            patient_sums(places, n_patients, calibration_columns(rows.is_positive, one)) for one in probabilities
+            patient_sums(places, n_patients, calibration_columns(rows.is_positive, probability))
+            for probability in probabilities
         ]
         relative = RELATIVE if platt is not None else ()
         self.names = (*RANKING[1:], *CALIBRATION[: 2 * len(probabilities)], *relative)

@@ -29,15 +29,18 @@ def subgroups_together(decided: Sequence[Decided], predictions: pd.DataFrame) ->
     """
     if not decided:
         return ()
-    keys = np.concatenate([one.rows.patient_key for one in decided])
-    ends = np.cumsum([one.rows.n for one in decided])[:-1]
+    keys = np.concatenate([decision.rows.patient_key for decision in decided])
+    ends = np.cumsum([decision.rows.n for decision in decided])[:-1]
     patients = np.split(patient_numbers(keys), ends)
-    grouped = [groups_of(one.rows, predictions) for one in decided]
+    grouped = [groups_of(decision.rows, predictions) for decision in decided]
     return tuple(
         TogetherRow(
             by=by,
             value=name,
-            **{measure: _gap(decided, patients, [one[by] for one in grouped], name, measure) for measure in MEASURES},
+            **{
+                measure: _gap(decided, patients, [groups[by] for groups in grouped], name, measure)
+                for measure in MEASURES
+            },
         )
         for by, name in _names(grouped)
     )
@@ -45,7 +48,7 @@ def subgroups_together(decided: Sequence[Decided], predictions: pd.DataFrame) ->
 
 def _names(grouped: Sequence[dict[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
     for by in grouped[0]:
-        values = {str(value) for one in grouped for value in np.unique(one[by])}
+        values = {str(value) for groups in grouped for value in np.unique(groups[by])}
         if len(values) > 1:
             yield from ((by, name) for name in sorted(values - {"", "unknown"}))
 
@@ -54,11 +57,16 @@ def _gap(
     decided: Sequence[Decided], patients: Sequence[np.ndarray], values: Sequence[np.ndarray], name: str, measure: str
 ) -> StratifiedFacts | None:
     strata = []
-    for one, patient, value in zip(decided, patients, values, strict=True):
-        of_class = one.rows.is_positive == MEASURES[measure]
+    for decision, patient, value in zip(decided, patients, values, strict=True):
+        of_class = decision.rows.is_positive == MEASURES[measure]
         member, is_known = value == name, ~np.isin(value, ("", "unknown"))
         strata.append(
-            Stratum(one.is_called == one.rows.is_positive, patient, member & of_class, is_known & ~member & of_class)
+            Stratum(
+                decision.is_called == decision.rows.is_positive,
+                patient,
+                member & of_class,
+                is_known & ~member & of_class,
+            )
         )
     difference = stratified_difference(strata)
     return None if difference is None else difference.facts()

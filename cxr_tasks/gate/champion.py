@@ -28,8 +28,10 @@ def champion_rules(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> li
     theirs, problem = evidence.champion_predictions, evidence.champion_problem
     if theirs is None:
         return [_no_comparison(named, problem or "its predictions are missing", bound)]
-    mine, theirs = (one[~one["image_id"].isin(evidence.champion_left_out)] for one in (evidence.predictions, theirs))
-    mine_sha256, their_sha256 = (rows_sha256(one, evidence.findings) for one in (mine, theirs))
+    mine, theirs = (
+        table[~table["image_id"].isin(evidence.champion_left_out)] for table in (evidence.predictions, theirs)
+    )
+    mine_sha256, their_sha256 = (rows_sha256(table, evidence.findings) for table in (mine, theirs))
     if mine_sha256 != their_sha256:
         other = f"it was scored on other test rows ({their_sha256[:12]}) than the candidate ({mine_sha256[:12]})"
         return [_no_comparison(named, other, bound)]
@@ -46,15 +48,16 @@ def champion_rules(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> li
 
 
 def _mean_rule(named: str, pairs: list[Pair], bound: float, spec: EvaluateSpec) -> Rule:
-    one = mean_auroc_difference(pairs, spec)
-    is_met = one.lower > bound
+    difference = mean_auroc_difference(pairs, spec)
+    is_met = difference.lower > bound
     sentence = (
-        f"Test AUROC less that of {named} on the same rows is {one.value:+.4f} ({one.lower:+.4f} to {one.upper:+.4f}), "
-        f"{one.method}: the lower end is {'above' if is_met else 'not above'} {bound:+g}."
+        f"Test AUROC less that of {named} on the same rows is {difference.value:+.4f} "
+        f"({difference.lower:+.4f} to {difference.upper:+.4f}), {difference.method}: the lower end is "
+        f"{'above' if is_met else 'not above'} {bound:+g}."
     )
     return Rule(
-        name="champion", outcome=outcome_of(is_met), bound=bound, sentence=sentence, value=one.value, lower=one.lower,
-        upper=one.upper,
+        name="champion", outcome=outcome_of(is_met), bound=bound, sentence=sentence, value=difference.value,
+        lower=difference.lower, upper=difference.upper,
     )  # fmt: skip
 
 
@@ -64,18 +67,18 @@ def _finding_rules(named: str, pairs: list[Pair], champion: ChampionSpec, spec: 
         return []
     worse = regressions(pairs, champion.finding_margin, spec)
     rules = []
-    for one, adjusted in zip(worse, holm_adjusted([one.p_value for one in worse]), strict=True):
-        is_met, difference = adjusted > champion.alpha, one.difference
+    for comparison, adjusted in zip(worse, holm_adjusted([comparison.p_value for comparison in worse]), strict=True):
+        is_met, difference = adjusted > champion.alpha, comparison.difference
         shown = "not shown to be" if is_met else "shown to be"
         sentence = (
-            f"Test AUROC of {display_name(one.finding).lower()} less that of {named} is {difference.value:+.4f} "
+            f"Test AUROC of {display_name(comparison.finding).lower()} less that of {named} is {difference.value:+.4f} "
             f"({difference.lower:+.4f} to {difference.upper:+.4f}), {difference.method}: {shown} worse by more than "
-            f"{champion.finding_margin:g} (p = {one.p_value:.2g}, {adjusted:.2g} after Holm's correction for "
+            f"{champion.finding_margin:g} (p = {comparison.p_value:.2g}, {adjusted:.2g} after Holm's correction for "
             f"{len(worse)} findings, against {champion.alpha:g})."
         )
         rules.append(
             Rule(
-                name="champion_finding", finding=one.finding, outcome=outcome_of(is_met), sentence=sentence,
+                name="champion_finding", finding=comparison.finding, outcome=outcome_of(is_met), sentence=sentence,
                 value=difference.value, lower=difference.lower, upper=difference.upper, bound=-champion.finding_margin,
             )
         )  # fmt: skip

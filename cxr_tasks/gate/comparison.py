@@ -56,13 +56,13 @@ def mean_auroc_difference(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval
     The interval is whichever reaches lower of the paired DeLong's, with all images of a patient counted together, and
     the paired patient bootstrap's.
     """
-    return min(_delong(pairs, spec), _bootstrap(pairs, spec), key=lambda one: one.lower)
+    return min(_delong(pairs, spec), _bootstrap(pairs, spec), key=lambda interval: interval.lower)
 
 
 def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
     if len(pairs) == 1:
-        (one,) = pairs
-        difference = paired_difference(one.rows.is_positive, one.rows.logit, one.other, one.rows.patient_key)
+        (pair,) = pairs
+        difference = paired_difference(pair.rows.is_positive, pair.rows.logit, pair.other, pair.rows.patient_key)
         return difference.interval(spec.confidence)
     value, contributions = 0.0, []
     for pair in pairs:
@@ -71,8 +71,8 @@ def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
         )
         value += (mine - theirs) / len(pairs)
         contributions.append((of_mine - of_theirs) / len(pairs))
-    patients = np.concatenate([one.rows.patient_key for one in pairs])
-    freedom = freedom_of([one.rows for one in pairs])
+    patients = np.concatenate([pair.rows.patient_key for pair in pairs])
+    freedom = freedom_of([pair.rows for pair in pairs])
     reach = quantile_of(spec.confidence, freedom) * math.sqrt(
         clustered_variance(np.concatenate(contributions), patients)
     )
@@ -80,7 +80,7 @@ def _delong(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
 
 
 def _bootstrap(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
-    patients = np.concatenate([one.rows.patient_key for one in pairs])
+    patients = np.concatenate([pair.rows.patient_key for pair in pairs])
     draws = Draws.of(patients, spec.bootstrap_samples, spec.bootstrap_seed)
     rankings = []
     for pair in pairs:
@@ -91,7 +91,7 @@ def _bootstrap(pairs: Sequence[Pair], spec: EvaluateSpec) -> Interval:
         each = [auroc_of(mine.steps(block)) - auroc_of(other.steps(block)) for mine, other in rankings]
         return np.mean(each, axis=0)
 
-    values = draws.values(difference, max(one.rows.n for one in pairs))
+    values = draws.values(difference, max(pair.rows.n for pair in pairs))
     lower, upper = percentile_bounds(values, len(draws.keys), spec.confidence)
     value = float(difference(np.ones((len(draws.keys), 1)))[0])
     return Interval(value, lower, upper, f"paired patient bootstrap {spec.confidence * 100:g} %")

@@ -196,4 +196,4 @@ def _images(evidence: Evidence, finding: str) -> tuple[int, int]:
 def is_number(*values: object) -> bool:
     """Whether all are finite numbers; ``True`` is none."""
     kinds = (int, float, np.integer, np.floating)
-    return all(isinstance(one, kinds) and not isinstance(one, bool) and math.isfinite(one) for one in values)
+    return all(isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) for value in values)

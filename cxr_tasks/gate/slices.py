@@ -34,11 +34,11 @@ def slice_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
     """
     without = lacking(evidence, gate)
     groups = [
-        one
+        group
         for finding in evidence.findings
         if finding not in without
         for gap in gate.slices.gaps
-        for one in _groups(evidence.of(finding).subgroups, finding, gap, gate.slices)
+        for group in _groups(evidence.of(finding).subgroups, finding, gap, gate.slices)
     ]
     over_findings = groups_together(evidence, gate)
     if not groups and not over_findings:
@@ -132,9 +132,9 @@ def _rule(
     bound = spec.gaps[gap]
     measure = f"{gap.removesuffix('_gap').capitalize()} of the served decision for {display_name(finding).lower()}"
     compared = [(group, group.compared.difference(together[group.gap, group.name])) for group in groups]
-    broken = [(one, gap) for one, gap in compared if gap.value < -bound and gap.upper < 0.0]
+    broken = [(group, gap) for group, gap in compared if gap.value < -bound and gap.upper < 0.0]
     worst, numbers = min(broken or compared, key=lambda pair: pair[1].value)
-    told = "; ".join(_told(one, gap) for one, gap in broken or [(worst, numbers)])
+    told = "; ".join(_told(group, gap) for group, gap in broken or [(worst, numbers)])
     confidence = together[gap, worst.name]
     counted = f"{n_compared} comparisons"
     if (shown := round((1.0 - confidence) / level)) > 1 and spec.correction == "simes":
@@ -144,7 +144,9 @@ def _rule(
         f"as alike, or an interval that holds zero ({confidence * 100:.4g} %: {counted})."
     )
     # What one interval by itself would show is no refusal, and worth a look.
-    hints = [one.name for one, gap in compared if gap.value < -bound and one.compared.difference(alone).upper < 0.0]
+    hints = [
+        group.name for group, gap in compared if gap.value < -bound and group.compared.difference(alone).upper < 0.0
+    ]
     if hints and not broken:
         sentence += f" By itself, the interval of {', '.join(hints)} lies below zero."
     return Rule(

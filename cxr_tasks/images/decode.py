@@ -96,7 +96,7 @@ def _read_ahead(
     """Batches of contents with the place of their first file, the next one being read meanwhile."""
 
     def submit(start: int):
-        return start, [readers.submit(read_decodable, root, *one) for one in files[start : start + READ_BATCH]]
+        return start, [readers.submit(read_decodable, root, *file) for file in files[start : start + READ_BATCH]]
 
     ahead = submit(0)
     for start in range(READ_BATCH, len(files) + READ_BATCH, READ_BATCH):

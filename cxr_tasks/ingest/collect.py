@@ -170,7 +170,7 @@ def _write_manifest(path: Path, recipe: Recipe, images: Sequence[Path], added: d
 
 def _forget_gone(plan: IngestPlan) -> None:
     with open_ledger(Path(plan.root)) as ledger:
-        listed = (batch.column(0).to_pylist() for one in plan.parts for batch in read_batches(one.uri, ["image_id"]))
+        listed = (batch.column(0).to_pylist() for part in plan.parts for batch in read_batches(part.uri, ["image_id"]))
         n_gone = ledger.drop_gone(Path(plan.root), listed)
     if n_gone:
         logger.info("%d files of earlier ingests are gone from %s", n_gone, plan.root)

@@ -74,8 +74,8 @@ class Engines:
         """
         asked = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
         engines = cls(**asked)
-        for one in engines.executors:
-            _require_one_of("CXR_EXECUTOR", one, EXECUTORS)
+        for executor in engines.executors:
+            _require_one_of("CXR_EXECUTOR", executor, EXECUTORS)
         _require_one_of("CXR_DATABASE", engines.database, (SQLITE, POSTGRES))
         _require_one_of("CXR_LOGINS", engines.logins, (SIMPLE_LOGINS, FAB_LOGINS))
         if engines.executors != (LOCAL,) and engines.database == SQLITE:
@@ -87,7 +87,7 @@ class Engines:
                 raise ConfigurationError(f"{VARIABLES[name]}={found}: expected a bucket's name, such as cxr-platform")
         for name in ("airflow_host", "mlflow_host", "model_host", "listen"):
             hosts = engines.model_hosts if name == "model_host" else (getattr(engines, name),)
-            if not all(_HOST_NAME.fullmatch(one) for one in hosts):
+            if not all(_HOST_NAME.fullmatch(host) for host in hosts):
                 raise ConfigurationError(
                     f"{VARIABLES[name]}={getattr(engines, name)}: expected a host's name or an IPv4 address, no port"
                 )

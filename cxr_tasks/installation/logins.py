@@ -86,7 +86,11 @@ def require_logins(folder: Path, approvers: Iterable[str] = ()) -> None:
     """``ConfigurationError`` that names what is missing of the stack's logins and keys in a folder that others fill."""
     missing = [name for name in (*KEYS, AIRFLOW_PASSWORDS) if not (folder / name).is_file()]
     if not missing:
-        missing = [f"login of {one}" for one in airflow_users(approvers) if one not in _airflow_passwords(folder)]
+        missing = [
+            f"login of {airflow_user}"
+            for airflow_user in airflow_users(approvers)
+            if airflow_user not in _airflow_passwords(folder)
+        ]
     if missing:
         raise ConfigurationError(f"{folder}: expected secrets that others made, missing: {', '.join(missing)}")
 

@@ -69,7 +69,7 @@ def _disk() -> Iterator[Metric]:
 
 
 def _audit() -> Iterator[Metric]:
-    problems = [one for one in trail.problems() if not one.is_torn]
+    problems = [problem for problem in trail.problems() if not problem.is_torn]
     yield Metric(
         name="cxr_audit_problems", help="Places where the chain of the audit log is broken.",
         samples={(): float(len(problems))},
@@ -156,14 +156,14 @@ def _runs() -> Iterator[Metric]:
         ("dag_failed", "cxr_dag_failures", "Runs that failed, after all retries"),
         ("deadline_missed", "cxr_deadlines_missed", "Runs that took longer than their deadline"),
     ):
-        some = [one for one in counted if one.kind == kind]
+        some = [count for count in counted if count.kind == kind]
         yield Metric(
             name=f"{name}_total", help=f"{said}.", kind="counter", labels=("dag_id",),
-            samples={(one.name,): float(one.n) for one in some},
+            samples={(count.name,): float(count.n) for count in some},
         )  # fmt: skip
         yield Metric(
             name=f"{name}_last_timestamp_seconds", help=f"{said}: when the last was.", labels=("dag_id",),
-            samples={(one.name,): one.last_s for one in some},
+            samples={(count.name,): count.last_s for count in some},
         )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _ends(environment: Mapping[str, str]) -> Iterator[Metric]:
     """When certificates end, of files in the folder of secrets and those that are named; and secrets, by their age."""
     from cryptography import x509
 
-    named = [Path(one) for one in environment.get(CERTIFICATES, "").split(":") if one]
+    named = [Path(name) for name in environment.get(CERTIFICATES, "").split(":") if name]
     secrets = [path for path in sorted(secrets_root().glob("*")) if path.is_file() and not path.name.startswith(".")]
     ends: Samples = {}
     days = environment.get(SECRET_DAYS, "")
@@ -179,7 +179,7 @@ def _ends(environment: Mapping[str, str]) -> Iterator[Metric]:
         if b"BEGIN CERTIFICATE" not in (content := path.read_bytes()):
             continue
         found = x509.load_pem_x509_certificates(content)
-        ends[path.name, "certificate"] = min(one.not_valid_after_utc for one in found).timestamp()
+        ends[path.name, "certificate"] = min(certificate.not_valid_after_utc for certificate in found).timestamp()
     if days:
         if not (days.isdecimal() and int(days)):
             raise ValueError(f"{SECRET_DAYS}={days}: expected a number of days, for example 365")

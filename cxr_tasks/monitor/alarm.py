@@ -29,5 +29,7 @@ def keep_as_told(report: DriftReport) -> None:
     """Keep that the message of the episode that ``report`` began is sent: it is not sent again."""
     with all_looks():
         state = read_state(report.model_name, report.version, report.mlflow_run_id)
-        episodes = [replace(one, is_told=one.is_told or one.since == report.day) for one in state.episodes]
+        episodes = [
+            replace(episode, is_told=episode.is_told or episode.since == report.day) for episode in state.episodes
+        ]
         write_state(replace(state, episodes=tuple(episodes)))

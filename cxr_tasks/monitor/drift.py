@@ -88,9 +88,10 @@ def drift_of(reference: Reference, served: pd.DataFrame, alpha: float) -> Drift:
         reason = f"{n} images were served; at least {MIN_IMAGES} are needed to say anything"
         return Drift(n_images=n, alpha=alpha, rows=(), reason=reason)
     found = [*_distributions(reference, served), *_shares(reference, served)]
-    adjusted = benjamini_hochberg([one.p for one in found])
+    adjusted = benjamini_hochberg([deviation.p for deviation in found])
     rows = tuple(
-        _judged(one, p_all, one.is_large and p_all <= alpha) for one, p_all in zip(found, adjusted, strict=True)
+        _judged(deviation, p_all, deviation.is_large and p_all <= alpha)
+        for deviation, p_all in zip(found, adjusted, strict=True)
     )
     return Drift(n_images=n, alpha=alpha, rows=rows)
 
@@ -129,8 +130,10 @@ def _distribution(
     worth = reference.worth
     distance, p = kolmogorov_smirnov(before, now, len(before) * worth, len(now) * worth)
     edges = np.unique(np.quantile(before, np.linspace(0, 1, N_BINS + 1)[1:-1]))
-    counts = [np.bincount(np.searchsorted(edges, one, side="right"), minlength=len(edges) + 1) for one in (before, now)]
-    by_chance = chance_psi(len(edges) + 1, *(max(round(len(one) * worth), 1) for one in (before, now)))
+    counts = [
+        np.bincount(np.searchsorted(edges, sample, side="right"), minlength=len(edges) + 1) for sample in (before, now)
+    ]
+    by_chance = chance_psi(len(edges) + 1, *(max(round(len(sample) * worth), 1) for sample in (before, now)))
     psi = max(population_stability_index(*counts) - by_chance, 0.0)
     return DriftRow(
         name=name, kind=kind, finding=finding, before=_quartiles(before), now=_quartiles(now), statistic=distance,
@@ -156,11 +159,11 @@ def _shares(reference: Reference, served: pd.DataFrame) -> list[DriftRow]:
 
 def _has_word(flags: pd.Series, word: str) -> np.ndarray:
     places, words = flags.factorize()
-    return np.array([word in str(one).split(",") for one in words], bool)[places]
+    return np.array([word in str(listed).split(",") for listed in words], bool)[places]
 
 
 def _share(kind: Kind, finding: str, name: str, before: ArrayLike, now: ArrayLike, worth: float) -> DriftRow:
-    (k_before, n_before), (k_now, n_now) = (_hits(one) for one in (before, now))
+    (k_before, n_before), (k_now, n_now) = (_hits(sample) for sample in (before, now))
     one, other = k_before / n_before, k_now / n_now
     points = abs(other - one)
     is_large = points >= LARGE_POINTS and points >= LARGE_RATIO * min(one, other)
@@ -177,4 +180,4 @@ def _hits(values: ArrayLike) -> tuple[int, int]:
 
 
 def _quartiles(values: np.ndarray) -> str:
-    return ", ".join(f"{one:.3g}" for one in np.quantile(values, (0.25, 0.5, 0.75)))
+    return ", ".join(f"{quantile:.3g}" for quantile in np.quantile(values, (0.25, 0.5, 0.75)))

@@ -54,7 +54,7 @@ class Look:
     @property
     def told(self) -> tuple[int, Drift]:
         """The window to show: the one that drifts, else the longest."""
-        return next((one for one in self.windows if one[1].verdict == "drift"), self.windows[-1])
+        return next((window for window in self.windows if window[1].verdict == "drift"), self.windows[-1])
 
     @property
     def drifts(self) -> bool:

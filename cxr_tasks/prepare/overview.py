@@ -160,8 +160,8 @@ def _grey_bars(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Histograms of the stored grey values of each split, and of the means of its images."""
     pixels = {split: statistics[split]["pixels"] for split in SPLITS}
     what = {
-        "all pixels": {split: one["histogram"] for split, one in pixels.items()},
-        "mean of each image": {split: one["image_means"].get("histogram") for split, one in pixels.items()},
+        "all pixels": {split: of_split["histogram"] for split, of_split in pixels.items()},
+        "mean of each image": {split: of_split["image_means"].get("histogram") for split, of_split in pixels.items()},
     }
     return [
         {"name": name, "low": "black", "high": "white", "splits": [(split, bars_of(of[split])) for split in SPLITS]}
@@ -174,14 +174,14 @@ def _original_bars(reference: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Histograms of the original files, from the reference profile."""
     originals = []
     for name, title in STATISTIC_NAMES.items():
-        one = reference.get("statistics", {}).get(name)
-        if one and sum(one["counts"]):
-            first, last = _used(one["counts"])
-            edges = one["edges"]
+        statistic = reference.get("statistics", {}).get(name)
+        if statistic and sum(statistic["counts"]):
+            first, last = _used(statistic["counts"])
+            edges = statistic["edges"]
             low = _below(edges[0]) if first == 0 else f"{edges[first - 1]:.3g}"
             high = f"{edges[min(last, len(edges) - 1)]:.3g}"
             originals.append(
-                {"name": title, "low": low, "high": high, "bars": bars_of(one["counts"][first : last + 1])}
+                {"name": title, "low": low, "high": high, "bars": bars_of(statistic["counts"][first : last + 1])}
             )
     return originals
 
@@ -215,7 +215,7 @@ def _form_rows(reference: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, title in FORM_NAMES.items():
         counts = reference.get("words", {}).get(name, {})
         if counts:
-            ordered = sorted(counts.items(), key=lambda one: -one[1])
+            ordered = sorted(counts.items(), key=lambda item: -item[1])
             rows.append((title, ", ".join(f"{word} {n:,}" for word, n in ordered)))
     return rows
 

@@ -54,7 +54,7 @@ def registered(model_name: str, version: int) -> ModelVersion:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-    there = ", ".join(f"{one.name} {one.version}" for one in model_versions()) or "none"
+    there = ", ".join(f"{known.name} {known.version}" for known in model_versions()) or "none"
     raise NoSuchVersion(f"{model_name} version {version} is not in the registry; there are: {there}")
 
 
@@ -79,14 +79,14 @@ def find_version(model_name: str, version: int) -> ModelVersion:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    known = ", ".join(str(one.version) for one in model_versions(model_name)) or "none"
+    known = ", ".join(str(registered.version) for registered in model_versions(model_name)) or "none"
     raise NoSuchVersion(f"{model_name}: expected a version {version} in the registry, found {known}")
 
 
 def registered_model(model_name: str, version: int) -> RegisteredModel:
     """A registered version as stages hand it on, with the alias that says most of it."""
     registered = find_version(model_name, version)
-    alias = next((one for one in (CHAMPION, CHALLENGER) if one in registered.aliases), "")
+    alias = next((alias_name for alias_name in (CHAMPION, CHALLENGER) if alias_name in registered.aliases), "")
     return RegisteredModel(
         model_name=model_name,
         version=int(registered.version),
@@ -116,10 +116,10 @@ def model_versions(model_name: str | None = None) -> list[ModelVersion]:
         for model in client.search_registered_models():
             if model_name is None or model.name == model_name:
                 aliases: dict[str, list[str]] = {}
-                for alias, version in model.aliases.items():
-                    aliases.setdefault(str(version), []).append(alias)
-                for one in client.search_model_versions(f"name='{model.name}'"):
+                for alias, number in model.aliases.items():
+                    aliases.setdefault(str(number), []).append(alias)
+                for version in client.search_model_versions(f"name='{model.name}'"):
                     # A search leaves the aliases out.
-                    one._aliases = sorted(aliases.get(str(one.version), []))
-                    listed.append(one)
-    return sorted(listed, key=lambda one: (one.name, -int(one.version)))
+                    version._aliases = sorted(aliases.get(str(version.version), []))
+                    listed.append(version)
+    return sorted(listed, key=lambda version: (version.name, -int(version.version)))

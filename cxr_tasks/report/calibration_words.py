@@ -33,7 +33,7 @@ def calibration_sentences(finding: str, validation: ByName, test: ByName) -> lis
     if "calibration_beyond_shift" not in test:
         return _older_form(name, test)
     sentences = [_shift_sentence(name, validation, test)]
-    wrong = [one for one in (_too_high(test), _bent(test)) if one]
+    wrong = [sentence for sentence in (_too_high(test), _bent(test)) if sentence]
     if not _too_high(test):
         sentences.append(_few_fitted_sentence(name, validation, test))
     if wrong:
@@ -44,13 +44,13 @@ def calibration_sentences(finding: str, validation: ByName, test: ByName) -> lis
 
 
 def _too_high(records: ByName) -> str:
-    one = records.get("calibration_beyond_shift")
-    if one is None or one.value is None or (one.bounds.lower <= OFF and one.bounds.upper >= -OFF):
+    record = records.get("calibration_beyond_shift")
+    if record is None or record.value is None or (record.bounds.lower <= OFF and record.bounds.upper >= -OFF):
         return ""
-    factor = math.exp(abs(one.value))
+    factor = math.exp(abs(record.value))
     return (
-        f"too {'high' if one.value < 0 else 'low'}, their odds by a factor of {factor:.1f} beyond what prevalence "
-        f"explains (log odds {_interval(one)})"
+        f"too {'high' if record.value < 0 else 'low'}, their odds by a factor of {factor:.1f} beyond what prevalence "
+        f"explains (log odds {_interval(record)})"
     )
 
 
@@ -73,10 +73,14 @@ def _few_fitted_sentence(name: str, validation: ByName, test: ByName) -> str:
 
 
 def _bent(records: ByName) -> str:
-    one = records.get("calibration_slope")
-    if one is None or one.value is None or (one.bounds.upper >= SLOPES[0] and one.bounds.lower <= SLOPES[1]):
+    record = records.get("calibration_slope")
+    if (
+        record is None
+        or record.value is None
+        or (record.bounds.upper >= SLOPES[0] and record.bounds.lower <= SLOPES[1])
+    ):
         return ""
-    return f"too {'extreme' if one.value < 1.0 else 'timid'} (calibration slope {_interval(one)}; 1 is right)"
+    return f"too {'extreme' if record.value < 1.0 else 'timid'} (calibration slope {_interval(record)}; 1 is right)"
 
 
 def _shift_sentence(name: str, validation: ByName, test: ByName) -> str:
@@ -84,7 +88,7 @@ def _shift_sentence(name: str, validation: ByName, test: ByName) -> str:
     shift, ratio = test["prevalence_shift"], test["expected_observed"]
     if shift.value is None or (shift.bounds.lower <= SHIFT and shift.bounds.upper >= -SHIFT):
         return ""
-    there, here = (one["prevalence"].bounds.value * 100 for one in (validation, test))
+    there, here = (records_of_split["prevalence"].bounds.value * 100 for records_of_split in (validation, test))
     return (
         f"Prevalence shift: {name} is on {here:.1f} % of the test images and was on {there:.1f} % of the validation "
         f"images that calibration was fitted on, so probabilities sum to {ratio.value:.2f} times the positives of "

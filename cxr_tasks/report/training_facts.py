@@ -57,7 +57,7 @@ def phase_lines(train: Mapping[str, Any]) -> list[str]:
         {"name": "all", "epochs": train["epochs"], "learning_rate": train["learning_rate"], "unfrozen_blocks": 5,
          "warmup_epochs": train.get("warmup_epochs", 0), "lower_rate": 1.0, "batch_norm": "train"}
     ]  # fmt: skip
-    return [_phase(number, one) for number, one in enumerate(phases, start=1)]
+    return [_phase(number, phase) for number, phase in enumerate(phases, start=1)]
 
 
 def _phase(number: int, phase: Mapping[str, Any]) -> str:

@@ -121,8 +121,13 @@ def compare(
         },
         "n_numbers": len(flat_metrics(recorded.evaluation)),
         "differences": [
-            {"name": one.name, "recorded": one.recorded, "reproduced": one.reproduced, "size": one.size}
-            for one in deviations
+            {
+                "name": deviation.name,
+                "recorded": deviation.recorded,
+                "reproduced": deviation.reproduced,
+                "size": deviation.size,
+            }
+            for deviation in deviations
         ],
     }
 

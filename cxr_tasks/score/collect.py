@@ -141,4 +141,4 @@ def _count(counts: _Counts, findings: tuple[str, ...], row: dict[str, Any]) -> N
 
 
 def _cells(values: Any) -> Iterator[object]:
-    return ("" if one is None else str(one) if isinstance(one, bool) else one for one in values)
+    return ("" if value is None else str(value) if isinstance(value, bool) else value for value in values)

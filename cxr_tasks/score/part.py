@@ -110,7 +110,7 @@ def _said(answer: Answer | Refused) -> dict[str, Any]:
     # float32 in seven digits: what the model gave, and a third of the bytes.
     said: dict[str, Any] = {
         "labels": answer.labels,
-        "probabilities": [_short(one) for one in answer.probabilities],
+        "probabilities": [_short(probability) for probability in answer.probabilities],
         "decisions": answer.decisions,
     }
     if answer.note:

@@ -16,7 +16,7 @@ PROGRAM_MARK = "CXR_STACK_PROGRAM"
 
 def leftovers(home: Path, *, program: str | None = None) -> list[psutil.Process]:
     """This user's processes of the stack in ``home`` (of one ``program`` of it), less the caller and its ancestors."""
-    spared = {os.getpid(), *(one.pid for one in psutil.Process().parents())}
+    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     processes = []
     for process in psutil.process_iter():
         if process.pid in spared:

@@ -28,14 +28,14 @@ def holder(port: int) -> str:
         connections = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
         return "a process that this user may not see"
-    for one in connections:
-        if one.laddr and one.laddr.port == port and one.status == psutil.CONN_LISTEN:
-            if one.pid is None:
+    for connection in connections:
+        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            if connection.pid is None:
                 return "a process of another user"
             try:
-                return f"{psutil.Process(one.pid).name()} (pid {one.pid})"
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
             except psutil.NoSuchProcess:
-                return f"pid {one.pid}, which has just ended"
+                return f"pid {connection.pid}, which has just ended"
     return "a process that this user may not see"
 
 
@@ -59,9 +59,12 @@ def reachable_from_outside(settings: StackSettings) -> dict[int, str]:
     except psutil.AccessDenied:
         return {}
     return {
-        one.laddr.port: one.laddr.ip
-        for one in connections
-        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and not _is_loopback(one.laddr.ip)
+        connection.laddr.port: connection.laddr.ip
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr
+        and connection.laddr.port in ports
+        and not _is_loopback(connection.laddr.ip)
     }
 
 

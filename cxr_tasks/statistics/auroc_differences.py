@@ -112,10 +112,10 @@ def paired_difference(
     is_positive = np.asarray(is_positive).astype(bool)
     patient = np.arange(len(is_positive)) if patient_key is None else patient_numbers(patient_key)
     counts = [images_each(patient, member) for member in (is_positive, ~is_positive)]
-    rarer, images = min((effective_number(one), int(one.sum())) for one in counts)
+    rarer, images = min((effective_number(count), int(count.sum())) for count in counts)
     by = "" if patient.max() + 1 == len(patient) else " by patient"
     few = None
-    if any(rarer * min(one, 1.0 - one) < FEW_ERRORS for one in values) and not _rank_alike(candidate, champion):
+    if any(rarer * min(value, 1.0 - value) < FEW_ERRORS for value in values) and not _rank_alike(candidate, champion):
         correlation = _rank_correlation(is_positive, candidate, champion)
         few = FewErrors(float(values[0]), float(values[1]), rarer, correlation)
     return Difference(difference, error, left_by_clusters(rarer, images), by, few)

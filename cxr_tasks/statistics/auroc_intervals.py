@@ -77,7 +77,7 @@ def auroc_interval(
         reach = 1.0 - ((1.0 - confidence) / 2.0) ** (1.0 / pairs)
         method = f"exact bound from {pairs} disjoint pairs, {percent} (DeLong has no variance at {value:g})"
         return Interval(value, max(0.0, value - reach), min(1.0, value + reach), method)
-    rarer, images = min((effective_number(one), int(one.sum())) for one in counts)
+    rarer, images = min((effective_number(count), int(count.sum())) for count in counts)
     method = f"DeLong {percent}{by}, logit scale"
     if variance <= 0.0:
         variance, method = value * (1.0 - value) / rarer, f"largest possible variance, {percent} (DeLong's is 0)"

@@ -75,13 +75,15 @@ def stratified_difference(strata: Sequence[Stratum]) -> StratifiedDifference | N
 
     None where no stratum has images on both sides, or a side is of one patient.
     """
-    held = [one for one in strata if one.is_one.any() and one.is_other.any()]
+    held = [stratum for stratum in strata if stratum.is_one.any() and stratum.is_other.any()]
     if not held:
         return None
-    weights = np.array([_weight(one) for one in held]) / sum(_weight(one) for one in held)
-    shares = np.array([[one.is_hit[member].mean() for member in (one.is_one, one.is_other)] for one in held])
+    weights = np.array([_weight(stratum) for stratum in held]) / sum(_weight(stratum) for stratum in held)
+    shares = np.array(
+        [[stratum.is_hit[member].mean() for member in (stratum.is_one, stratum.is_other)] for stratum in held]
+    )
     value = float(weights @ (shares[:, 0] - shares[:, 1]))
-    n_patients = max(int(one.patient.max()) for one in held) + 1
+    n_patients = max(int(stratum.patient.max()) for stratum in held) + 1
     sums, parts, squares = np.zeros((2, n_patients)), np.zeros((2, n_patients)), np.zeros(2)
     for weight, stratum, share in zip(weights, held, shares, strict=True):
         expected = _expected(stratum, share, value)
@@ -97,7 +99,7 @@ def stratified_difference(strata: Sequence[Stratum]) -> StratifiedDifference | N
     residual = (sums / np.sqrt(1.0 - parts)).sum(axis=0)
     beside = sum(_unseen(share, n) for share, n in zip(weights @ shares, 1.0 / squares, strict=True))
     freedom = min(effective_number(side) for side in parts) - 1.0
-    n = [sum(int(np.count_nonzero(getattr(one, name))) for one in held) for name in ("is_one", "is_other")]
+    n = [sum(int(np.count_nonzero(getattr(stratum, name))) for stratum in held) for name in ("is_one", "is_other")]
     return StratifiedDifference(
         value, math.sqrt(float((residual**2).sum()) + beside), max(freedom, 1.0), len(held), (n[0], n[1]),
         (counts[0], counts[1]),

@@ -92,7 +92,7 @@ def fit(training: np.ndarray, validation: np.ndarray) -> TypicalityFit:
         directions=_packed(shape.directions),
         variances=_packed(shape.variances),
         rest_variance=shape.rest_variance,
-        usual=tuple(float(one) for one in knots),
+        usual=tuple(float(knot) for knot in knots),
         tail_power=float(np.log((1.0 - LAST_SHARE) / UNUSUAL_BELOW) / reach),
     )
 

@@ -185,5 +185,5 @@ def _images(root: Path, records: list[ImageRecord], pixels: PixelSpec) -> Iterat
         lambda contents: batch_standard_pixels(contents, pixels), input_signature=[tf.TensorSpec((None,), tf.string)]
     )
     for start in range(0, len(records), READ_BATCH):
-        contents = [(root / one.image_id).read_bytes() for one in records[start : start + READ_BATCH]]
+        contents = [(root / record.image_id).read_bytes() for record in records[start : start + READ_BATCH]]
         yield decode(tf.constant(contents)).numpy()

@@ -66,24 +66,26 @@ def outcomes_in(context: gx.data_context.EphemeralDataContext, checked: Sequence
     """Every expectation's outcome on its table, in the order of ``checked``; the results stay in ``context``."""
     tables = context.data_sources.add_pandas("tables")
     outcomes: list[Outcome] = []
-    for one in checked:
-        batch = tables.add_dataframe_asset(one.name).add_batch_definition_whole_dataframe("all")
-        validation = gx.ValidationDefinition(name=one.name, data=batch, suite=context.suites.add(one.suite))
+    for subject in checked:
+        batch = tables.add_dataframe_asset(subject.name).add_batch_definition_whole_dataframe("all")
+        validation = gx.ValidationDefinition(name=subject.name, data=batch, suite=context.suites.add(subject.suite))
         checkpoint = context.checkpoints.add(
             gx.Checkpoint(
-                name=one.name,
+                name=subject.name,
                 validation_definitions=[context.validation_definitions.add(validation)],
                 # COMPLETE would keep every failing row in memory and in the Data Docs; counts are exact here too.
                 result_format={
                     "result_format": "SUMMARY",
-                    "unexpected_index_column_names": [name for name in one.row_key if name in one.table.columns],
+                    "unexpected_index_column_names": [
+                        name for name in subject.row_key if name in subject.table.columns
+                    ],
                     "partial_unexpected_count": KEPT_ROWS,
                 },
             )
         )
-        result = checkpoint.run(batch_parameters={"dataframe": one.table})
+        result = checkpoint.run(batch_parameters={"dataframe": subject.table})
         (only,) = result.run_results.values()
-        outcomes += (outcome_of(found.to_json_dict(), one.name) for found in only.results)
+        outcomes += (outcome_of(found.to_json_dict(), subject.name) for found in only.results)
     return tuple(outcomes)
 
 

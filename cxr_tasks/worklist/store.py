@@ -161,7 +161,7 @@ class Worklist:
         """Time and words of all that happened to a request beside its start."""
         with self._transaction() as rows:
             events = rows.execute("SELECT at, what FROM history WHERE request = ? ORDER BY rowid", (number,))
-            return [(one["at"], one["what"]) for one in events]
+            return [(event["at"], event["what"]) for event in events]
 
     def mark(self, name: str, first: datetime) -> datetime:
         """The moment kept under ``name``; ``first`` where none is kept yet, which is kept then."""

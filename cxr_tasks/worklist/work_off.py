@@ -242,7 +242,7 @@ def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Ma
 
 def _failure(api: AirflowApi, request: Request) -> str:
     """The failed tasks of a run by name, with the first one's error."""
-    failed = [one for one in api.tasks(DagRun(request.dag_id, request.run_id, "failed")) if one.state == "failed"]
+    failed = [task for task in api.tasks(DagRun(request.dag_id, request.run_id, "failed")) if task.state == "failed"]
     if not failed:
         return request.result or "the run failed, but none of its tasks did"
     names = ", ".join(dict.fromkeys(one.task_id for one in failed))

@@ -33,7 +33,7 @@ def _ask(rest_url: str, model_name: str, at: int | str) -> None:
                 answer = client.predict(model_name, image, at=at)
             except RequestRefused as error:
                 raise ReleaseRefused(f"{model_name} {where}: expected an answer to {kind}, found {error}") from error
-            if not all(0 <= one <= 1 for one in answer.probabilities):
+            if not all(0 <= probability <= 1 for probability in answer.probabilities):
                 raise ReleaseRefused(
                     f"{model_name} {where}: expected probabilities in [0, 1], found {answer.probabilities}"
                 )

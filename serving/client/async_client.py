@@ -56,7 +56,7 @@ class AsyncCxrClient:
 
         async def ask(batch: list[Any]) -> list[Answer | Refused]:
             read = await asyncio.to_thread(lambda: [as_sent(one) for one in batch])
-            answered = [await self._run(flows.predicted(self._rules, model, one, at)) for one in groups(read)]
+            answered = [await self._run(flows.predicted(self._rules, model, group, at)) for group in groups(read)]
             return merged(read, list(itertools.chain.from_iterable(answered)))
 
         under_way: deque[asyncio.Task[list[Answer | Refused]]] = deque()

@@ -159,7 +159,7 @@ def _judged(answer: Answer, status: str) -> Answer | Refused:
 
 def _with_numbers(answer: Answer) -> Answer | Refused:
     """NaN is no probability, and its decision, 'below the threshold', no negative; JSON does not know it either."""
-    if any(math.isnan(one) for one in answer.probabilities):
+    if any(math.isnan(probability) for probability in answer.probabilities):
         return Refused("expected a probability of each finding, found none (NaN): the model is broken for this image")
     return answer
 

@@ -60,7 +60,7 @@ class PredictionNotes:
 
     def offer(self, model: str, at: At, images: Sequence[bytes], answers: Sequence[Answer | Refused]) -> None:
         """Take down what ``images`` were answered, in their order; an answer that names no version is left out."""
-        if any(isinstance(one, Answer) and one.version is None for one in answers):
+        if any(isinstance(answer, Answer) and answer.version is None for answer in answers):
             if not self._has_complained:
                 log.warning(
                     "prediction log: REST does not say which version answered label %s of %s, so nothing is noted; ask "
@@ -96,12 +96,12 @@ def notes_asked_for(environment: Mapping[str, str]) -> PredictionNotes | None:
 
 def _frame_of(answered: _Answered, n_lost: int) -> Frame | None:
     """As a frame; None where no image was answered, as nothing then says of which findings or version they are."""
-    known = next((one for one in answered.answers if isinstance(one, Answer)), None)
+    known = next((answer for answer in answered.answers if isinstance(answer, Answer)), None)
     if known is None or known.version is None:
         return None
     n_findings = len(known.labels)
     none: tuple[float, ...] = (math.nan,) * n_findings
-    each = [one if isinstance(one, Answer) else None for one in answered.answers]
+    each = [answer if isinstance(answer, Answer) else None for answer in answered.answers]
     return Frame(
         time_s=answered.time_s,
         request_id=request_id_of(""),
@@ -110,10 +110,12 @@ def _frame_of(answered: _Answered, n_lost: int) -> Frame | None:
         label=answered.label,
         logged_by=CLIENT,
         findings=known.labels,
-        probabilities=tuple(none if one is None else one.probabilities for one in each),
-        decisions=tuple((False,) * n_findings if one is None else one.decisions for one in each),
-        refused=tuple(one is None for one in each),
-        typicality=tuple(math.nan if one is None or one.typicality is None else one.typicality for one in each),
+        probabilities=tuple(none if answer is None else answer.probabilities for answer in each),
+        decisions=tuple((False,) * n_findings if answer is None else answer.decisions for answer in each),
+        refused=tuple(answer is None for answer in each),
+        typicality=tuple(
+            math.nan if answer is None or answer.typicality is None else answer.typicality for answer in each
+        ),
         images=answered.images,
         n_lost_before=n_lost,
     )

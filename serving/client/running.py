@@ -130,7 +130,9 @@ def _asking_once(settings: StackSettings) -> Iterator[list[CxrClient]]:
 
 def _served(client: CxrClient, model: str) -> list[int]:
     with contextlib.suppress(RequestRefused, ServiceUnavailable):
-        return sorted((one.version for one in client.versions(model) if one.state == AVAILABLE), reverse=True)
+        return sorted(
+            (version.version for version in client.versions(model) if version.state == AVAILABLE), reverse=True
+        )
     return []
 
 

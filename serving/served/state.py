@@ -135,7 +135,7 @@ def write_state(model_name: str, state: ServingState) -> None:
     What it says of versions that are not kept is left out: a number that comes again must not find it.
     """
     kept = {str(one) for one in state.kept}
-    contents = {number: one for number, one in state.contents.items() if number in kept}
+    contents = {number: content for number, content in state.contents.items() if number in kept}
     told = plain(replace(state, contents=contents))
     if is_shared():
         with shared_rows("what serves", _TABLE) as rows:

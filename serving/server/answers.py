@@ -138,12 +138,12 @@ class Answers:
         if not states:
             raise StatusError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version, one in states.items():
-            listed = response.model_version_status.add(version=version, state=one.state)
+        for version, state in states.items():
+            listed = response.model_version_status.add(version=version, state=state.state)
             listed.status.SetInParent()
-            if one.error is not None:
-                listed.status.error_code = one.error.number
-                listed.status.error_message = one.error.message
+            if state.error is not None:
+                listed.status.error_code = state.error.number
+                listed.status.error_message = state.error.message
         return response
 
     def reload(

@@ -85,7 +85,10 @@ class GrpcService:
             grpc.method_handlers_generic_handler(
                 service,
                 # A stream of one request is the same on the wire, and its reading is left to the handler.
-                {name: grpc.stream_unary_rpc_method_handler(self._received(one)) for name, one in methods.items()},
+                {
+                    name: grpc.stream_unary_rpc_method_handler(self._received(method))
+                    for name, method in methods.items()
+                },
             )
             for service, methods in services.items()
         ]

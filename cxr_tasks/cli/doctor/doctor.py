@@ -37,7 +37,7 @@ def doctor_command(options: argparse.Namespace) -> int:
     """Exit code 1 where a check failed; a warning is none."""
     checks = findings()
     if options.json:
-        print(json.dumps({"worst": worst(checks), "findings": [asdict(one) for one in checks]}, indent=2))
+        print(json.dumps({"worst": worst(checks), "findings": [asdict(check) for check in checks]}, indent=2))
     else:
         show(checks)
     return 1 if worst(checks) == "FAIL" else 0

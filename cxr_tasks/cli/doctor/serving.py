@@ -92,7 +92,7 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
 
 def registry_findings(model: str, state: ServingState) -> list[Finding]:
     """What it means when MLflow answers but knows no version of a model that has versions by log or serving state."""
-    registered = {one.version for one in trail.entries(model) if one.kind == "registered"}
+    registered = {entry.version for entry in trail.entries(model) if entry.kind == "registered"}
     if (not registered and state.stable is None) or versions.model_versions(model):
         return []
     told = f"the audit log has {len(registered)} registered" if registered else "the audit log knows of none either"

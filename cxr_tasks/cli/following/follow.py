@@ -47,10 +47,10 @@ def release_of(worklist: Worklist, model: str, version: int, since: datetime) ->
     """
     end = time.monotonic() + NEXT_RUN_LIMIT_S
     while time.monotonic() < end:
-        for one in worklist.listing(kind="release", model=model, version=version)[::-1]:
-            # One that was under way when the alias moved is this one.
-            if one.started_at is not None and (one.came_at >= since or not one.is_ended):
-                run = DagRun(one.dag_id, one.run_id, "queued")
+        for release in worklist.listing(kind="release", model=model, version=version)[::-1]:
+            # The one that was under way when the alias moved is this one.
+            if release.started_at is not None and (release.came_at >= since or not release.is_ended):
+                run = DagRun(release.dag_id, release.run_id, "queued")
                 return Progress(model=model, runs={run.dag_id: run}, champion=version, last=run.dag_id)
         time.sleep(POLL_S)
     raise NeverStarted(_never_started("cxr_release", "the change of champion"))
@@ -72,7 +72,7 @@ def follow(
     at_work = list(started)
     while at_work:
         try:
-            at_work = [one for one in at_work if not _is_ended(api, worklist, one)]
+            at_work = [chain for chain in at_work if not _is_ended(api, worklist, chain)]
             outage.is_over(started)
         except NeverStarted:
             raise
@@ -155,12 +155,16 @@ def _has_ended(api: AirflowApi, progress: Progress, dag_id: str) -> bool:
 def _next_run(worklist: Worklist, progress: Progress, dag_id: str, wanted: str) -> DagRun | None:
     """The run that a chain's newest run has led to, by the list: no other run of that DAG is followed."""
     request = worklist.of_run(dag_id, progress.runs[dag_id].run_id)
-    followers = [one for one in worklist.following(request.number) if one.dag_id == wanted] if request else []
-    for one in sorted(followers, key=lambda one: (one.run_id in progress.path, one.number), reverse=True):
-        if one.started_at is not None:
-            return DagRun(one.dag_id, one.run_id, "queued")
-        if one.state == "failed":
-            raise TaskFailed(f"request {one.number}, {one.kind} of {one.subject}: {one.outcome}")
+    followers = (
+        [follower for follower in worklist.following(request.number) if follower.dag_id == wanted] if request else []
+    )
+    for follower in sorted(
+        followers, key=lambda follower: (follower.run_id in progress.path, follower.number), reverse=True
+    ):
+        if follower.started_at is not None:
+            return DagRun(follower.dag_id, follower.run_id, "queued")
+        if follower.state == "failed":
+            raise TaskFailed(f"request {follower.number}, {follower.kind} of {follower.subject}: {follower.outcome}")
     return None
 
 
@@ -209,8 +213,8 @@ def combined(tasks: list[TaskRun]) -> list[TaskRun]:
     entries = []
     for instances in mapped.values():
         telling = min(instances, key=_telling_place)
-        seconds = max((one.seconds for one in instances if one.seconds is not None), default=None)
-        n_done = sum(one.state == "success" for one in instances)
+        seconds = max((instance.seconds for instance in instances if instance.seconds is not None), default=None)
+        n_done = sum(instance.state == "success" for instance in instances)
         entries.append(replace(telling, seconds=seconds, n_done=n_done, n_mapped=len(instances)))
     return entries
 

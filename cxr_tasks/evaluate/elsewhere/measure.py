@@ -143,9 +143,9 @@ def _require_unseen(test: Overlap, contract: ServingContract, prepared: Prepared
 def _leak_remarks(overlaps: Mapping[str, Overlap]) -> list[Remark]:
     """What was left out of which split; one remark that says nothing was, where nothing was."""
     told = [
-        Remark("leak", f"Left out: {one.sentence(f'{split} images', 'the model')}")
-        for split, one in overlaps.items()
-        if one.n_seen
+        Remark("leak", f"Left out: {overlap.sentence(f'{split} images', 'the model')}")
+        for split, overlap in overlaps.items()
+        if overlap.n_seen
     ]
     return told or [Remark("leak", overlaps["test"].sentence("test images", "the model"))]
 

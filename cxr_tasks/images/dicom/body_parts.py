@@ -116,7 +116,7 @@ def _readings(written: str | bytes) -> list[str]:
 
 
 #: Letters that Unicode does not take for a base letter with a mark.
-_PLAIN_LETTERS = {ord(one): plain for one, plain in zip("ŁØÆßİĐ", ("L", "O", "AE", "SS", "I", "D"), strict=True)}
+_PLAIN_LETTERS = {ord(letter): plain for letter, plain in zip("ŁØÆßİĐ", ("L", "O", "AE", "SS", "I", "D"), strict=True)}
 
 
 def _words_of(reading: str) -> _Told:
@@ -124,28 +124,28 @@ def _words_of(reading: str) -> _Told:
     told = _Told()
     told.others |= {sign for sign in OTHER_SIGNS if sign in reading}
     told.chest |= {sign for sign in CHEST_SIGNS if sign in reading}
-    for one in re.findall(r"[^\W\d_?\ufffd]+(?:[?\ufffd]+[^\W\d_?\ufffd]+)*", plain):
-        parts = _known_parts(one) if len(one) > 1 else []
+    for word in re.findall(r"[^\W\d_?\ufffd]+(?:[?\ufffd]+[^\W\d_?\ufffd]+)*", plain):
+        parts = _known_parts(word) if len(word) > 1 else []
         told.chest |= CHEST_WORDS.intersection(parts)
         told.others |= OTHER_WORDS.intersection(parts)
-        told.n_unknown += len(one) > 1 and not parts
+        told.n_unknown += len(word) > 1 and not parts
     return told
 
 
 def _without_accents(reading: str) -> str:
     special = reading.translate(_PLAIN_LETTERS)
-    return "".join(one for one in unicodedata.normalize("NFD", special) if not unicodedata.combining(one))
+    return "".join(letter for letter in unicodedata.normalize("NFD", special) if not unicodedata.combining(letter))
 
 
-def _known_parts(one: str) -> list[str]:
-    """The known words that make up ``one``: itself, or several written together (CHESTPA); a ``?`` is any letter."""
+def _known_parts(word: str) -> list[str]:
+    """The known words that make up ``word``: itself, or several written together (CHESTPA); a ``?`` is any letter."""
     known = CHEST_WORDS | OTHER_WORDS | QUALIFIERS | NOT_TOLD
-    if one in known:
-        return [one]
-    if re.search(r"[?\ufffd]", one):
-        pattern = re.compile(re.sub(r"[?\ufffd]+", ".", one))
-        return sorted(word for word in CHEST_WORDS | OTHER_WORDS if len(word) > 3 and pattern.fullmatch(word))
-    for end in range(len(one) - 2, 1, -1):
-        if one[:end] in known and (rest := _known_parts(one[end:])):
-            return [one[:end], *rest]
+    if word in known:
+        return [word]
+    if re.search(r"[?\ufffd]", word):
+        pattern = re.compile(re.sub(r"[?\ufffd]+", ".", word))
+        return sorted(meant for meant in CHEST_WORDS | OTHER_WORDS if len(meant) > 3 and pattern.fullmatch(meant))
+    for end in range(len(word) - 2, 1, -1):
+        if word[:end] in known and (rest := _known_parts(word[end:])):
+            return [word[:end], *rest]
     return []

@@ -26,7 +26,7 @@ def padding_bounds(dataset: Dataset) -> tuple[int, int] | None:
     if first is None:
         return None
     ends = [_in_sign(one, bits, low, high) for one in (first, first if last is None else last)]
-    known = [one for one in ends if one is not None]
+    known = [end for end in ends if end is not None]
     return (min(known), max(known)) if known else None
 
 

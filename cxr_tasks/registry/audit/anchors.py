@@ -92,7 +92,7 @@ def registry_heads() -> dict[str, str]:
 
     with _short_patience(), tracking.outside_failures("MLflow"):
         models = tracking.client().search_registered_models()
-    return {one.name: one.tags[TAG] for one in models if one.tags.get(TAG)}
+    return {model.name: model.tags[TAG] for model in models if model.tags.get(TAG)}
 
 
 def anchor_in_registry(model: str, entries: Sequence[AuditEntry]) -> bool:

@@ -116,7 +116,7 @@ def stated() -> list[AuditEntry]:
 
 def verify() -> list[str]:
     """What is wrong with the log, each naming the line; empty when it is whole and ends where its anchor says."""
-    return [str(one) for one in problems()]
+    return [str(problem) for problem in problems()]
 
 
 def problems() -> list[Problem]:

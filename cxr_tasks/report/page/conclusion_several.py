@@ -34,7 +34,7 @@ def several_can_do(evaluation: Evaluation) -> list[str]:
     n, splits = len(evaluation.findings), evaluation.splits["test"]
     if not assessed:
         return [f"None of the {n} findings could be assessed: too few positive images."]
-    mean, precision = (record_of(evaluation.mean["test"], one) for one in ("auroc", "average_precision"))
+    mean, precision = (record_of(evaluation.mean["test"], name) for name in ("auroc", "average_precision"))
     prevalence = record_of(evaluation.mean["test"], "prevalence")
     n_ranked = sum(test_records(evaluation, finding)["auroc"].value is not None for finding in evaluation.findings)
     sentences = [
@@ -58,7 +58,7 @@ def _assessed(evaluation: Evaluation) -> dict[str, ByName]:
 
 
 def _above_chance(found: dict[str, ByName]) -> str:
-    unclear = [one for one, records in found.items() if records["auroc"].bounds.lower <= 0.5]
+    unclear = [finding for finding, records in found.items() if records["auroc"].bounds.lower <= 0.5]
     if not unclear:
         return "Every assessed finding is ranked better than chance: no interval reaches 0.5."
     return f"Not shown to be better than chance (the interval reaches 0.5): {_list(unclear)}."
@@ -67,9 +67,9 @@ def _above_chance(found: dict[str, ByName]) -> str:
 def _served_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
     served = evaluation.several["test"].served["mean"]
     sensitivity, specificity = (record_of(served, name).bounds for name in ("sensitivity", "specificity"))
-    least = min(found, key=lambda one: found[one]["sensitivity"].bounds.value)
-    raw = {one: records["sensitivity_at_raw_half"].bounds.value for one, records in found.items()}
-    blind = [one for one, value in raw.items() if value < NEARLY_NOTHING]
+    least = min(found, key=lambda finding: found[finding]["sensitivity"].bounds.value)
+    raw = {finding: records["sensitivity_at_raw_half"].bounds.value for finding, records in found.items()}
+    blind = [finding for finding, value in raw.items() if value < NEARLY_NOTHING]
     decided = (
         f"The served decisions find {_percent(sensitivity.value)} of the positive images on average over findings "
         f"({_bounds(sensitivity)}) and clear {_percent(specificity.value)} of the others ({_bounds(specificity)}). "
@@ -89,16 +89,16 @@ def _served_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[
 
 def _ridge_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
     ridge = {
-        one.finding: one
+        record.finding: record
         for baseline in evaluation.baselines
-        for one in baseline.metrics
-        if baseline.name == "ridge_32px" and one.split == "test" and one.value is not None
+        for record in baseline.metrics
+        if baseline.name == "ridge_32px" and record.split == "test" and record.value is not None
     }
-    compared = [one for one in found if one in ridge]
+    compared = [finding for finding in found if finding in ridge]
     if not compared:
         return []
-    clear = [one for one in compared if found[one]["auroc"].bounds.lower > ridge[one].bounds.upper]
-    not_clear = [one for one in compared if one not in clear]
+    clear = [finding for finding in compared if found[finding]["auroc"].bounds.lower > ridge[finding].bounds.upper]
+    not_clear = [finding for finding in compared if finding not in clear]
     sentence = (
         f"It is clearly above a ridge regression on 32 x 32 pixels, which knows no fine structure, for {len(clear)} of "
         f"{len(compared)} findings"
@@ -115,9 +115,11 @@ def several_cannot_do(evaluation: Evaluation, source: str) -> list[str]:
         sentences.append(f"Too few positives, so no decision is claimed: {', '.join(counts)}.")
     if assessed:
         sentences.append(f"Weakest: {_named(assessed, list(assessed)[-NAMED:][::-1])}.")
-        for one, records in assessed.items():
-            sentences += calibration_sentences(one, by_name(evaluation.by_finding[one].metrics["validation"]), records)
-        too_sure = [one for one, records in assessed.items() if rests_on_few(records["auroc"])]
+        for finding, records in assessed.items():
+            sentences += calibration_sentences(
+                finding, by_name(evaluation.by_finding[finding].metrics["validation"]), records
+            )
+        too_sure = [finding for finding, records in assessed.items() if rests_on_few(records["auroc"])]
         if too_sure:
             sentences.append(
                 f"The AUROC intervals of {_list(too_sure)} rest on few errors: {few_errors_mean(evaluation)}."
@@ -159,19 +161,19 @@ def what_to_do(evaluation: Evaluation) -> list[str]:
         steps.append(
             f"Get more positive images of {_list(missing)} into validation and test: until then nothing is known of it."
         )
-    unclear = [one for one, records in assessed.items() if records["auroc"].bounds.lower <= 0.5]
+    unclear = [finding for finding, records in assessed.items() if records["auroc"].bounds.lower <= 0.5]
     if unclear:
         steps.append(f"Do not act on {_list(unclear)}: more training images, or a larger test split to tell.")
-    missed = [one for one in assessed if _falls_short(evaluation, one)]
+    missed = [finding for finding in assessed if _falls_short(evaluation, finding)]
     if missed:
         steps.append(
             f"Choose the thresholds of {_list(missed)} on more validation images: test sensitivity lies clearly below "
             "what validation promised."
         )
-    easier = [one for one in assessed if _is_easier(evaluation, one)]
+    easier = [finding for finding in assessed if _is_easier(evaluation, finding)]
     if easier:
         steps.append(f"Ask why validation is easier than test for {_list(easier)}: patients, machines, years?")
-    bad = [one for one, records in assessed.items() if is_off(records)]
+    bad = [finding for finding, records in assessed.items() if is_off(records)]
     if bad:
         steps.append(f"Calibrate {_list(bad)} anew before a probability is shown to anyone.")
     groups = dict.fromkeys(row.group for row in gap_rows(evaluation) if row.is_clear and row.gap and row.gap.value < 0)

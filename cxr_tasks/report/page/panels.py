@@ -50,10 +50,10 @@ def drawn_together(inputs: ReportInputs, table: Any) -> dict[str, Any]:
 
 def _ridge(evaluation: Evaluation) -> dict[str, float]:
     return {
-        one.finding: one.value
+        record.finding: record.value
         for baseline in evaluation.baselines
-        for one in baseline.metrics
-        if baseline.name == "ridge_32px" and one.split == "test" and one.value is not None
+        for record in baseline.metrics
+        if baseline.name == "ridge_32px" and record.split == "test" and record.value is not None
     }
 
 
@@ -65,7 +65,7 @@ def draw_aurocs(figure: Figure, records: dict[str, ByName], ridge: dict[str, flo
         if finding in ridge:
             axes.plot(ridge[finding], -place, marker="x", ms=6, mew=1.6, color=SECOND, ls="")
     axes.axvline(0.5, color=FAINT, lw=1, ls=":")
-    lowest = min([one["auroc"].bounds.lower for one in records.values()] + list(ridge.values()))
+    lowest = min([record["auroc"].bounds.lower for record in records.values()] + list(ridge.values()))
     axes.set_xlim(min(0.48, lowest - 0.02), 1.01)
 
 
@@ -142,13 +142,13 @@ def _reliability_panels(evaluation: Evaluation, records: dict[str, ByName]) -> d
         if calibration is None:
             return
         bins = calibration.reliability["test"]
-        after = [one for one in bins.after if one.n >= 10] or bins.after
+        after = [bin_ for bin_ in bins.after if bin_.n >= 10] or bins.after
         # Rare findings have their probabilities near 0: each panel ends where its own do.
-        end = min(1.0, 1.15 * max(max(one.mean_probability, one.share_positive) for one in after) + 0.02)
+        end = min(1.0, 1.15 * max(max(bin_.mean_probability, bin_.share_positive) for bin_ in after) + 0.02)
         axes.plot([0, end], [0, end], color=FAINT, lw=0.8, ls=":")
-        for one in after:
-            reach = [[one.share_positive - one.lower], [one.upper - one.share_positive]]
-            axes.errorbar(one.mean_probability, one.share_positive, reach, color=MODEL, marker="o", ms=3.5, lw=1)
+        for bin_ in after:
+            reach = [[bin_.share_positive - bin_.lower], [bin_.upper - bin_.share_positive]]
+            axes.errorbar(bin_.mean_probability, bin_.share_positive, reach, color=MODEL, marker="o", ms=3.5, lw=1)
         axes.set(xlim=(-0.03 * end, end), ylim=(-0.03 * end, end))
         record = records[finding]
         error, prevalence = record["ece_after"].value, record["prevalence"].value

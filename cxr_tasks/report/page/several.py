@@ -79,13 +79,13 @@ def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             }
         )
     together = evaluation.several["test"]
-    n_ranked = sum(test_records(evaluation, one)["auroc"].value is not None for one in evaluation.findings)
+    n_ranked = sum(test_records(evaluation, finding)["auroc"].value is not None for finding in evaluation.findings)
     for kind, name, ranked in (
         ("mean", f"Mean of {n_ranked}", evaluation.mean["test"]),
         ("micro", "Micro", together.micro),
     ):
         records = {**by_name(together.served.get(kind, ())), **by_name(ranked)}
-        cells = [records.get(one) for one in SUMMARY]
+        cells = [records.get(name) for name in SUMMARY]
         rows.append({"finding": "", "name": name, "note": "", "positive": "", "cells": cells, "is_total": True})
     return rows
 
@@ -238,12 +238,17 @@ def localisation_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
     if inputs.explanations is None:
         return []
     rows = []
-    for finding, one in inputs.explanations.localisation.items():
-        common = {"n": one["n_images"], "n_patients": one.get("n_patients"), "area": one["random_share"]}
-        model = {"hits": one["n_hits"], "share": one["share"], "lower": one["lower"], "upper": one["upper"]}
-        rows.append({"name": display_name(finding), "maps": "model", **common, **model, "heat": one["heat_share"]})
-        if one["control_share"] is not None:
-            bounds = {"lower": one["control_lower"], "upper": one["control_upper"]}
-            control = {"hits": one["control_hits"], "share": one["control_share"], **bounds}
+    for finding, measured in inputs.explanations.localisation.items():
+        common = {"n": measured["n_images"], "n_patients": measured.get("n_patients"), "area": measured["random_share"]}
+        model = {
+            "hits": measured["n_hits"],
+            "share": measured["share"],
+            "lower": measured["lower"],
+            "upper": measured["upper"],
+        }
+        rows.append({"name": display_name(finding), "maps": "model", **common, **model, "heat": measured["heat_share"]})
+        if measured["control_share"] is not None:
+            bounds = {"lower": measured["control_lower"], "upper": measured["control_upper"]}
+            control = {"hits": measured["control_hits"], "share": measured["control_share"], **bounds}
             rows.append({"name": "", "maps": "random", **common, **control, "heat": None})
     return rows

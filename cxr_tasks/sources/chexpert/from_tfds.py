@@ -99,7 +99,7 @@ def _check_info(folder: Path) -> None:
                 f"{folder / _INFO_FILE}: expected {key} {value!r}, found {told.get(key)!r}; {_PREPARE_AGAIN}"
             )
     splits = told.get("splits")
-    names = [one.get("name") for one in splits if isinstance(one, dict)] if isinstance(splits, list) else []
+    names = [split.get("name") for split in splits if isinstance(split, dict)] if isinstance(splits, list) else []
     if sorted(map(str, names)) != sorted(_SPLITS):
         raise DataDefect(
             f"{folder / _INFO_FILE}: expected the splits {', '.join(_SPLITS)}, found {names}; {_PREPARE_AGAIN}"

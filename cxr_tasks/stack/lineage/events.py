@@ -69,7 +69,7 @@ def task_event(
         error: Class of what it failed with; no message, which may name a file of a patient.
     """
     outputs = list(dict.fromkeys(datasets_in(wrote)))[:MOST_DATASETS]
-    inputs = [one for one in dict.fromkeys(datasets_in(read)) if one not in outputs][:MOST_DATASETS]
+    inputs = [dataset for dataset in dict.fromkeys(datasets_in(read)) if dataset not in outputs][:MOST_DATASETS]
     parent = {"run": {"runId": task.parent_uuid}, "job": {"namespace": JOBS, "name": task.dag_id}}
     facets = {"parent": _facet("1-0-1", "ParentRunFacet", parent)}
     if error:
@@ -88,8 +88,8 @@ def task_event(
             "name": f"{task.dag_id}.{task.task_id}",
             "facets": {"jobType": _facet("2-0-3", "JobTypeJobFacet", kind)},
         },
-        "inputs": [_as_json(one) for one in inputs],
-        "outputs": [_as_json(one) for one in outputs],
+        "inputs": [_as_json(dataset) for dataset in inputs],
+        "outputs": [_as_json(output) for output in outputs],
     }
 
 
@@ -103,8 +103,8 @@ def datasets_in(value: Any) -> Iterator[Dataset]:
         yield from _own(value)
         value = list(value.values())
     if isinstance(value, list | tuple):
-        for one in value:
-            yield from datasets_in(one)
+        for element in value:
+            yield from datasets_in(element)
 
 
 def _own(value: dict[Any, Any]) -> Iterator[Dataset]:

@@ -95,7 +95,7 @@ def _reachable(settings: StackSettings) -> dict[str, str]:
     """
     public = urlsplit(settings.engines.public_url)
     hosts = {settings.engines.mlflow_host, public.hostname or ""} - {"", HOST}
-    named = ",".join(f"{one},{one}:*" for one in sorted(hosts))
+    named = ",".join(f"{host},{host}:*" for host in sorted(hosts))
     told = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:*,{HOST}:*,{named}"} if named else {}
     if public.hostname:
         origin = f"{public.scheme}://{public.hostname}"

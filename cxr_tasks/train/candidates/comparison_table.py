@@ -55,25 +55,29 @@ def _header(comparison: dict[str, Any]) -> list[str]:
 
 def _rows(comparison: dict[str, Any]) -> list[list[Any]]:
     rows = []
-    for one in comparison["candidates"]:
-        seconds = None if one["seconds"] is None else round(one["seconds"])
-        score = [_number(one["val_score"])] if comparison["n_stressed_views"] else []
+    for candidate in comparison["candidates"]:
+        seconds = None if candidate["seconds"] is None else round(candidate["seconds"])
+        score = [_number(candidate["val_score"])] if comparison["n_stressed_views"] else []
         rows.append(
             [
-                *(one[name] for name in ("number", "name", "epochs_run", "best_epoch")),
-                _number(one["val_auroc"]),
-                _interval(one["val_auroc_lower"], one["val_auroc_upper"]),
+                *(candidate[name] for name in ("number", "name", "epochs_run", "best_epoch")),
+                _number(candidate["val_auroc"]),
+                _interval(candidate["val_auroc_lower"], candidate["val_auroc_upper"]),
                 *score,
-                _to_winner(one),
+                _to_winner(candidate),
                 seconds,
-                one["outcome"],
+                candidate["outcome"],
             ]
         )
     return rows
 
 
 def _reasons(comparison: dict[str, Any]) -> list[str]:
-    return [f"{one['number']} {one['outcome']}: {one['reason']}" for one in comparison["candidates"] if one["reason"]]
+    return [
+        f"{candidate['number']} {candidate['outcome']}: {candidate['reason']}"
+        for candidate in comparison["candidates"]
+        if candidate["reason"]
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -41,7 +41,7 @@ class Dimension:
     @property
     def probes(self) -> tuple[Any, ...]:
         """Values that are right if all are: the choices, or the ends."""
-        return self.choices or tuple(int(one) if self.is_whole else one for one in (self.low, self.high))
+        return self.choices or tuple(int(bound) if self.is_whole else bound for bound in (self.low, self.high))
 
     def all_values(self) -> list[Any]:
         """Every value there is; for choices and whole numbers only."""
@@ -88,7 +88,7 @@ def dimensions_of(recipe: Recipe) -> list[Dimension]:
     for dimension in dimensions:
         for value in dimension.probes:
             with_settings(recipe, {dimension.dotted: value}, f"{where}.space")
-    n_different = math.prod(one.n_values for one in dimensions)
+    n_different = math.prod(dimension.n_values for dimension in dimensions)
     if n_different < search.n_candidates:
         raise ConfigurationError(
             f"{where}: expected at least as many different candidates as n_candidates, {search.n_candidates}; the "
@@ -104,15 +104,15 @@ def choices_of(recipe: Recipe, part: str) -> list[dict[str, Any]]:
         ConfigurationError: One of them is a range: what has to be made beforehand must be listed.
     """
     wanted = [dimension for dimension in dimensions_of(recipe) if dimension.dotted.startswith(f"{part}.")]
-    for one in wanted:
-        if not one.choices:
+    for dimension in wanted:
+        if not dimension.choices:
             raise ConfigurationError(
-                f"recipe {recipe.name}, search.space.{one.dotted}: expected a list of choices, found a range; "
+                f"recipe {recipe.name}, search.space.{dimension.dotted}: expected a list of choices, found a range; "
                 "a dataset is prepared for each value beforehand"
             )
     return [
-        dict(zip([one.dotted for one in wanted], values, strict=True))
-        for values in itertools.product(*(one.choices for one in wanted))
+        dict(zip([dimension.dotted for dimension in wanted], values, strict=True))
+        for values in itertools.product(*(dimension.choices for dimension in wanted))
     ]
 
 
@@ -121,7 +121,7 @@ def _dimension(recipe: Recipe, dotted: str, values: Any, where: str) -> Dimensio
     if isinstance(values, (list, tuple)):
         if not values:
             raise ConfigurationError(f"{place}: expected at least one choice, found none")
-        texts = [json.dumps(one, sort_keys=True) for one in values]
+        texts = [json.dumps(value, sort_keys=True) for value in values]
         if len(set(texts)) < len(texts):
             raise ConfigurationError(f"{place}: expected different choices, found some twice: {', '.join(texts)}")
         return Dimension(dotted=dotted, choices=tuple(values))

@@ -60,6 +60,6 @@ class BackboneAndHead:
     def set_weights(self, weights: list[Any]) -> None:
         """Weights of the network, then those of the second head where ``weights`` go on."""
         n_network = len(self.network.weights)
-        self.network.set_weights([np.asarray(one) for one in weights[:n_network]])
+        self.network.set_weights([np.asarray(weight) for weight in weights[:n_network]])
         for variable, value in zip(self.uncertain_weights, weights[n_network:], strict=False):
             variable.assign(value)

@@ -74,7 +74,7 @@ class JoiningRunner:
         n_rows = _rows(arrays)
         if not 0 < n_rows <= MOST_ROWS:
             return self._alone.run(feeds, arrays, fetches, patience)
-        kind = (tuple(feeds), tuple(fetches), tuple((one.dtype, one.shape[1:]) for one in arrays))
+        kind = (tuple(feeds), tuple(fetches), tuple((array.dtype, array.shape[1:]) for array in arrays))
         asked = _Asked(kind, arrays, n_rows, patience)
         self._wait_for_turn(asked)
         if asked.made is not None:
@@ -82,8 +82,8 @@ class JoiningRunner:
         if asked.together is None:
             return self._alone.run(feeds, arrays, fetches, patience)
         turn = Turn(self._end_turn, len(asked.together))
-        for one in asked.together:
-            one.patience.tell(_once(turn.leave))
+        for asker in asked.together:
+            asker.patience.tell(_once(turn.leave))
         try:
             return self._run_all(asked.together)
         finally:
@@ -114,11 +114,11 @@ class JoiningRunner:
         """Runs ``together``, calls up all but the first, and gives the outputs of that one."""
         first, *others = together
         self._metrics.batch_runs.add(())
-        self._metrics.batch_sizes.add((self._name, "Session", str(sum(one.n_rows for one in together))))
+        self._metrics.batch_sizes.add((self._name, "Session", str(sum(asker.n_rows for asker in together))))
         if others:
             self._run_joined(together)
-        for one in others:
-            one.is_called.set()
+        for other in others:
+            other.is_called.set()
         if first.made is not None:
             return first.made
         feeds, fetches, _ = first.kind
@@ -127,17 +127,17 @@ class JoiningRunner:
     def _run_joined(self, together: list[_Asked]) -> None:
         """Sets ``made`` of all, or of none where the run failed; each then runs alone and has its own words for it."""
         feeds, fetches, _ = together[0].kind
-        sizes = [one.n_rows for one in together]
+        sizes = [asker.n_rows for asker in together]
         # As long as the most patient of them waits.
-        longest = Patience(max(one.patience.until for one in together))
+        longest = Patience(max(asker.patience.until for asker in together))
         try:
-            arrays = merged([one.arrays for one in together], feeds, sum(sizes), pads_inputs=False)
+            arrays = merged([asker.arrays for asker in together], feeds, sum(sizes), pads_inputs=False)
             parts = split(self._model.run(feeds, arrays, fetches, longest), sizes, sum(sizes))
         except Exception as error:
             log.debug("A run of %d requests together failed, each runs alone: %s", len(together), error)
             return
-        for one, part in zip(together, parts, strict=True):
-            one.made = part
+        for asker, part in zip(together, parts, strict=True):
+            asker.made = part
 
     def _end_turn(self) -> None:
         """Gives the turn to those who wait, or back."""
@@ -156,11 +156,11 @@ class JoiningRunner:
         """Takes from those who wait what runs together with ``first``."""
         taken: list[_Asked] = []
         n_rows = first.n_rows
-        for one in list(self._waiting):
-            if one.kind == first.kind and n_rows + one.n_rows <= MOST_ROWS and not one.patience.is_over:
-                self._waiting.remove(one)
-                taken.append(one)
-                n_rows += one.n_rows
+        for waiting in list(self._waiting):
+            if waiting.kind == first.kind and n_rows + waiting.n_rows <= MOST_ROWS and not waiting.patience.is_over:
+                self._waiting.remove(waiting)
+                taken.append(waiting)
+                n_rows += waiting.n_rows
         return taken
 
 
@@ -172,5 +172,5 @@ def _once(do: Callable[[], None]) -> Callable[[], None]:
 
 def _rows(arrays: Sequence[np.ndarray]) -> int:
     """The number of rows that all ``arrays`` have, 0 where there is none."""
-    sizes = {len(one) if one.ndim else 0 for one in arrays}
+    sizes = {len(array) if array.ndim else 0 for array in arrays}
     return sizes.pop() if len(sizes) == 1 else 0

@@ -94,13 +94,13 @@ class VersionManager:
             for name, wanted in list(self._pending.items()):
                 held = self._versions.setdefault(name, {})
                 # A version on its way out must be gone before it may come again.
-                if any(one.phase == "unloading" and version in wanted for version, one in held.items()):
+                if any(entry.phase == "unloading" and version in wanted for version, entry in held.items()):
                     continue
                 del self._pending[name]
-                for version, one in list(held.items()):
-                    one.is_wanted = version in wanted
-                    if one.phase in {"failed", "new"} and not one.is_wanted:
-                        if one.phase == "new":
+                for version, entry in list(held.items()):
+                    entry.is_wanted = version in wanted
+                    if entry.phase in {"failed", "new"} and not entry.is_wanted:
+                        if entry.phase == "new":
                             self._board.put(name, version, VersionState(states.END))
                         del held[version]
                 for version, path in wanted.items():
@@ -133,15 +133,15 @@ class VersionManager:
         return True
 
     def _load_one(self, name: str, version: int) -> None:
-        one = self._versions[name][version]
+        entry = self._versions[name][version]
         self._board.put(name, version, VersionState(states.LOADING))
         log.info("Loading servable version {name: %s version: %d}", name, version)
-        servable, error = self._try_to_load(name, version, one.path)
+        servable, error = self._try_to_load(name, version, entry.path)
         with self._lock:
-            one.servable, one.phase = servable, "ready" if servable else "failed"
+            entry.servable, entry.phase = servable, "ready" if servable else "failed"
             if servable:
                 self._publish(name, version, servable)
-            elif not one.is_wanted:
+            elif not entry.is_wanted:
                 del self._versions[name][version]
         if servable:
             log.info("Successfully loaded servable version {name: %s version: %d}", name, version)
@@ -194,24 +194,26 @@ class VersionManager:
         self._wake.set()
 
     def _publish(self, name: str, version: int, servable: Servable | None) -> None:
-        versions = {number: one for number, one in self.serving.get(name, {}).items() if number != version}
+        versions = {number: loaded for number, loaded in self.serving.get(name, {}).items() if number != version}
         if servable is not None:
             versions[version] = servable
-        serving = {key: one for key, one in self.serving.items() if key != name}
+        serving = {key: servables for key, servables in self.serving.items() if key != name}
         if versions:
             serving[name] = dict(sorted(versions.items()))
         self.serving = serving
 
 
 def _to_unload(held: Mapping[int, _Version]) -> int | None:
-    wanted = [one for one in held.values() if one.is_wanted]
-    if wanted and not any(one.phase == "ready" for one in wanted):
+    wanted = [entry for entry in held.values() if entry.is_wanted]
+    if wanted and not any(entry.phase == "ready" for entry in wanted):
         return None
-    return min((number for number, one in held.items() if not one.is_wanted and one.phase == "ready"), default=None)
+    return min(
+        (number for number, entry in held.items() if not entry.is_wanted and entry.phase == "ready"), default=None
+    )
 
 
 def _to_load(held: Mapping[int, _Version]) -> int | None:
-    return max((number for number, one in held.items() if one.is_wanted and one.phase == "new"), default=None)
+    return max((number for number, entry in held.items() if entry.is_wanted and entry.phase == "new"), default=None)
 
 
 def _executor(n_threads: int, name: str) -> Executor | None:

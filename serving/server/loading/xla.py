@@ -9,7 +9,7 @@ from typing import Any
 def functions_if_compiled(graph_def: Any) -> dict[str, Any]:
     """The functions of a ``GraphDef`` by name; empty where none of them is compiled, which is nearly always."""
     functions = {one.signature.name: one for one in graph_def.library.function}
-    return functions if any(_compiled(one) for one in functions.values()) else {}
+    return functions if any(_compiled(function) for function in functions.values()) else {}
 
 
 def must_compile(output: Any, functions: dict[str, Any]) -> str | None:

@@ -117,7 +117,8 @@ class RestApi:
         fill_examples(document, "regress", request.input)
         return {
             "results": [
-                float(f"{one.value:.9g}") for one in self._answers.regress(request, patience).result.regressions
+                float(f"{regression.value:.9g}")
+                for regression in self._answers.regress(request, patience).result.regressions
             ]
         }
 

@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._arm(self._limit_s)
         if len(self.connections) > self._most:
-            others: list[Any] = [one for one in self.connections if one is not self]
+            others: list[Any] = [connection for connection in self.connections if connection is not self]
             oldest = min((one for one in others if one.waits_for_client), key=lambda one: one.since, default=self)
             oldest.refuse(_TOO_MANY)
 

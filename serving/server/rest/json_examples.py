@@ -47,14 +47,14 @@ def _fill_example(value: Any, example: example_pb2.Example) -> None:
         if not elements:
             continue
         kind = _kind(name, elements[0])
-        if any(_kind(name, one) != kind for one in elements):
+        if any(_kind(name, element) != kind for element in elements):
             raise _bad(f"Unexpected element type in feature: {name} expecting type: {kind}")
         if kind == "float":
             feature.float_list.value.extend(elements)
         elif kind == "int64":
-            feature.int64_list.value.extend(int(one) for one in elements)
+            feature.int64_list.value.extend(int(element) for element in elements)
         else:
-            feature.bytes_list.value.extend(string_bytes(one) for one in elements)
+            feature.bytes_list.value.extend(string_bytes(element) for element in elements)
 
 
 def _kind(name: str, value: Any) -> str:

@@ -84,12 +84,12 @@ def _n_members(value: Any, most: int) -> int:
     """Members of all objects in ``value``; counting ends at ``most``."""
     n_members, waiting = 0, [value]
     while waiting and n_members < most:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            n_members += len(one)
-            waiting += one.values()
-        elif isinstance(one, list) and one and isinstance(one[0], (dict, list)):
-            waiting += one
+        value = waiting.pop()
+        if isinstance(value, dict):
+            n_members += len(value)
+            waiting += value.values()
+        elif isinstance(value, list) and value and isinstance(value[0], (dict, list)):
+            waiting += value
     return n_members
 
 
@@ -139,16 +139,16 @@ def pretty(value: Any) -> str:
 def _shown(value: Any, level: int) -> Iterator[str]:
     if isinstance(value, dict) and value:
         opening = "{\n"
-        for key, one in value.items():
+        for key, member in value.items():
             yield f"{opening}{'    ' * (level + 1)}{_shown_leaf(key)}: "
-            yield from _shown(one, level + 1)
+            yield from _shown(member, level + 1)
             opening = ",\n"
         yield f"\n{'    ' * level}}}"
     elif isinstance(value, list):
         opening = "["
-        for one in value:
+        for element in value:
             yield opening
-            yield from _shown(one, level + 1)
+            yield from _shown(element, level + 1)
             opening = ", "
         yield "]" if value else "[]"
     else:

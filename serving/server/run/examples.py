@@ -128,9 +128,9 @@ def serialized(examples: input_pb2.Input) -> np.ndarray:
     if examples.WhichOneof("kind") == "example_list_with_context":
         # Two serialized messages one after the other are their merge, the later one winning.
         context = examples.example_list_with_context.context.SerializeToString()
-        held = [context + one.SerializeToString() for one in examples.example_list_with_context.examples]
+        held = [context + example.SerializeToString() for example in examples.example_list_with_context.examples]
     else:
-        held = [one.SerializeToString() for one in examples.example_list.examples]
+        held = [example.SerializeToString() for example in examples.example_list.examples]
     if not held:
         raise StatusError("INVALID_ARGUMENT", "Input is empty.")
     batch = np.empty(len(held), object)

@@ -201,7 +201,7 @@ def encode_content(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
     """Writes ``array`` into the empty ``proto`` as ``tensor_content``."""
     if _describe(array, proto) == STRING:
         strings = array.ravel().tolist()
-        proto.tensor_content = b"".join(_varint(len(one)) for one in strings) + b"".join(strings)
+        proto.tensor_content = b"".join(_varint(len(string)) for string in strings) + b"".join(strings)
     else:
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
 
