@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class MarkedBox(TypedDict):
 
 
 def box_mask(boxes: Sequence[MarkedBox], size_px: int) -> np.ndarray:
-    """Which pixels of the stored square lie in any of ``boxes`` (x, y, width, height in its pixels)."""
+    """Which pixels of the stored square lie in any of ``boxes``: bool ``(size_px, size_px)``."""
     mask = np.zeros((size_px, size_px), bool)
     for box in boxes:
         left, top = (max(0, int(np.floor(edge))) for edge in (box["x"], box["y"]))
@@ -62,7 +62,14 @@ class Localisation:
 
 
 def random_maps(n: int, cells: tuple[int, int], size_px: int, *, seed: int | list[int]) -> Iterator[np.ndarray]:
-    """Heat that knows nothing: ``n`` maps of uniform random cells, enlarged as the model's are."""
+    """Heat that knows nothing: ``n`` maps of uniform random cells, enlarged as the model's are.
+
+    Args:
+        cells: Height and width of a map before it is enlarged.
+
+    Yields:
+        float32 ``(size_px, size_px)`` in [0, 1].
+    """
     rng = np.random.default_rng(seed)
     for _ in range(n):
         yield enlarged(rng.random(cells), size_px)
@@ -128,17 +135,17 @@ def _points_into(heat: np.ndarray, mask: np.ndarray) -> bool:
     return bool(heat.max() > 0 and mask.flat[int(heat.argmax())])
 
 
-def localisation_sentence(found: dict[str, Any]) -> str:
+def localisation_sentence(found: Localisation) -> str:
     """The pointing game in words, with its interval, its n and chance beside it."""
     control = ""
-    if found["control_share"] is not None:
+    if found.control_share is not None:
         control = (
-            f"; the hottest place of a random map in {found['control_hits']} ({found['control_share']:.2f}, "
-            f"{found['control_lower']:.2f} to {found['control_upper']:.2f})"
+            f"; the hottest place of a random map in {found.control_hits} ({found.control_share:.2f}, "
+            f"{found.control_lower:.2f} to {found.control_upper:.2f})"
         )
-    patients = "" if found.get("n_patients") is None else f" of {found['n_patients']} patients"
+    patients = "" if found.n_patients is None else f" of {found.n_patients} patients"
     return (
-        f"the hottest place lies in a marked box in {found['n_hits']} of {found['n_images']} images{patients} "
-        f"({found['share']:.2f}, {found['lower']:.2f} to {found['upper']:.2f}){control}; a place drawn at random would "
-        f"in {found['random_share']:.2f}; {found['heat_share']:.2f} of all heat lies in the boxes"
+        f"the hottest place lies in a marked box in {found.n_hits} of {found.n_images} images{patients} "
+        f"({found.share:.2f}, {found.lower:.2f} to {found.upper:.2f}){control}; a place drawn at random would "
+        f"in {found.random_share:.2f}; {found.heat_share:.2f} of all heat lies in the boxes"
     )

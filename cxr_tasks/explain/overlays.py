@@ -54,7 +54,10 @@ def overlay_png(grey: np.ndarray, heat: np.ndarray, boxes: Sequence[MarkedBox] =
 
 
 def coloured(heat: np.ndarray) -> np.ndarray:
-    """RGB in [0, 255] of each value in [0, 1]; perceptually even and readable with colour blindness (``inferno``)."""
+    """float ``(..., 3)``: RGB in [0, 255] of each value of ``heat`` in [0, 1].
+
+    Perceptually even and readable with colour blindness (``inferno``).
+    """
     from matplotlib import colormaps
 
     # The lower fifth of inferno is nearly black and would darken the X-ray where there is hardly any heat; its upper

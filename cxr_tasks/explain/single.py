@@ -49,7 +49,11 @@ def write_overlays(answer: Answer, model: str, name: str, image: Any, folder: Pa
 
 
 def overlay_of(answer: Answer, place: int, model: str, content: bytes) -> bytes:
-    """PNG of an image (as it was sent, or a DICOM file) and of the heat map of the finding at ``place`` over it."""
+    """PNG of an image (as it was sent, or a DICOM file) and of the heat map of the finding at ``place`` over it.
+
+    Raises:
+        ValueError: The answer holds no heat maps.
+    """
     if answer.heat_maps is None:
         raise ValueError("expected an answer with heat maps, found one without")
     grey = grey_square(image_bytes(content), is_cropped=_is_cropped(model, answer.version))

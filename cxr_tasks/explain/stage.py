@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.shapes import build, plain
-from cxr_tasks.explain.localise import localisation_sentence
+from cxr_tasks.explain.localise import Localisation, localisation_sentence
 from cxr_tasks.installation.storage.changes import write_bytes
 from cxr_tasks.installation.storage.files import write_json
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from cxr_tasks.explain.chosen_images import Chosen
     from cxr_tasks.explain.heat_maps import HeatMaps
-    from cxr_tasks.explain.localise import Localisation
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +53,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanations:
-    """All examples of one model, and per finding with boxes the localisation (``maps.Localisation`` as a dict)."""
+    """All examples of one model, and the localisation of each finding with boxes."""
 
     examples: tuple[Example, ...]
-    localisation: dict[str, dict[str, Any]]
+    localisation: dict[str, Localisation]
     map_cells: tuple[int, ...]
     """Height and width of a heat map before it is enlarged."""
     rule: str = ""
@@ -122,7 +121,7 @@ def explain_model(
                 first_number=len(examples) + 1, fingerprint=prepared.fingerprint,
             )  # fmt: skip
         if (localisation := _localised(heats, finding, evaluation.confidence)) is not None:
-            localised[finding] = plain(localisation)
+            localised[finding] = localisation
     explanations = Explanations(examples=tuple(examples), localisation=localised, map_cells=maps.cam.cells, rule=rule)
     write_json(folder / "explanations.json", plain(explanations))
     log.info("%d examples explained, maps of %s cells", len(examples), " x ".join(map(str, maps.cam.cells)))

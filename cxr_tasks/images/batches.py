@@ -98,7 +98,11 @@ def batch_pixels(contents: tf.Tensor, spec: PixelSpec, limits: RequestLimits | N
 
 
 def assert_all_taken(refusal: tf.Tensor) -> tf.Operation | None:
-    """An op that fails with INVALID_ARGUMENT where a file of the batch has a refusal: with the index of the first."""
+    """An op that fails with INVALID_ARGUMENT where a file of the batch is refused, and names the index of the first.
+
+    Args:
+        refusal: string ``(n,)``: why each file is not taken; empty where it is.
+    """
     is_refused = refusal != ""
     n_files = tf.shape(refusal)[0]
 

@@ -171,7 +171,15 @@ def check_signatures(found: Signatures, promised: dict[str, dict[str, tf.DType]]
 
 
 def compare(outputs: dict[str, np.ndarray], expected: np.ndarray, contract: ServingContract) -> float:
-    """The largest absolute difference of a probability; ``ReleaseRefused`` where anything is not as promised."""
+    """The largest absolute difference between served probabilities and those the model itself gives.
+
+    Args:
+        outputs: As served: ``probabilities`` float32, ``decisions`` bool and ``labels`` bytes, each ``(n, k)``.
+        expected: float ``(n, k)`` in [0, 1]: the model's own, in the order of the contract's findings.
+
+    Raises:
+        ReleaseRefused: They differ by more than ``PARITY_TOLERANCE``, or decisions or labels are not those promised.
+    """
     probabilities = outputs["probabilities"]
     if probabilities.shape != expected.shape:
         raise ReleaseRefused(f"probabilities: expected shape {expected.shape}, found {probabilities.shape}")
@@ -191,7 +199,12 @@ def compare(outputs: dict[str, np.ndarray], expected: np.ndarray, contract: Serv
 
 
 def compare_typicality(outputs: dict[str, np.ndarray], expected: np.ndarray | None) -> None:
-    """``ReleaseRefused`` where typicality is not the model's own, or images are not called unusual by it."""
+    """``ReleaseRefused`` where typicality is not the model's own, or images are not called unusual by it.
+
+    Args:
+        outputs: As served: ``typicality`` float32 ``(n,)`` in [0, 1] and ``is_unusual`` bool ``(n,)``.
+        expected: float ``(n,)``; None for a model that does not tell it.
+    """
     if expected is None:
         return
     found = outputs["typicality"]
@@ -208,7 +221,7 @@ def compare_typicality(outputs: dict[str, np.ndarray], expected: np.ndarray | No
 
 
 def check_heat_maps(maps: np.ndarray, n_findings: int) -> None:
-    """Heat maps must be (n, k, h, w) in [0, 1]."""
+    """``ReleaseRefused`` unless ``maps`` are ``(n, n_findings, height, width)`` of numbers in [0, 1]."""
     if maps.ndim != 4 or maps.shape[1] != n_findings:
         raise ReleaseRefused(f"heat_maps: expected shape (n, {n_findings}, h, w), found {maps.shape}")
     if not (np.isfinite(maps).all() and maps.min() >= 0 and maps.max() <= 1 + 1e-6):

@@ -126,7 +126,7 @@ class CxrClient:
     def outputs(
         self, model: str, images: Iterable[bytes], *, at: At = STABLE, signature: str = flows.STRICT
     ) -> tuple[int | None, dict[str, np.ndarray]]:
-        """The version that answered and a signature's outputs as they are, the batch as first dimension.
+        """The version that answered and a signature's outputs by name as they are, the batch as first dimension.
 
         Raises:
             RequestRefused: One of the images is refused.

@@ -90,13 +90,18 @@ def predicted(rules: Rules, model: str, images: Sequence[bytes], at: At) -> Flow
         if f'"{LENIENT}" not found' not in str(error):
             raise
         return (yield from _strictly_predicted(rules, model, images, at))
-    words = [one.decode() for one in outputs.tensors["status"]]
+    words = [status.decode() for status in outputs.tensors["status"]]
     answers = _answers(outputs)
     return [_judged(answer, text) for answer, text in zip(answers, words, strict=True)]
 
 
 def explained(rules: Rules, model: str, image: bytes, at: At) -> Flow[Answer]:
-    """The answer to one image with its heat maps."""
+    """The answer to one image with its heat maps.
+
+    Raises:
+        NotServed: No such model, version or label is served.
+        ImageRefused: The server does not take the image; the text says why.
+    """
     try:
         outputs = yield from answered(rules, Predict(model, at, EXPLAIN, (image,)))
     except RequestRefused as error:

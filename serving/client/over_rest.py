@@ -95,8 +95,8 @@ def decoded(call: Call, value: Any) -> Reply:
             found = value["metadata"]["signature_def"]["signature_def"]
             return Described(int(value["model_spec"]["version"]), _signatures(found))
         return tuple(
-            ServedVersion(int(one["version"]), one["state"], one["status"].get("error_message", ""))
-            for one in value["model_version_status"]
+            ServedVersion(int(state["version"]), state["state"], state["status"].get("error_message", ""))
+            for state in value["model_version_status"]
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"expected the answer of a model server, found another ({type(error).__name__}: {error})"

@@ -177,7 +177,7 @@ def publish_version(
 
 
 def release_content(champion: RegisteredModel, export: exports.Export) -> Content:
-    """What is about to be published, once it is known to be made from the model that was registered."""
+    """What is about to be published; ``ReleaseRefused`` where it was not made from the registered model."""
     recorded = _recorded(champion)
     made_from = export.record.model_sha256
     if recorded.model and made_from != recorded.model:

@@ -48,6 +48,9 @@ def publish(exported: Path, model_name: str, version: int) -> Path:
 
     The server takes a version as complete the moment its folder appears, so the copy is made beside
     it under a name that the server ignores, on the same file system.
+
+    Raises:
+        ReleaseRefused: There is such a version already.
     """
     target = version_folder(model_name, version)
     if target.exists():

@@ -97,7 +97,7 @@ class Answers:
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """All signatures of a version."""
+        """All signatures of a version; ``StatusError`` where it is not served, or another field is asked for."""
         _need_model_spec(request)
         if not request.metadata_field:
             raise StatusError("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
@@ -114,7 +114,11 @@ class Answers:
         return response
 
     def input_dtypes(self, spec: model_pb2.ModelSpec) -> dict[str, int]:
-        """The dtypes of a signature's inputs, for those who must know them to read a request."""
+        """Input -> its dtype (``DataType``), for those who must know it to read a request.
+
+        Raises:
+            StatusError: The version is not served, or has no such signature.
+        """
         name = spec.signature_name or DEFAULT_SIGNATURE
         with self._core.servable(spec) as servable:
             signature = servable.signatures.get(name)

@@ -131,16 +131,16 @@ def test_an_image_without_evidence_has_an_empty_map(explained):
 
 def test_heat_is_found_in_the_boxes_where_the_patch_is_drawn(explained):
     found = explained.localisation["pneumonia"]
-    assert found["n_images"] == 20
-    assert found["n_patients"] == 10
+    assert found.n_images == 20
+    assert found.n_patients == 10
     assert "in 16 of 20 images of 10 patients" in localisation_sentence(found)
     # What was written before patients were counted is told without them.
-    assert "in 16 of 20 images (" in localisation_sentence({**found, "n_patients": None})
-    assert found["n_empty"] == 4  # positives whose picture shows nothing
-    assert found["n_hits"] == 16
-    assert found["lower"] > 3 * found["random_share"]
-    assert found["control_hits"] < 8
-    assert found["control_upper"] < found["lower"]
+    assert "in 16 of 20 images (" in localisation_sentence(dataclasses.replace(found, n_patients=None))
+    assert found.n_empty == 4  # positives whose picture shows nothing
+    assert found.n_hits == 16
+    assert found.lower > 3 * found.random_share
+    assert found.control_hits < 8
+    assert found.control_upper < found.lower
 
 
 def test_the_file_holds_what_was_returned_and_no_image_id(explained):

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.labels import findings_of
 from cxr_tasks.contracts.metrics import record_of
 from cxr_tasks.contracts.policies import load_policy
 from cxr_tasks.contracts.remarks import Remark
+from cxr_tasks.explain.localise import Localisation
 from cxr_tasks.installation.storage.files import sha256_file, verified_path
 from cxr_tasks.registry.overrides import Override
 from cxr_tasks.report.page.gate import gate_section
@@ -218,8 +219,8 @@ def many(make_inputs, tmp_path):
     inputs = make_inputs(findings=FOURTEEN, separation=1.5, n=240, rare="hernia", decision=None)
     boxes = {"n_images": 20, "n_hits": 11, "share": 0.55, "lower": 0.34, "upper": 0.74, "random_share": 0.1}
     control = {"control_hits": 2, "control_share": 0.1, "control_lower": 0.03, "control_upper": 0.3}
-    localised = {one: {**boxes, "heat_share": 0.3, "n_empty": 0, **control} for one in ("mass", "nodule")}
-    localised["mass"]["n_patients"] = 9  # that of the other finding was written before patients were counted
+    before = Localisation(**boxes, heat_share=0.3, n_empty=0, **control)  # of a time before patients were counted
+    localised = {"mass": dataclasses.replace(before, n_patients=9), "nodule": before}
     explained = dataclasses.replace(inputs.explanations, localisation=localised, rule="Of 14 findings, a few.")
     ref = write_report(dataclasses.replace(inputs, explanations=explained), tmp_path / "many")
     return Page(verified_path(ref).read_text(encoding="utf-8")), verified_path(ref).stat().st_size, inputs.evaluation

@@ -138,6 +138,8 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
     """Grey in [0, 1] through a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
     Args:
+        values: Of any shape, in the units of the window; the grey is float of the same shape.
+        width: At least 1, of a sigmoid or an exact line above 0.
         function: ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID``; the first, where it is another word.
 
     >>> window(np.array([0.0, 2047.5, 4095.0]), center=2048, width=4096)

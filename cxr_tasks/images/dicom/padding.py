@@ -39,7 +39,7 @@ def is_padding(dataset: Dataset, values: np.ndarray) -> np.ndarray:
 
 
 def around_the_picture(is_padded: np.ndarray) -> np.ndarray:
-    """Those of the pixels ``is_padded`` (rows, columns) that hang together with a corner of the picture.
+    """Those of the pixels ``is_padded`` that hang together with a corner of the picture: bool ``(rows, columns)``.
 
     What fills a picture up to a rectangle has a corner of it; the same value amid the picture is anatomy, as where
     0 is both padding and the white of MONOCHROME1.

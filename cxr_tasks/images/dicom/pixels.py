@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def grey_pixels(dataset: FileDataset) -> tuple[np.ndarray, int]:
-    """The first two of ``grey_and_colour``."""
+    """The picture, uint8 or uint16 ``(rows, columns)``, and the bits stored of each value, as ``grey_and_colour``."""
     return grey_and_colour(dataset)[:2]
 
 

@@ -174,7 +174,7 @@ def _png_chunks(content: bytes) -> Iterator[int]:
 
 
 def check_png_end(content: bytes) -> None:
-    """Refuses a PNG whose last chunk (IEND) is not there: Pillow does not miss it, the graph's decoder does."""
+    """``Unusable`` for a PNG without its last chunk (IEND): Pillow does not miss it, the graph's decoder does."""
     at = 8
     while content[at + 4 : at + 8] != b"IEND":
         if len(content) < at + 8:

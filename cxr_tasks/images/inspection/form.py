@@ -50,7 +50,11 @@ def check_smallest(width: int, height: int) -> None:
 
 
 def checked_colour(rgb: np.ndarray) -> float:
-    """The share of coloured pixels, where it is small enough for a coloured mark on a grey picture."""
+    """The share of coloured pixels in [0, 1] of ``rgb``, uint8 ``(height, width, 3)``.
+
+    Raises:
+        Unusable: It is more than a coloured mark on a grey picture has.
+    """
     share = coloured_share(rgb)
     if share > MOST_COLOURED:
         raise Unusable("colour", coloured_words(share), "store the image as greyscale, from its original")

@@ -239,16 +239,16 @@ def localisation_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
         return []
     rows = []
     for finding, measured in inputs.explanations.localisation.items():
-        common = {"n": measured["n_images"], "n_patients": measured.get("n_patients"), "area": measured["random_share"]}
+        common = {"n": measured.n_images, "n_patients": measured.n_patients, "area": measured.random_share}
         model = {
-            "hits": measured["n_hits"],
-            "share": measured["share"],
-            "lower": measured["lower"],
-            "upper": measured["upper"],
+            "hits": measured.n_hits,
+            "share": measured.share,
+            "lower": measured.lower,
+            "upper": measured.upper,
         }
-        rows.append({"name": display_name(finding), "maps": "model", **common, **model, "heat": measured["heat_share"]})
-        if measured["control_share"] is not None:
-            bounds = {"lower": measured["control_lower"], "upper": measured["control_upper"]}
-            control = {"hits": measured["control_hits"], "share": measured["control_share"], **bounds}
+        rows.append({"name": display_name(finding), "maps": "model", **common, **model, "heat": measured.heat_share})
+        if measured.control_share is not None:
+            bounds = {"lower": measured.control_lower, "upper": measured.control_upper}
+            control = {"hits": measured.control_hits, "share": measured.control_share, **bounds}
             rows.append({"name": "", "maps": "random", **common, **control, "heat": None})
     return rows

@@ -68,7 +68,7 @@ class _Column:
         self.values += _flat(value, self.shape, self.dtype)
 
     def add_row(self, value: Any) -> None:
-        """Adds ``value`` as one row; it must have as many values as the first."""
+        """Adds ``value`` as one row; ``StatusError`` where it has not as many values as the first."""
         shape = _shape(value)
         flat = _flat(value, shape, self.dtype)
         self.values += flat
