@@ -14,7 +14,7 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry.tracking import RunLog, client, open_run, outside_failures, runs_with_tag
 from cxr_tasks.train.candidate import CANDIDATE_TAG
-from cxr_tasks.train.candidates.comparison_table import as_markdown, as_text, summary_of
+from cxr_tasks.train.candidates.comparison_table import CandidateRow, Comparison, as_markdown, as_text, summary_of
 from cxr_tasks.train.loop.validation_logits import MeanAuroc, ValidationLogits, difference, mean_auroc_of
 from cxr_tasks.train.stage import FAILURES_FOLDER, PARENT_TAG, recipe_of
 
@@ -42,13 +42,13 @@ def pick_winner(plan: TrainingPlan, trained: Sequence[TrainedModel | None], path
         DataDefect: No candidate was trained; the text gives each one's reason. Or a file is not what it was.
         ServiceUnavailable: MLflow does not answer.
     """
-    finished = {one.candidate: one for one in trained if one is not None}
+    finished = {model.candidate: model for model in trained if model is not None}
     comparison = compare(plan, finished, paths)
     folder = paths.stage("train")
     write_json(folder / "candidates.json", comparison)
     write_text(folder / "candidates.md", as_markdown(comparison))
     log.info("%s\n%s", plan.run_name, as_text(comparison))
-    winner = finished.get(comparison["winner"])
+    winner = None if comparison["winner"] is None else finished[comparison["winner"]]
     run_id = plan.parent_run_id
     if run_id is not None:
         _mark_children(comparison, plan.model_name, run_id)
@@ -61,12 +61,12 @@ def pick_winner(plan: TrainingPlan, trained: Sequence[TrainedModel | None], path
     return winner
 
 
-def compare(plan: TrainingPlan, finished: dict[int, TrainedModel], paths: RunPaths) -> dict[str, Any]:
+def compare(plan: TrainingPlan, finished: dict[int, TrainedModel], paths: RunPaths) -> Comparison:
     """All candidates with what they reached, JSON-ready; ``winner`` is a number, or None where none was trained."""
     recipe = Recipe.from_dict(plan.recipe)
-    logits = {number: _logits_of(plan, one) for number, one in finished.items()}
+    logits = {number: _logits_of(plan, trained) for number, trained in finished.items()}
     scores = {number: mean_auroc_of(found, recipe.evaluate) for number, found in logits.items()}
-    losses = {number: _best_loss(one) for number, one in finished.items()}
+    losses = {number: _best_loss(trained) for number, trained in finished.items()}
     winner = max(scores, key=lambda place: (scores[place].value, -losses[place], -place), default=None)
     rows = []
     for planned in plan.candidates:
@@ -78,7 +78,7 @@ def compare(plan: TrainingPlan, finished: dict[int, TrainedModel], paths: RunPat
         row["outcome"] = "winner" if number == winner else row["outcome"]
         if winner is not None and number != winner and logits[number].is_about_the_same(logits[winner]):
             behind = difference(scores[number], scores[winner], recipe.evaluate.confidence)
-            row |= {"to_winner": behind.value, "to_winner_lower": behind.lower, "to_winner_upper": behind.upper}
+            row["to_winner"], row["to_winner_lower"], row["to_winner_upper"] = behind.value, behind.lower, behind.upper
         rows.append(row)
     best = scores[winner] if winner is not None else None
     return {
@@ -110,7 +110,7 @@ def _best_loss(trained: TrainedModel) -> float:
     return float(read_json(verified_path(trained.history))[trained.best_epoch - 1]["val_loss"])
 
 
-def _row(trained: TrainedModel, score: MeanAuroc) -> dict[str, Any]:
+def _row(trained: TrainedModel, score: MeanAuroc) -> CandidateRow:
     return {
         "number": trained.candidate,
         "name": trained.candidate_name,
@@ -139,35 +139,45 @@ def _outcome(trained: TrainedModel) -> str:
     return "ended early" if trained.was_ended_early else "finished"
 
 
-def _failed_row(planned: PlannedCandidate, paths: RunPaths) -> dict[str, Any]:
+def _failed_row(planned: PlannedCandidate, paths: RunPaths) -> CandidateRow:
     """What is known of a candidate without a result: the reason it left, with the settings that a search gave it."""
     note = paths.stage("train") / FAILURES_FOLDER / f"{planned.number}.json"
-    known = {"name": planned.name, "settings": planned.settings, "reason": NO_RESULT}
+    known: dict[str, Any] = {"name": planned.name, "settings": planned.settings, "reason": NO_RESULT}
     if note.exists():
         known = read_json(note)
-    nothing = dict.fromkeys(
-        ("epochs_run", "best_epoch", "val_auroc", "val_auroc_lower", "val_auroc_upper", "val_score", "to_winner",
-         "to_winner_lower", "to_winner_upper", "seconds", "mlflow_run_id", "recipe_sha256", "dataset_fingerprint")
+    return CandidateRow(
+        number=planned.number,
+        name=known["name"],
+        settings=known["settings"],
+        outcome="failed",
+        reason=known["reason"],
+        epochs_run=None, best_epoch=None, val_auroc=None, val_auroc_lower=None, val_auroc_upper=None, val_score=None,
+        to_winner=None, to_winner_lower=None, to_winner_upper=None, seconds=None, mlflow_run_id=None,
+        recipe_sha256=None, dataset_fingerprint=None,
     )  # fmt: skip
-    return {"number": planned.number, "outcome": "failed", **known, **nothing}
 
 
-def _known(winner: TrainedModel | None, comparison: dict[str, Any]) -> TrainedModel:
+def _known(winner: TrainedModel | None, comparison: Comparison) -> TrainedModel:
     if winner is not None:
         return winner
-    reasons = "; ".join(f"{one['number']} ({one['name']}): {one['reason']}" for one in comparison["candidates"])
+    reasons = "; ".join(f"{row['number']} ({row['name']}): {row['reason']}" for row in comparison["candidates"])
     raise DataDefect(f"{comparison['run_name']}: expected at least one trained candidate, found none. {reasons}")
 
 
-def _log_comparison(run: RunLog, comparison: dict[str, Any], paths: RunPaths) -> None:
+def _log_comparison(run: RunLog, comparison: Comparison, paths: RunPaths) -> None:
     rows = comparison["candidates"]
     best = next((row for row in rows if row["number"] == comparison["winner"]), None)
     numbers: dict[str, float] = {"n_candidates": len(rows)}
     for outcome in ("failed", "ended early"):
         numbers[f"n_{outcome.replace(' ', '_')}"] = sum(row["outcome"] == outcome for row in rows)
     if best is not None:
-        names = ("val_auroc", "val_auroc_lower", "val_auroc_upper", "val_score")
-        numbers |= {f"best_{name}": best[name] for name in names if best[name] is not None}
+        reached = {
+            "best_val_auroc": best["val_auroc"],
+            "best_val_auroc_lower": best["val_auroc_lower"],
+            "best_val_auroc_upper": best["val_auroc_upper"],
+            "best_val_score": best["val_score"],
+        }
+        numbers |= {name: value for name, value in reached.items() if value is not None}
         run.tags({"cxr.winner": f"{best['number']}: {best['name']}", "cxr.winner_run_id": best["mlflow_run_id"]})
     run.metrics(numbers)
     note = as_markdown(comparison)
@@ -176,9 +186,9 @@ def _log_comparison(run: RunLog, comparison: dict[str, Any], paths: RunPaths) ->
         run.artifact(paths.stage("train") / name)
 
 
-def _mark_children(comparison: dict[str, Any], model_name: str, parent_run_id: str) -> None:
+def _mark_children(comparison: Comparison, model_name: str, parent_run_id: str) -> None:
     """Say on each child run what came of it; a run that its killed task left RUNNING ends FAILED."""
-    rows = {str(one["number"]): one for one in comparison["candidates"]}
+    rows = {str(row["number"]): row for row in comparison["candidates"]}
     for child in runs_with_tag(model_name, PARENT_TAG, parent_run_id):
         row = rows.get(child.data.tags.get(CANDIDATE_TAG, ""))
         if row is None:

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from cxr_tasks.contracts.text_table import text_table
 
 HEADER = ("candidate", "what differs", "epochs", "best", "val AUROC", "interval", "to winner", "seconds", "outcome")
 
 
-def as_text(comparison: dict[str, Any]) -> str:
+class CandidateRow(TypedDict):
+    """What came of one candidate; numbers are None where it has no result, and towards itself of the winner."""
+
+    number: int
+    name: str
+    settings: dict[str, Any] | None
+    outcome: str
+    """``winner``, ``finished``, ``ended early``, ``ended by a clock`` or ``failed``."""
+    reason: str
+    epochs_run: int | None
+    best_epoch: int | None
+    val_auroc: float | None
+    """Of the best epoch, in [0, 1]; its interval has the confidence of the recipe."""
+    val_auroc_lower: float | None
+    val_auroc_upper: float | None
+    val_score: float | None
+    """By which candidates are ranked: the AUROC, or half of it and half that on stressed views."""
+    to_winner: float | None
+    """Score less the winner's on the same patients; None where the two were not measured on the same images."""
+    to_winner_lower: float | None
+    to_winner_upper: float | None
+    seconds: float | None
+    mlflow_run_id: str | None
+    recipe_sha256: str | None
+    dataset_fingerprint: str | None
+
+
+class Comparison(TypedDict):
+    """All candidates of a recipe with what they reached, as ``candidates.json`` holds it."""
+
+    model_name: str
+    run_name: str
+    recipe: str
+    mlflow_run_id: str | None
+    """Of the run above those of the candidates; None where there is one candidate only."""
+    split: str
+    n_images: int
+    n_patients: int
+    n_findings: int
+    n_stressed_views: int
+    interval: str
+    """How intervals were found, in words."""
+    winner: int | None
+    """Its number; None where no candidate was trained to an end."""
+    candidates: list[CandidateRow]
+
+
+def as_text(comparison: Comparison) -> str:
     """For a task's log: the table, then what it was measured on and why candidates ended or failed."""
     table = text_table(_header(comparison), _rows(comparison))
     return "\n".join([table, summary_of(comparison), *_reasons(comparison)])
 
 
-def as_markdown(comparison: dict[str, Any]) -> str:
+def as_markdown(comparison: Comparison) -> str:
     header, rows = _header(comparison), _rows(comparison)
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
@@ -26,7 +73,7 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_of(comparison: dict[str, Any]) -> str:
+def summary_of(comparison: Comparison) -> str:
     """What the numbers are, in words."""
     if comparison["winner"] is None:
         return "No candidate was trained to an end."
@@ -46,21 +93,24 @@ def summary_of(comparison: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _header(comparison: dict[str, Any]) -> list[str]:
+def _header(comparison: Comparison) -> list[str]:
     if not comparison["n_stressed_views"]:
         return list(HEADER)
     place = HEADER.index("to winner")
     return [*HEADER[:place], "score", *HEADER[place:]]
 
 
-def _rows(comparison: dict[str, Any]) -> list[list[Any]]:
+def _rows(comparison: Comparison) -> list[list[Any]]:
     rows = []
     for candidate in comparison["candidates"]:
         seconds = None if candidate["seconds"] is None else round(candidate["seconds"])
         score = [_number(candidate["val_score"])] if comparison["n_stressed_views"] else []
         rows.append(
             [
-                *(candidate[name] for name in ("number", "name", "epochs_run", "best_epoch")),
+                candidate["number"],
+                candidate["name"],
+                candidate["epochs_run"],
+                candidate["best_epoch"],
                 _number(candidate["val_auroc"]),
                 _interval(candidate["val_auroc_lower"], candidate["val_auroc_upper"]),
                 *score,
@@ -72,7 +122,7 @@ def _rows(comparison: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-def _reasons(comparison: dict[str, Any]) -> list[str]:
+def _reasons(comparison: Comparison) -> list[str]:
     return [
         f"{candidate['number']} {candidate['outcome']}: {candidate['reason']}"
         for candidate in comparison["candidates"]
@@ -88,7 +138,7 @@ def _interval(lower: float | None, upper: float | None) -> str:
     return "-" if lower is None or upper is None else f"{lower:.4f} to {upper:.4f}"
 
 
-def _to_winner(row: dict[str, Any]) -> str:
+def _to_winner(row: CandidateRow) -> str:
     if row["to_winner"] is None:
         return "-"
     return f"{row['to_winner']:+.4f} ({row['to_winner_lower']:+.4f} to {row['to_winner_upper']:+.4f})"
