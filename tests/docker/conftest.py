@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from serving.check.server_process import free_port
 from tests.docker.services import BUCKET, Services, missing, services
+from tests.own_stack import own_stack
 
 _LOCKS = """
 SELECT pid, classid::bigint, objid::bigint, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -118,27 +118,15 @@ def cluster(engines: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name, address in engines.secrets().items():
         (volume / "secrets" / name).touch(mode=0o600)
         (volume / "secrets" / name).write_text(address + "\n")
-    changed = {
-        "CXR_HOME": str(volume),
+    variables = {
         "CXR_EXECUTOR": "CeleryExecutor",
         "CXR_DATABASE": "postgres",
         "CXR_BUCKET": BUCKET,
-        **{f"CXR_{name}_PORT": str(free_port()) for name in ("AIRFLOW", "MLFLOW", "GRPC", "REST")},
         **engines.s3_environment(),
     }
-    before = dict(os.environ)
-    os.environ.update(changed)
-    command = [sys.executable, "-m", "cxr_tasks.stack"]
-    try:
-        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
-        settings = StackSettings.load()
-        os.environ.update(client_environment(settings))
+    with own_stack(volume, **variables) as settings:
         cluster = Cluster(settings, engines, folder)
         try:
             yield cluster
         finally:
             cluster.stop_workers()
-    finally:
-        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
-        os.environ.clear()
-        os.environ.update(before)

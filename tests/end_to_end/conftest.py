@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.worklist.airflow_api import AirflowApi
-from serving.check.server_process import free_port
+from tests.own_stack import own_stack
 
 #: Switches that keep Chromium from calling anyone but the pages under test.
 SWITCHES = [
@@ -35,25 +34,8 @@ PATIENCE_MS = 120_000
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory) -> Iterator[StackSettings]:
     """Airflow, MLflow and the model server on free ports with a run-time folder of their own; stopped at the end."""
-    changed = {
-        "CXR_HOME": str(tmp_path_factory.mktemp("stack") / "var"),
-        "CXR_AIRFLOW_PORT": str(free_port()),
-        "CXR_MLFLOW_PORT": str(free_port()),
-        "CXR_GRPC_PORT": str(free_port()),
-        "CXR_REST_PORT": str(free_port()),
-    }
-    before = dict(os.environ)
-    os.environ.update(changed)
-    command = [sys.executable, "-m", "cxr_tasks.stack"]
-    try:
-        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
-        settings = StackSettings.load()
-        os.environ.update(client_environment(settings))
+    with own_stack(tmp_path_factory.mktemp("stack") / "var") as settings:
         yield settings
-    finally:
-        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

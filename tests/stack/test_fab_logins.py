@@ -16,11 +16,12 @@ from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import LIST_USER, airflow_login
 from cxr_tasks.installation.oidc import SECRET_FILE, Oidc
-from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
 from cxr_tasks.registry.approve.approval import Answer, Recorded
-from cxr_tasks.worklist.airflow_api import AirflowApi, AirflowFailed, TaskRun
-from serving.check.server_process import free_port
+from cxr_tasks.worklist.airflow_api import AirflowApi, TaskRun
+from cxr_tasks.worklist.airflow_calls import AirflowFailed
+from tests.own_stack import own_stack
 from tests.waiting import PATIENCE_S, wait_until
 
 needs_fab = pytest.mark.skipif(
@@ -49,19 +50,9 @@ def stack(tmp_path_factory) -> Iterator[StackSettings]:
     root = tmp_path_factory.mktemp("fab")
     (root / "dags").mkdir()
     (root / "dags" / "asks.py").write_text(QUESTION)
-    changed = {variable: str(free_port()) for variable, _ in PORT_VARIABLES.values()}
-    changed |= {"CXR_HOME": str(root / "var"), "CXR_DAGS": str(root / "dags")}
-    changed |= {"CXR_LOGINS": "fab", "CXR_APPROVERS": f"{APPROVER},{NUMBER}"}
-    before = dict(os.environ)
-    os.environ.update(changed)
-    command = [sys.executable, "-m", "cxr_tasks.stack"]
-    try:
-        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
-        yield StackSettings.load()
-    finally:
-        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
-        os.environ.clear()
-        os.environ.update(before)
+    logins = {"CXR_LOGINS": "fab", "CXR_APPROVERS": f"{APPROVER},{NUMBER}"}
+    with own_stack(root / "var", CXR_DAGS=str(root / "dags"), **logins) as settings:
+        yield settings
 
 
 def asked(stack: StackSettings) -> TaskRun:

@@ -12,6 +12,7 @@ from rich.console import Console
 from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.contracts.errors import DataDefect, ServiceUnavailable
 from cxr_tasks.stack.upgrade import before, check_database, migrate
+from tests.own_stack import port_environment
 
 CONSOLE = Console(quiet=True)
 
@@ -22,10 +23,9 @@ def table(path: Path) -> list[tuple]:
 
 
 @pytest.fixture
-def ports(dags: Path, free_ports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXR_DAGS", str(dags))
-    for name, port in zip(("AIRFLOW", "MLFLOW", "GRPC", "REST"), free_ports, strict=True):
-        monkeypatch.setenv(f"CXR_{name}_PORT", str(port))
+def ports(dags: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {"CXR_DAGS": str(dags), **port_environment()}.items():
+        monkeypatch.setenv(variable, value)
 
 
 @pytest.mark.mlflow

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cxr_tasks.installation.settings import PORT_VARIABLES, StackSettings
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
-from serving.check.server_process import free_port
+from tests.own_stack import own_stack
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
 _REAL = (
@@ -81,18 +78,8 @@ def light_stack(tmp_path_factory) -> Iterator[StackSettings]:
         source = PROJECT_ROOT / "dags" / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, dags / name)
     (dags / "stand_ins.py").write_text(_STAND_INS, encoding="utf-8")
-    changed = {variable: str(free_port()) for variable, _ in PORT_VARIABLES.values()}
-    changed |= {"CXR_HOME": str(root / "var"), "CXR_DAGS": str(dags)}
-    before = dict(os.environ)
-    os.environ.update(changed)
-    command = [sys.executable, "-m", "cxr_tasks.stack"]
-    try:
-        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
-        yield StackSettings.load()
-    finally:
-        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
-        os.environ.clear()
-        os.environ.update(before)
+    with own_stack(root / "var", CXR_DAGS=str(dags)) as settings:
+        yield settings
 
 
 def did(settings: StackSettings, dag_id: str) -> list[Path]:
