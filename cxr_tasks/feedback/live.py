@@ -82,7 +82,7 @@ class LiveFinding:
 
 
 def live_findings(served: Served, labels: pd.DataFrame, reference: Reference) -> list[LiveFinding]:
-    """Per finding; ``labels`` as ``labels.all_labels``.
+    """Per finding; ``labels`` as ``labels.store.all_labels``.
 
     A label that names a request is of the request's picture; of a request with several pictures it is of none.
     """

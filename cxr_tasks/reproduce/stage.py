@@ -36,7 +36,7 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
     """The comparison of a version with what its recorded recipe gives on its recorded data now, JSON-ready.
 
     ``outcome`` is ``equal`` (every number to the last bit: what a CPU with the same software does), ``close`` or
-    ``different`` (``compare.outcome_of``). Nothing is registered. The MLflow run of the new training is tagged as a
+    ``different`` (``equality.outcome_of``). Nothing is registered. The MLflow run of the new training is tagged as a
     reproduction of the version and holds the comparison; the version is tagged with the outcome. The work folder goes
     when the outcome is ``equal``, else it stays for a person to look at.
 

@@ -149,7 +149,7 @@ def dataset_for(plan: TrainingPlan, trained: TrainedModel) -> PreparedDataset:
 
 
 def score_of(trained: TrainedModel, recipe: Recipe) -> float:
-    """What candidates are compared by: ``comparison.mean_auroc_of``, or ``val_auroc`` where there are no logits."""
+    """What candidates are compared by: ``validation_logits.mean_auroc_of``, or ``val_auroc`` without logits."""
     if trained.validation is None:
         return trained.val_auroc
     return mean_auroc_of(ValidationLogits.read(verified_path(trained.validation)), recipe.evaluate).value

@@ -31,7 +31,7 @@ class TrainingPlan(Handoff):
     recipe: dict[str, Any]
     """``Recipe.to_dict()`` of the recipe that the candidates differ from."""
     datasets: tuple[PreparedDataset, ...]
-    """The same images by ``train.candidates.datasets_needed``, in its order; the recipe's own first."""
+    """The same images by ``train.candidates.candidates.datasets_needed``, in its order; the recipe's own first."""
     candidates: tuple[PlannedCandidate, ...]
     parent_run_id: str | None
     """MLflow run that the candidates' runs are children of; None where one candidate is all there is."""
