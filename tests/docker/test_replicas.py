@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.settings import StackSettings
 from serving.check.server_process import free_port
+from serving.client.answers import RequestRefused
 from tests.docker.replicas import HOSTS, MODEL, Clients, Replica, proxy
 from tests.docker.services import lacks_store, seaweed
 from tests.serving.conftest import Platform, contract, exported, small_model  # noqa: F401  (fixtures)
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow, pytest.mark.cluster]
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:
-    """Until ``condition`` is true; what it raises is a no."""
-    end = time.monotonic() + timeout_s
-    while True:
-        try:
-            if condition():
-                return
-            last: object = "not so"
-        except Exception as error:
-            last = error
-        assert time.monotonic() < end, f"not within {timeout_s:.0f} s: {last}"
-        time.sleep(0.2)
+def until(condition: Callable[[], bool]) -> None:
+    """Until it is so; a server that is away for a moment is a no."""
+
+    def is_so() -> bool:
+        with contextlib.suppress(RequestRefused, ServiceUnavailable):
+            return condition()
+        return False
+
+    wait_until(is_so)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_no_request_fails_through_release_canary_and_rollback_on_two_servers(pla
         assert [one.versions() for one in replicas] == [[second.version]] * 2
         back = roll_back(MODEL, platform.settings, who="Dr. A", why="a test")
         assert [one.at("stable") for one in replicas] == [first] * 2 == [back.version] * 2
-        wait_for(lambda: clients.versions["stable"].total() >= 300)
+        until(lambda: clients.versions["stable"].total() >= 300)
     print(f"through the proxy: {clients.versions}")
     assert clients.errors == []
     assert set(clients.versions["stable"]) == {first, second.version}, "no request by label met the canary"
