@@ -30,12 +30,21 @@ SWITCHES = [
 ]
 PATIENCE_MS = 120_000
 
+_while_tested = contextlib.ExitStack()
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory) -> Iterator[StackSettings]:
-    """Airflow, MLflow and the model server on free ports with a run-time folder of their own; stopped at the end."""
-    with own_stack(tmp_path_factory.mktemp("stack") / "var") as settings:
-        yield settings
+    """Airflow, MLflow and the model server on free ports with a run-time folder of their own."""
+    with _while_tested:
+        yield _while_tested.enter_context(own_stack(tmp_path_factory.mktemp("stack") / "var"))
+
+
+@pytest.hookimpl(trylast=True)  # what the tests hold of the stack goes first
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Stops the stack after the last test of this folder: it would take half a core from all that follow it."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _while_tested.close()
 
 
 @pytest.fixture(scope="session")
