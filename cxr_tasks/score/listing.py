@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -13,6 +12,8 @@ from typing import Any
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.images.files_below import image_files
 from cxr_tasks.installation.storage.files import write_text
+from cxr_tasks.sources.reading.defects import row_defect
+from cxr_tasks.sources.reading.tables import read_rows
 
 #: Column of a table that names the files, from the table's folder on where they are not absolute.
 FILE_COLUMN = "file"
@@ -62,15 +63,11 @@ def list_path(folder: Path, part: int) -> Path:
 
 
 def _of_csv(path: Path) -> Iterator[str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-            # strict: a quotation mark that never closes would take all rows after it for one name.
-            rows = csv.DictReader(stream, strict=True)
-            _require_column(path, rows.fieldnames or ())
-            for number, row in enumerate(rows, 2):
-                yield _named(path, number, row[FILE_COLUMN])
-    except csv.Error as error:
-        raise DataDefect(f"{path}: expected a table in CSV, found {error}") from None
+    # Names of files need not be text.
+    for line, row in read_rows(path, (FILE_COLUMN,), keeps_stray_bytes=True):
+        if not row[FILE_COLUMN]:
+            raise row_defect(path, line, f"expected the path of an image in column {FILE_COLUMN!r}, found nothing")
+        yield row[FILE_COLUMN]
 
 
 def _of_parquet(path: Path) -> Iterator[str]:
@@ -88,22 +85,13 @@ def _of_parquet(path: Path) -> Iterator[str]:
         raise DataDefect(f"{path}: expected a Parquet table, found {error}") from None
 
 
-def _require_column(path: Path, names: Any) -> None:
-    names = [str(one) for one in names]
-    if names.count(FILE_COLUMN) == 1:
-        return
-    found = ", ".join(one.encode("utf-8", "backslashreplace").decode() for one in names) or "none"
-    raise DataDefect(
-        f"{path}: expected {'one' if FILE_COLUMN in names else 'a'} column {FILE_COLUMN!r}, found {found}{_hint(names)}"
-    )
-
-
-def _hint(names: list[str]) -> str:
-    if any("\0" in one for one in names):
-        return "; this looks like UTF-16, save the table as UTF-8"
-    if any(mark in one for one in names for mark in ";\t|"):
-        return "; cells are to be parted by commas"
-    return "" if FILE_COLUMN in names else nearest(FILE_COLUMN, names)
+def _require_column(path: Path, names: list[str]) -> None:
+    if names.count(FILE_COLUMN) != 1:
+        several = "one" if FILE_COLUMN in names else "a"
+        guess = "" if FILE_COLUMN in names else nearest(FILE_COLUMN, names)
+        raise DataDefect(
+            f"{path}: expected {several} column {FILE_COLUMN!r}{guess}; found: {', '.join(names) or 'none'}"
+        )
 
 
 def _named(path: Path, row: int, value: Any) -> str:

@@ -28,7 +28,8 @@ from cxr_tasks.sources.phantoms.faults.faults import checked_faults
 from cxr_tasks.sources.phantoms.layouts.layouts import LAYOUTS
 from cxr_tasks.sources.phantoms.layouts.options import SyntheticOptions
 from cxr_tasks.sources.phantoms.writing import BOX_COLUMNS, BOXES_FILE, PLANTED_FILE, draw_phantoms
-from cxr_tasks.sources.reading.tables import number, read_rows
+from cxr_tasks.sources.reading.numbers import number
+from cxr_tasks.sources.reading.tables import read_rows
 
 logger = logging.getLogger(__name__)
 

@@ -100,13 +100,15 @@ def test_odd_names_are_kept_apart_and_harmless(server, tmp_path):
         assert "'=cmd|'calc'!A0.png" in {row["file"] for row in csv.DictReader(stream)}
 
 
-@pytest.mark.parametrize("form", [".csv", ".parquet"])
-def test_a_table_names_the_files(server, tmp_path, form):
+@pytest.mark.parametrize(("form", "mark", "encoding"), [
+    (".csv", ",", "utf-8"), (".csv", ";", "utf-8-sig"), (".csv", "\t", "utf-16"), (".parquet", "", ""),
+])  # fmt: skip
+def test_a_table_names_the_files(server, tmp_path, form, mark, encoding):
     images_in(tmp_path / "images", 3)
     names = ["images/00002.png", str(tmp_path / "images" / "00000.png"), "images/absent.png"]
     table = tmp_path / f"studies{form}"
     if form == ".csv":
-        table.write_text("study,file\n" + "".join(f"1,{name}\n" for name in names))
+        table.write_text(f"study{mark}file\n" + "".join(f"1{mark}{name}\n" for name in names), encoding)
     else:
         pq.write_table(pa.table({"study": [1, 1, 2], "file": names}), table)
     rows = scored(score_all(plan_scoring(request_for(server, table))))
@@ -117,16 +119,15 @@ def test_a_table_names_the_files(server, tmp_path, form):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"path\nx.png\n", "expected a column 'file', found path"),
-        ("a.csv", b'file\n" "\n', "row 2: expected the path"),
-        ("a.csv", b"", "expected a column 'file', found none"),
+        ("a.csv", b"path\nx.png\n", "line 1: expected a column 'file'; found: 'path'"),
+        ("a.csv", b'n,file\n1," "\n', "line 2: expected the path"),
+        ("a.csv", b"", "found an empty file"),
         ("a.csv", b"file\n", "expected image files, found none"),
         ("a.parquet", b"junk", "expected a Parquet table"),
-        ("a.csv", b'file,n\n"x.png,1\ny.png,2\nz.png,3\n', "expected a table in CSV, found unexpected end of data"),
-        ("a.csv", b"file,file\nx.png,y.png\n", "expected one column 'file', found file, file"),
-        ("a.csv", b"file;n\nx.png;1\n", "parted by commas"),
-        ("a.csv", "file,n\nx.png,1\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", b'file,n\n"x.png,1\ny.png,2\nz.png,3\n', "line 2: .*a quotation mark opens on this line"),
+        ("a.csv", b"file,file\nx.png,y.png\n", "column 'file' is named twice"),
         ("a.csv", b"File\nx.png\n", "did you mean 'File'"),
+        ("a.csv", b"PK\x03\x04", "an Excel workbook"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told_by_name(server, tmp_path, name, content, words):

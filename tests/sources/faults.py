@@ -7,6 +7,7 @@ from pathlib import Path
 
 #: Errors that are about a table as a whole, and so name no line of it.
 WHOLE_TABLE = (
+    "expected a table in CSV",
     "expected a header line and rows, found an empty file",
     r"expected a row per (image|file), found a header and no rows",
     r"\d+ of \d+ listed (images|files) are absent .*",

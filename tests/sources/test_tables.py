@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.sources.reading.tables import LONGEST_CELL, number, read_lines, read_rows, row_defect, shown
+from cxr_tasks.sources.reading.defects import row_defect, shown
+from cxr_tasks.sources.reading.tables import LONGEST_CELL, read_lines, read_rows
 from tests.sources.faults import assert_names_file_and_line
 
 
@@ -38,10 +39,37 @@ def path(tmp_path: Path) -> Path:
         b"a,b\n1,x y,,,\n",  # and the other way round
         b"a,b,\n1,x y,\n",
         b",a,b\n0,1,x y\n",  # a column without a name, as of row numbers
+        b"a;b\r\n1;x y\r\n",  # as a spreadsheet writes where a comma is the decimal mark
+        b"a;b;;\n1;x y;\n",
+        b'"a";"b"\n"1";"x y"\n',
+        b"a\tb\n1\tx y\n",
+        b"a|b\n1|x y\n",
+        "a\tb\r\n1\tx y\r\n".encode("utf-16"),  # as a spreadsheet writes Unicode text
+        b"\xfe\xff" + "a,b\n1,x y\n".encode("utf-16-be"),
+        "a,b\n1,x y\n".encode("utf-16-le"),
+        "a;b\n1;x y\n".encode("utf-16-be"),
+        "a,b\n1,x y\n".encode("utf-32"),
     ],
 )
 def test_the_same_row_in_all_its_forms(path, content):
     assert rows_of(path, content) == [(2, {"a": "1", "b": "x y"})]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "\ufeffsep=;"])
+def test_a_table_says_what_parts_its_cells(path, first):
+    rows = [(3, {"a": "1,5", "b": "x y"}), (4, {"a": "2", "b": "z"})]
+    assert rows_of(path, f"{first}\r\na;b\r\n1,5;x y\r\n2;z\r\n".encode()) == rows
+
+
+def test_commas_part_cells_where_the_names_are_found_so(path):
+    assert rows_of(path, b"a,b;c|d\n1;2,3|4\n", "a") == [(2, {"a": "1;2", "b;c|d": "3|4"})]
+    assert rows_of(path, b"a\n1;2\n", "a") == [(2, {"a": "1;2"})]
+    assert rows_of(path, b"a;size, mm\n1;2,5\n", "a") == [(2, {"a": "1", "size, mm": "2,5"})]
+
+
+def test_bytes_that_are_no_text_are_kept_where_file_names_are_asked_for(path):
+    ((_, row),) = rows_of(path, b"a,b\ncaf\xe9.png,1\n", keeps_stray_bytes=True)
+    assert os.fsencode(row["a"]) == b"caf\xe9.png"
 
 
 def test_lines_are_counted_as_an_editor_does(path):
@@ -74,15 +102,21 @@ def test_rows_are_read_one_by_one(path):
         (b"\xef\xbb\xbf\r\n\r\n", "found an empty file"),
         (b"a,bb\n", r"line 1: expected a column 'b'; did you mean 'bb'\?; found: 'a', 'bb'$"),
         (b"a\n1\n", "line 1: expected a column 'b'; found: 'a'$"),
-        (b"a;b\n1;2\n", "cells seem to be parted by semicolons, commas are expected"),
-        (b"a\tb\n1\t2\n", "parted by tabs"),
+        (b"a;c\n1;2\n", r"line 1: expected a column 'b'; found: 'a', 'c' \(cells are parted by semicolons\)$"),
+        (b"a;b;a\n1;2;3\n", "line 1: column 'a' is named twice"),
+        (b"a;b\n1;2\n1,2\n", "line 3: expected 2 cells as in the header, found 1$"),
+        (b"a;b\n1;2;3\n", "line 2: .*found 3; a cell with semicolons in it has to be quoted"),
+        (b'a\tb\n"1"2\t3\n', "line 2: expected cells parted by tabs"),
+        (b"sep=:\na:b\n", "line 1: cells are said to be parted by ':'; expected commas, semicolons, tabs, bars"),
         (b"a,b,a\n1,2,3\n", "line 1: column 'a' is named twice"),
         (b"a,b\n1,2\n3\n", "line 3: expected 2 cells as in the header, found 1"),
-        (b"a,b\n1,2,3\n", "line 2: expected 2 cells as in the header, found 3"),
+        (b"a,b\n1,2,3\n", "line 2: .* in the header, found 3; a cell with commas in it has to be quoted"),
         (b"a,b\n1,2,,3,\n", "line 2: expected 2 cells as in the header, found 5"),
         (b"a,b\n1,2\n3,caf\xe9\n", "line 3: byte 0xE9 is not UTF-8; save the file as UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "line 1: byte 0xFF is not UTF-8; this looks like UTF-16"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: found a NUL byte"),
+        ("a,b\n1,2\n".encode("utf-16") + b"\x00\xd8\x41", "line 3: found bytes that are not UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16")[:-1], "line 2: found bytes that are not UTF-16"),
+        (b"PK\x03\x04" + b"\0" * 50, r"table\.csv: expected a table in CSV, found an Excel workbook .*'CSV UTF-8'"),
+        (b"\x1f\x8b\x08", "compressed by gzip; unpack it"),
         (b"a,b\n1,2\n3,\x00\n", "line 3: found a NUL byte"),
         (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: .*unexpected end of data; a quotation mark opens on this line"),
         (b'a,b\n1,2\n3,"' + b"4\n" * 100_000, "line 3: .*a quotation mark opens on this line and does not close"),
@@ -136,17 +170,6 @@ def test_a_name_twice_in_a_list_is_named_with_both_lines(path):
     assert [name for _, name in read_lines(path)] == ["one.png", "one.png"]
     with pytest.raises(DataDefect, match=r"line 3: 'one\.png' stands on line 1 already"):
         list(read_lines(path, unique=True))
-
-
-@pytest.mark.parametrize(("text", "value"), [("3", 3.0), ("3.5", 3.5), ("-1e-1", -0.1), ("+2", 2.0), ("0003", 3.0)])
-def test_numbers(path, text, value):
-    assert number(path, 2, {"x": text}, "x", low=-1, high=10) == value
-
-
-@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-inf", "1_000", "1,5", "11", "-2", "0x1", "1e999"])
-def test_what_is_no_number_in_bounds_is_named(path, text):
-    with pytest.raises(DataDefect, match=r"table\.csv, line 7: x: expected a number from -1 to 10, found "):
-        number(path, 7, {"x": text}, "x", low=-1, high=10)
 
 
 def test_long_cells_are_cut_in_messages(path):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import CHEXPERT_SPELLINGS, LabelState
-from cxr_tasks.sources.reading.tables import number, row_defect, shown
+from cxr_tasks.sources.reading.defects import row_defect, shown
+from cxr_tasks.sources.reading.numbers import number
 
 #: The labeller's codes; some copies were saved as whole numbers.
 CODES: dict[str, LabelState] = {
@@ -123,9 +124,11 @@ class RowReader:
         return self._ages[text]
 
     def _label_states(self, table: Path, line: int, cells: Mapping[str, str]) -> Mapping[str, LabelState]:
-        codes = tuple(cells[column] for column in self._finding_columns)
-        for column in self._finding_columns:
-            _check(table, line, cells, column, CODES)
+        # 1,0 where a spreadsheet of a country with decimal commas saved the table.
+        codes = tuple(cells[column].replace(",", ".") for column in self._finding_columns)
+        for column, code in zip(self._finding_columns, codes, strict=True):
+            if code not in CODES:
+                raise _unknown_value(table, line, column, cells[column], CODES)
         return _states(tuple(self.findings), codes)
 
 

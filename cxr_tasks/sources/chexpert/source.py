@@ -39,8 +39,9 @@ from cxr_tasks.sources.chexpert.folders import (
 )
 from cxr_tasks.sources.chexpert.from_tfds import find_prepared, unpacked
 from cxr_tasks.sources.chexpert.rows import Row, RowReader
+from cxr_tasks.sources.reading.defects import row_defect
 from cxr_tasks.sources.reading.files import ignored_notes
-from cxr_tasks.sources.reading.tables import read_rows, row_defect
+from cxr_tasks.sources.reading.tables import read_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

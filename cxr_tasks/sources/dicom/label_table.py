@@ -9,23 +9,14 @@ from pathlib import Path, PurePosixPath
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import SPLITS, VOCABULARIES, LabelState, display_name
 from cxr_tasks.images.dicom import patient_hash
-from cxr_tasks.sources.reading.tables import read_rows, row_defect, shown
+from cxr_tasks.sources.reading.defects import row_defect, shown
+from cxr_tasks.sources.reading.tables import read_rows
+from cxr_tasks.sources.reading.words import STATES, as_name, state_of
 
 PATH_COLUMN = "path"
 UID_COLUMN = "sop_instance_uid"
 SIDE_COLUMNS = ("split", "patient", "sub_label")
 
-#: What a cell of a finding may hold, in any case.
-STATES = {
-    **{state.value: state for state in LabelState},
-    "": LabelState.UNMENTIONED,
-    "1": LabelState.POSITIVE,
-    "1.0": LabelState.POSITIVE,
-    "0": LabelState.NEGATIVE,
-    "0.0": LabelState.NEGATIVE,
-    "-1": LabelState.UNCERTAIN,
-    "-1.0": LabelState.UNCERTAIN,
-}
 _SPLIT_WORDS = {"": "", "val": "validation", "valid": "validation", **{split: split for split in SPLITS}}
 _FINDINGS = frozenset(finding for findings in VOCABULARIES.values() for finding in findings)
 
@@ -105,7 +96,7 @@ def _checked_columns(names: list[str], findings: Sequence[str]) -> tuple[str, di
     for name in names:
         if name in (*keys, *SIDE_COLUMNS):
             continue
-        finding = name.lower().replace(" ", "_").replace("-", "_")
+        finding = as_name(name)
         known = [*keys, *SIDE_COLUMNS, *findings]
         if finding not in _FINDINGS:
             raise ValueError(f"column {shown(name)} is not known{nearest(finding, known)}; known: {', '.join(known)}")
@@ -130,7 +121,7 @@ def _key(table: Path, line: int, cell: str, key_column: str) -> str:
 
 
 def _state(table: Path, line: int, row: Mapping[str, str], column: str) -> LabelState:
-    state = STATES.get(row[column].lower())
+    state = state_of(row[column])
     if state is None:
         known = ", ".join(word or "nothing" for word in STATES)
         raise row_defect(table, line, f"{column}: label {shown(row[column])} is not known; known: {known}")

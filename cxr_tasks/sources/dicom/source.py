@@ -21,8 +21,8 @@ from cxr_tasks.installation.storage.paths import inside
 from cxr_tasks.sources.base import OF_THE_OPERATOR, ImageRecord, Refusal, SourceScan, by_image_id
 from cxr_tasks.sources.dicom.label_table import UID_COLUMN, LabelRow, read_labels
 from cxr_tasks.sources.dicom.uids import find_by_uid
+from cxr_tasks.sources.reading.defects import row_defect, shown
 from cxr_tasks.sources.reading.files import as_text_name, describe_folder, files_below, ignored_notes, is_text_name
-from cxr_tasks.sources.reading.tables import row_defect, shown
 
 #: Names of what lies beside images; a file of such a name is one only where the table lists it. The images themselves
 #: often have no suffix.

@@ -7,7 +7,7 @@ from pathlib import Path
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.sources.nih.files import folders_holding
 from cxr_tasks.sources.nih.reading import Reading
-from cxr_tasks.sources.reading.tables import shown
+from cxr_tasks.sources.reading.defects import shown
 
 
 def too_many(reading: Reading, reason: str, absent_bound: float) -> bool:

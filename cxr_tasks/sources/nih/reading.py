@@ -12,7 +12,7 @@ from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.sources.base import Box, ImageRecord, Refusal
 from cxr_tasks.sources.nih.files import ImageFiles
 from cxr_tasks.sources.nih.tables import BOX_FRAME, Entry
-from cxr_tasks.sources.reading.tables import row_defect, shown
+from cxr_tasks.sources.reading.defects import row_defect, shown
 
 
 @dataclass(slots=True)

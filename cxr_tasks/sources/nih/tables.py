@@ -18,7 +18,9 @@ from cxr_tasks.contracts.ages import OLDEST_YEARS, age_in_years
 from cxr_tasks.contracts.errors import DataDefect, nearest
 from cxr_tasks.contracts.labels import NIH_SPELLINGS
 from cxr_tasks.sources.base import Box
-from cxr_tasks.sources.reading.tables import number, read_lines, read_rows, row_defect, shown
+from cxr_tasks.sources.reading.defects import row_defect, shown
+from cxr_tasks.sources.reading.numbers import number
+from cxr_tasks.sources.reading.tables import read_lines, read_rows
 
 NO_FINDING = "No Finding"
 #: ``BBox_List_2017.csv`` has a spelling of its own for one finding.
