@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,14 +61,22 @@ def _lookup(parts: list[pd.DataFrame], salts: set[str]) -> SplitOf:
     secret = patient_secret()
     schemes = {scheme_of(salt): salt for salt in sorted(salts)}
 
-    def split_of(patient: str, pixel_hash: str) -> str:
-        found = [by_pixels.get(pixel_hash, "")]
+    @cache
+    def split_of_patient(patient: str) -> str:
         # One who came back before is called by the key of then.
-        for called in (patient, patient_key(patient, salt=SALT, secret=secret)) if patient else ():
-            found += [
-                by_patient.get((scheme, patient_key(called, salt=salt, secret=secret)), "")
-                for scheme, salt in schemes.items()
-            ]
-        return max(found, key=lambda split: _WEAKEST_FIRST.index(split) if split else -1)
+        found = [
+            by_patient.get((scheme, patient_key(called, salt=salt, secret=secret)), "")
+            for called in (patient, patient_key(patient, salt=SALT, secret=secret))
+            for scheme, salt in schemes.items()
+        ]
+        return _strongest(found)
+
+    def split_of(patient: str, pixel_hash: str) -> str:
+        return _strongest([by_pixels.get(pixel_hash, ""), split_of_patient(patient) if patient else ""])
 
     return split_of
+
+
+def _strongest(splits: list[str]) -> str:
+    """Of the splits one is in, that which weighs most; '' where in none."""
+    return max(splits, key=lambda split: _WEAKEST_FIRST.index(split) if split else -1, default="")

@@ -6,7 +6,7 @@ Nothing is changed or removed: a corrected label is a further row, and the one w
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,23 +46,25 @@ def feedback_root() -> Path:
     return home() / "feedback"
 
 
-def keep_labels(model: str, labels: list[Label]) -> int:
-    """Add ``labels`` to those of the model; how many are new. A table that is sent twice adds nothing."""
+def keep_labels(model: str, labels: pd.DataFrame) -> int:
+    """Add ``labels`` (columns as ``Label``) to those of the model; how many are new.
+
+    A table that is sent twice adds nothing.
+    """
     import pandas as pd
 
     folder = feedback_root() / model
     with file_lock(folder / ".lock", what=f"labels of {model}", purpose="adding some", wait_s=120):
         present = all_labels(model)
-        table = pd.DataFrame([asdict(label) for label in labels])
         said = ["pixel_hash", "request_id", "finding", "label", "who", "when"]
-        if len(present):
-            known = set(map(tuple, present[said].to_numpy()))
-            table = table[[tuple(row) not in known for row in table[said].to_numpy()]]
-        table = table.drop_duplicates(said)
+        both = pd.concat([present[said], labels[said]], ignore_index=True) if len(present) else labels[said]
+        is_known = both.duplicated().to_numpy()[len(present) :]
+        table = labels[~is_known]
         if len(table):
             close_to_others(folder)
             # Two tables may come at the same moment; neither takes the other's place.
-            name = f"{labels[0].received_at:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.parquet"
+            received_at = table["received_at"].iloc[0]
+            name = f"{received_at:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.parquet"
             with replaced_file(folder / name) as aside:
                 table.to_parquet(aside, index=False, compression="zstd")
     return len(table)
