@@ -8,12 +8,13 @@ whose labels came back; and on the version's MLflow run as `live_...`.
 **recalibrate**, where the form asks for it and the calibration of a finding alone is off, publishes `miscalibrated`:
 `cxr_dataset_<family>` makes a dataset of the labelled images that are kept, and `cxr_train_<family>` takes the weights
 as they are and fits calibration and thresholds to it. What comes of it goes the way of every version: gate, approval,
-release.
+release. Where no finding's calibration alone is off, the task is skipped and says so.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 from assets import MISCALIBRATED
 from dag_defaults import asked_for, run_paths
 from dag_rules import rules
@@ -81,9 +82,12 @@ def cxr_feedback():
     @task(outlets=[MISCALIBRATED])
     def recalibrate(feedback: dict) -> None:
         from cxr_tasks.contracts.shapes import build
-        from cxr_tasks.feedback.stage import Feedback, recalibration_of
+        from cxr_tasks.feedback.stage import Feedback, nothing_to_recalibrate, recalibration_of
 
-        conf = recalibration_of(build(Feedback, feedback, "feedback"))
+        measured = build(Feedback, feedback, "feedback")
+        if not measured.calibration_only:
+            raise AirflowSkipException(nothing_to_recalibrate(measured))
+        conf = recalibration_of(measured)
         get_current_context()["outlet_events"][MISCALIBRATED].extra = {
             "model": feedback["model_name"], "recipe": conf["recipe"], "version": conf["recalibrate"],
         }  # fmt: skip

@@ -94,18 +94,22 @@ def recalibration_of(feedback: Feedback) -> dict[str, Any]:
     Raises:
         ConfigurationError: No finding's calibration alone is off, or no labelled image is kept.
     """
-    named = f"{feedback.model_name} version {feedback.version}"
     if not feedback.calibration_only:
-        raise ConfigurationError(
-            f"{named}: expected a finding whose ranking holds and whose probabilities are off, found none; nothing is "
-            "calibrated anew. Where the ranking is worse, train again"
-        )
+        raise ConfigurationError(nothing_to_recalibrate(feedback))
     if not feedback.n_images:
         raise ConfigurationError(
-            f"{named}: expected labelled images, found none kept; name a folder that has them, or '{RECORDED}' for the "
-            "requests that CXR_REQUEST_LOG recorded"
+            f"{feedback.model_name} version {feedback.version}: expected labelled images, found none kept; name a "
+            f"folder that has them, or '{RECORDED}' for the requests that CXR_REQUEST_LOG recorded"
         )
     return {"recipe": feedback.recipe, "feedback": True, "recalibrate": feedback.version}
+
+
+def nothing_to_recalibrate(feedback: Feedback) -> str:
+    """Why a version is not calibrated anew where no finding's calibration alone is off: a result, not a fault."""
+    return (
+        f"{feedback.model_name} version {feedback.version}: no finding ranks as promised with probabilities that are "
+        "off; nothing is calibrated anew. Where the ranking is worse, train again; where labels are too few, send more"
+    )
 
 
 def _images_of(model: str, images: str) -> Iterator[bytes]:
