@@ -47,6 +47,11 @@ async def tell_of_missed(context: dict[str, Any], after: str) -> None:
 def _tell(context: dict[str, Any], after: str) -> None:
     run = context["dag_run"]
     dag_id, run_id = run["dag_id"], run["dag_run_id"]
+    if run["end_date"] is not None:
+        # Airflow takes a run's deadline back only where the run succeeded: one that failed in its first minute would be
+        # said to take long, hours after it was told that it failed.
+        log.info("run %s of %s has ended (%s) and is not told of", run_id, dag_id, run["state"])
+        return
     log.warning("run %s of %s has taken longer than %s", run_id, dag_id, after)
     count("deadline_missed", dag_id)
     page = f"{StackSettings.load().airflow_url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"

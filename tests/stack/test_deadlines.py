@@ -12,8 +12,19 @@ from cxr_tasks.installation.signals import signals
 from cxr_tasks.stack.deadlines import deadline_of, tell_of_missed
 
 
+def missed(**facts) -> dict:
+    """What Airflow hands over: the run as its API tells of it."""
+    return {"dag_run": {"dag_id": "cxr_report", "dag_run_id": "manual__2026-11-30T00:00:00+00:00", **facts}}
+
+
+def test_a_run_that_has_failed_long_ago_is_not_said_to_take_long(cxr_home, webhook, monkeypatch):
+    monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/x")
+    asyncio.run(tell_of_missed(missed(state="failed", end_date="2026-11-30T00:01:00Z"), after="8:00:00"))
+    assert webhook.received == [] and signals() == []
+
+
 def test_a_missed_deadline_is_told_with_the_run_and_its_page(cxr_home, webhook, monkeypatch):
-    context = {"dag_run": {"dag_id": "cxr_report", "dag_run_id": "manual__2026-11-30T00:00:00+00:00"}}
+    context = missed(state="running", end_date=None)
     monkeypatch.setenv("CXR_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/x")
     asyncio.run(tell_of_missed(context, after="8:00:00"))
     ((_, message),) = webhook.received
