@@ -13,6 +13,9 @@ from cxr_tasks.installation.storage.space import shown
 
 def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
+    parser.add_argument(
+        "--clock-is-right", action="store_true", help="remove also where a long pause may be a clock that is far ahead"
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, each thing by name")
 
 
@@ -22,10 +25,10 @@ def prune_command(options: argparse.Namespace) -> int:
     os.environ.update(client_environment(settings))
     from cxr_tasks.prune.stage import KEPT_DAYS, kept_days, prune
 
-    outcome = prune(os.environ, do=options.yes)
+    outcome = prune(os.environ, do=options.yes, is_clock_right=options.clock_is_right)
     if options.json:
         print(json.dumps(plain(outcome), indent=2, ensure_ascii=False))
-        return 0
+        return 1 if options.yes and outcome.doubt else 0
     days = kept_days(os.environ)
     for kind, (variable, _) in KEPT_DAYS.items():
         some = [one for one in outcome.found if one.kind == kind]
@@ -37,5 +40,8 @@ def prune_command(options: argparse.Namespace) -> int:
         print(
             f"{outcome.n_not_removed} of these stay: written to again since, or not to be removed (the log says which)"
         )
+    if outcome.doubt:
+        print(outcome.doubt)
+        return 1 if options.yes else 0
     print("removed" if outcome.is_done else "nothing is removed yet; 'cxr prune --yes' removes it")
     return 0

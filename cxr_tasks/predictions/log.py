@@ -32,6 +32,8 @@ VARIABLE, DAYS_VARIABLE, MIB_VARIABLE = "CXR_PREDICTION_LOG", "CXR_PREDICTION_LO
 USUAL_DAYS, USUAL_MIB = 400, 1024
 #: So many files smaller than ``SMALL_BYTES`` of one day are put together.
 MOST_SMALL, SMALL_BYTES = 48, 4 << 20
+#: So many later days with rows make a day old, beside the clock: one that is far ahead for a while makes a few.
+LATER_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +100,17 @@ def append_rows(rows: Sequence[Mapping[str, Any]], root: Path | None = None) -> 
 
 
 def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = None) -> list[Path]:
-    """Remove days beyond the bounds, the oldest first, never today's; the folders removed."""
+    """Remove days beyond the bounds, the oldest first, never today's; the folders removed.
 
+    A day is too old by the clock and by ``LATER_DAYS`` later days with rows (or the bound's days, where fewer).
+    """
     folder = model_folder(model, root)
     days = days_of(folder)
     sizes = {day: sum(one.stat().st_size for one in path.iterdir()) for day, path in days.items()}
     total, removed = sum(sizes.values()), []
-    for day in sorted(days):
-        if day >= today or (total <= bounds.max_bytes and day >= today - timedelta(days=bounds.days)):
+    for n_later, day in zip(range(len(days) - 1, -1, -1), sorted(days), strict=True):
+        is_old = day < today - timedelta(days=bounds.days) and n_later >= min(LATER_DAYS, bounds.days)
+        if day >= today or (total <= bounds.max_bytes and not is_old):
             continue
         remove_tree(days[day])
         total -= sizes[day]

@@ -16,6 +16,7 @@ from cxr_tasks.installation.storage.changes import remove_empty, remove_file, re
 from cxr_tasks.installation.storage.fetched_folders import fetched_root, last_asked_for_s, remove_fetched
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import home, inside
+from cxr_tasks.prune.clock import clock_doubt
 from cxr_tasks.prune.needed import needed_fetched_folders, needed_mlflow_runs, needed_run_folders
 from cxr_tasks.registry import tracking
 
@@ -56,6 +57,8 @@ class Pruned:
     is_done: bool
     n_not_removed: int = 0
     """Of ``found`` that stays although it was to go: written to again since, or not to be removed; the log says why."""
+    doubt: str = ""
+    """Why the clock may be far ahead; nothing is removed then, unless it is said to be right."""
 
 
 def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
@@ -76,7 +79,9 @@ def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
     return found
 
 
-def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | None = None) -> Pruned:
+def prune(
+    environment: Mapping[str, str], *, do: bool = False, now_s: float | None = None, is_clock_right: bool = False
+) -> Pruned:
     """What is older than its days and needed by nothing; removed where ``do``.
 
     Runs of DAGs, logs, comparisons, days of lineage events and data folders of a store that no ingest asked for are
@@ -84,38 +89,54 @@ def prune(environment: Mapping[str, str], *, do: bool = False, now_s: float | No
     MLflow's trash, out of which ``mlflow gc`` takes them for good. Datasets, versions, reports, exports, predictions
     and labels are never touched here.
 
+    Args:
+        is_clock_right: Remove also where the clock may be far ahead (:func:`clock_doubt`).
+
     Raises:
         ServiceUnavailable: MLflow does not answer: nothing can be known to be unneeded then, and nothing is removed.
     """
     days, now_s = kept_days(environment), time.time() if now_s is None else now_s
     with file_lock(home() / ".prune.lock", what=str(home()), purpose="pruning", wait_s=0):
         needed = needed_run_folders()
-        found, n_needed = [], 0
-        for one in _old("runs", sorted((home() / "runs").glob("*")), days["runs"], now_s):
-            if Path(one.name).name in needed:
-                n_needed += 1
-            else:
-                found.append(one)
-        logs = [path for folder in _LOGS for path in sorted((home() / folder).rglob("*")) if path.is_file()]
-        found += _old("logs", logs, days["logs"], now_s)
-        found += _old("comparisons", sorted((home() / "comparisons").glob("*/*.json")), days["comparisons"], now_s)
-        found += _old("lineage", sorted((home() / "lineage" / "events").glob("*")), days["lineage"], now_s)
+        runs = _aged(sorted((home() / "runs").glob("*")), now_s)
+        logs = _aged([path for folder in _LOGS for path in (home() / folder).rglob("*") if path.is_file()], now_s)
+        doubt = "" if is_clock_right else clock_doubt((now_s - one.age_days * _DAY_S for one in (*runs, *logs)), now_s)
+        old_runs = _old("runs", runs, days["runs"])
+        found = [one for one in old_runs if Path(one.name).name not in needed]
+        n_needed = len(old_runs) - len(found)
+        found += _old("logs", logs, days["logs"])
+        comparisons = _aged(sorted((home() / "comparisons").glob("*/*.json")), now_s)
+        found += _old("comparisons", comparisons, days["comparisons"])
+        found += _old("lineage", _aged(sorted((home() / "lineage" / "events").glob("*")), now_s), days["lineage"])
         found += _old_fetched(days["fetched"], now_s, needed_fetched_folders(environment))
         found += _old_mlflow_runs(days["mlflow runs"], now_s)
+        do = do and not doubt
         n_stay = sum(not _remove(one, days[one.kind], now_s) for one in found) if do else 0
         if do:
             _remove_empty_folders()
-    return Pruned(found=tuple(found), n_kept_as_needed=n_needed, is_done=do, n_not_removed=n_stay)
+    return Pruned(found=tuple(found), n_kept_as_needed=n_needed, is_done=do, n_not_removed=n_stay, doubt=doubt)
 
 
-def _old(kind: Kind, paths: list[Path], days: int, now_s: float) -> Iterator[Removable]:
-    """Those of ``paths`` in which nothing was written for so long; links are left alone."""
-    for path in paths:
-        if path.is_symlink() or (found := _age_and_size(path, now_s)) is None:
-            continue
-        age, n_bytes = found
-        if age > days:
-            yield Removable(kind=kind, name=path.relative_to(home()).as_posix(), n_bytes=n_bytes, age_days=age)
+@dataclass(frozen=True, slots=True)
+class _Aged:
+    path: Path
+    age_days: float
+    n_bytes: int
+
+
+def _aged(paths: list[Path], now_s: float) -> list[_Aged]:
+    """Days since anything in each of ``paths`` was written, and bytes; links are left alone."""
+    found = ((path, _age_and_size(path, now_s)) for path in paths if not path.is_symlink())
+    return [_Aged(path, *one) for path, one in found if one is not None]
+
+
+def _old(kind: Kind, things: list[_Aged], days: int) -> list[Removable]:
+    """Those in which nothing was written for so long."""
+    return [
+        Removable(kind=kind, name=one.path.relative_to(home()).as_posix(), n_bytes=one.n_bytes, age_days=one.age_days)
+        for one in things
+        if one.age_days > days
+    ]
 
 
 def _age_and_size(path: Path, now_s: float) -> tuple[float, int] | None:

@@ -92,6 +92,17 @@ def test_what_is_old_or_too_much_goes_the_oldest_first_and_never_today(cxr_home)
     assert [one.name for one in model_folder("cxr_binary").iterdir()] == ["2026-11-20"]
 
 
+def test_a_clock_that_is_far_ahead_for_some_days_does_not_empty_the_log(cxr_home):
+    append_rows([make_row(time=AT - timedelta(days=n)) for n in (1, 2, 450)])
+    bounds, ahead = LogBounds(), AT + timedelta(days=3650)
+    for n in range(6):
+        append_rows([make_row(time=ahead + timedelta(days=n))])
+        removed = remove_old("cxr_binary", bounds, (ahead + timedelta(days=n)).date())
+        # The one that is old by any clock has had seven later days by the fifth.
+        assert [one.name for one in removed] == ([f"{AT - timedelta(days=450):%Y-%m-%d}"] if n == 4 else [])
+    assert len(read_log("cxr_binary", AT.date() - timedelta(days=9), AT.date())) == 2
+
+
 @pytest.mark.parametrize(
     "environment",
     [{"CXR_PREDICTION_LOG": "maybe"}, {"CXR_PREDICTION_LOG_DAYS": "-1"}, {"CXR_PREDICTION_LOG_MIB": "0"}],

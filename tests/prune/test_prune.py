@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -19,6 +20,10 @@ from cxr_tasks.registry import tracking
 
 pytestmark = pytest.mark.mlflow
 DAY_S = 86_400
+
+
+#: The folders of these tests were written in months that lie apart; the clock is right all the same.
+prune_now = functools.partial(prune, is_clock_right=True)
 
 
 def made(path: Path, days: float) -> Path:
@@ -60,14 +65,14 @@ def test_old_runs_go_and_those_that_something_needs_stay(cxr_home):
     decision.write_text(json.dumps({"uri": f"/elsewhere/var/runs/{of_decision.name}/gate/decision.json"}))
     tracking.RunLog(tracking.client(), run_id).artifact(decision, "gate")
 
-    shown = prune({})
+    shown = prune_now({})
     assert [Path(one.name).name for one in shown.found] == [old.name]
     assert shown.n_kept_as_needed == 4 and old.exists()  # shown, and nothing done
-    done = prune({}, do=True)
+    done = prune_now({}, do=True)
     assert done.found == shown.found or [one.name for one in done.found] == [one.name for one in shown.found]
     assert not old.exists()
     assert all(one.exists() for one in (young, of_version, of_report, of_dataset, of_decision))
-    assert prune({}, do=True).found == ()
+    assert prune_now({}, do=True).found == ()
 
 
 def test_a_run_that_is_written_to_in_any_depth_is_young(cxr_home):
@@ -76,7 +81,7 @@ def test_a_run_that_is_written_to_in_any_depth_is_young(cxr_home):
     then = time.time() - 400 * DAY_S
     for one in (folder, folder / "train"):
         os.utime(one, (then, then))
-    assert prune({}, do=True).found == () and folder.exists()
+    assert prune_now({}, do=True).found == () and folder.exists()
 
 
 def test_a_run_of_a_request_at_work_stays(cxr_home):
@@ -85,7 +90,7 @@ def test_a_run_of_a_request_at_work_stays(cxr_home):
 
     request, _ = Worklist().add(Wanted(kind="training", key="1", model="cxr_binary"))
     folder = run_folder(request.dag_id, request.run_id, 400)
-    assert prune({}, do=True).n_kept_as_needed == 1 and folder.exists()
+    assert prune_now({}, do=True).n_kept_as_needed == 1 and folder.exists()
 
 
 def test_logs_go_by_age_and_what_is_kept_for_people_does_not(cxr_home):
@@ -99,7 +104,7 @@ def test_logs_go_by_age_and_what_is_kept_for_people_does_not(cxr_home):
             "served/cxr_binary/1/x", "monitor/cxr_binary/x/state.json",
         )
     ]  # fmt: skip
-    assert [one.name for one in prune({}, do=True).found] == [log.relative_to(home()).as_posix()]
+    assert [one.name for one in prune_now({}, do=True).found] == [log.relative_to(home()).as_posix()]
     assert not log.parent.exists() and new.exists() and all(one.exists() for one in kept)
 
 
@@ -110,7 +115,7 @@ def test_days_of_lineage_events_go_and_what_is_not_sent_yet_stays(cxr_home):
         made(lineage / "events" / "2026-11-01" / "b.json", 20),
     )
     waiting = made(lineage / "waiting" / "2025-01-01-a.json", 400)
-    gone = prune({}, do=True).found
+    gone = prune_now({}, do=True).found
     assert [(one.kind, one.name) for one in gone] == [("lineage", "lineage/events/2025-01-01")]
     assert not old.parent.exists() and new.exists() and waiting.exists()
 
@@ -120,8 +125,8 @@ def test_mlflow_runs_without_a_version_go_to_the_trash_and_parents_of_versions_s
     with tracking.open_run("cxr_binary", "search") as parent, tracking.open_run("cxr_binary", "lost") as lost:
         tracking.RunLog(client, run_id).tags({"mlflow.parentRunId": parent.run_id})
     in_two_years = time.time() + 2 * 365 * DAY_S
-    assert [one.name for one in prune({}, now_s=in_two_years).found] == [lost.run_id]
-    prune({}, do=True, now_s=in_two_years)
+    assert [one.name for one in prune_now({}, now_s=in_two_years).found] == [lost.run_id]
+    prune_now({}, do=True, now_s=in_two_years)
     stages = {one: client.get_run(one).info.lifecycle_stage for one in (run_id, parent.run_id, lost.run_id)}
     assert stages == {run_id: "active", parent.run_id: "active", lost.run_id: "deleted"}
 
@@ -179,7 +184,7 @@ def test_a_link_in_the_folder_of_runs_is_left_alone(cxr_home, tmp_path):
     outside = made(tmp_path / "outside" / "file", 400)
     (home() / "runs").mkdir(parents=True, exist_ok=True)
     (home() / "runs" / "link").symlink_to(outside.parent)
-    assert prune({}, do=True).found == () and outside.exists()
+    assert prune_now({}, do=True).found == () and outside.exists()
 
 
 def test_without_a_registry_nothing_is_known_and_nothing_goes(cxr_home, monkeypatch):
@@ -187,7 +192,7 @@ def test_without_a_registry_nothing_is_known_and_nothing_goes(cxr_home, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ServiceUnavailable):
-        prune({}, do=True)
+        prune_now({}, do=True)
     assert old.exists()
 
 
@@ -214,7 +219,7 @@ def test_a_run_that_is_at_work_may_lose_a_file_while_it_is_looked_at(cxr_home, m
     old = run_folder("cxr_train_binary", "refused", 400)
     at_work = made(run_folder("cxr_train_binary", "cleared", 400) / "model.keras.tmp", 400)
     meanwhile(monkeypatch, at_work, at_work.unlink)
-    assert [Path(one.name).name for one in prune({}, do=True).found] == [old.name]
+    assert [Path(one.name).name for one in prune_now({}, do=True).found] == [old.name]
     assert not old.exists() and at_work.parent.exists()
 
 
@@ -223,7 +228,7 @@ def test_a_run_that_goes_on_after_it_was_found_to_be_old_stays(cxr_home, monkeyp
     monkeypatch.setattr(
         "cxr_tasks.prune.stage.needed_mlflow_runs", lambda: (cleared / "epoch_8").write_text("") or set()
     )
-    outcome = prune({}, do=True)
+    outcome = prune_now({}, do=True)
     assert (len(outcome.found), outcome.n_not_removed) == (1, 1) and cleared.exists()
     assert "was written to since" in caplog.text
 
@@ -238,6 +243,25 @@ def test_what_cannot_be_removed_stops_nothing_else(cxr_home, monkeypatch, caplog
         remove(folder)
 
     monkeypatch.setattr(stage, "remove_tree", denied)  # another user's, which tests run as root do not meet
-    outcome = prune({}, do=True)
+    outcome = prune_now({}, do=True)
     assert (len(outcome.found), outcome.n_not_removed) == (2, 1)
     assert first.exists() and not second.exists() and "Permission denied" in caplog.text
+
+
+def test_a_clock_that_is_far_ahead_removes_nothing_until_a_person_says_that_it_is_right(cxr_home):
+    """A dead battery, a machine out of a snapshot: a decade passes in a night, and all is old on Sunday."""
+    folders = [run_folder("cxr_train_binary", f"refused {days}", days) for days in (0, 2, 40, 90)]
+    ahead = time.time() + 3650 * DAY_S
+    later = [made(home() / "airflow" / "logs" / f"{n}.log", -(3648 + n)) for n in range(2)]  # of two days since
+    outcome = prune({}, do=True, now_s=ahead)
+    assert not outcome.is_done and len(outcome.found) == 4 and all(one.exists() for one in folders)
+    assert "may be far ahead" in outcome.doubt and "--clock-is-right" in outcome.doubt
+    assert "may be far ahead" in prune({}, now_s=ahead).doubt  # and it is shown before
+    assert prune({}, do=True, now_s=ahead, is_clock_right=True).is_done and not any(one.exists() for one in folders)
+    assert all(one.exists() for one in later)
+
+
+def test_a_platform_at_work_is_pruned_without_a_question(cxr_home):
+    folders = [run_folder("cxr_train_binary", f"refused {days}", days) for days in range(0, 240, 40)]
+    outcome = prune({}, do=True)
+    assert outcome.is_done and not outcome.doubt and [one.exists() for one in folders] == [True] * 5 + [False]
