@@ -75,7 +75,9 @@ def reference(seed: int = 0, n: int = 1500) -> Reference:
     return reference_to(drawn(np.random.default_rng(seed), n), np.arange(n) * 4 // 5)
 
 
-def by_patient(rng: np.random.Generator, n: int, spread: float = 1.15) -> tuple[pd.DataFrame, np.ndarray]:
+def by_patient(
+    rng: np.random.Generator, n: int, spread: float = 1.15, change: str = ""
+) -> tuple[pd.DataFrame, np.ndarray]:
     """At least ``n`` images of patients who are as different as single images are, each patient's all alike.
 
     With the usual ``spread`` a few have many, as in NIH ChestX-ray14: 3.6 on average, 184 at most. The second value is
@@ -84,7 +86,7 @@ def by_patient(rng: np.random.Generator, n: int, spread: float = 1.15) -> tuple[
     each = np.minimum(np.maximum(np.round(rng.lognormal(0.55, spread, n)), 1), 184).astype(int)
     patient = np.repeat(np.arange(n), each)
     patient = patient[: np.searchsorted(patient, patient[n - 1], side="right")]
-    return drawn(rng, n).iloc[patient].reset_index(drop=True), patient
+    return drawn(rng, n, change).iloc[patient].reset_index(drop=True), patient
 
 
 def reference_to(table: pd.DataFrame, patient: np.ndarray) -> Reference:
