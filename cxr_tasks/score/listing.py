@@ -37,8 +37,11 @@ def listed_files(source: Path, on_problem: Callable[[Path, str], None]) -> Itera
 
 
 def opened_path(source: Path, file: str) -> Path:
-    """Where the image listed as ``file`` lies."""
-    return (source if source.is_dir() else source.parent) / file
+    """Where the image listed as ``file`` lies; a table may name it by the path of another system."""
+    path = (source if source.is_dir() else source.parent) / file
+    if "\\" in file and not path.exists():
+        return source.parent / file.replace("\\", "/")
+    return path
 
 
 def write_parts(files: Iterator[str], folder: Path, part_size: int = PART_SIZE) -> tuple[int, int]:

@@ -137,6 +137,13 @@ def test_a_table_that_cannot_be_read_is_told_by_name(server, tmp_path, name, con
     assert not list((Path(os.environ["CXR_HOME"]) / "scores").rglob("plan.json"))
 
 
+def test_a_table_names_files_as_another_system_does(server, tmp_path):
+    images_in(tmp_path / "images", 1)
+    (tmp_path / "a.csv").write_text("file\nimages\\00000.png\n")
+    (row,) = scored(score_all(plan_scoring(request_for(server, tmp_path / "a.csv"))))
+    assert (row["file"], row["error"]) == ("images\\00000.png", "")
+
+
 def test_what_is_neither_folder_nor_table_is_refused(server, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     for name in ("a.txt", "absent"):
