@@ -83,6 +83,7 @@ def test_rows_become_records_and_the_file_tells_the_rest(make_tree):
         ("uncertain", U),
         ("-1", U),
         ("-1.0", U),
+        ('"1,0"', P),
         ("", M),
         ("unmentioned", M),
     ],
@@ -92,7 +93,7 @@ def test_labels_as_words_or_codes(make_tree, cell, state):
     assert scan.records[0].states == {"pneumonia": state}
 
 
-@pytest.mark.parametrize("cell", ["2", "yes", "-2", "positiv", "nan", "0.5", "1,0"])
+@pytest.mark.parametrize("cell", ["2", "yes", "-2", "positiv", "nan", "0.5", "0,5", "1,00"])
 def test_an_unknown_label_names_file_row_column_and_the_known_ones(make_tree, cell):
     root = make_tree(["path,pneumonia", "a/1.dcm,1", f'a/2.dcm,"{cell}"'])
     with pytest.raises(DataDefect) as caught:
