@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Numbers of a version that served traffic is held against.
 PROMISED = ("auroc", "prevalence", "sensitivity", "specificity")
 #: Words of ``flags`` whose share is looked at.
-FLAGS = ("inverted_suspected", "coloured_mark", "line_suspected")
+FLAGS = ("inverted_suspected", "coloured_mark", "damaged_data", "line_suspected")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def image_facts(images: Sequence[bytes]) -> list[ImageFacts]:
             facts.append(ImageFacts())
             continue
         found, form = next(statistics), picture.form
-        words = (found.flags, "coloured_mark" if form.coloured else "", LINE_SUSPECTED if next(lines) else "")
+        words = (found.flags, *form.flags, LINE_SUSPECTED if next(lines) else "")
         facts.append(
             ImageFacts(
                 pixel_hash=pixel_hash(picture),

@@ -29,6 +29,14 @@ class Form:
     header: DicomHeader | None = None
     coloured: float = 0.0
     """The share of coloured pixels in [0, 1], at most ``MOST_COLOURED``."""
+    is_damaged: bool = False
+    """The decoder met a fault in the data and passed over it: a part of the picture may be another than it was."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Words of the manifest's ``flags``."""
+        words = {"coloured_mark": self.coloured > 0, "damaged_data": self.is_damaged}
+        return tuple(word for word, is_so in words.items() if is_so)
 
 
 @dataclass(slots=True)

@@ -33,24 +33,31 @@ def jpeg_picture(content: bytes, header: FileHeader) -> Picture:
     scans = read_scans(content, header.frame_at, header.scan_at)
     if not scans.is_whole:
         raise refusal(Problem.ENDS_EARLY)
-    if (picture := _undamaged(content)) is not None:
-        return picture
+    is_damaged = False
+    try:
+        if (picture := _reduced(content)) is not None:
+            return picture
+    except ValueError:
+        is_damaged = True
     if _ends_early(content, scans):
         raise refusal(Problem.ENDS_EARLY)
-    return picture_by_pillow(content, "JPEG")
+    picture = picture_by_pillow(content, "JPEG")
+    picture.form.is_damaged = is_damaged
+    return picture
 
 
-def _undamaged(content: bytes) -> Picture | None:
-    """A JPEG without anything odd about it, reduced where it is large; None of any other."""
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        mode = _MODES.get(colours)
-        if mode is None:
-            return None
-        grey = simplejpeg.decode_jpeg(content, "GRAY", **_reduction(height, width))
-        coloured = 0.0 if mode == "L" else checked_colour(simplejpeg.decode_jpeg(content, "RGB"))
-    except ValueError:
+def _reduced(content: bytes) -> Picture | None:
+    """A JPEG in grey, RGB or YCbCr, reduced where it is large; None of any other.
+
+    Raises:
+        ValueError: The decoder met a fault in its data.
+    """
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+    mode = _MODES.get(colours)
+    if mode is None:
         return None
+    grey = simplejpeg.decode_jpeg(content, "GRAY", **_reduction(height, width))
+    coloured = 0.0 if mode == "L" else checked_colour(simplejpeg.decode_jpeg(content, "RGB"))
     return Picture(grey[:, :, 0], 255, Form("JPEG", mode, width, height, 8, coloured=coloured))
 
 

@@ -132,7 +132,7 @@ def _judged(decoded: _Decoded, statistics: Statistics) -> Opened:
             entropy=statistics.entropy,
             sharpness=statistics.sharpness,
             border_fraction=statistics.border_fraction,
-            flags=",".join(filter(None, (statistics.flags, "coloured_mark" if form.coloured else ""))),
+            flags=",".join(filter(None, (statistics.flags, *form.flags))),
             header=_facts(form),
         )
     return Opened(decoded.image_id, decoded.state, decoded.file_sha256, result)

@@ -25,12 +25,12 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(damage)
 
 
-def is_refused_at_ingest(content: bytes) -> bool:
+def flags_at_ingest(content: bytes) -> tuple[str, ...] | None:
+    """None of a file that is refused."""
     try:
-        decode(content)
+        return decode(content).form.flags
     except Unusable:
-        return True
-    return False
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ def test_damage_is_judged_alike_at_ingest_and_by_the_graph(refused_by_graph, nam
     chance = random.Random(7)
     contents = [damaged(TAKEN[name], chance) for _ in range(N_OF_EACH)]
     expected = refused_by_graph(contents)
-    assert {place for place in range(N_OF_EACH) if is_refused_at_ingest(contents[place]) != expected[place]} == set()
+    found = [flags_at_ingest(content) for content in contents]
+    assert {place for place in range(N_OF_EACH) if (found[place] is None) != expected[place]} == set()
     if name.startswith("JPEG progressive"):  # of which a decoder says no more than the first fault
         assert any(expected) and not all(expected)
+
+
+def test_damage_that_is_passed_over_is_flagged_and_nothing_else_is():
+    whole = {name: TAKEN[name] for name in KINDS}
+    assert {name: flags_at_ingest(content) for name, content in whole.items()} == dict.fromkeys(KINDS, ())
+    chance = random.Random(7)
+    found = [flags_at_ingest(damaged(TAKEN["JPEG grey"], chance)) for _ in range(N_OF_EACH)]
+    assert ("damaged_data",) in found
