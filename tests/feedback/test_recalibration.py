@@ -17,8 +17,10 @@ from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.feedback.labels import read_labels
 from cxr_tasks.feedback.stage import Feedback, recalibration_of
+from cxr_tasks.installation.patient_keys import KEY_BYTES
 from cxr_tasks.installation.storage.files import reference_to
-from cxr_tasks.installation.storage.paths import RunPaths, home
+from cxr_tasks.installation.storage.paths import RunPaths, home, secrets_root
+from cxr_tasks.installation.storage.private import keep_private_text
 from cxr_tasks.labels.images import keep_images, kept_images
 from cxr_tasks.labels.store import all_labels, keep_labels, labels_of_images
 from cxr_tasks.sources.feedback import dealt
@@ -27,7 +29,8 @@ from tests.reproduce.test_stage import registered
 from tests.train.conftest import two_classes
 
 pytestmark = [pytest.mark.tf, pytest.mark.mlflow]
-N = 260
+#: A third of them are dealt to test, where the gate asks for 20 patients of each class.
+N = 400
 #: In train, validation and test of the dataset that version 1 was made of.
 KNOWN = {"003": "train", "035": "validation", "045": "test"}
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -95,6 +98,9 @@ def test_a_version_is_calibrated_anew_by_its_labels_and_passes_the_same_gate(
     from cxr_tasks.train.stage import start_training, train_one
     from cxr_tasks.train.winner import pick_winner
 
+    # An installation draws its secret, and with it who is dealt to test.
+    secrets_root().mkdir(parents=True)
+    keep_private_text(secrets_root() / "patient_key", "5" * 2 * KEY_BYTES)
     tiny = dataclasses.replace(tiny_recipe, evaluate=EvaluateSpec(bootstrap_samples=100))
     registered(tiny, prepare_tiny(tiny), n_epochs=4)
     versions.set_alias("cxr_binary", "champion", 1)
