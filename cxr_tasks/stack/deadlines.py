@@ -21,7 +21,7 @@ USUAL_SHARE = 0.5
 
 
 def deadline_of(environment: Mapping[str, str], limit: timedelta) -> timedelta:
-    """After how long a run that is ended after ``limit`` is told of.
+    """After how long a run that is ended after ``limit`` is told of, in whole seconds, as people are told it.
 
     Raises:
         ConfigurationError: The variable is no share of the limit.
@@ -36,7 +36,7 @@ def deadline_of(environment: Mapping[str, str], limit: timedelta) -> timedelta:
         share = 0.0
     if not 0 < share < 1:
         raise ConfigurationError(f"{VARIABLE}={text}: expected a share of a run's limit, more than 0 and less than 1")
-    return limit * share
+    return timedelta(seconds=max(1, round(limit.total_seconds() * share)))
 
 
 async def tell_of_missed(context: dict[str, Any], after: str) -> None:
