@@ -20,7 +20,7 @@ class Served:
     n_again: int
     """Answers to a picture that had been asked before: a person who looks twice says nothing new."""
     n_lost: int
-    """Requests that were not logged, as the disk did not keep up."""
+    """Requests that were not logged, as the log did not keep up."""
     image_of: dict[str, str] = field(default_factory=dict)
     """Request id -> pixel hash, of any version, pictures asked again too; '' where one id is of several pictures."""
 

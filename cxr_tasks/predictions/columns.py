@@ -32,7 +32,7 @@ LOG_COLUMNS: dict[str, str] = {
     "sharpness": "float, likewise",
     "border_fraction": "float, likewise",
     "flags": "str, likewise",
-    "n_lost_before": "int, requests that were not logged since the row before, as the disk did not keep up",
+    "n_lost_before": "int, requests that were not logged since the row before, as the log did not keep up",
 }
 IMAGE_STATISTICS = ("mean", "deviation", "entropy", "sharpness", "border_fraction")
 SERVER, CLIENT = "server", "client"
