@@ -99,6 +99,16 @@ class Cluster:
             one.kill()
         psutil.wait_procs(family, timeout=60)
 
+    def kill_engines(self) -> None:
+        """Broker, database and store at once, as a rack that loses its power; then started again, until all answer."""
+        engines = self.services.engines.values()
+        for one in engines:
+            one.kill()
+        for one in engines:
+            one.start()
+        for one in engines:
+            one.wait()
+
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:

@@ -9,20 +9,18 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.check.server_process import free_port
+from tests.docker.engine import Engine, answers
 
 DATABASES = {"airflow": "airflow", "mlflow": "mlflow", "mlflow_logins": "mlflow", "cxr": "cxr"}
 BUCKET = "cxr"
-START_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,8 @@ class Services:
     s3_port: int
     s3_credentials: Path
     passwords: dict[str, str]
-    processes: dict[str, subprocess.Popen]
+    engines: dict[str, Engine]
+    """``postgres``, ``redis``, ``store``."""
 
     def secrets(self) -> dict[str, str]:
         """Secret file of ``cxr_tasks.installation.engines.SECRETS`` -> the address of what runs here."""
@@ -94,54 +93,86 @@ def postgres(passwords: dict[str, str]) -> Iterator[int]:
 
     In a folder of its own: pytest's are closed to the other user that Postgres runs as where the tests are root's.
     """
-    with tempfile.TemporaryDirectory(prefix="cxr-postgres-") as folder, _postgres(Path(folder), passwords) as port:
+    with _postgres(passwords) as (port, _):
         yield port
 
 
 @contextlib.contextmanager
-def _postgres(folder: Path, passwords: dict[str, str]) -> Iterator[int]:
+def _postgres(passwords: dict[str, str]) -> Iterator[tuple[int, Engine]]:
+    with tempfile.TemporaryDirectory(prefix="cxr-postgres-") as folder:
+        server, port = _made_postgres(Path(folder), passwords)
+        try:
+            yield port, server
+        finally:
+            server.kill()
+
+
+def _made_postgres(folder: Path, passwords: dict[str, str]) -> tuple[Engine, int]:
+    import psycopg
+
     binaries, port = _initdb().parent, free_port()
     data, socket_folder = folder / "data", folder / "socket"
     socket_folder.mkdir(parents=True)
-    (folder / "superuser").write_text(secrets.token_urlsafe(24))
+    password = secrets.token_urlsafe(24)
+    (folder / "superuser").write_text(password)
     as_user = _unprivileged(folder)
     options = ["--auth=scram-sha-256", f"--pwfile={folder / 'superuser'}", "--username=postgres", "--no-sync"]
     subprocess.run([*as_user, binaries / "initdb", "-D", data, *options], check=True, stdout=subprocess.DEVNULL)
     flags = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={socket_folder}", "-c", "fsync=off"]
-    server = _start([*as_user, binaries / "postgres", "-D", data, "-p", port, *flags], folder / "log")
-    try:
-        _wait(server, lambda: _answers(port), folder / "log")
-        import psycopg
 
-        password = (folder / "superuser").read_text()
+    def connected() -> psycopg.Connection:
         address = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-        with _connected(psycopg, address) as connection:
+        return psycopg.connect(address, autocommit=True, connect_timeout=10)
+
+    def is_ready() -> bool:
+        try:
+            connected().close()
+        except psycopg.OperationalError:  # it still starts
+            return False
+        return True
+
+    server = Engine([*as_user, binaries / "postgres", "-D", data, "-p", port, *flags], folder / "log", is_ready)
+    server.start()
+    try:
+        server.wait()
+        with connected() as connection:
             for role in dict.fromkeys(DATABASES.values()):
                 connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{passwords[role]}'")
             for name, role in DATABASES.items():
                 connection.execute(f"CREATE DATABASE {name} OWNER {role}")
-        yield port
-    finally:
-        _stop(server)
+    except BaseException:
+        server.kill()
+        raise
+    return server, port
 
 
 @contextlib.contextmanager
-def redis(folder: Path, password: str) -> Iterator[tuple[int, subprocess.Popen]]:
+def redis(folder: Path, password: str) -> Iterator[tuple[int, Engine]]:
     folder.mkdir(parents=True)
     port = free_port()
     config = folder / "redis.conf"
     config.write_text(f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nsave ''\nappendonly yes\n")
-    server = _start(["redis-server", config], folder / "log")
+    server = Engine(["redis-server", config], folder / "log", lambda: answers(port))
+    server.start()
     try:
-        _wait(server, lambda: _answers(port), folder / "log")
+        server.wait()
         yield port, server
     finally:
-        _stop(server)
+        server.kill()
 
 
 @contextlib.contextmanager
 def seaweed(folder: Path) -> Iterator[tuple[int, Path]]:
     """An S3 store with one identity and one bucket; its port, and the file with the key in boto3's own form."""
+    with _seaweed(folder) as (port, credentials, _):
+        yield port, credentials
+
+
+@contextlib.contextmanager
+def _seaweed(folder: Path) -> Iterator[tuple[int, Path, Engine]]:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
     folder.mkdir(parents=True)
     key, secret = secrets.token_hex(10), secrets.token_hex(20)
     (folder / "s3.json").write_text(
@@ -171,28 +202,30 @@ def seaweed(folder: Path) -> Iterator[tuple[int, Path]]:
         *(f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *(f"-s3.config={folder / 's3.json'}", "-volume.max=200", "-master.volumeSizeLimitMB=64"),
     ]
-    server = _start(command, folder / "log")
-    try:
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+    client = boto3.session.Session().client(
+        "s3", endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=key, aws_secret_access_key=secret,
+        region_name="us-east-1",
+    )  # fmt: skip
 
-        client = boto3.session.Session().client(
-            "s3", endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=key, aws_secret_access_key=secret,
-            region_name="us-east-1",
-        )  # fmt: skip
-
-        def has_bucket() -> bool:
-            try:
+    def has_bucket() -> bool:
+        """Also after a restart: it takes new objects some seconds before it gives the old ones."""
+        try:
+            with contextlib.suppress(ClientError):  # it is there already
                 client.create_bucket(Bucket=BUCKET)
-                client.put_object(Bucket=BUCKET, Key="probe", Body=b"")
-            except (BotoCoreError, ClientError):
-                return False
-            return True
+            if not client.list_objects_v2(Bucket=BUCKET, Prefix="probe").get("Contents"):
+                client.put_object(Bucket=BUCKET, Key="probe", Body=b"content")
+            client.get_object(Bucket=BUCKET, Key="probe")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
-        _wait(server, has_bucket, folder / "log")
-        yield port, credentials
+    server = Engine(command, folder / "log", has_bucket)
+    server.start()
+    try:
+        server.wait()
+        yield port, credentials, server
     finally:
-        _stop(server)
+        server.kill()
 
 
 @contextlib.contextmanager
@@ -200,11 +233,12 @@ def services(folder: Path) -> Iterator[Services]:
     """All three."""
     passwords = {name: secrets.token_urlsafe(18) for name in (*dict.fromkeys(DATABASES.values()), "redis")}
     with (
-        postgres(passwords) as postgres_port,
-        redis(folder / "redis", passwords["redis"]) as (redis_port, redis_server),
-        seaweed(folder / "seaweed") as (s3_port, credentials),
+        _postgres(passwords) as (postgres_port, database),
+        redis(folder / "redis", passwords["redis"]) as (redis_port, broker),
+        _seaweed(folder / "seaweed") as (s3_port, credentials, store),
     ):
-        yield Services(postgres_port, redis_port, s3_port, credentials, passwords, {"redis": redis_server})
+        engines = {"postgres": database, "redis": broker, "store": store}
+        yield Services(postgres_port, redis_port, s3_port, credentials, passwords, engines)
 
 
 def _initdb() -> Path | None:
@@ -230,54 +264,6 @@ def _ports_with_grpc(number: int) -> list[int]:
     found: list[int] = []
     while len(found) < number:
         port = free_port() % 20000 + 20000
-        if port not in found and all(not _answers(one) for one in (port, port + 10000)):
+        if port not in found and all(not answers(one) for one in (port, port + 10000)):
             found.append(port)
     return found
-
-
-def _start(command: list, log: Path) -> subprocess.Popen:
-    with open(log, "wb") as stream:
-        return subprocess.Popen(
-            [str(one) for one in command], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd="/"
-        )
-
-
-def _stop(server: subprocess.Popen) -> None:
-    """At once: what it keeps goes with the test's folder."""
-    import psutil
-
-    family = [*psutil.Process(server.pid).children(recursive=True)] if server.poll() is None else []
-    server.kill()
-    server.wait()
-    for one in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _wait(server: subprocess.Popen, is_ready: Callable[[], bool], log: Path) -> None:
-    end = time.monotonic() + START_S
-    while not is_ready():
-        if server.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"{server.args[:2]} did not start: {log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def _connected(psycopg, address: str):
-    end = time.monotonic() + START_S
-    while True:
-        try:
-            connection = psycopg.connect(address, autocommit=True)
-            break
-        except psycopg.OperationalError:  # it still starts
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-    with connection:
-        yield connection
