@@ -17,7 +17,6 @@ import hashlib
 import http.server
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -29,9 +28,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cxr_tasks.installation.settings import StackSettings, client_environment
-from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun
+from tests.own_stack import own_stack
 
 MODEL, SHIFT_DAY, N_DAYS = "cxr_binary", 20, 30
 LIMIT_S = 2400.0
@@ -66,26 +65,19 @@ def say(text: str) -> None:
 
 @contextmanager
 def stack(folder: Path) -> Iterator[StackSettings]:
-    """Airflow, MLflow and the embedded server on free ports, with a run-time folder below ``folder``."""
-    from serving.check.server_process import free_port
-
-    ports = {f"CXR_{name}_PORT": str(free_port()) for name in ("AIRFLOW", "MLFLOW", "GRPC", "REST")}
+    """A stack of its own, which tells all it has to tell to this process."""
     told = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Told)
     threading.Thread(target=told.serve_forever, daemon=True).start()
-    os.environ |= {
-        **ports, "CXR_HOME": str(folder / "var"), "CXR_RETRAIN_ON_DRIFT": f"{MODEL}:30",
-        "CXR_MONITOR_CRON": "", "CXR_PRUNE_CRON": "", "CXR_NOTIFY": f"json://127.0.0.1:{told.server_port}/",
+    variables = {
+        "CXR_RETRAIN_ON_DRIFT": f"{MODEL}:30", "CXR_MONITOR_CRON": "", "CXR_PRUNE_CRON": "",
+        "CXR_NOTIFY": f"json://127.0.0.1:{told.server_port}/",
         # A look has 3 seconds, which none keeps.
         "CXR_DEADLINE_SHARE": "0.00005",
     }  # fmt: skip
-    command = [sys.executable, "-m", "cxr_tasks.stack"]
-    try:
-        subprocess.run([*command, "up"], check=True, cwd=PROJECT_ROOT)
-        settings = StackSettings.load()
-        os.environ.update(client_environment(settings))
+    with own_stack(folder / "var", **variables) as settings:
         yield settings
-    finally:
-        subprocess.run([*command, "down"], check=True, cwd=PROJECT_ROOT)
+    told.shutdown()
+    told.server_close()
 
 
 class Told(http.server.BaseHTTPRequestHandler):
