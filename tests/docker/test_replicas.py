@@ -1,10 +1,11 @@
-"""Release, canary and rollback on two model servers that share no volume: all load it, then the label moves."""
+"""Two model servers that share no volume: releases reach both or neither, and what serves outlives lost folders."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,3 +117,46 @@ def test_no_request_fails_through_release_canary_and_rollback_on_two_servers(pla
     print(f"through the proxy: {clients.versions}")
     assert clients.errors == []
     assert set(clients.versions["stable"]) == {first, second.version}, "no request by label met the canary"
+
+
+def test_a_release_that_one_server_misses_is_taken_back_and_goes_through_when_it_is_there_again(
+    platform, replicas, monkeypatch
+):
+    from serving.release import switch
+
+    there, away = replicas
+    before = there.at("stable")
+    registered = platform.new_version()
+    away.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(switch, "AVAILABLE_LIMIT_S", 20.0)
+        with pytest.raises(ServiceUnavailable, match=r"model server at http://127\.0\.0\.\d"):
+            platform.release(registered)
+    until(lambda: (there.at("stable"), there.versions()) == (before, [before]))
+    away.start()
+    until(lambda: away.at("stable") == before)
+    platform.release(registered)
+    assert [replica.at("stable") for replica in replicas] == [registered.version] * 2
+
+
+def test_what_serves_outlives_the_loss_of_its_folders_on_the_volume_and_beside_a_server(
+    platform, replicas, through_proxy
+):
+    from serving.export.exports import export_folder
+    from serving.served.models_config import write_models_config
+    from serving.served.version_folders import version_folder
+
+    serving = replicas[0].at("stable")
+    lost = [version_folder(MODEL, serving), export_folder(MODEL, serving)]
+    with Clients(*through_proxy) as clients:
+        for folder in lost:
+            shutil.rmtree(folder)
+        write_models_config()
+        until(lambda: clients.versions["stable"].total() >= 300)
+    assert clients.errors == []
+    assert [replica.at("stable") for replica in replicas] == [serving] * 2
+    own = replicas[1].folder / MODEL
+    shutil.rmtree(own)
+    until(lambda: (own / str(serving) / "saved_model.pb").is_file() and replicas[1].at("stable") == serving)
+    platform.release(following := platform.new_version())
+    assert [replica.at("stable") for replica in replicas] == [following.version] * 2
