@@ -107,7 +107,7 @@ def tell_of_failure(context: Any) -> None:
     at = "" if ti is None else f" at task {_place(ti)}"
     reason = str(context.get("reason") or "")
     why = f"it took longer than {context['dag'].dagrun_timeout}" if reason == "timed_out" else reason.replace("_", " ")
-    page = f"{StackSettings.load().airflow_url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+    page = f"{StackSettings.load().airflow_page}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
     send(f"Chest X-rays: {dag_id} failed{at}", f"Run {run_id} of {dag_id} failed{at}: {why}.\nIts log: {page}")
 
 
@@ -117,7 +117,7 @@ def tell_of_question(subject: str, limit: timedelta) -> None:
     from cxr_tasks.installation.settings import StackSettings
 
     hours = limit.total_seconds() / 3600
-    where = f"under Required Actions of Airflow, {StackSettings.load().airflow_url}"
+    where = f"under Required Actions of Airflow, {StackSettings.load().airflow_page}"
     send(f"Chest X-rays: {subject}", f"{subject}: an answer is waited for, at most {hours:g} hours, {where}")
 
 

@@ -88,15 +88,13 @@ def is_result(facts: Mapping[str, Any]) -> bool:
 def addresses(settings: StackSettings) -> dict[str, dict[str, str]]:
     """Where to look, and with which login."""
     airflow, mlflow = settings.airflow_login(), settings.mlflow_login()
+    public_grpc = settings.engines.public_grpc
+    # A proxy that gives people gRPC keeps REST to the machines.
+    model_server = {"grpc": public_grpc} if public_grpc else {"grpc": settings.grpc_address, "rest": settings.rest_url}
     return {
-        "airflow": {
-            "url": settings.engines.public_url or settings.airflow_url,
-            "username": airflow.username,
-            "password": airflow.password,
-        },
-        "mlflow": {"url": settings.mlflow_url, "username": mlflow.username, "password": mlflow.password},
-        "grpc": {"url": settings.grpc_address},
-        "rest": {"url": settings.rest_url},
+        "airflow": {"url": settings.airflow_page, "username": airflow.username, "password": airflow.password},
+        "mlflow": {"url": settings.mlflow_page, "username": mlflow.username, "password": mlflow.password},
+        **{name: {"url": address} for name, address in model_server.items()},
     }
 
 

@@ -73,7 +73,7 @@ def feedback_command(options: argparse.Namespace) -> int:
         return 0
     _print(feedback)
     if run is not None:
-        print(f"version {version} is calibrated anew: {settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}")
+        print(f"version {version} is calibrated anew: {settings.airflow_page}/dags/{run.dag_id}/runs/{run.run_id}")
     elif options.recalibrate:
         print(nothing_to_recalibrate(feedback))
     elif feedback.calibration_only:

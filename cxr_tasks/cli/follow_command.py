@@ -40,7 +40,7 @@ def follow_command(options: argparse.Namespace) -> int:
     path = path_to(worklist, request_named(worklist, options.named))
     progress = progress_of(path, options.approve)
     console = PlainConsole(stderr=options.json)
-    with says_what_goes_on([progress], settings.airflow_url):
+    with says_what_goes_on([progress], settings.airflow_page):
         (facts,) = follow_to_the_end(console, settings, api, [progress])
     if facts is None:
         told = [_told(one) for one in path_to(worklist, request_named(worklist, options.named))]

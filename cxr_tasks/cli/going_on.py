@@ -15,7 +15,7 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 
 
 @contextlib.contextmanager
-def says_what_goes_on(followed: Sequence[Progress], airflow_url: str) -> Iterator[None]:
+def says_what_goes_on(followed: Sequence[Progress], airflow_page: str) -> Iterator[None]:
     """Say, when the block gives up (Ctrl-C, a request to end, no answer), that the runs go on and how to follow them.
 
     ``followed`` may grow while the block runs.
@@ -32,17 +32,17 @@ def says_what_goes_on(followed: Sequence[Progress], airflow_url: str) -> Iterato
         console = PlainConsole(stderr=True)
         for progress in followed:
             if progress.ended_after_s is None:
-                console.print(_goes_on(progress, airflow_url), style="yellow", soft_wrap=True)
+                console.print(_goes_on(progress, airflow_page), style="yellow", soft_wrap=True)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _goes_on(progress: Progress, airflow_url: str) -> str:
+def _goes_on(progress: Progress, airflow_page: str) -> str:
     first, newest = next(iter(progress.runs.values())), list(progress.runs.values())[-1]
     again = f"cxr follow {first.run_id}"
     if progress.approve is not None:
         again += f" --approve {shlex.quote(progress.approve)}"
-    page = f"{airflow_url}/dags/{newest.dag_id}/runs/{newest.run_id}"
+    page = f"{airflow_page}/dags/{newest.dag_id}/runs/{newest.run_id}"
     asked = f"; a person is asked at {progress.question}" if progress.question else ""
     return f"{progress.model}: {newest.dag_id} goes on in Airflow, {page}{asked}\n  to follow it again: {again}"

@@ -60,7 +60,7 @@ def promote_command(options: argparse.Namespace) -> int:
         facts["seconds"] = round(time.monotonic() - started_at, 1)
         console.print(f"{named} serves, {facts['seconds']} s after the alias was moved", soft_wrap=True)
     else:
-        console.print(f"to see it: {settings.airflow_url}/dags/cxr_release, or cxr models", soft_wrap=True)
+        console.print(f"to see it: {settings.airflow_page}/dags/cxr_release, or cxr models", soft_wrap=True)
     if options.json:
         print(json.dumps(facts))
     return 0
@@ -69,7 +69,7 @@ def promote_command(options: argparse.Namespace) -> int:
 def _follow_release(console: Console, api: AirflowApi, model: str, version: int, began: datetime) -> str:
     worklist = Worklist()
     progress = release_of(worklist, model, version, began)
-    with says_what_goes_on([progress], api.url):
+    with says_what_goes_on([progress], api.page):
         follow(api, worklist, [progress], LinePrinter(console).show)
     (release,) = progress.runs.values()
     if progress.superseded:

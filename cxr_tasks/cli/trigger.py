@@ -61,7 +61,7 @@ def trigger_command(options: argparse.Namespace) -> int:
     api = AirflowApi(settings)
     if not options.wait:
         run = api.trigger(next(iter(CHAINS[load_recipe(options.recipe).model_name])), conf)
-        address = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
+        address = f"{settings.airflow_page}/dags/{run.dag_id}/runs/{run.run_id}"
         print(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "address": address}) if options.json else address)
         return 0
     (facts,) = run_and_follow(console, settings, api, [conf], approve=options.approve)
@@ -106,7 +106,7 @@ def run_and_follow(
     models = [load_recipe(conf["recipe"]).model_name for conf in confs]
     patiently(lambda: api.wait_for_dags(tuple({dag_id for model in models for dag_id in CHAINS[model]}), DAGS_LIMIT_S))
     followed: list[Progress] = []
-    with says_what_goes_on(followed, settings.airflow_url):
+    with says_what_goes_on(followed, settings.airflow_page):
         for model, conf in zip(models, confs, strict=True):
             followed.append(_trigger(api, model, conf, approve))
         facts = follow_to_the_end(console, settings, api, followed)

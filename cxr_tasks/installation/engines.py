@@ -31,6 +31,8 @@ VARIABLES = {
     "model_host": "CXR_MODEL_HOST",
     "listen": "CXR_LISTEN",
     "public_url": "CXR_PUBLIC_URL",
+    "public_mlflow_url": "CXR_PUBLIC_MLFLOW_URL",
+    "public_grpc": "CXR_PUBLIC_GRPC",
     "slots": "CXR_CLUSTER_SLOTS",
     "logins": "CXR_LOGINS",
     "audit_bucket": "CXR_AUDIT_BUCKET",
@@ -57,6 +59,10 @@ class Engines:
     """The address that servers bind to."""
     public_url: str = ""
     """What people type for Airflow where a proxy stands before it, such as ``https://cxr.example.org``."""
+    public_mlflow_url: str = ""
+    """The same for MLflow."""
+    public_grpc: str = ""
+    """The same for the model server, by TLS, such as ``cxr.example.org:8543``."""
     slots: str = ""
     """How many tasks of datasets and trainings run at once on all workers together; empty: by this machine's cores."""
     logins: str = SIMPLE_LOGINS
@@ -91,9 +97,14 @@ class Engines:
                 raise ConfigurationError(
                     f"{VARIABLES[name]}={getattr(engines, name)}: expected a host's name or an IPv4 address, no port"
                 )
-        if engines.public_url and not re.fullmatch(r"https?://[^\s/]+", engines.public_url):
+        for name in ("public_url", "public_mlflow_url"):
+            if (found := getattr(engines, name)) and not re.fullmatch(r"https?://[^\s/]+", found):
+                raise ConfigurationError(
+                    f"{VARIABLES[name]}={found}: expected such as https://cxr.example.org, without a path"
+                )
+        if engines.public_grpc and not re.fullmatch(r"[^\s/:]+:\d+", engines.public_grpc):
             raise ConfigurationError(
-                f"CXR_PUBLIC_URL={engines.public_url}: expected such as https://cxr.example.org, without a path"
+                f"CXR_PUBLIC_GRPC={engines.public_grpc}: expected a host and a port, such as cxr.example.org:8543"
             )
         if engines.slots and not (engines.slots.isdecimal() and 0 < int(engines.slots) <= 4096):
             raise ConfigurationError(f"CXR_CLUSTER_SLOTS={engines.slots}: expected a number of tasks from 1 to 4096")

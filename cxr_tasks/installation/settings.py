@@ -135,6 +135,16 @@ class StackSettings:
     def rest_url(self) -> str:
         return f"http://{self.engines.model_hosts[0]}:{self.rest_port}"
 
+    @property
+    def airflow_page(self) -> str:
+        """Where people open Airflow; programs use ``airflow_url``, whose name may be known to machines alone."""
+        return self.engines.public_url or self.airflow_url
+
+    @property
+    def mlflow_page(self) -> str:
+        """Where people open MLflow."""
+        return self.engines.public_mlflow_url or self.mlflow_url
+
     def airflow_login(self) -> Login:
         """The Airflow administrator; ``ServiceUnavailable`` before the first start, when there is none."""
         return airflow_login(self.secrets)

@@ -20,7 +20,7 @@ def tell_of_alarm(report: DriftReport) -> int:
         f"{report.day} ({report.n_images} images of {record.window_days} days).",
         *(f"- {one.name}: {one.said}" for one in record.drifting[:3]),
         "A training is asked for." if report.retrain else "No training is started by this.",
-        f"The page: {StackSettings.load().airflow_url}{report.address}",
+        f"The page: {StackSettings.load().airflow_page}{report.address}",
     ]
     return send(f"Chest X-rays: {report.model_name} version {report.version} drifts", "\n".join(lines))
 

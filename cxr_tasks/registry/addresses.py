@@ -5,6 +5,9 @@ Report pages and run pages are paths on the Airflow UI's own address, behind its
 
 from __future__ import annotations
 
+import os
+
+from cxr_tasks.installation.engines import VARIABLES
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.registry.tracking import tracking_uri
 
@@ -38,16 +41,24 @@ def requests_page(shown: str = "all") -> str:
 
 def mlflow_run_page(run_id: str) -> str:
     """The run in the MLflow UI; an empty string where tracking goes to a file, which has no address."""
-    uri = tracking_uri()
-    if not uri.startswith(("http://", "https://")):
+    address = _mlflow_page()
+    if not address:
         return ""
     from cxr_tasks.registry.tracking import client
 
     experiment = client().get_run(run_id).info.experiment_id
-    return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{address}/#/experiments/{experiment}/runs/{run_id}"
 
 
 def mlflow_version_page(model_name: str, version: int) -> str:
     """A registered version in the MLflow UI; an empty string where the registry is a file, which has no address."""
+    address = _mlflow_page()
+    return f"{address}/#/models/{model_name}/versions/{version}" if address else ""
+
+
+def _mlflow_page() -> str:
+    """Where people open MLflow: its name before a proxy, else the one that programs use; empty for a file."""
     uri = tracking_uri()
-    return f"{uri}/#/models/{model_name}/versions/{version}" if uri.startswith(("http://", "https://")) else ""
+    if not uri.startswith(("http://", "https://")):
+        return ""
+    return os.environ.get(VARIABLES["public_mlflow_url"]) or uri

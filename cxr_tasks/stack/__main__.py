@@ -113,7 +113,7 @@ def _print_entrances(console: Console, settings: StackSettings) -> None:
     if console.is_terminal:
         print_logins(console, settings)
     else:
-        console.print(f"Airflow {settings.airflow_url}, MLflow {settings.mlflow_url}; 'make login' shows the logins")
+        console.print(f"Airflow {settings.airflow_page}, MLflow {settings.mlflow_page}; 'make login' shows the logins")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ from cxr_tasks.installation.storage.private import keep_private_text
 #: Who owns files in the containers where root makes them: a user without rights, as in ``docker/Dockerfile``.
 UNPRIVILEGED = 50000
 _ROLES = ("airflow", "mlflow", "cxr")
+#: Variable -> the usual port of the proxy on this machine: Airflow, MLflow, gRPC.
+_PORTS = {"CXR_AIRFLOW_HTTPS_PORT": "8443", "CXR_MLFLOW_HTTPS_PORT": "5443", "CXR_GRPC_TLS_PORT": "8543"}
 
 
 def main() -> int:
@@ -50,12 +52,15 @@ def write_cluster_env(folder: Path, environment: Mapping[str, str]) -> Path:
     (folder / "backups").mkdir(mode=0o700, exist_ok=True)
     _own(folder / "backups", uid)
     site = environment.get("CXR_SITE") or "localhost"
-    port = environment.get("CXR_AIRFLOW_HTTPS_PORT") or "8443"
+    ports = {name: environment.get(name) or usual for name, usual in _PORTS.items()}
+    airflow, mlflow, grpc = ports.values()
     settings = {
         "CXR_UID": str(uid),
         "CXR_SITE": site,
-        "CXR_AIRFLOW_HTTPS_PORT": port,
-        "CXR_PUBLIC_URL": environment.get("CXR_PUBLIC_URL") or f"https://{site}:{port}",
+        **ports,
+        "CXR_PUBLIC_URL": environment.get("CXR_PUBLIC_URL") or f"https://{site}:{airflow}",
+        "CXR_PUBLIC_MLFLOW_URL": environment.get("CXR_PUBLIC_MLFLOW_URL") or f"https://{site}:{mlflow}",
+        "CXR_PUBLIC_GRPC": environment.get("CXR_PUBLIC_GRPC") or f"{site}:{grpc}",
         "CXR_APPROVERS": ",".join(approvers(environment)),
     }
     lines = ["# Made by make cluster-env; change what you like, it is not written again. All others: docker/README.md."]

@@ -54,7 +54,7 @@ def _tell(context: dict[str, Any], after: str) -> None:
         return
     log.warning("run %s of %s has taken longer than %s", run_id, dag_id, after)
     count("deadline_missed", dag_id)
-    page = f"{StackSettings.load().airflow_url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+    page = f"{StackSettings.load().airflow_page}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
     send(
         f"Chest X-rays: {dag_id} takes long",
         f"Run {run_id} of {dag_id} has not ended {after} after it was asked for. It goes on; look whether it waits for "

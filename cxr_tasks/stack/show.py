@@ -83,13 +83,13 @@ def print_logins(console: Console, settings: StackSettings) -> None:
             continue
         login = airflow_login(settings.secrets, user)
         duty = "approver" if user in settings.approvers and role != "admin" else role
-        table.add_row(f"Airflow ({duty})", settings.airflow_url, login.username, login.password)
+        table.add_row(f"Airflow ({duty})", settings.airflow_page, login.username, login.password)
     login = settings.mlflow_login()
-    table.add_row("MLflow", settings.mlflow_url, login.username, login.password)
+    table.add_row("MLflow", settings.mlflow_page, login.username, login.password)
     for user in settings.approvers:
         if user != login.username:
             password = airflow_login(settings.secrets, user).password
-            table.add_row("MLflow (approver)", settings.mlflow_url, user, password)
+            table.add_row("MLflow (approver)", settings.mlflow_page, user, password)
     console.print(table, soft_wrap=False)
 
 

@@ -46,8 +46,8 @@ class AirflowApi:
 
     def __init__(self, settings: StackSettings, user: str = "admin"):
         require_up(settings)
-        self.url = settings.airflow_url
-        self.calls = AirflowCalls(self.url, airflow_login(settings.secrets, user))
+        self.page = settings.airflow_page
+        self.calls = AirflowCalls(settings.airflow_url, airflow_login(settings.secrets, user))
 
     def trigger(self, dag_id: str, conf: dict[str, Any], run_id: str = "", note: str = "") -> DagRun:
         """Start a run of ``dag_id``, once: a call that is made again with the same ``run_id`` finds the run it made.

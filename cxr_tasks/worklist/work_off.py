@@ -164,7 +164,7 @@ def _end_unrun(worklist: Worklist, request: Request, error: Exception) -> bool:
     is_news = worklist.end(request.number, "failed", storable(f"nothing was run: {error}")[:MOST_SAID])
     if is_news:
         about = f" of {request.model}" if request.model else ""
-        page = f"{StackSettings.load().airflow_url}{PAGE}#request-{request.number}"
+        page = f"{StackSettings.load().airflow_page}{PAGE}#request-{request.number}"
         title = f"Chest X-rays: request {request.number} ({request.kind}{about}) is not run"
         send(title, f"{title}. Why stands in 'cxr runs', and at {page}")
     return is_news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
@@ -11,34 +11,37 @@ from cxr_tasks.cli import demo
 from cxr_tasks.cli.following.follow import TaskFailed
 from cxr_tasks.installation.engines import Engines
 from cxr_tasks.installation.logins import Login
+from cxr_tasks.installation.settings import StackSettings
 from tests.cli.test_outcome import facts
 
-PROXIED = Engines(public_url="https://cxr.example.org:8443")
+PROXIED = Engines(
+    airflow_host="api-server",
+    mlflow_host="mlflow",
+    model_host="model-servers",
+    public_url="https://cxr.example.org:8443",
+    public_mlflow_url="https://cxr.example.org:5443",
+    public_grpc="cxr.example.org:8543",
+)
 
 
 @pytest.fixture
 def ends_with(cxr_home, monkeypatch):
     """Makes the two runs end with these outcomes, or with this error."""
     login = Login(username="admin", password="only-here")
-    settings = SimpleNamespace(
-        airflow_url="http://127.0.0.1:1",
-        mlflow_url="http://127.0.0.1:2",
-        grpc_address="127.0.0.1:3",
-        rest_url="http://127.0.0.1:4",
-        airflow_login=lambda: login,
-        mlflow_login=lambda: login,
-        approvers=("admin",),
-        engines=Engines(),
-    )
+    ports = {"airflow_port": 8080, "mlflow_port": 5000, "grpc_port": 8500, "rest_port": 8501}
+    settings = StackSettings(home=cxr_home, dags=cxr_home, **ports)
     cxr_home.mkdir()
+    monkeypatch.setattr(StackSettings, "airflow_login", lambda self: login)
+    monkeypatch.setattr(StackSettings, "mlflow_login", lambda self: login)
     monkeypatch.setattr(demo, "up", lambda console: settings)
-    monkeypatch.setattr(demo.StackSettings, "load", lambda: SimpleNamespace(**{**vars(settings), "engines": PROXIED}))
+    monkeypatch.setattr(demo.StackSettings, "load", lambda: replace(settings, engines=PROXIED))
     monkeypatch.setattr(demo, "AirflowApi", lambda settings: None)
 
     approvals: list[str | None] = []
 
     def given(end, approvers=("admin",), recipes=("synthetic_binary", "synthetic_multilabel")):
-        settings.approvers = approvers
+        nonlocal settings
+        settings = replace(settings, approvers=approvers)
 
         def run_and_follow(console, settings, api, confs, *, approve):
             approvals.append(approve)
@@ -69,8 +72,14 @@ def test_one_family_through_containers_is_told_with_what_people_type(ends_with, 
     ends_with([facts()], recipes=["synthetic_binary"])
     assert demo.main(["--no-start", "--recipe", "synthetic_binary"]) == 0
     told = json.loads((cxr_home / "demo.json").read_text())
-    assert told["addresses"]["airflow"]["url"] == PROXIED.public_url
     said = capsys.readouterr().out
+    shown = {name: place["url"] for name, place in told["addresses"].items()}
+    assert shown == {
+        "airflow": PROXIED.public_url,
+        "mlflow": PROXIED.public_mlflow_url,
+        "grpc": PROXIED.public_grpc,
+    }
+    assert not any(f"//{host}" in said or f"{host}:" in said for host in PROXIED.hosts), "names of machines"
     assert f"synthetic_binary, triggered through Airflow at {PROXIED.public_url}" in said
     assert "make cluster-down" in said
 

@@ -24,7 +24,7 @@ BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]
 class ScriptedAirflow:
     """Answers as Airflow would after each poll: every run ends at its second poll, as ``states`` says."""
 
-    url = "http://127.0.0.1:8080"
+    page = "http://127.0.0.1:8080"
 
     def __init__(self, states: dict[str, dict[str, str]], *, starts_next: bool = True, rejected: int | None = None):
         self.states = states

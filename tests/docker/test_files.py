@@ -228,6 +228,17 @@ def test_generated_secrets_are_those_that_containers_read(tmp_path, monkeypatch)
     assert {one: one.read_text() for one in before} == before, "what is there stays"
 
 
+def test_people_are_told_the_names_and_ports_of_the_proxy(tmp_path):
+    write_cluster_env(tmp_path, {"CXR_SITE": "cxr.example.org", "CXR_GRPC_TLS_PORT": "9443"})
+    told = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines() if "=" in line)
+    engines = Engines.requested(told)
+    assert engines.public_url == "https://cxr.example.org:8443"
+    assert engines.public_mlflow_url == "https://cxr.example.org:5443"
+    assert engines.public_grpc == "cxr.example.org:9443"
+    published = SERVICES["proxy"]["ports"]
+    assert all(any(f"${{{name}:-" in port for port in published) for name in told if name.endswith("_PORT"))
+
+
 def test_no_worker_can_read_a_key_of_the_web_pages_or_airflows_database():
     for name in ("worker-cpu", "worker-release", "worker-gpu", "puller"):
         forbidden = {"airflow_database", "airflow_jwt_secret", "airflow_api_secret_key", "mlflow_database"}

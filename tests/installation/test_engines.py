@@ -27,6 +27,8 @@ def test_what_was_asked_for_is_asked_for_again_in_programs_and_tasks():
         "CXR_MODEL_HOST": "model-server",
         "CXR_LISTEN": "0.0.0.0",
         "CXR_PUBLIC_URL": "https://cxr.example.org",
+        "CXR_PUBLIC_MLFLOW_URL": "https://cxr.example.org:5443",
+        "CXR_PUBLIC_GRPC": "cxr.example.org:8543",
         "CXR_CLUSTER_SLOTS": "12",
     }
     engines = Engines.requested(asked)
@@ -44,6 +46,8 @@ def test_what_was_asked_for_is_asked_for_again_in_programs_and_tasks():
         ({"CXR_BUCKET": "s3://cxr"}, "CXR_BUCKET=s3://cxr: expected a bucket's name"),
         ({"CXR_AIRFLOW_HOST": "api:8080"}, "CXR_AIRFLOW_HOST=api:8080: expected a host's name"),
         ({"CXR_PUBLIC_URL": "cxr.example.org"}, "CXR_PUBLIC_URL=cxr.example.org: expected such as https://"),
+        ({"CXR_PUBLIC_MLFLOW_URL": "https://a.org/b"}, "CXR_PUBLIC_MLFLOW_URL=https://a.org/b: .* without a path"),
+        ({"CXR_PUBLIC_GRPC": "grpc://a.org"}, "CXR_PUBLIC_GRPC=grpc://a.org: expected a host and a port"),
         ({"CXR_CLUSTER_SLOTS": "many"}, "CXR_CLUSTER_SLOTS=many: expected a number of tasks"),
     ],
 )

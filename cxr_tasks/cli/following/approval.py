@@ -35,11 +35,11 @@ def instance_of(api: AirflowApi, tasks: Sequence[TaskRun], task_id: str, model: 
     return next((task for task in tasks if task.task_id == task_id and task.map_index in places), None)
 
 
-def question_page(airflow_url: str, question: TaskRun) -> str:
+def question_page(airflow_page: str, question: TaskRun) -> str:
     """Where a person answers."""
     place = f"/mapped/{question.map_index}" if question.map_index >= 0 else ""
     return (
-        f"{airflow_url}/dags/{question.dag_id}/runs/{question.run_id}/tasks/{question.task_id}{place}/required_actions"
+        f"{airflow_page}/dags/{question.dag_id}/runs/{question.run_id}/tasks/{question.task_id}{place}/required_actions"
     )
 
 

@@ -179,7 +179,7 @@ def _follow_question(api: AirflowApi, progress: Progress, tasks: list[TaskRun]) 
     """Where a person is asked now, the answer where the caller gave one, and what became of it."""
     question = approval.instance_of(api, tasks, "approve", progress.model)
     is_asked = question is not None and question.state == approval.WAITING
-    progress.question = approval.question_page(api.url, question) if question is not None and is_asked else ""
+    progress.question = approval.question_page(api.page, question) if question is not None and is_asked else ""
     if question is not None and is_asked and progress.approve is not None:
         _answer(api, progress, question, progress.approve)
     settled = progress.task(approval.DAG_ID, "settle")

@@ -69,7 +69,7 @@ def airflow_options(settings: StackSettings) -> dict[str, dict[str, tuple[str | 
         "api": {
             "host": (engines.listen, ""),
             "port": (settings.airflow_port, ""),
-            "base_url": (engines.public_url or settings.airflow_url, ""),
+            "base_url": (settings.airflow_page, ""),
             "workers": (1, "a second one costs 300 MB and serves nobody here"),
             "secret_key_cmd": (_reads(secrets / "airflow_api_secret_key"), ""),
             "log_fetch_timeout_sec": (2, ""),
