@@ -37,10 +37,17 @@ def test_mlflow_reads_what_was_written(settings: StackSettings, monkeypatch: pyt
 
 
 @pytest.mark.mlflow
-def test_mlflow_takes_what_its_own_pages_send_through_the_proxy(settings: StackSettings, monkeypatch):
-    """Under a name of its own, where the proxy has MLflow on another port than Airflow."""
+@pytest.mark.parametrize(
+    "public",
+    [
+        {"public_url": "https://cxr.example.org:8443"},
+        {"public_url": "https://airflow.example.org", "public_mlflow_url": "https://cxr.example.org:5443"},
+    ],
+    ids=["Airflow's name, another port", "a name of its own"],
+)
+def test_mlflow_takes_what_its_own_pages_send_through_the_proxy(public, settings: StackSettings, monkeypatch):
     ensure_logins(settings.home / "secrets")
-    engines = Engines(mlflow_host="mlflow", public_url="https://cxr.example.org:8443")
+    engines = Engines(mlflow_host="mlflow", **public)
     for name, value in server_environment(dataclasses.replace(settings, engines=engines)).items():
         monkeypatch.setenv(name, value)
     from mlflow.server import security_utils as rules

@@ -91,9 +91,9 @@ def artifacts_uri(settings: StackSettings) -> str:
 def _reachable(settings: StackSettings) -> dict[str, str]:
     """MLflow answers only to names, and to pages of origins, that it knows; loopback is among them already.
 
-    Its public name is the one that Airflow has, with a port of its own.
+    Without a public name of its own it has the one that Airflow has, with another port.
     """
-    public = urlsplit(settings.engines.public_url)
+    public = urlsplit(settings.engines.public_mlflow_url or settings.engines.public_url)
     hosts = {settings.engines.mlflow_host, public.hostname or ""} - {"", HOST}
     named = ",".join(f"{host},{host}:*" for host in sorted(hosts))
     told = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:*,{HOST}:*,{named}"} if named else {}
