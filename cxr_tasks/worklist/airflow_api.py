@@ -84,7 +84,7 @@ class AirflowApi:
                 broken = self.calls.call("GET", "/importErrors")["import_errors"]
                 detail = "; ".join(f"{file['filename']}: {file['stack_trace'].splitlines()[-1]}" for file in broken)
                 raise ServiceUnavailable(
-                    f"Airflow at {self.url}: expected the DAGs {', '.join(missing)}, found none in {limit_s:.0f} s. "
+                    f"Airflow at {self.page}: expected the DAGs {', '.join(missing)}, found none in {limit_s:.0f} s. "
                     f"{detail or 'No DAG file has an import error.'}"
                 )
             time.sleep(1)
