@@ -110,6 +110,35 @@ def test_alerts_ask_for_metrics_that_are_told(cxr_home):
     assert asked and asked <= told
 
 
+def test_airflows_metrics_are_asked_for_by_the_names_that_prometheus_gives_them():
+    """By Airflow's own list: a counter becomes a total, a timer a histogram in milliseconds, a gauge keeps its name."""
+    (root,) = importlib.util.find_spec("airflow").submodule_search_locations
+    template = yaml.safe_load((Path(root) / "_shared/observability/metrics/metrics_template.yaml").read_text())
+    known = {}
+    for one in template["metrics"]:
+        name = f"airflow_{one['name'].replace('.', '_')}"
+        if one["type"] == "timer":
+            known |= {f"{name}_milliseconds_{part}": one for part in ("bucket", "count", "sum")}
+        else:
+            known[f"{name}_total" if one["type"] == "counter" else name] = one
+    files = (DOCKER / "prometheus" / "rules.yml", DOCKER / "grafana" / "dashboards" / "cxr.json")
+    asked = {name for file in files for name in re.findall(r"\bairflow_[a-z_]+", file.read_text())}
+    assert asked and asked <= set(known)
+    for file in files:
+        for label, name in re.findall(r"by \(([a-z_]+)\) \((?:increase\()?(airflow_[a-z_]+)", file.read_text()):
+            assert label in known[name]["name_variables"] or label in known[name]["description"], (label, name)
+
+
+def test_the_servers_metrics_are_asked_for_by_their_names():
+    pytest.importorskip("numpy")
+    from serving.server.metrics import Metrics
+
+    told = {f"{one.name}{part}" for one in Metrics().all() for part in ("", "_bucket", "_count", "_sum")}
+    files = (DOCKER / "prometheus" / "rules.yml", DOCKER / "grafana" / "dashboards" / "cxr.json")
+    asked = {name for file in files for name in re.findall(r":tensorflow:[a-z_:]+", file.read_text())}
+    assert asked and asked <= told
+
+
 def test_manifests_are_what_the_api_takes():
     validate = tool("kubernetes-validate", "make CLUSTER=1")
     code, said = said_by(validate, "--strict", "kubernetes/platform.yaml", "kubernetes/pod-template.yaml")
