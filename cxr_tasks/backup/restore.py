@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
-import tarfile
 import tempfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cxr_tasks.backup import postgres
-from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, SIDES, WITH_ENGINES, Manifest
+from cxr_tasks.backup.archive import SEALED, SIDES, Manifest
 from cxr_tasks.backup.bucket import FOLDER as BUCKET
 from cxr_tasks.backup.bucket import in_the_way, put_back
 from cxr_tasks.backup.encryption import opened
+from cxr_tasks.backup.reading import contents, new_place, read_manifest, require_same
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.addresses import is_shared
-from cxr_tasks.installation.storage.files import is_of_the_system
 from cxr_tasks.installation.storage.objects import Bucket, bucket_name
 from cxr_tasks.installation.storage.paths import home, secrets_root
 from cxr_tasks.installation.storage.space import require_space
 
-_BLOCK = 2**20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 #: MLflow's logins are of no use without the secrets they were made with; the next start makes new ones.
 _OF_SECRETS = "mlflow/basic_auth.db"
@@ -45,32 +40,6 @@ class Restored:
     moved_aside: Path | None
     kept_as: str = ""
     """Schema of the databases, and first part of keys in the bucket, that hold what was there before; '' for none."""
-
-
-def read_manifest(file: Path) -> Manifest:
-    """The manifest of a backup, nothing of it written anywhere.
-
-    Raises:
-        DataDefect: The file is no backup, or is cut.
-    """
-    try:
-        with tarfile.open(file, "r:gz") as archive:
-            stream = archive.extractfile(MANIFEST)
-            told = json.load(stream) if stream is not None else None
-    except FileNotFoundError:
-        raise ConfigurationError(f"{file}: expected a backup, found no file") from None
-    except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error) as error:
-        if is_of_the_system(error):
-            raise
-        raise DataDefect(f"{file}: expected a whole backup made by 'cxr backup', found {error}") from None
-    if not isinstance(told, dict) or told.get("format") not in (FORMAT, WITH_ENGINES):
-        raise DataDefect(
-            f"{file}: expected a backup of format {FORMAT} or {WITH_ENGINES}, found another; use the code that wrote it"
-        )
-    try:
-        return Manifest(**told)
-    except TypeError as error:
-        raise DataDefect(f"{file}: its manifest is not one of format {told['format']}: {error}") from None
 
 
 def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False) -> Restored:
@@ -116,90 +85,14 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
     return Restored(manifest, tuple(units), passphrase is not None, moved_aside, kept_as)
 
 
-def check_backup(file: Path) -> Manifest:
-    """Read all of a backup and hold it against its digests; ``DataDefect`` names the first file that differs."""
-    manifest = read_manifest(file)
-    for name, n_bytes, digest in _contents(file, manifest, None):
-        _require_same(file, manifest, name, n_bytes, digest)
-    return manifest
-
-
 def _unpack(file: Path, manifest: Manifest, into: Path) -> None:
     found = set()
-    for name, n_bytes, digest in _contents(file, manifest, into):
-        _require_same(file, manifest, name, n_bytes, digest)
+    for name, n_bytes, digest in contents(file, manifest, into):
+        require_same(file, manifest, name, n_bytes, digest)
         found.add(name)
     missing = sorted(set(manifest.files) - found)
     if missing:
         raise DataDefect(f"{file}: {len(missing)} files of its manifest are not in it, among them {missing[0]}")
-
-
-def _contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tuple[str, int, str]]:
-    """Name, size and sha256 of each file in the archive, written below ``into`` on the way where that is given."""
-    try:
-        with tarfile.open(file, "r|gz") as archive:
-            for member in archive:
-                name = _plain_name(file, manifest, member.name)
-                if name == MANIFEST:
-                    continue
-                if member.islnk():
-                    same = _plain_name(file, manifest, member.linkname)
-                    if into is not None:
-                        target = _target(into, name)
-                        os.link(into / same, target)
-                    n_bytes, digest = manifest.files.get(same, [0, ""])
-                    yield name, n_bytes, digest
-                    continue
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None:
-                    raise DataDefect(f"{file}: {name} is neither a file nor a further name of one; it was not written")
-                hashing, n_bytes = hashlib.sha256(), 0
-                out = None if into is None else os.open(_target(into, name), _NEW, 0o600)
-                try:
-                    while block := stream.read(_BLOCK):
-                        hashing.update(block)
-                        n_bytes += len(block)
-                        if out is not None:
-                            _write(out, block)
-                finally:
-                    if out is not None:
-                        os.close(out)
-                yield name, n_bytes, hashing.hexdigest()
-    except (OSError, EOFError, tarfile.TarError, ValueError, zlib.error) as error:
-        if is_of_the_system(error):
-            raise
-        raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
-
-
-def _write(descriptor: int, block: bytes) -> None:
-    left = block
-    while left:
-        left = left[os.write(descriptor, left) :]
-
-
-def _target(into: Path, name: str) -> Path:
-    target = into / name
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return target
-
-
-def _plain_name(file: Path, manifest: Manifest, name: str) -> str:
-    """The name, once it is known to lie in one of the backup's units and nowhere else."""
-    path = PurePosixPath(name)
-    is_inside = name in (MANIFEST, SEALED) or any(
-        name == unit or name.startswith(f"{unit}/") for unit in manifest.units
-    )
-    if path.is_absolute() or ".." in path.parts or not is_inside:
-        raise DataDefect(f"{file}: {name!r} is no file of a run-time folder; it was not written by 'cxr backup'")
-    return name
-
-
-def _require_same(file: Path, manifest: Manifest, name: str, n_bytes: int, digest: str) -> None:
-    if manifest.files.get(name) != [n_bytes, digest]:
-        raise DataDefect(
-            f"{file}: {name} is not what was written (expected size and sha256 {manifest.files.get(name)}, found "
-            f"{[n_bytes, digest]}); nothing was changed"
-        )
 
 
 def _require_versions(file: Path, manifest: Manifest) -> None:
@@ -219,7 +112,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _open_secrets(aside: Path, passphrase: str) -> None:
     packed = json.loads(opened((aside / SEALED).read_bytes(), passphrase))
     for name, content in packed.items():
-        descriptor = os.open(_target(aside / SECRETS, name), _NEW, 0o600)
+        descriptor = os.open(new_place(aside / SECRETS, name), _NEW, 0o600)
         with open(descriptor, "wb") as stream:
             stream.write(base64.b64decode(content))
 

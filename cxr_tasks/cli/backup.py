@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cxr_tasks.backup.archive import SEALED, write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
-from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
+from cxr_tasks.backup.reading import check_backup, read_manifest
+from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.backup.units import SECRETS, Choice
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import home, secrets_root

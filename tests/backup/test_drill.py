@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cxr_tasks.backup.archive import SEALED, write_backup
-from cxr_tasks.backup.restore import check_backup, read_manifest, restore_backup
+from cxr_tasks.backup.reading import check_backup, read_manifest
+from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.logins import ensure_logins, read_key
 from cxr_tasks.installation.patient_keys import patient_secret

@@ -14,7 +14,8 @@ import pytest
 
 from cxr_tasks.backup import postgres
 from cxr_tasks.backup.archive import write_backup
-from cxr_tasks.backup.restore import check_backup, restore_backup
+from cxr_tasks.backup.reading import check_backup
+from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.installation.storage.objects import Bucket
 from cxr_tasks.registry.audit import trail

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.backup.restore import read_manifest
+from cxr_tasks.backup.reading import read_manifest
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.datasets.content import read_rows_of_content
 from cxr_tasks.evaluate.table import read_predictions
