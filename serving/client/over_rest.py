@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 from serving.client.answers import ServedVersion, Signatures
@@ -27,6 +29,21 @@ _CODES = {
     504: "DEADLINE_EXCEEDED",
 }
 Request = tuple[str, str, Any]
+Http = TypeVar("Http")
+
+
+class _OfThisProcess(Generic[Http]):
+    """An HTTP client whose connections are of this process: those that a fork inherits carry its parent's answers too,
+    and would give one process what another one asked."""
+
+    def __init__(self, make: Callable[[], Http]) -> None:
+        self._make, self._pid, self._client = make, os.getpid(), make()
+
+    def client(self) -> Http:
+        """The client; after a fork another one. That of the parent is let go of, and stays open there."""
+        if self._pid != (pid := os.getpid()):
+            self._client, self._pid = self._make(), pid
+        return self._client
 
 
 class RestTransport:
@@ -36,20 +53,20 @@ class RestTransport:
         import httpx
 
         self.address = address.rstrip("/")
-        self._client = httpx.Client(**_options(self.address, ca_file))
+        self._http = _OfThisProcess(lambda: httpx.Client(**_options(self.address, ca_file)))
 
     def send(self, call: Call, timeout_s: float) -> Reply:
         import httpx
 
         method, path, body = encoded(call)
         try:
-            answer = self._client.request(method, self.address + path, json=body, timeout=timeout_s)
+            answer = self._http.client().request(method, self.address + path, json=body, timeout=timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failed(error) from None
         return decoded(call, _value(answer))
 
     def close(self) -> None:
-        self._client.close()
+        self._http.client().close()
 
 
 class AsyncRestTransport:
@@ -59,20 +76,20 @@ class AsyncRestTransport:
         import httpx
 
         self.address = address.rstrip("/")
-        self._client = httpx.AsyncClient(**_options(self.address, ca_file))
+        self._http = _OfThisProcess(lambda: httpx.AsyncClient(**_options(self.address, ca_file)))
 
     async def send(self, call: Call, timeout_s: float) -> Reply:
         import httpx
 
         method, path, body = encoded(call)
         try:
-            answer = await self._client.request(method, self.address + path, json=body, timeout=timeout_s)
+            answer = await self._http.client().request(method, self.address + path, json=body, timeout=timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failed(error) from None
         return decoded(call, _value(answer))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._http.client().aclose()
 
 
 def encoded(call: Call) -> Request:

@@ -42,6 +42,8 @@ class FakeServer:
     requests: list[tuple[str, int]] = field(default_factory=list)
     """Signature and number of images of each request that was taken."""
     images: list[bytes] = field(default_factory=list)
+    peers: list[tuple[str, int]] = field(default_factory=list)
+    """Of each request by REST, the other end of its connection."""
     grpc_port: int = 0
     rest_port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -187,6 +189,10 @@ def _fill(tensor, array: np.ndarray) -> None:
 class _Rest(http.server.BaseHTTPRequestHandler):
     fake: FakeServer
     protocol_version = "HTTP/1.1"
+
+    def parse_request(self):
+        self.fake.peers.append(self.client_address)
+        return super().parse_request()
 
     def do_GET(self):
         parts = self.path.split("/")[3:]

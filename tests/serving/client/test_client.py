@@ -262,3 +262,34 @@ def test_an_answer_needs_no_tensorflow(fake):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+FORKED = """
+import asyncio, os, sys
+from serving.client import AsyncCxrClient, CxrClient
+
+kind, address, image = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
+client = AsyncCxrClient(address) if kind == "async" else CxrClient(address)
+loop = asyncio.new_event_loop()
+
+def ask(loop):
+    asked = client.predict("cxr_binary", image)
+    return loop.run_until_complete(asked) if kind == "async" else asked
+
+ask(loop)
+child = os.fork()
+if not child:
+    ask(asyncio.new_event_loop())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+ask(loop)
+"""
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_processes_of_a_fork_do_not_share_a_connection(fake, kind):
+    # Of a shared one either reads what the other was answered: another patient's numbers.
+    subprocess.run([sys.executable, "-c", FORKED, kind, fake.rest_url, IMAGE.hex()], check=True, timeout=300)
+    first, of_child, last = fake.peers
+    assert of_child != first
+    assert last == first
