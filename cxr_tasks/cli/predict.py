@@ -16,7 +16,9 @@ from cxr_tasks.cli.predict_cautions import cautions_of
 from cxr_tasks.cli.predict_show import Progress, Row, printer_of
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ServiceUnavailable
 from cxr_tasks.contracts.plain_text import without_controls
+from cxr_tasks.images.files_below import shown_path
 from cxr_tasks.installation.settings import StackSettings, client_environment
+from cxr_tasks.installation.storage.paths import inside
 from cxr_tasks.worklist.request import version_number
 from serving.client import Answer, CxrClient, ImageRefused, NotServed, Refused
 from serving.client.notes import notes_asked_for
@@ -70,6 +72,7 @@ def predict_command(options: argparse.Namespace) -> int:
     at = version_or_label(options)
     settings = StackSettings.load()
     require_named(options, "explain", "dicom")
+    _require_apart(options)
     models = tuple(dict.fromkeys(options.models or ["cxr_binary"]))
     asked = AskedImages(options.files)
     with (
@@ -102,6 +105,18 @@ def require_named(options: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(options, name) == "":
             raise ConfigurationError(f"--{name}: expected a folder, found an empty name")
+
+
+def _require_apart(options: argparse.Namespace) -> None:
+    """``ConfigurationError`` where results would lie among the images, and be taken for images the next time."""
+    for name in ("explain", "dicom"):
+        folder = Path(getattr(options, name) or os.devnull).expanduser()
+        for asked in map(Path, options.files):
+            if asked.is_dir() and inside(asked, folder) and not folder.is_file():
+                raise ConfigurationError(
+                    f"--{name}: expected a folder outside {shown_path(asked)}, whose images are asked for, found one "
+                    "in it; its files would be asked for as images too"
+                )
 
 
 def _print_all(rows: Iterator[Row], options: argparse.Namespace, asked: AskedImages) -> bool:

@@ -137,8 +137,10 @@ def _drift() -> Iterator[Metric]:
         if regular:
             key: tuple[str, ...] = (state.model_name, str(state.version))
             # The end of the day that was looked at.
-            looked[key] = datetime.fromisoformat(regular[-1].day).replace(tzinfo=UTC).timestamp() + _DAY_S
-            drifting[key] = float(regular[-1].verdict == "drift")
+            until = datetime.fromisoformat(regular[-1].day).replace(tzinfo=UTC).timestamp() + _DAY_S
+            # Numbers come again in a registry that was made anew: the one that was looked at last is meant.
+            if until >= looked.get(key, 0.0):
+                looked[key], drifting[key] = until, float(regular[-1].verdict == "drift")
     yield Metric(
         name="cxr_drift_looked_timestamp_seconds", help="Up to when a version's answers were looked at for drift.",
         labels=("model", "version"), samples=looked,

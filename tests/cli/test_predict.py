@@ -254,6 +254,11 @@ def test_heat_maps_are_written_as_pictures(server, tmp_path, capsys):
     pictures = [one for row in rows for one in row["files"]]
     assert len(set(pictures)) == 2 == len(list(out.iterdir()))
     assert all(Image.open(one).size == (684, 300) for one in pictures)
+    for option in ("--explain", "--dicom"):
+        for inside in (tmp_path / "a", tmp_path / "a" / "maps"):
+            assert main(["predict", option, str(inside), str(tmp_path / "b"), str(tmp_path / "a")]) == 1
+            assert f"{option}: expected a folder outside {tmp_path / 'a'}" in capsys.readouterr().err
+    assert len(list((tmp_path / "a").iterdir())) == 1
     assert main(["predict", "--explain", str(tmp_path / "a" / "名 1.png"), str(tmp_path / "a")]) == 1
     assert "expected a folder for pictures, found a file" in capsys.readouterr().err
 

@@ -145,3 +145,22 @@ def test_a_page_is_kept_for_a_while():
     page = Page(lambda: made.append(1) or str(len(made)), kept_s=1000)
     assert (page.text(), page.text()) == ("1", "1")
     assert Page(lambda: made.append(1) or str(len(made)), kept_s=0).text() == "2"
+
+
+def test_of_two_versions_of_one_number_the_one_that_was_looked_at_last_is_told(home_there):
+    from cxr_tasks.monitor.record import LookLine, State, write_state
+
+    for run_id, day, verdict in (
+        ("a" * 32, "2026-11-20", "drift"),
+        ("0" * 32, "2026-11-25", "none"),
+        ("f" * 32, "2026-11-02", "drift"),
+    ):
+        look = LookLine(
+            day=day, folder="x", verdict=verdict, n_images=500, largest_psi=0.1, names=(), is_regular=True, auroc=None
+        )
+        write_state(State(model_name="cxr_binary", version=1, mlflow_run_id=run_id, looks=(look,)))
+    found = told()
+    assert found["cxr_drifting"] == {("cxr_binary", "1"): 0.0}
+    assert found["cxr_drift_looked_timestamp_seconds"] == {
+        ("cxr_binary", "1"): dt.datetime(2026, 11, 26, tzinfo=dt.UTC).timestamp()
+    }

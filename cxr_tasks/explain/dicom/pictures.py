@@ -46,8 +46,11 @@ def overlay_captures(answer: Answer, subject: Subject, content: bytes) -> Iterat
         made.PatientOrientation = subject.header.get("PatientOrientation")
         made.ManufacturerModelName = subject.speaker[:64]
         made.DerivationDescription = f"Heat map of {display_name(finding)} over the image. {STATEMENT}"
-        # The words in the picture name no patient.
-        made.BurnedInAnnotation = "NO"
+        # Our words name no patient; what is written in the X-ray itself only its header can tell.
+        if (told := str(subject.header.get("BurnedInAnnotation") or "")) in ("YES", "NO"):
+            made.BurnedInAnnotation = told
+        elif "BurnedInAnnotation" in made:
+            del made.BurnedInAnnotation
         made.ImageComments = STATEMENT
         yield finding, finished(made, f"{subject.speaker}: heat maps, not a diagnosis")
 

@@ -106,6 +106,12 @@ def test_headers_that_leave_out_what_may_be_empty_will_do(tmp_path, lacking):
     assert not pydicom.dcmread(files[0]).get(lacking)
 
 
+@pytest.mark.parametrize("told", ["NO", None])
+def test_what_is_written_in_the_image_is_told_as_its_header_does(tmp_path, told):
+    _, capture, *_ = write_dicom(answer(), "cxr_binary", image(BurnedInAnnotation=told), tmp_path)
+    assert pydicom.dcmread(capture).get("BurnedInAnnotation") == told
+
+
 def test_what_cannot_be_filed_is_told(tmp_path):
     with pytest.raises(DataDefect, match="lacks StudyInstanceUID"):
         write_dicom(answer(), "cxr_binary", image(StudyInstanceUID=None), tmp_path)
