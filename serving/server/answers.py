@@ -176,10 +176,10 @@ class Answers:
         try:
             yield
         except StatusError as error:
-            self.metrics.requests.add((model_name, error.code.name))
+            self.metrics.requests.add((model_name, error.code.name), is_served=self._core.lists(model_name))
             raise
         elapsed_us = (time.perf_counter() - begin) * 1e6
-        self.metrics.requests.add((model_name, "OK"))
+        self.metrics.requests.add((model_name, "OK"), is_served=True)
         self.metrics.runtime.observe((model_name, api, "TF1"), elapsed_us)
 
     def _count_examples(self, model_name: str, n_examples: int) -> None:

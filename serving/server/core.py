@@ -84,6 +84,10 @@ class ServerCore:
         """
         self._wait_for(self._configure(config), "model(s)", go_on)
 
+    def lists(self, name: str) -> bool:
+        """Whether ``name`` is a model of the present list."""
+        return name in self._platforms
+
     def _configured(self) -> ModelServerConfig:
         if self.options.model_config_file:
             return read_model_config(self.options.model_config_file)

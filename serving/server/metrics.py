@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable
 
 Labels = tuple[str, ...]
 
-# Names of models come from requests: beyond so many combinations the rest is counted together.
+# Names of models come from requests: beyond so many combinations the rest is counted together, but for models that are
+# served; and of a long one this much is kept.
 MAX_LABEL_SETS = 1000
+MAX_LABEL_CHARS = 256
 
 
 def _growing(first: float, factor: float, n_buckets: int) -> tuple[float, ...]:
@@ -30,10 +32,10 @@ class Counter:
         self._values: dict[Labels, float] = {}
         self._lock = threading.Lock()
 
-    def add(self, labels: Labels, amount: float = 1) -> None:
-        """Adds ``amount`` for these label values."""
+    def add(self, labels: Labels, amount: float = 1, is_served: bool = False) -> None:
+        """Adds ``amount`` for these label values; ``is_served``: they are not a client's to choose."""
         with self._lock:
-            labels = _bounded(labels, self._values)
+            labels = labels if is_served else _bounded(labels, self._values)
             self._values[labels] = self._values.get(labels, 0) + amount
 
     def total(self) -> float:
@@ -123,6 +125,7 @@ class Metrics:
 
 
 def _bounded(labels: Labels, held: Collection[Labels]) -> Labels:
+    labels = tuple(value if len(value) <= MAX_LABEL_CHARS else f"{value[:MAX_LABEL_CHARS]}..." for value in labels)
     return labels if labels in held or len(held) < MAX_LABEL_SETS else ("other",) * len(labels)
 
 

@@ -38,6 +38,7 @@ from serving.server.receiving import Receiving
 from serving.server.run.runner import Patience
 from serving.server.seldom import Seldom
 from serving.server.status import StatusError, shortened
+from serving.server.wire import MOST_FIELDS, has_too_many_fields
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +100,13 @@ class GrpcService:
         async def answer(_messages: Any, context: Context) -> bytes:
             try:
                 return await handler(await self._receiving.message(context), context)
+            # What was raised is let go of here: it holds the frames it came through, and so the whole request.
             except StatusError as error:
-                refusal = error
+                code, text = error.code, shortened(error.message)
             except Exception as error:
                 self._broken.warning("A call broke", with_traceback=True)
-                refusal = StatusError("INTERNAL", f"The server broke on this call: {type(error).__name__}")
-            await context.abort(refusal.code, shortened(refusal.message))
+                code, text = grpc.StatusCode.INTERNAL, f"The server broke on this call: {type(error).__name__}"
+            await context.abort(code, text)
             raise AssertionError("abort raises")
 
         return answer
@@ -167,6 +169,9 @@ class GrpcService:
         return bytes(answer.SerializeToString())
 
     def _parsed(self, kind: Any, raw: bytes) -> Any:
+        if has_too_many_fields(kind.DESCRIPTOR, raw):
+            text = f"Expected at most {MOST_FIELDS} fields in a {kind.DESCRIPTOR.full_name}, found more"
+            raise StatusError("INVALID_ARGUMENT", text)
         try:
             return kind.FromString(raw)
         except DecodeError as error:

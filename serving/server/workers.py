@@ -33,7 +33,11 @@ class Workers:
             self._n_threads += 1
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._jobs.put((answer, work))
-        return await answer
+        try:
+            return await answer
+        finally:
+            # A fault that passes through here holds this frame, and would hold itself, and all that it was about.
+            del answer
 
     def close(self) -> None:
         """Ends the threads, each with what it does now; what waits for one is not begun any more."""

@@ -76,7 +76,11 @@ class BatchingRunner:
             )
         task = Task(list(arrays), n_rows, patience)
         self._scheduler.add(self, tuple(feeds), tuple(fetches), task)
-        return task.done.result()
+        try:
+            return task.done.result()
+        finally:
+            # A fault that passes through here holds this frame, and would hold itself and the arrays.
+            del task
 
 
 class BatchScheduler:
@@ -169,6 +173,8 @@ class BatchScheduler:
             # Every waiting request must get an answer, whatever broke.
             for task in tasks:
                 task.done.set_exception(error)
+            # The fault holds this frame, and would hold itself through them.
+            del batch, tasks, task
             return
         for task, part in zip(tasks, parts, strict=True):
             task.done.set_result(part)

@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+#: Parts of a gzip body that are packed each alone; what comes after one is copied for the next.
+MOST_MEMBERS = 64
+_GZIP = b"\x1f\x8b"
+
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
@@ -120,16 +124,23 @@ def check_length(headers: Mapping[bytes, bytes], most_bytes: int) -> None:
 
 
 def unpacked(body: bytes | bytearray, most_bytes: int) -> bytes:
-    """A gzip ``body`` unpacked; empty where it is none.
+    """A gzip ``body`` unpacked, all of its members one after the other; empty where it is none.
 
     Raises:
-        BodyRefused: 413 where that is more than ``most_bytes``.
+        BodyRefused: 413 where that is more than ``most_bytes``; 400 where it is cut, or has very many members.
     """
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        made = unpacker.decompress(body, most_bytes)
-    except zlib.error:
-        return b""
-    if unpacker.unconsumed_tail:
-        raise BodyRefused(413, f"The unpacked body has more than {most_bytes} bytes, which are taken at most")
-    return made
+    made, packed = bytearray(), bytes(body)
+    for _ in range(MOST_MEMBERS):
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            made += unpacker.decompress(packed, most_bytes - len(made) + 1)
+        except zlib.error:
+            return b""
+        if len(made) > most_bytes:
+            raise BodyRefused(413, f"The unpacked body has more than {most_bytes} bytes, which are taken at most")
+        if packed and not unpacker.eof:
+            raise BodyRefused(400, "The packed body ends before its end")
+        packed = unpacker.unused_data
+        if not packed.startswith(_GZIP):
+            return bytes(made)
+    raise BodyRefused(400, f"The packed body has more than {MOST_MEMBERS} members, which are taken at most")

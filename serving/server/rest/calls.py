@@ -139,9 +139,11 @@ def _spec(found: re.Match[str], request: str) -> model_pb2.ModelSpec:
         raise StatusError("INVALID_ARGUMENT", "Missing model name in request.")
     spec = model_pb2.ModelSpec(name=unquote(found["name"]))
     if found["version"]:
-        if int(found["version"][:20]) > MAX_VERSION:
+        digits = found["version"].lstrip("0") or "0"
+        # More than twenty digits are no version, and cost time to parse.
+        if int(digits[:20]) > MAX_VERSION:
             raise StatusError("INVALID_ARGUMENT", f"Failed to convert version: {found['version'][:20]} to numeric.")
-        spec.version.value = int(found["version"])
+        spec.version.value = int(digits)
     elif found["label"]:
         spec.version_label = unquote(found["label"])
     return spec

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 64 << 10
@@ -29,8 +30,9 @@ class Connection(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._limit_s, self._most = limit_s, most
         self._cut: asyncio.TimerHandle | None = None
-        self._is_in_message = False
+        self._is_in_message = self._asks_for_upgrade = False
         self._n_head_bytes = 0
+        self._received = self._unread = b""
         self.since = self.loop.time()
 
     @property
@@ -48,10 +50,13 @@ class Connection(HttpToolsProtocol):
             oldest.refuse(_TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what came, and refuses a head without end."""
-        self._n_head_bytes += 0 if self._is_in_message else len(data)
-        super().data_received(data)
-        if self._n_head_bytes > MOST_HEAD_BYTES and not self._is_in_message and not self.transport.is_closing():
+        """Parses what came, and refuses a head without end; so too what stands around a body's chunks."""
+        self._n_head_bytes += len(data)
+        while data:
+            self._received, self._unread = data, b""
+            super().data_received(data)
+            data, self._received = self._unread, b""
+        if self._n_head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.refuse(_TOO_LONG)
 
     def on_message_begin(self) -> None:
@@ -63,12 +68,43 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """From here on the application watches the time; this one only cuts what it cannot end."""
+        self._asks_for_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._asks_for_upgrade:
+            return
         self._is_in_message, self._n_head_bytes = True, 0
         self._arm(self._limit_s + CUT_AFTER_S)
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Those after a body in chunks say nothing here, and would be kept without end."""
+        if not self._is_in_message:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body, which the application bounds."""
+        self._n_head_bytes = 0
+        super().on_body(body)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answers as if no other protocol had been offered, which some clients do with each first request (h2c).
+
+        The parser leaves out the body of such a request; uvicorn calls this while it handles that.
+        """
+        fault = sys.exception()
+        if fault is None or not self._asks_for_upgrade:
+            return
+        rest = self._received[fault.args[0] :]
+        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn sets its own.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._unread = b"%b%b\r\n%b" % (head, fields, rest)
+
     def on_message_complete(self) -> None:
         """The body is whole, or the rest of a refused one has been dropped."""
+        if self._asks_for_upgrade:
+            return
         self._is_in_message = False
         super().on_message_complete()
         if self.cycle.response_complete:

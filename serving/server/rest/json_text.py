@@ -26,6 +26,8 @@ _WORDS = {
 }
 #: Up to this size refusals have the real server's words and offsets.
 EXACT_BYTES = 64 << 10
+#: Three bytes can be a list, which takes sixty in memory.
+MOST_LISTS = 1 << 21
 #: A little more than leaves the server of an error's text.
 SHOWN_CHARS = 1200
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.0-9eE]+|[\[\]{}]', re.DOTALL)
@@ -43,6 +45,8 @@ def parse(body: bytes | bytearray) -> Any:
     Raises:
         StatusError: ``INVALID_ARGUMENT`` with the fault and its offset in bytes.
     """
+    if body.count(b"[") + body.count(b"{") > MOST_LISTS:
+        raise _refused(f"The document has more than {MOST_LISTS} lists and objects.")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -69,6 +73,8 @@ def _parse_leniently(body: bytes | bytearray) -> Any:
         return _LENIENT.raw_decode(text, len(text) - len(text.lstrip(" \t\r\n")))[0]
     except json.JSONDecodeError as error:
         raise _refused(f"{error.msg[:100]} at character: {error.pos}") from error
+    except _TooBig as error:
+        raise _refused("Number too big to be stored in double.") from error
     except RecursionError as error:
         raise _refused("The document is nested too deep.") from error
 
@@ -178,14 +184,15 @@ def _float(text: str) -> float:
     return value
 
 
-def _int(text: str) -> int:
-    # Beyond 400 digits no double holds it; far longer ones would cost time to parse.
-    if len(text) > 400:
-        raise _TooBig
-    return int(text)
+def _int(text: str) -> int | float:
+    # As orjson: what 64 bits do not hold is a double. No longer text is parsed as a whole number, which costs time.
+    if len(text) < 19:
+        return int(text)
+    value = _float(text)
+    return int(text) if -(2.0**63) <= value < 2.0**64 else value
 
 
-_LENIENT = json.JSONDecoder(object_pairs_hook=_first_wins)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_first_wins, parse_float=_float, parse_int=_int)
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_float=_float, parse_int=_int)
 
 

@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 OPTIONS_TYPE = "text/html; charset=ISO-8859-1"
 MIN_GZIP_BYTES = 1024
+#: The names of gzip as a content coding.
+PACKED = (b"gzip", b"x-gzip")
 #: All bodies together, as a multiple of the largest one.
 BODIES_AT_A_TIME = 4
 CORS_HEADERS = {
@@ -94,7 +96,7 @@ class _Application:
         self._broken = Seldom(log)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Any) -> None:
-        headers = dict(scope["headers"])
+        headers = _joined(scope["headers"])
         request_id = ""
         if self._api.names_requests:
             request_id = request_id_of(headers.get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1"))
@@ -129,7 +131,7 @@ class _Application:
             return HttpAnswer(200 if self._options.rest_api_enable_cors_support else 400, OPTIONS_TYPE, b"")
         query = scope["query_string"]
         path = (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
-        is_packed = headers.get(b"content-encoding") == b"gzip"
+        is_packed = headers.get(b"content-encoding", b"").strip().lower() in PACKED
 
         def work() -> HttpAnswer:
             if request_id:
@@ -157,6 +159,8 @@ class _Application:
             finally:
                 running.cancel()
                 gone.cancel()
+                # A future whose fault passes through here would hold this frame, and with it the body.
+                del running
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         """A page of another site cannot read answers under that site's name, wherever it makes the name point."""
@@ -180,6 +184,14 @@ class _Application:
         headers = [(name.encode(), value.encode()) for name, value in named.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by name; one that comes twice is the list of both, so that neither is acted on alone."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
+    return headers
 
 
 async def _client_gone(receive: Receive) -> None:
