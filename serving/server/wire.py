@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 #: Fields of one message, those of the messages in it included. Each string of a tensor is one, packed numbers are one.
 MOST_FIELDS = (1 << 20) + (1 << 16)
@@ -33,7 +33,7 @@ def has_too_many_fields(kind: Descriptor, raw: bytes, most: int = MOST_FIELDS) -
             elif wire_type == _SIZED:
                 size, at = _varint(raw, at, end)
                 field = fields.get(tag >> 3)
-                if field is not None and field.type == FieldDescriptor.TYPE_MESSAGE:
+                if field is not None and field.message_type is not None:
                     waiting.append((field.message_type, at, min(at + size, end)))
                 at += size
             elif wire_type in _SKIPPED:
