@@ -3,7 +3,8 @@
 Each look spends the same part of a year's chance of a false alarm, on two windows: the last day alone, which tells a
 sudden change at once where many images come, and the last days together, which tell a small one. By Bonferroni's
 inequality the chance of any false alarm in ``LOOKS_A_YEAR`` looks is at most ``ALPHA_A_YEAR``, however the looks hang
-together (windows overlap, and all are held against the same reference).
+together (windows overlap, and all are held against the same reference). It holds of patients who come as often as in
+the reference (:attr:`~cxr_tasks.monitor.reference.Reference.worth`).
 
 Source: group sequential tests by a spending function that grows evenly, Lan & DeMets, Biometrika 70:659-663 (1983);
 without their use of the joint distribution of the looks, which is not known here.
