@@ -235,7 +235,16 @@ def _add_file(
             return
         info.size = found.st_size
         hashing = _Hashing(stream)
-        archive.addfile(info, hashing)  # type: ignore[arg-type]
+        try:
+            archive.addfile(info, hashing)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # What tarfile says of an end that came too early has no number, and no name.
+            raise DataDefect(
+                f"{path}: expected {info.size} bytes, found fewer: it was cut while it was copied; no backup was "
+                "written, make it once more"
+            ) from None
         manifest.files[name] = [info.size, hashing.digest.hexdigest()]
         if found.st_nlink > 1:
             seen[found.st_dev, found.st_ino] = name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
-import os
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, VERSIONED, WITH_ENGINES, Manifest
 from cxr_tasks.backup.units import ASIDE, UNITS
@@ -17,7 +17,6 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.files import is_of_the_system
 
 _BLOCK = 2**20
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 #: Five million files; what is beyond is cut off, and then no JSON.
 _MOST_MANIFEST_BYTES = 2**30
 
@@ -79,8 +78,18 @@ def check_backup(file: Path) -> Manifest:
     return manifest
 
 
-def contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tuple[str, int, str]]:
-    """Name, size and sha256 of each file in the archive, written below ``into`` on the way where that is given.
+class Place(Protocol):
+    """Where the files of a backup go; names that are not new there are errors of the system."""
+
+    def write(self, name: str, blocks: Iterable[bytes]) -> None: ...
+
+    def link(self, name: str, same: str) -> None:
+        """``name`` as a further name of the file ``same``."""
+        ...
+
+
+def contents(file: Path, manifest: Manifest, into: Place | None) -> Iterator[tuple[str, int, str]]:
+    """Name, size and sha256 of each file in the archive, which goes to ``into`` on the way where that is given.
 
     No more of a file is read than the manifest tells of it, for which there is room.
 
@@ -96,15 +105,19 @@ def contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tupl
                 if member.islnk():
                     same = _plain_name(file, manifest, member.linkname)
                     if into is not None:
-                        os.link(into / same, new_place(into, name))
+                        into.link(name, same)
                     n_bytes, digest = manifest.files.get(same, [0, ""])
                     yield name, n_bytes, digest
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise DataDefect(f"{file}: {name} is neither a file nor a further name of one; it was not written")
-                most_bytes = manifest.files.get(name, [0])[0]
-                yield name, *_copied(stream, f"{file}: {name}", most_bytes, into and new_place(into, name))
+                counted = _Counted(stream, f"{file}: {name}", manifest.files.get(name, [0])[0])
+                if into is None:
+                    collections.deque(counted.blocks(), maxlen=0)
+                else:
+                    into.write(name, counted.blocks())
+                yield name, counted.n_bytes, counted.digest.hexdigest()
     except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
         raise DataDefect(
             f"{file}: one name of it stands for two things, or for none ({error.strerror}); nothing was changed"
@@ -115,35 +128,22 @@ def contents(file: Path, manifest: Manifest, into: Path | None) -> Iterator[tupl
         raise DataDefect(f"{file}: expected a whole backup, found {error}; nothing was changed") from None
 
 
-def _copied(stream: IO[bytes], said: str, most_bytes: int, target: Path | None) -> tuple[int, str]:
-    """Size and sha256 of ``stream``, written to ``target`` where there is one."""
-    hashing, n_bytes = hashlib.sha256(), 0
-    out = None if target is None else os.open(target, _NEW, 0o600)
-    try:
-        while block := stream.read(_BLOCK):
-            hashing.update(block)
-            n_bytes += len(block)
-            if n_bytes > most_bytes:
-                raise DataDefect(f"{said} is longer than the {most_bytes} bytes that were written; nothing was changed")
-            if out is not None:
-                _write(out, block)
-    finally:
-        if out is not None:
-            os.close(out)
-    return n_bytes, hashing.hexdigest()
+class _Counted:
+    """A file of the archive: what was read of it so far, and its digest."""
 
+    def __init__(self, stream: IO[bytes], said: str, most_bytes: int) -> None:
+        self._stream, self._said, self._most_bytes = stream, said, most_bytes
+        self.n_bytes, self.digest = 0, hashlib.sha256()
 
-def _write(descriptor: int, block: bytes) -> None:
-    left = block
-    while left:
-        left = left[os.write(descriptor, left) :]
-
-
-def new_place(into: Path, name: str) -> Path:
-    """Where ``name`` goes below ``into``; the folders on the way are made."""
-    target = into / name
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return target
+    def blocks(self) -> Iterator[bytes]:
+        while block := self._stream.read(_BLOCK):
+            self.digest.update(block)
+            self.n_bytes += len(block)
+            if self.n_bytes > self._most_bytes:
+                raise DataDefect(
+                    f"{self._said} is longer than the {self._most_bytes} bytes that were written; nothing was changed"
+                )
+            yield block
 
 
 def _plain_name(file: Path, manifest: Manifest, name: str) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from cxr_tasks.backup.archive import SEALED, SIDES, Manifest
 from cxr_tasks.backup.bucket import FOLDER as BUCKET
 from cxr_tasks.backup.bucket import in_the_way, put_back
 from cxr_tasks.backup.encryption import opened
-from cxr_tasks.backup.reading import contents, new_place, read_manifest, require_same
+from cxr_tasks.backup.reading import contents, read_manifest, require_same
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.addresses import is_shared
@@ -85,9 +86,30 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
     return Restored(manifest, tuple(units), passphrase is not None, moved_aside, kept_as)
 
 
+class _Folder:
+    """A new folder for what is in a backup; its files are for the owner only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, name: str, blocks: Iterable[bytes]) -> None:
+        with open(os.open(_new_place(self._path, name), _NEW, 0o600), "wb") as stream:
+            stream.writelines(blocks)
+
+    def link(self, name: str, same: str) -> None:
+        os.link(self._path / same, _new_place(self._path, name))
+
+
+def _new_place(into: Path, name: str) -> Path:
+    """Where ``name`` goes below ``into``; the folders on the way are made."""
+    target = into / name
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return target
+
+
 def _unpack(file: Path, manifest: Manifest, into: Path) -> None:
     found = set()
-    for name, n_bytes, digest in contents(file, manifest, into):
+    for name, n_bytes, digest in contents(file, manifest, _Folder(into)):
         require_same(file, manifest, name, n_bytes, digest)
         found.add(name)
     missing = sorted(set(manifest.files) - found)
@@ -112,7 +134,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _open_secrets(aside: Path, passphrase: str) -> None:
     packed = json.loads(opened((aside / SEALED).read_bytes(), passphrase))
     for name, content in packed.items():
-        descriptor = os.open(new_place(aside / SECRETS, name), _NEW, 0o600)
+        descriptor = os.open(_new_place(aside / SECRETS, name), _NEW, 0o600)
         with open(descriptor, "wb") as stream:
             stream.write(base64.b64decode(content))
 
