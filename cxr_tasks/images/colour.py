@@ -10,13 +10,17 @@ from cxr_tasks.images.rules import COLOURED_WORDS, MOST_TINT
 _ROWS = 256
 
 
-def coloured_share(rgb: np.ndarray) -> float:
-    """The share of pixels of ``rgb`` (uint8 ``(height, width, 3)``) that differ by more than ``MOST_TINT``, in [0, 1].
+def coloured_share(rgb: np.ndarray, white: int = 255) -> float:
+    """The share of pixels of ``rgb`` (``(height, width, 3)``) that differ by more than ``MOST_TINT`` of 255, in [0, 1].
 
     ``images.pixels`` counts the same way in TensorFlow.
+
+    Args:
+        white: The value of ``rgb`` (uint8 or uint16) that stands for 255.
     """
     height, width, _ = rgb.shape
-    return sum(_n_coloured(rgb[top : top + _ROWS]) for top in range(0, height, _ROWS)) / (height * width)
+    most = MOST_TINT * white // 255
+    return sum(_n_coloured(rgb[top : top + _ROWS], most) for top in range(0, height, _ROWS)) / (height * width)
 
 
 def coloured_words(share: float) -> str:
@@ -24,7 +28,7 @@ def coloured_words(share: float) -> str:
     return f"{COLOURED_WORDS}{share * 100:.1f}"
 
 
-def _n_coloured(rgb: np.ndarray) -> int:
+def _n_coloured(rgb: np.ndarray, most: int) -> int:
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return int(np.count_nonzero(spread > MOST_TINT))
+    return int(np.count_nonzero(spread > most))

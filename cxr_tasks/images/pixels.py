@@ -13,15 +13,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from cxr_tasks.contracts.specs import PixelSpec
+from cxr_tasks.images.graph.exif import int64
 from cxr_tasks.images.graph.headers import Headers, read_headers
 from cxr_tasks.images.graph.jpeg import whole_jpeg
 from cxr_tasks.images.graph.problems import problem_words
-from cxr_tasks.images.rules import COLOURED_WORDS, MOST_COLOURED, MOST_TINT, RequestLimits
+from cxr_tasks.images.rules import ALL_BITS_COUNT, COLOURED_WORDS, MOST_COLOURED, MOST_TINT, RequestLimits
 
 #: Bits that the values of a 16-bit PNG may take; fewer than 8 are shown as 8.
 DEEP_BITS = tuple(range(8, 17))
-#: From byte 37 of a PNG: a chunk sBIT right behind the header that says that 16 bits are significant (PNG, 11.3.2.3).
-ALL_BITS_COUNT = b"sBIT\x10"
 
 #: ITU-R BT.601 luma in 1/65536, the weights and the rounding of Pillow's ``convert("L")``.
 LUMA = (19595, 38470, 7471)
@@ -138,23 +137,21 @@ def _plain_grey(image_bytes: tf.Tensor, header: Headers) -> Grey:
         lambda: tf.io.decode_png(image_bytes, channels=0),
         lambda: tf.cond(
             header.is_bmp,
-            lambda: tf.io.decode_bmp(image_bytes, channels=0),
+            # The decoder takes no byte behind the pixels; some writers fill their files up.
+            lambda: tf.io.decode_bmp(tf.strings.substr(image_bytes, int64(0), header.pixels_end), channels=0),
             lambda: whole_jpeg(image_bytes, header),
         ),
     )
-    return _grey(decoded, tf.uint8, lambda strip: tf.cast(_luma(tf.cast(strip, tf.int32)), tf.uint8))
+    return _grey(decoded, tf.constant(MOST_TINT, tf.uint8), lambda strip: _luma(tf.cast(strip, tf.int32)))
 
 
 def _deep_grey(image_bytes: tf.Tensor) -> Grey:
     decoded = tf.io.decode_png(image_bytes, channels=0, dtype=tf.uint16)
-    grey = _grey(decoded, tf.uint16, lambda strip: tf.cast(_luma(tf.cast(strip, tf.int64)), tf.uint16))
+    whites = tf.constant([(1 << n_bits) - 1 for n_bits in DEEP_BITS], tf.int32)
+    most = tf.gather(MOST_TINT * whites // 255, _place_of_bits(decoded, image_bytes))
+    grey = _grey(decoded, tf.cast(most, tf.uint16), lambda strip: _luma(tf.cast(strip, tf.int64)))
     levels = tf.cast(grey.levels, tf.int64)
-    # The range of the values is shown, by the rule of ``images.grey_range``: whole bits of the highest one, unless
-    # the file says that all 16 count.
-    beyond = tf.constant([1 << n_bits for n_bits in DEEP_BITS[:-1]], tf.int64)
-    needed = tf.reduce_sum(tf.cast(tf.reduce_max(levels) >= beyond, tf.int32))
-    counts_all = tf.equal(tf.strings.substr(tf.strings.join([image_bytes, b"\0" * 64]), 37, 5), ALL_BITS_COUNT)
-    place = tf.where(counts_all, len(DEEP_BITS) - 1, needed)
+    place = _place_of_bits(grey.levels, image_bytes)
     # Of 16 bits 65535 = 257 x 255: one division by 257. Others are multiplied first, so that white is 255.
     factor = tf.gather(tf.constant([1, *[255] * (len(DEEP_BITS) - 2), 1], tf.int64), place)
     divisor = tf.gather(tf.constant([1, *[(1 << n) - 1 for n in DEEP_BITS[1:-1]], 257], tf.int64), place)
@@ -163,6 +160,17 @@ def _deep_grey(image_bytes: tf.Tensor) -> Grey:
     whole, rest = (levels * factor) // divisor, (levels * factor) % divisor
     fraction = tf.cast(rest, tf.float32) * (1.0 / tf.cast(divisor, tf.float32))
     return Grey(tf.cast(whole, tf.float32) + fraction, grey.coloured)
+
+
+def _place_of_bits(values: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
+    """Which of ``DEEP_BITS`` the range of uint16 ``values`` has, by the rule of ``images.grey_range``.
+
+    Whole bits of the highest one, unless the file says that all 16 count.
+    """
+    beyond = tf.constant([1 << n_bits for n_bits in DEEP_BITS[:-1]], tf.int32)
+    needed = tf.reduce_sum(tf.cast(tf.cast(tf.reduce_max(values), tf.int32) >= beyond, tf.int32))
+    counts_all = tf.equal(tf.strings.substr(tf.strings.join([image_bytes, b"\0" * 64]), 37, 5), ALL_BITS_COUNT)
+    return tf.where(counts_all, len(DEEP_BITS) - 1, needed)
 
 
 def _upright(grey: Grey, header: Headers) -> Grey:
@@ -179,34 +187,33 @@ def _upright(grey: Grey, header: Headers) -> Grey:
     return Grey(tf.ensure_shape(levels, (None, None, 1)), grey.coloured)
 
 
-def _grey(decoded: tf.Tensor, dtype: tf.DType, luma: Callable[[tf.Tensor], tf.Tensor]) -> Grey:
-    """``decoded`` (``(height, width, channels)`` of ``dtype``) in grey of the same type."""
+def _grey(decoded: tf.Tensor, most: tf.Tensor, luma: Callable[[tf.Tensor], tf.Tensor]) -> Grey:
+    """``decoded`` (``(height, width, channels)``) in grey of the same type; ``most`` is ``MOST_TINT`` in its values."""
     decoded = tf.ensure_shape(decoded, (None, None, None))
     levels, coloured = tf.cond(
         tf.shape(decoded)[-1] < 3,
         lambda: (decoded[..., :1], tf.constant(0.0)),
-        lambda: _grey_of_colour(decoded, dtype, luma),
+        lambda: _grey_of_colour(decoded, most, luma),
     )
     return Grey(levels, coloured)
 
 
 def _grey_of_colour(
-    decoded: tf.Tensor, dtype: tf.DType, luma: Callable[[tf.Tensor], tf.Tensor]
+    decoded: tf.Tensor, most: tf.Tensor, luma: Callable[[tf.Tensor], tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Luma and the share of coloured pixels, a strip of rows at a time."""
     height, width = tf.shape(decoded)[0], tf.shape(decoded)[1]
     n_rows = tf.maximum(STRIP_PIXELS // width, 1)
     n_strips = -(-height // n_rows)
-    most = MOST_TINT * (dtype.max // 255)
 
     def one(number: tf.Tensor, strips: tf.TensorArray, n_coloured: tf.Tensor):
         rgb = decoded[number * n_rows : (number + 1) * n_rows, :, :3]
         red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
         spread = tf.maximum(tf.maximum(red, green), blue) - tf.minimum(tf.minimum(red, green), blue)
-        n_new = tf.math.count_nonzero(spread > tf.constant(most, dtype))
-        return number + 1, strips.write(number, luma(rgb)), n_coloured + n_new
+        n_new = tf.math.count_nonzero(spread > most)
+        return number + 1, strips.write(number, tf.cast(luma(rgb), decoded.dtype)), n_coloured + n_new
 
-    strips = tf.TensorArray(dtype, n_strips, infer_shape=False, element_shape=(None, None, 1))
+    strips = tf.TensorArray(decoded.dtype, n_strips, infer_shape=False, element_shape=(None, None, 1))
     _, strips, n_coloured = tf.while_loop(
         lambda number, *_: number < n_strips,
         one,

@@ -19,6 +19,8 @@ from cxr_tasks.contracts.specs import in_range
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 BMP_START = b"BM"
+#: Lengths of the header of a BMP, each with the fields that are read here; any other is of no writer.
+BMP_HEADER_BYTES = (40, 52, 56, 64, 108, 124)
 TAKEN = "JPEG, PNG or BMP"
 #: So many first bytes are named when a file is refused.
 BYTES_SHOWN = 12
@@ -56,6 +58,8 @@ JPEG_BLOCK_PX = 8
 #: Put in where the data of a scan end: bits that continue any picture that lacks some, and that a whole one never
 #: reads. No byte is 0xFF, which would begin a marker.
 FURTHER_BITS = bytes(random.Random(20261129).choices(range(255), k=4096))
+#: From byte 37 of a PNG: a chunk sBIT right behind the header that says that 16 bits are significant (PNG, 11.3.2.3).
+ALL_BITS_COUNT = b"sBIT\x10"
 #: An eXIf chunk behind a PNG's pixels is looked for in so many last bytes.
 PNG_TAIL_BYTES = 66_000
 #: Entries of an EXIF directory that are looked at; cameras write some fifteen.

@@ -291,5 +291,5 @@ def test_what_is_said_of_a_broken_file_is_the_same_each_time_and_of_the_file(tmp
     found = inspect_content(tmp_path, content)
     assert (found.reason, found.detail) == (
         "damaged",
-        "begins as a PNG file, and no picture can be made out of what follows",
+        "the data of the picture are damaged or end early: no whole picture can be decoded from them",
     )

@@ -13,7 +13,15 @@ import tensorflow as tf
 
 from cxr_tasks.images.graph.exif import bytes_at, int64, matches, number, orientation
 from cxr_tasks.images.graph.segments import HEAD_BYTES, PIECE, Segments, walk
-from cxr_tasks.images.rules import BMP_START, JPEG_START, PNG_START, PNG_TAIL_BYTES, Problem, RequestLimits
+from cxr_tasks.images.rules import (
+    BMP_HEADER_BYTES,
+    BMP_START,
+    JPEG_START,
+    PNG_START,
+    PNG_TAIL_BYTES,
+    Problem,
+    RequestLimits,
+)
 
 #: How the pixels of a JPEG in several scans come.
 _BY_COMPONENT, _PROGRESSIVE = 1, 2
@@ -34,6 +42,8 @@ class Headers(NamedTuple):
     """int64, of a JPEG: where the segment of its frame header begins."""
     scan_at: tf.Tensor
     """int64, of a JPEG: where the segment of its first scan begins."""
+    pixels_end: tf.Tensor
+    """int64, of a BMP: the place behind its pixels."""
     is_deep: tf.Tensor
     """Whether it is a PNG of 16 bits a value."""
     height: tf.Tensor
@@ -52,7 +62,7 @@ def read_headers(contents: tf.Tensor, limits: RequestLimits) -> Headers:
     jpeg = _where_any(is_jpeg, lambda: _jpeg(walked, length))
     png = _where_any(is_png, lambda: _png(contents, walked, length, head))
     bmp = _where_any(is_bmp, lambda: _bmp(contents, length, head))
-    problem, height, width, tiff_at, progression, frame_at, scan_at = (
+    problem, height, width, tiff_at, progression, frame_at, scan_at, pixels_end = (
         tf.where(is_jpeg, of_jpeg, tf.where(is_png, of_png, of_bmp))
         for of_jpeg, of_png, of_bmp in zip(jpeg, png, bmp, strict=True)
     )
@@ -67,6 +77,7 @@ def read_headers(contents: tf.Tensor, limits: RequestLimits) -> Headers:
         progression > 0,
         frame_at,
         scan_at,
+        pixels_end,
         is_png & (head[:, 24] == 16),
         height,
         width,
@@ -91,6 +102,8 @@ class _Found(NamedTuple):
     frame_at: tf.Tensor
     scan_at: tf.Tensor
     """Where the first frame and the first scan of a JPEG begin."""
+    pixels_end: tf.Tensor
+    """The place behind the pixels of a BMP."""
 
 
 def _jpeg(walked: Segments, length: tf.Tensor) -> _Found:
@@ -113,7 +126,8 @@ def _jpeg(walked: Segments, length: tf.Tensor) -> _Found:
         (taken == 0, Problem.JPEG_FORM),
         ((height == 0) | (width == 0), Problem.DAMAGED_HEADER),
     )
-    return _Found(problem, height, width, _first(is_exif, walked.places + 10), progression, frame_at, walked.places[-1])
+    tiff_at, scan_at = _first(is_exif, walked.places + 10), walked.places[-1]
+    return _Found(problem, height, width, tiff_at, progression, frame_at, scan_at, tf.zeros_like(problem))
 
 
 def _png(contents: tf.Tensor, walked: Segments, length: tf.Tensor, first: tf.Tensor) -> _Found:
@@ -149,7 +163,8 @@ def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
 
     pixels_at, size, width, height, depth = little(10, 4), little(14, 4), little(18, 4), little(22, 4), little(28, 2)
     width, height = (tf.where(one >= 2**31, one - 2**32, one) for one in (width, height))
-    is_damaged = (size < 40) | (pixels_at < 14 + size) | (width < 1) | (height == 0) | (height == -(2**31))
+    is_known = tf.reduce_any(size[:, None] == tf.constant(BMP_HEADER_BYTES, tf.int64), axis=1)
+    is_damaged = ~is_known | (pixels_at < 14 + size) | (width < 1) | (height == 0) | (height == -(2**31))
     height = tf.abs(height)
     levels = tf.reshape(bytes_at(contents, 14 + size, 1024), (-1, 256, 4))[..., :3]
     is_grey = tf.reduce_all(levels == tf.range(256, dtype=tf.int64)[:, None], axis=[1, 2]) & (
@@ -163,12 +178,12 @@ def _bmp(contents: tf.Tensor, length: tf.Tensor, first: tf.Tensor) -> _Found:
         ((little(30, 4) != 0) | ~is_taken, Problem.BMP_FORM),
         (length < needed, Problem.ENDS_EARLY),
     )
-    return _without_scans(problem, height, width, tf.zeros_like(length))
+    return _without_scans(problem, height, width, tf.zeros_like(length))._replace(pixels_end=needed)
 
 
 def _without_scans(problem: tf.Tensor, height: tf.Tensor, width: tf.Tensor, tiff_at: tf.Tensor) -> _Found:
     nothing = tf.zeros_like(problem)
-    return _Found(problem, height, width, tiff_at, nothing, nothing, nothing)
+    return _Found(problem, height, width, tiff_at, nothing, nothing, nothing, nothing)
 
 
 def _late_exif(contents: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -10,8 +10,9 @@ from PIL import Image, UnidentifiedImageError
 from cxr_tasks.images.grey_range import white_of
 from cxr_tasks.images.inspection.file_header import refusal
 from cxr_tasks.images.inspection.form import Form, Picture, checked_colour
+from cxr_tasks.images.inspection.png import check_rows, is_interlaced, plain_png
 from cxr_tasks.images.inspection.unusable import Unusable
-from cxr_tasks.images.rules import Problem
+from cxr_tasks.images.rules import ALL_BITS_COUNT, Problem
 
 USABLE_MODES = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B"})
 #: What Pillow calls the samples of a 16-bit PNG -> how it reads the lower byte of each; of grey with alpha all four
@@ -25,13 +26,17 @@ def picture_by_pillow(content: bytes, file_format: str) -> Picture:
     Raises:
         Unusable: It is damaged, ends early, is animated or in colours, or its form cannot be read as grey.
     """
+    counts_all = content[37:42] == ALL_BITS_COUNT
+    if file_format == "PNG":
+        content = plain_png(content)
     with _open(content, file_format) as picture:
         width, height = picture.size
         _check_form(picture)
         form = Form(str(picture.format), picture.mode, width, height, _bit_depth(picture))
-        if form.file_format == "PNG" and form.bit_depth == 16:
-            return _deep(picture, form, content)
+        if file_format == "PNG" and form.bit_depth == 16:
+            return _deep(picture, form, content, counts_all=counts_all)
         _load(picture)
+        _check_png_rows(picture, content)
         grey, white, form.coloured = _grey(picture)
     return Picture(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width), white, form)
 
@@ -85,6 +90,18 @@ def _load(picture: Image.Image) -> None:
         raise Unusable("damaged", f"{type(error).__name__}: {error}", "fetch the file again") from None
 
 
+def _check_png_rows(picture: Image.Image, content: bytes) -> None:
+    """Rows that are not there stay 0 and are not told; asked only where the last one is 0, or a few rows tell nothing.
+
+    To ask costs as much again as to decode, and few pictures end in black.
+    """
+    width, height = picture.size
+    if picture.format != "PNG":
+        return
+    if is_interlaced(content) or not any(picture.crop((0, height - 1, width, height)).tobytes()):
+        check_rows(content)
+
+
 def _bit_depth(picture: Image.Image) -> int:
     """Bits of a grey value as stored. Pillow widens 1, 2 and 4 bits of a PNG while decoding, hence the raw mode."""
     if picture.mode.startswith("I;16"):
@@ -107,7 +124,7 @@ def _grey(picture: Image.Image) -> tuple[Image.Image, int, float]:
     return picture.convert("L"), 255, checked_colour(np.asarray(picture))
 
 
-def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
+def _deep(picture: Image.Image, form: Form, content: bytes, *, counts_all: bool) -> Picture:
     """A PNG of 16 bits over the range that its values can have; colour as luma of all 16 bits, as later stages do.
 
     Pillow keeps the higher byte of 16-bit colour only; asked to read the samples in the other byte order it gives the
@@ -118,21 +135,24 @@ def _deep(picture: Image.Image, form: Form, content: bytes) -> Picture:
         other = _open(content, form.file_format)
         other.tile = [other.tile[0]._replace(args=_OTHER_ORDER[order])]  # type: ignore[attr-defined]
         _load(other)
-        lower = np.asarray(other).astype(np.int64)
+        _check_png_rows(other, content)
+        lower = np.asarray(other).astype(np.uint16)
         if order == "LA;16B":
             levels = lower[..., 0] * 256 + lower[..., 1]
         else:
             _load(picture)
-            form.coloured = checked_colour(np.asarray(picture)[..., :3])
-            levels = _luma(np.asarray(picture).astype(np.int64) * 256 + lower)
+            rgb = np.asarray(picture)[..., :3].astype(np.uint16) * 256 + lower[..., :3]
+            form.coloured = checked_colour(rgb, 65535 if counts_all else white_of(int(rgb.max())))
+            levels = _luma(rgb.astype(np.int64))
     else:
         _load(picture)
+        _check_png_rows(picture, content)
         levels = np.asarray(picture)
     levels = levels.astype("<u2", copy=False)
-    white = 65535 if content[37:42] == b"sBIT\x10" else white_of(int(levels.max()))
+    white = 65535 if counts_all else white_of(int(levels.max()))
     return Picture(levels.astype(np.uint8) if white == 255 else levels, white, form)
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:
     """The weights of ``images.pixels``, whose rounding this is."""
-    return (rgb[..., :3] @ np.array([19595, 38470, 7471]) + (1 << 15)) >> 16
+    return (rgb @ np.array([19595, 38470, 7471]) + (1 << 15)) >> 16

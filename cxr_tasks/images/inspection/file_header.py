@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cxr_tasks.images.inspection.unusable import Unusable
 from cxr_tasks.images.rules import (
+    BMP_HEADER_BYTES,
     BMP_START,
     JPEG_START,
     MOST_EXIF_ENTRIES,
@@ -38,6 +39,7 @@ _REASONS = {
     Problem.JPEG_FORM: ("unsupported_mode", "store the image as greyscale"),
     Problem.PNG_FORM: ("unsupported_mode", "store the image as greyscale"),
     Problem.BMP_FORM: ("unsupported_mode", "store the image as PNG, in grey"),
+    Problem.UNDECODABLE: ("damaged", "fetch the file again"),
 }
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: Baseline, extended and progressive, all with Huffman codes.
@@ -173,17 +175,6 @@ def _png_chunks(content: bytes) -> Iterator[int]:
     raise refusal(Problem.DAMAGED_HEADER)
 
 
-def check_png_end(content: bytes) -> None:
-    """``Unusable`` for a PNG without its last chunk (IEND): Pillow does not miss it, the graph's decoder does."""
-    at = 8
-    while content[at + 4 : at + 8] != b"IEND":
-        if len(content) < at + 8:
-            raise refusal(Problem.ENDS_EARLY)
-        at += 12 + int.from_bytes(content[at : at + 4], "big")
-    if len(content) < at + 12:
-        raise refusal(Problem.ENDS_EARLY)
-
-
 def _late_exif(content: bytes) -> int:
     """Where the TIFF structure of an eXIf chunk behind the pixels begins; 0 without one."""
     start = max(0, len(content) - PNG_TAIL_BYTES)
@@ -216,7 +207,7 @@ def _bmp(content: bytes) -> FileHeader:
     if len(content) < 54:
         raise refusal(Problem.ENDS_EARLY)
     pixels_at, size, width, height, _, depth, packed = struct.unpack_from("<IIiiHHI", content, 10)[:7]
-    if size < 40 or pixels_at < 14 + size or width <= 0 or height in {0, -(2**31)}:
+    if size not in BMP_HEADER_BYTES or pixels_at < 14 + size or width <= 0 or height in {0, -(2**31)}:
         raise refusal(Problem.DAMAGED_HEADER)
     height = abs(height)
     if packed or depth not in (8, 24, 32) or (depth == 8 and not _has_grey_palette(content, 14 + size, pixels_at)):

@@ -57,13 +57,13 @@ def check_smallest(width: int, height: int) -> None:
         raise Unusable("too_small", detail, "find the original; this may be a thumbnail")
 
 
-def checked_colour(rgb: np.ndarray) -> float:
-    """The share of coloured pixels in [0, 1] of ``rgb``, uint8 ``(height, width, 3)``.
+def checked_colour(rgb: np.ndarray, white: int = 255) -> float:
+    """The share of coloured pixels in [0, 1] of ``rgb``, ``(height, width, 3)`` with ``white`` as its highest value.
 
     Raises:
         Unusable: It is more than a coloured mark on a grey picture has.
     """
-    share = coloured_share(rgb)
+    share = coloured_share(rgb, white)
     if share > MOST_COLOURED:
         raise Unusable("colour", coloured_words(share), "store the image as greyscale, from its original")
     return share

@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 
 from cxr_tasks.images.inspection.by_pillow import picture_by_pillow, samples_of
-from cxr_tasks.images.inspection.file_header import FileHeader, refusal
+from cxr_tasks.images.inspection.file_header import FileHeader, read_header, refusal
 from cxr_tasks.images.inspection.form import Form, Picture, checked_colour
 from cxr_tasks.images.inspection.scans import Scans, read_scans
 from cxr_tasks.images.inspection.unusable import Unusable
@@ -44,6 +44,14 @@ def jpeg_picture(content: bytes, header: FileHeader) -> Picture:
     picture = picture_by_pillow(content, "JPEG")
     picture.form.is_damaged = is_damaged
     return picture
+
+
+def check_whole(content: bytes) -> None:
+    """``Unusable`` for a JPEG that a decoder would fill up, or whose header is not taken."""
+    header = read_header(content)
+    scans = read_scans(content, header.frame_at, header.scan_at)
+    if not scans.is_whole or _ends_early(content, scans):
+        raise refusal(Problem.ENDS_EARLY)
 
 
 def _reduced(content: bytes) -> Picture | None:

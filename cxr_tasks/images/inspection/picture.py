@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_tasks.images.inspection.by_pillow import picture_by_pillow
-from cxr_tasks.images.inspection.file_header import check_png_end, read_header, refusal
+from cxr_tasks.images.inspection.file_header import read_header, refusal
 from cxr_tasks.images.inspection.form import Form, Picture, check_smallest
 from cxr_tasks.images.inspection.jpeg import jpeg_picture
 from cxr_tasks.images.inspection.unusable import Unusable
@@ -34,8 +34,6 @@ def decode(content: bytes) -> Picture:
         return without_preamble
     header = read_header(content)
     check_smallest(header.width, header.height)
-    if header.file_format == "PNG":
-        check_png_end(content)
     is_jpeg = header.file_format == "JPEG"
     picture = jpeg_picture(content, header) if is_jpeg else picture_by_pillow(content, header.file_format)
     return _upright(picture, header.orientation)
