@@ -11,8 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-from cxr_tasks.images.dicom.gdcm_worker import ANSWER
-from cxr_tasks.images.dicom.refused import damaged
+from cxr_tasks.images.dicom.gdcm_worker import ANSWER, ENDS_EARLY
+from cxr_tasks.images.dicom.refused import damaged, ends_early
 
 #: No picture of bounded size takes as long; the decoder is stuck.
 DECODE_SECONDS = 120.0
@@ -96,6 +96,8 @@ def _ask(child: subprocess.Popen[bytes], codestream: bytes, request: dict[str, s
     if len(answer) < ANSWER.size:
         raise EOFError
     n_bytes = ANSWER.unpack(answer)[0]
+    if n_bytes == ENDS_EARLY:
+        raise ends_early()
     if n_bytes < 0:
         raise damaged("the compressed picture cannot be decoded")
     samples = child.stdout.read(n_bytes)

@@ -1,7 +1,8 @@
 """Decodes JPEG, lossless JPEG and JPEG-LS pictures with GDCM, from standard input to standard output, until it ends.
 
 Run as a program by ``gdcm_process``, and importing nothing of this package. A request is a line of JSON and the bytes
-it announces, an answer a length (8 bytes, -1 where the picture cannot be decoded) and the samples, little-endian.
+it announces, an answer a length (8 bytes, -1 where the picture cannot be decoded, -2 where its data end early and the
+rest was made up) and the samples, little-endian.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import os
 import resource
 import struct
 import sys
+import tempfile
 
 ANSWER = struct.Struct(">q")
+ENDS_EARLY = -2
+#: What the JPEG decoder writes to standard error, and nowhere else, of data that end before the picture does.
+_SAID_OF_EARLY_END = b"premature end"
 #: Many times what the largest picture takes.
 MOST_MEMORY_BYTES = 8 << 30
 
@@ -24,12 +29,20 @@ def main() -> None:
     # What a library prints must not get among the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    said = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - for as long as the program runs
+    os.dup2(said.fileno(), 2)
     while line := requests.readline():
         request = json.loads(line)
         codestream = requests.read(request.pop("n_bytes"))
+        said.seek(0)
+        said.truncate()
         try:
             samples = decode(codestream, **request)
-            answers.write(ANSWER.pack(len(samples)) + samples)
+            said.seek(0)
+            if _SAID_OF_EARLY_END in said.read():
+                answers.write(ANSWER.pack(ENDS_EARLY))
+            else:
+                answers.write(ANSWER.pack(len(samples)) + samples)
         # Whatever a decoder runs into is the answer that it cannot.
         except Exception:
             answers.write(ANSWER.pack(-1))

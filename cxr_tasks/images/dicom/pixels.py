@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_tasks.images.colour import coloured_share, coloured_words
+from cxr_tasks.images.dicom.contradictions import check_values
 from cxr_tasks.images.dicom.elements import whole_number
 from cxr_tasks.images.dicom.grey import Stored, grey_table
 from cxr_tasks.images.dicom.padding import around_the_picture, padding_bounds
@@ -34,13 +35,14 @@ def grey_and_colour(dataset: FileDataset) -> tuple[np.ndarray, int, float]:
     Raises:
         DicomRefused: Not one grey picture of bounded size, or not in a form that can be decoded.
     """
-    decoded, is_compressed = decoded_samples(dataset)
+    decoded, is_noisy = decoded_samples(dataset)
     bits = whole_number(dataset, "BitsStored")
     if decoded.ndim == 3:
         grey, coloured = _grey_of_colour(decoded)
         return grey, bits, coloured
     raw = _unsigned(decoded)
-    pattern_of = _pattern_of(dataset, raw, is_compressed=is_compressed)
+    check_values(dataset, raw, is_noisy=is_noisy)
+    pattern_of = _pattern_of(dataset, raw, is_noisy=is_noisy)
     is_padding = _padding_of(dataset, raw, pattern_of)
     counts = np.bincount(raw.ravel(), minlength=len(pattern_of))
     kept = np.where(is_padding, 0, counts)
@@ -64,11 +66,11 @@ def _unsigned(decoded: np.ndarray) -> np.ndarray:
     return decoded.astype(decoded.dtype.newbyteorder("="), copy=False).view(unsigned)
 
 
-def _pattern_of(dataset: FileDataset, raw: np.ndarray, *, is_compressed: bool) -> np.ndarray:
+def _pattern_of(dataset: FileDataset, raw: np.ndarray, *, is_noisy: bool) -> np.ndarray:
     """Of every number that ``raw`` can hold the pattern of stored bits, below ``2 ** bits stored``."""
     mask = (1 << whole_number(dataset, "BitsStored")) - 1
     every = np.arange(1 << (8 * raw.dtype.itemsize), dtype=np.int64)
-    if is_compressed and not whole_number(dataset, "PixelRepresentation", 0):
+    if is_noisy and not whole_number(dataset, "PixelRepresentation", 0):
         # Beyond the range by the noise of compression; cutting bits off would turn white into black.
         return np.minimum(every, mask)
     # Of uncompressed values, the bits above may hold an overlay (retired, and still found).

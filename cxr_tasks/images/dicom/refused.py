@@ -23,3 +23,8 @@ class DicomRefused(DataDefect):
 def damaged(detail: str) -> DicomRefused:
     """A refusal for a file whose content contradicts itself or cannot be decoded."""
     return DicomRefused("damaged", detail, "fetch the file again, or export it anew")
+
+
+def ends_early() -> DicomRefused:
+    """A refusal for a compressed picture that a decoder would fill up."""
+    return DicomRefused("truncated", "the compressed picture ends early: its data are not all there", "fetch it again")
