@@ -77,8 +77,9 @@ class CallFailed(Exception):
         """The server is there and has no turn free: nothing was run, and a moment later it may."""
         # gRPC says RESOURCE_EXHAUSTED of a message that is too large as well, which it will be again.
         is_too_large = "larger than max" in self.text
-        full_queue = self.code == "UNAVAILABLE" and "batch scheduling queue" in self.text
-        return full_queue or (self.code == "RESOURCE_EXHAUSTED" and not is_too_large)
+        # The real server of a full queue, ours of bodies that have no room.
+        says_so = "batch scheduling queue" in self.text or self.text.endswith("; try again")
+        return (self.code == "UNAVAILABLE" and says_so) or (self.code == "RESOURCE_EXHAUSTED" and not is_too_large)
 
     @property
     def is_unreachable(self) -> bool:

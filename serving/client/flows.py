@@ -27,6 +27,7 @@ LENIENT, STRICT, EXPLAIN = "lenient", "serving_default", "explain"
 BUSY_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.05, 1.0
 
 T = TypeVar("T")
+_ALWAYS = ("labels", "probabilities", "decisions")
 #: How the server begins what it says of a label or signature that it does not know.
 _UNSERVED = ("Unrecognized servable version label", "Serving signature")
 
@@ -90,8 +91,8 @@ def predicted(rules: Rules, model: str, images: Sequence[bytes], at: At) -> Flow
         if f'"{LENIENT}" not found' not in str(error):
             raise
         return (yield from _strictly_predicted(rules, model, images, at))
-    words = [status.decode() for status in outputs.tensors["status"]]
     answers = _answers(outputs)
+    words = [status.decode() for status in outputs.tensors.get("status", [b"ok"] * len(answers))]
     return [_judged(answer, text) for answer, text in zip(answers, words, strict=True)]
 
 
@@ -135,6 +136,11 @@ def _strictly_predicted(rules: Rules, model: str, images: Sequence[bytes], at: A
 
 def _answers(outputs: Outputs) -> list[Answer]:
     tensors = outputs.tensors
+    if missing := [name for name in _ALWAYS if name not in tensors]:
+        raise RequestRefused(
+            f"expected outputs {', '.join(_ALWAYS)}, as a model of this platform has them, found one without "
+            f"{', '.join(missing)}"
+        )
     typicality, unusual, maps = (tensors.get(name) for name in ("typicality", "is_unusual", "heat_maps"))
     return [
         Answer(

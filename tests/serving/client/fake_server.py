@@ -34,6 +34,8 @@ class FakeServer:
     typicality: bool = False
     versions: dict[int, str] = field(default_factory=lambda: {VERSION: "AVAILABLE"})
     labels: dict[str, int] = field(default_factory=lambda: {"stable": VERSION})
+    lacks: str = ""
+    """An output that its model does not have."""
     fail_with: list[tuple[str, str]] = field(default_factory=list)
     """Codes and texts for the next requests, in turn."""
     slow_s: float = 0.0
@@ -97,6 +99,7 @@ class FakeServer:
             strange = [b"strange" in one for one in images]
             outputs["typicality"] = np.array([0.001 if one else 0.6 for one in strange], np.float32)
             outputs["is_unusual"] = np.array(strange)
+        outputs.pop(self.lacks, None)
         return outputs
 
 

@@ -264,6 +264,23 @@ def test_an_answer_needs_no_tensorflow(fake):
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize("lacks", ["labels", "probabilities", "decisions"])
+def test_a_model_of_others_is_said_to_be_one(fake, connect, lacks):
+    fake.lacks = lacks
+    with connect() as client, pytest.raises(RequestRefused, match=f"found one without {lacks}"):
+        client.predict(MODEL, IMAGE)
+
+
+@pytest.mark.parametrize("words", ["All bodies together have more than 9 bytes; try again"])
+def test_a_server_without_room_is_asked_again_and_then_told_as_busy(fake, words):
+    fake.fail_with = [("UNAVAILABLE", words)] * 3
+    with CxrClient(fake.rest_url, patience_s=0.0) as client:
+        assert client.predict(MODEL, IMAGE).version is None
+    fake.fail_with = [("UNAVAILABLE", words)] * 1000
+    with CxrClient(fake.rest_url, timeout_s=0.2) as client, pytest.raises(ServiceUnavailable, match="busy for 0.2 s"):
+        client.predict(MODEL, IMAGE)
+
+
 FORKED = """
 import asyncio, os, sys
 from serving.client import AsyncCxrClient, CxrClient
