@@ -131,3 +131,13 @@ def test_years_that_are_none_are_named_when_the_stack_starts():
     assert copies.copy_settings({copies.BUCKET: "audit"}).years == 10
     with pytest.raises(ConfigurationError, match="CXR_AUDIT_YEARS=ten: expected a number of years"):
         copies.copy_settings({copies.YEARS: "ten"})
+
+
+def test_what_copies_no_line_is_told_and_hides_nothing(bucket: LockedBucket):
+    recorded(2)
+    for key in ("notes.txt", "000000000001x", "-00000000001", "1"):
+        bucket._client.put_object(Bucket=bucket.name, Key=f"{copies.PREFIX}{key}", Body=b"x")
+    (problem,) = copies.problems()
+    assert "4 objects that copy no line, the first is 'audit/-00000000001'" in problem.text
+    assert copies.n_missing() == 0
+    assert levels() == ["FAIL"]

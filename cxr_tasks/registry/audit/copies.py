@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError
 from cxr_tasks.installation.storage.files import replaced_file
-from cxr_tasks.installation.storage.locked_objects import LockedBucket
+from cxr_tasks.installation.storage.locked_objects import LockedBucket, Versions
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import audit_log
 from cxr_tasks.registry.audit.chain import Problem, split_lines
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 BUCKET, YEARS = "CXR_AUDIT_BUCKET", "CXR_AUDIT_YEARS"
 PREFIX = "audit/"
+_KEY = re.compile(r"audit/[0-9]{12}")
 _USUAL_YEARS = "10"
 #: Copies read side by side.
 _AT_ONCE = 16
@@ -70,7 +72,10 @@ def problems() -> list[Problem]:
     """
     bucket = LockedBucket(os.environ[BUCKET])
     found, lines = [], split_lines(stored())[0]
-    copies = {int(key.removeprefix(PREFIX)): versions for key, versions in bucket.versions(PREFIX).items()}
+    copies, others = _numbered(bucket.versions(PREFIX))
+    if others:
+        text = f"the bucket holds {len(others)} objects that copy no line, the first is {others[0][:100]!r}"
+        found.append(Problem(0, f"{text}: somebody else writes there"))
     with ThreadPoolExecutor(_AT_ONCE) as hands:
         first_ones = hands.map(lambda one: bucket.first(f"{PREFIX}{one[0]:012d}", one[1]), sorted(copies.items()))
     for (number, versions), first in zip(sorted(copies.items()), first_ones, strict=True):
@@ -86,7 +91,14 @@ def problems() -> list[Problem]:
 def n_missing() -> int:
     """Lines that have no copy yet."""
     bucket = LockedBucket(os.environ[BUCKET])
-    return max(len(split_lines(stored())[0]) - len(bucket.versions(PREFIX)), 0)
+    return max(len(split_lines(stored())[0]) - len(_numbered(bucket.versions(PREFIX))[0]), 0)
+
+
+def _numbered(objects: Mapping[str, Versions]) -> tuple[dict[int, Versions], list[str]]:
+    """The copies by the number of their line, and the keys of what is none."""
+    copies = {key: versions for key, versions in objects.items() if _KEY.fullmatch(key)}
+    numbered = {int(key.removeprefix(PREFIX)): versions for key, versions in copies.items()}
+    return numbered, sorted(set(objects) - set(copies))
 
 
 def is_locked() -> bool:
