@@ -92,7 +92,7 @@ def _told(dataset: Dataset, keyword: str) -> _Told:
 def _told_by(written: str | bytes) -> _Told:
     """What a text names in the first charset in which it names anything."""
     first = None
-    for reading in _readings(written):
+    for reading in readings(written):
         told = _words_of(reading)
         if told.chest or told.others:
             return told
@@ -100,7 +100,8 @@ def _told_by(written: str | bytes) -> _Told:
     return first or _Told()
 
 
-def _readings(written: str | bytes) -> list[str]:
+def readings(written: str | bytes) -> list[str]:
+    """What a text may say, in one charset after the other, the likeliest first."""
     if isinstance(written, str):
         return [written]
     if written.isascii() and b"\x1b" not in written:
@@ -120,24 +121,25 @@ _PLAIN_LETTERS = {ord(letter): plain for letter, plain in zip("ŁØÆßİĐ", ("
 
 
 def _words_of(reading: str) -> _Told:
-    plain = unicodedata.normalize("NFC", _without_accents(reading.upper()))
+    plain = unicodedata.normalize("NFC", without_accents(reading.upper()))
     told = _Told()
     told.others |= {sign for sign in OTHER_SIGNS if sign in reading}
     told.chest |= {sign for sign in CHEST_SIGNS if sign in reading}
     for word in re.findall(r"[^\W\d_?\ufffd]+(?:[?\ufffd]+[^\W\d_?\ufffd]+)*", plain):
-        parts = _known_parts(word) if len(word) > 1 else []
+        parts = known_parts(word) if len(word) > 1 else []
         told.chest |= CHEST_WORDS.intersection(parts)
         told.others |= OTHER_WORDS.intersection(parts)
         told.n_unknown += len(word) > 1 and not parts
     return told
 
 
-def _without_accents(reading: str) -> str:
+def without_accents(reading: str) -> str:
+    """Capitals without the marks on them: TÓRAX as TORAX."""
     special = reading.translate(_PLAIN_LETTERS)
     return "".join(letter for letter in unicodedata.normalize("NFD", special) if not unicodedata.combining(letter))
 
 
-def _known_parts(word: str) -> list[str]:
+def known_parts(word: str) -> list[str]:
     """The known words that make up ``word``: itself, or several written together (CHESTPA); a ``?`` is any letter."""
     known = CHEST_WORDS | OTHER_WORDS | QUALIFIERS | NOT_TOLD
     if word in known:
@@ -146,6 +148,6 @@ def _known_parts(word: str) -> list[str]:
         pattern = re.compile(re.sub(r"[?\ufffd]+", ".", word))
         return sorted(meant for meant in CHEST_WORDS | OTHER_WORDS if len(meant) > 3 and pattern.fullmatch(meant))
     for end in range(len(word) - 2, 1, -1):
-        if word[:end] in known and (rest := _known_parts(word[end:])):
+        if word[:end] in known and (rest := known_parts(word[end:])):
             return [word[:end], *rest]
     return []

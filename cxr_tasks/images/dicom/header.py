@@ -10,6 +10,7 @@ from cxr_tasks.contracts.ages import age_in_years
 from cxr_tasks.images.dicom.body_parts import check_body_part
 from cxr_tasks.images.dicom.elements import text, word
 from cxr_tasks.images.dicom.refused import DicomRefused
+from cxr_tasks.images.dicom.views import view_of
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 
 if TYPE_CHECKING:
@@ -42,21 +43,7 @@ OTHER_MODALITIES = (
 PATIENT_SALT = "dicom patient"
 STUDY_SALT = "dicom study"
 
-_VIEW_POSITIONS = {"PA": "pa", "AP": "ap", "LL": "lateral", "RL": "lateral", "LAT": "lateral", "LATERAL": "lateral"}
-#: Codes of CID 4010 (PS3.16), as SNOMED CT and in its older form.
-_VIEW_CODES = {
-    "272479007": "pa",
-    "R-40888": "pa",
-    "399348003": "ap",
-    "R-10206": "ap",
-    "399067008": "lateral",
-    "R-102CD": "lateral",
-    "399198007": "lateral",
-    "R-10232": "lateral",
-    "399173006": "lateral",
-    "R-10236": "lateral",
-}
-_SEXES = {"F": "female", "M": "male"}
+_SEXES = {"F": "female", "M": "male", "FEMALE": "female", "MALE": "male"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,20 +122,6 @@ def check_use(dataset: Dataset) -> tuple[str, str]:
             "export the image for presentation",
         )
     return modality, body_part
-
-
-def view_of(dataset: Dataset) -> str:
-    """``pa``, ``ap``, ``lateral`` or ``unknown``, from the view position, its code, or the patient's orientation."""
-    view = _VIEW_POSITIONS.get(word(dataset, "ViewPosition"))
-    if view is None:
-        codes = [word(item, "CodeValue") for item in dataset.get("ViewCodeSequence") or ()]
-        view = next((_VIEW_CODES[code] for code in codes if code in _VIEW_CODES), None)
-    if view is None:
-        # Rows that run to the front or back of the patient are seen from the side. Frontal views are alike in both
-        # directions: the patient's left is on the right by convention, however the rays went.
-        along_rows = word(dataset, "PatientOrientation")[:1]
-        view = "lateral" if along_rows in {"A", "P"} else "unknown"
-    return view
 
 
 def age_years_of(dataset: Dataset) -> float:

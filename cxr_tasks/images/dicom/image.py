@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxr_tasks.images.dicom.elements import text
-from cxr_tasks.images.dicom.header import DicomHeader, age_years_of, check_use, read_header, view_of
+from cxr_tasks.images.dicom.header import DicomHeader, age_years_of, check_use, read_header
 from cxr_tasks.images.dicom.quiet import quiet
 from cxr_tasks.images.dicom.reader import HEADER_KEYWORDS, PIXEL_KEYWORDS, is_dicom, read_elements
 from cxr_tasks.images.dicom.refused import DicomRefused, damaged
+from cxr_tasks.images.dicom.views import view_of
 from cxr_tasks.installation.patient_keys import patient_secret
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from cxr_tasks.ingest.inspection.opening import FileState, read_whole
 from cxr_tasks.sources.base import Refusal
 
 #: Part of what marks a stored inspection as still good; raise it whenever the same file would give another one.
-INSPECTION_VERSION = 6
+INSPECTION_VERSION = 7
 #: Below this deviation of the grey values (on the [0, 1] scale) a picture shows nothing.
 BLANK_DEVIATION = 0.01
 

@@ -6,7 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from cxr_tasks.images.dicom import DicomRefused, patient_hash, read_dicom
-from cxr_tasks.images.dicom.header import view_of
+from cxr_tasks.images.dicom.views import view_of
 from cxr_tasks.installation.patient_keys import patient_key, patient_secret
 from tests.images.dicom.files import dicom_file
 
@@ -109,6 +109,33 @@ def header(code=None, **elements):
 )
 def test_views(dataset, view):
     assert view_of(dataset) == view
+
+
+@pytest.mark.parametrize(
+    ("elements", "view"),
+    [
+        ({"ViewPosition": "LEFT LATERAL"}, "lateral"),
+        ({"ViewPosition": "L LAT"}, "lateral"),
+        ({"ViewPosition": "LLD"}, "unknown"),  # lying on the left side, seen from the front
+        ({"SeriesDescription": "W034 Chest LAT"}, "lateral"),
+        ({"SeriesDescription": "Thorax seitlich"}, "lateral"),
+        ({"ProtocolName": "ChestLat"}, "lateral"),
+        ({"ProtocolName": "Thorax de profil"}, "lateral"),
+        ({"BodyPartExamined": "CHEST LAT"}, "lateral"),
+        ({"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL,"}, "lateral"),
+        ({"SeriesDescription": "胸部 側面", "SpecificCharacterSet": "ISO_IR 192"}, "lateral"),
+        ({"SeriesDescription": "Chest PA + LAT"}, "unknown"),
+        ({"SeriesDescription": "left lateral decubitus"}, "unknown"),
+        ({"SeriesDescription": "Chest PA", "ProtocolName": "Chest LAT"}, "unknown"),  # the nearer text first
+        ({"SeriesDescription": "bilateral infiltrates"}, "unknown"),
+        ({"StudyDescription": "Chest LAT"}, "unknown"),  # of all pictures of the study
+        ({"ViewPosition": "PA", "SeriesDescription": "Chest LAT"}, "pa"),  # its own element is believed
+        ({"ViewPosition": "LAO", "SeriesDescription": "Chest LAT"}, "unknown"),
+    ],
+)
+def test_the_lateral_view_is_known_by_words_where_its_element_does_not_tell(elements, view):
+    header = read_dicom(dicom_file(**{"ViewPosition": None, **elements})).header
+    assert header.view == view
 
 
 @pytest.mark.parametrize(
