@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -164,8 +165,34 @@ def test_a_patient_of_the_table_and_of_a_file_are_the_same_patient(make_tree):
 
 
 def test_an_unknown_split_is_an_error(make_tree):
-    with pytest.raises(DataDefect, match="line 2: split: 'training' is not known; known: nothing, val, valid, train"):
-        SOURCE.scan(make_tree(["path,pneumonia,split", "a/1.dcm,1,training"], 1), spec())
+    with pytest.raises(DataDefect, match="line 2: split: 'holdout' is not known; known: nothing, train, training, val"):
+        SOURCE.scan(make_tree(["path,pneumonia,split", "a/1.dcm,1,holdout"], 1), spec())
+
+
+def test_splits_and_columns_are_known_by_the_names_that_people_give_them(make_tree):
+    rows = ["Path,Pneumonia,Split,Patient", "a/1.dcm,1,Training,p", "a/2.dcm,0,dev,q", "a/3.dcm,0,testing,r"]
+    records = SOURCE.scan(make_tree(rows), spec()).records
+    assert [one.official_split for one in records] == ["train", "validation", "test"]
+    assert records[0].patient_id == patient_hash("p")
+
+
+def test_of_hidden_files_that_are_listed_it_is_said_why_they_are_not_found(make_tree):
+    root = make_tree(["path,pneumonia", ".scans/1.dcm,1"], 1)
+    (root / "a").rename(root / ".scans")
+    with pytest.raises(DataDefect, match=r"not into hidden folders \(\.name\)"):
+        SOURCE.scan(root, spec())
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_letters_with_accents_are_found_however_a_system_writes_them(make_tree, on_disk, listed):
+    """macOS takes an accent for a letter of its own, and an archive keeps it so."""
+    name = "a/Bébé.dcm"
+    root = make_tree(["path,pneumonia", unicodedata.normalize(listed, f"{name},1")], 1)
+    (root / "a/1.dcm").rename(root / unicodedata.normalize(on_disk, name))
+    scan = SOURCE.scan(root, spec())
+    assert [one.image_id for one in scan.records] == [unicodedata.normalize(on_disk, name)]
+    assert scan.refusals == ()
 
 
 def test_files_without_a_row_and_rows_without_a_file_are_refused_one_by_one(make_tree):

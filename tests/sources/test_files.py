@@ -29,6 +29,9 @@ from cxr_tasks.sources.reading.files import (
         ".thumbnails",
         "@eaDir",
         "._IM-0001-0001.jpeg",
+        ".IM-0001-0001.jpeg",
+        ".Trash-1000",
+        ".snapshot",
         "IM-0001-0001.jpeg:Zone.Identifier",
     ],
 )
@@ -36,7 +39,7 @@ def test_what_systems_leave_behind_is_litter(name):
     assert is_litter(name)
 
 
-@pytest.mark.parametrize("name", ["IM-0001-0001.jpeg", "_mask.png", ".hidden.png", "Thumbs.png", "images_001"])
+@pytest.mark.parametrize("name", ["IM-0001-0001.jpeg", "_mask.png", "Thumbs.png", "images_001"])
 def test_anything_else_is_not(name):
     assert not is_litter(name)
 
@@ -53,6 +56,19 @@ def test_files_come_in_sorted_order_and_litter_is_counted(make_folder):
         "ignored 1 x @eaDir",
         "ignored 1 x Thumbs.db",
     )
+
+
+def test_hidden_files_and_folders_are_counted_and_never_given(make_folder):
+    root = make_folder(["1.png", ".Trash-1000/files/2.png", ".3.png", "a/.cache/4.png"])
+    ignored: Counter[str] = Counter()
+    assert [path.name for path in files_below(root, ignored)] == ["1.png"]
+    assert ignored_notes(ignored) == ("ignored 3 x .*",)
+
+
+def test_a_link_that_leads_to_itself_is_given_like_a_file(make_folder):
+    root = make_folder(["a/1.png"])
+    (root / "a" / "self.png").symlink_to("self.png")
+    assert [path.name for path in files_below(root, Counter())] == ["1.png", "self.png"]
 
 
 def test_links_to_files_are_given_and_linked_folders_not_entered(make_folder, tmp_path):

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cxr_tasks.contracts.errors import DataDefect, nearest
-from cxr_tasks.contracts.labels import SPLITS, VOCABULARIES, LabelState, display_name
+from cxr_tasks.contracts.labels import VOCABULARIES, LabelState, display_name
 from cxr_tasks.images.dicom import patient_hash
 from cxr_tasks.sources.reading.defects import row_defect, shown
 from cxr_tasks.sources.reading.tables import read_rows
-from cxr_tasks.sources.reading.words import STATES, as_name, state_of
+from cxr_tasks.sources.reading.words import SPLIT_WORDS, STATES, as_name, state_of
 
 PATH_COLUMN = "path"
 UID_COLUMN = "sop_instance_uid"
 SIDE_COLUMNS = ("split", "patient", "sub_label")
+_OWN_COLUMNS = (PATH_COLUMN, UID_COLUMN, *SIDE_COLUMNS)
 
-_SPLIT_WORDS = {"": "", "val": "validation", "valid": "validation", **{split: split for split in SPLITS}}
+_SPLIT_WORDS = {"": "", **SPLIT_WORDS}
 _FINDINGS = frozenset(finding for findings in VOCABULARIES.values() for finding in findings)
 
 
@@ -58,6 +59,7 @@ def read_labels(table: Path, findings: Sequence[str]) -> Labels:
 
     def header(names: list[str]) -> list[str]:
         nonlocal key_column, columns
+        names = [as_name(name) if as_name(name) in _OWN_COLUMNS else name for name in names]
         key_column, columns = _checked_columns([name for name in names if name], findings)
         return names
 

@@ -8,6 +8,7 @@ ingest.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ class DicomSource:
             places, unreadable = find_by_uid(root, files, listed)
             refusals += unreadable
         else:
-            places = {image_id: [image_id] for image_id in files}
+            places = _by_path(files)
         records, unmatched = _match(root, table, labels.rows, places, by_uid=labels.key_column == UID_COLUMN)
         _check_absent(root, table, unmatched, len(labels.rows), options.absent_bound)
         refusals += unmatched
@@ -133,6 +134,16 @@ def _candidates(root: Path, table: Path, listed: set[str], ignored: Counter[str]
     return files, refusals
 
 
+def _by_path(files: Iterable[str]) -> dict[str, list[str]]:
+    """Files by their path, and by it with composed letters: macOS names files with letter and accent apart."""
+    places = {image_id: [image_id] for image_id in files}
+    composed: dict[str, list[str]] = {}
+    for image_id in places:
+        if (name := unicodedata.normalize("NFC", image_id)) not in places:
+            composed.setdefault(name, []).append(image_id)
+    return composed | places
+
+
 def _is_side_file(path: Path) -> bool:
     return path.suffix.lower() in _SIDE_SUFFIXES or path.name.upper() in _SIDE_NAMES
 
@@ -144,7 +155,7 @@ def _match(
     records: list[ImageRecord] = []
     refusals: list[Refusal] = []
     for row in rows:
-        files = places.get(row.key, [])
+        files = places.get(row.key) or places.get(unicodedata.normalize("NFC", row.key), [])
         if not files:
             refusals.append(_absent(root, table, row, by_uid=by_uid))
             continue
@@ -187,9 +198,11 @@ def _check_absent(root: Path, table: Path, refusals: Iterable[Refusal], n_listed
     absent = [refusal for refusal in refusals if refusal.reason == "absent"]
     if len(absent) > bound * n_listed or len(absent) == n_listed:
         first = ", ".join(shown(one.image_id) for one in absent[:5])
+        is_hidden = any("/." in f"/{one.image_id}" for one in absent)
+        hidden = ", not into hidden folders (.name)" if is_hidden else ""
         raise DataDefect(
             f"{table}: {len(absent)} of {n_listed} listed files are absent ({len(absent) / n_listed:.1%}, at most "
-            f"{bound:.1%} expected), the first: {first}; looked below {root}. Bring the files, or raise "
+            f"{bound:.1%} expected), the first: {first}; looked below {root}{hidden}. Bring the files, or raise "
             "dataset.options.absent_bound to work with a part of them"
         )
 

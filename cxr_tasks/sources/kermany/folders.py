@@ -23,15 +23,8 @@ from cxr_tasks.sources.reading.files import (
     is_text_name,
     litter_kind,
 )
+from cxr_tasks.sources.reading.words import SPLIT_WORDS
 
-#: Folder -> official split, by names in small letters.
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 CLASS_FOLDERS = {"normal": LabelState.NEGATIVE, "pneumonia": LabelState.POSITIVE}
 CLASS_NAMES = "NORMAL and PNEUMONIA"
 LAYOUT = f"train, val and test, each with {CLASS_NAMES}"
@@ -64,7 +57,10 @@ def layout_root(root: Path) -> Path:
                 return roots[0]
             if roots:
                 names = ", ".join(as_text_name(one.relative_to(root).as_posix()) for one in roots[:8])
-                raise DataDefect(f"{root}: expected one data set, found {len(roots)}: {names}; give one of them")
+                raise DataDefect(
+                    f"{root}: expected one data set, found {len(roots)}: {names}; give one of them, or name them "
+                    "train, val and test where they are the splits of one"
+                )
     links = sorted(as_text_name(path.name) for path in root.iterdir() if path.is_symlink() and path.is_dir())
     linked = f"; linked folders are not entered: {', '.join(links[:8])}" if links else ""
     raise DataDefect(
@@ -78,13 +74,13 @@ def _levels(root: Path) -> list[list[Path]]:
     levels, n_folders = [[root]], 1
     while len(levels) <= DEEPEST and n_folders < MOST_FOLDERS:
         outer = [root] if len(levels) == 1 else [folder for folder in levels[-1] if not _is_of_layout(folder)]
-        levels.append([below for one in outer for below in _own_folders(one)])
+        levels.append([below for one in outer for below in own_folders(one)])
         n_folders += len(levels[-1])
     return levels
 
 
 def _is_of_layout(folder: Path) -> bool:
-    return folder.name.strip().lower() in {*CLASS_FOLDERS, *SPLIT_FOLDERS}
+    return folder.name.strip().lower() in {*CLASS_FOLDERS, *SPLIT_WORDS}
 
 
 def class_folders(root: Path) -> list[ClassFolder]:
@@ -92,8 +88,8 @@ def class_folders(root: Path) -> list[ClassFolder]:
 
     ``val`` and ``test`` may be absent: then there is no such official split.
     """
-    splits = named_folders(root, SPLIT_FOLDERS)
-    places = [(splits[name], split) for name, split in SPLIT_FOLDERS.items() if name in splits]
+    splits = named_folders(root, SPLIT_WORDS)
+    places = [(splits[name], split) for name, split in SPLIT_WORDS.items() if name in splits]
     folders, missing = [], []
     for parent, split in places or [(root, "")]:
         classes = {} if _is_link(parent, root) else named_folders(parent, CLASS_FOLDERS)
@@ -102,7 +98,7 @@ def class_folders(root: Path) -> list[ClassFolder]:
             if name not in classes or folder.is_symlink():
                 missing.append(f"{as_text_name(folder.relative_to(root).as_posix())}{_why_not(folder, root)}")
             folders.append(ClassFolder(folder, split, state))
-    if "train" not in splits and places:
+    if places and "train" not in {split for _, split in places}:
         missing.insert(0, "train")
     if missing:
         layout = LAYOUT if places else CLASS_NAMES
@@ -201,21 +197,25 @@ def _images_below(folder: Path, root: Path) -> Iterator[str]:
 
 def _is_copy(folder: Path) -> bool:
     """Whether the data lie in ``folder`` again, as in the archive that Kaggle gives out."""
-    return any(_has_layout(one) for one in (folder, *_own_folders(folder)))
+    return any(_has_layout(one) for one in (folder, *own_folders(folder)))
 
 
 def _has_layout(folder: Path) -> bool:
     """Whether both classes are in ``folder``, or in its ``train``."""
-    parents = (folder, *(path for path in _own_folders(folder) if path.name.strip().lower() == "train"))
-    return any(set(CLASS_FOLDERS) <= {path.name.strip().lower() for path in _own_folders(parent)} for parent in parents)
+    parents = (folder, *(path for path in own_folders(folder) if _is_train(path)))
+    return any(set(CLASS_FOLDERS) <= {path.name.strip().lower() for path in own_folders(parent)} for parent in parents)
 
 
 def _has_part_of_layout(folder: Path) -> bool:
-    names = {path.name.strip().lower() for path in _own_folders(folder)}
-    return "train" in names or bool(names & set(CLASS_FOLDERS))
+    own = own_folders(folder)
+    return any(map(_is_train, own)) or any(path.name.strip().lower() in CLASS_FOLDERS for path in own)
 
 
-def _own_folders(folder: Path) -> list[Path]:
+def _is_train(folder: Path) -> bool:
+    return SPLIT_WORDS.get(folder.name.strip().lower()) == "train"
+
+
+def own_folders(folder: Path) -> list[Path]:
     """Folders in ``folder``, sorted, without links, which may lead out of the data folder, and without litter."""
     return [one for one in _listed(folder) if one.is_dir() and not one.is_symlink() and not is_litter(one.name)]
 
@@ -244,7 +244,7 @@ def _found_beside(folders: list[ClassFolder], root: Path) -> str:
         as_text_name(below.relative_to(root).as_posix())
         for parent in parents
         if not _is_link(parent, root)
-        for below in _own_folders(parent)
-        if below not in known and below.name.strip().lower() not in SPLIT_FOLDERS
+        for below in own_folders(parent)
+        if below not in known and below.name.strip().lower() not in SPLIT_WORDS
     )
     return f"; found beside them: {', '.join(others[:8])}" if others else ""

@@ -17,6 +17,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.specs import DatasetSpec
 from cxr_tasks.sources.base import About, ImageRecord, Refusal, SourceScan
+from cxr_tasks.sources.kermany.checks import check_filled, check_places, is_made_of_images
 from cxr_tasks.sources.kermany.folders import (
     CLASS_NAMES,
     ClassFolder,
@@ -112,11 +113,18 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
         )
     root = layout_root(root)
     folders = class_folders(root)
+    check_places(root, folders)
     records: list[ImageRecord] = []
     refusals, ignored = strangers(root, folders, side_files)
     notes = third_classes(refusals)
+    filled = set[Path]()
     for place in folders:
+        start = len(place.folder.parts)
         for path in files_below(place.folder, ignored):
+            filled.add(place.folder)
+            if is_made_of_images("/".join(path.parts[start:-1])):
+                ignored[f"{'/'.join(path.parts[len(root.parts) : -1])} (made of the images)"] += 1
+                continue
             result = _record_or_refusal(root, path, place)
             if isinstance(result, ImageRecord):
                 records.append(result)
@@ -127,6 +135,7 @@ def scan_layout(root: Path, spec: DatasetSpec, *, side_files: tuple[str, ...] = 
             f"{root}: the class folders hold no files; expected JPEG files below {CLASS_NAMES}, as "
             f"{as_text_name(folders[0].folder.relative_to(root).as_posix())}/IM-0001-0001.jpeg"
         )
+    check_filled(root, folders, filled)
     return SourceScan(
         root=root,
         records=records,

@@ -40,8 +40,11 @@ LINKED_FOLDERS = "linked folders"
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder name is left by a system and not part of the data (``._x`` is macOS metadata)."""
-    return name.lower() in _LITTER_BY_LOWER or name.startswith("._") or is_origin_mark(name)
+    """Whether a file or folder name is left by a system and not part of the data.
+
+    All that is hidden (``.name``) is: metadata of macOS, a bin of deleted files, snapshots, caches.
+    """
+    return name.lower() in _LITTER_BY_LOWER or name.startswith(".") or is_origin_mark(name)
 
 
 def is_origin_mark(name: str) -> bool:
@@ -50,10 +53,10 @@ def is_origin_mark(name: str) -> bool:
 
 
 def litter_kind(name: str) -> str:
-    """What such a name is counted under: its usual spelling, ``._*`` for all macOS metadata."""
+    """What such a name is counted under: its usual spelling, ``._*`` for macOS metadata, ``.*`` for all else hidden."""
     if is_origin_mark(name):
         return "*:" + name.rpartition(":")[2]
-    return _LITTER_BY_LOWER.get(name.lower(), "._*")
+    return _LITTER_BY_LOWER.get(name.lower(), "._*" if name.startswith("._") else ".*")
 
 
 def files_below(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
@@ -78,10 +81,17 @@ def entries_below(folder: Path, ignored: Counter[str]) -> Iterator[os.DirEntry[s
             ignored[litter_kind(entry.name)] += 1
         elif entry.is_dir(follow_symlinks=False):
             waiting.extend(_entries(Path(entry.path)))
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and _leads_to_folder(entry):
             ignored[LINKED_FOLDERS] += 1
         else:
             yield entry
+
+
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    try:
+        return link.is_dir()
+    except OSError:  # a link that leads to itself: told by whoever opens it
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -17,6 +17,20 @@ STATES = {
 }
 
 
+#: Splits as folders and cells name them, in small letters.
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "development": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
 def state_of(cell: str) -> LabelState | None:
     """The state that a cell says, in any case, its number with a point or a comma; None where it says none.
 
