@@ -9,25 +9,24 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import hashlib
 import importlib.metadata
-import io
 import json
 import os
-import sqlite3
 import tarfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
 
 from cxr_tasks.backup import postgres
 from cxr_tasks.backup.bucket import FOLDER as BUCKET
 from cxr_tasks.backup.bucket import kept_keys
 from cxr_tasks.backup.encryption import sealed
+from cxr_tasks.backup.entries import add_bytes, add_file, add_object
+from cxr_tasks.backup.manifest import MANIFEST, SEALED, VERSIONED, WITH_ENGINES, Manifest
+from cxr_tasks.backup.sqlite_copies import SIDES, database_copy, is_database
 from cxr_tasks.backup.units import SECRETS, Choice, Unit, present_units
-from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.installation.software import git_commit
 from cxr_tasks.installation.storage.addresses import is_shared
 from cxr_tasks.installation.storage.changes import work_folder
@@ -37,42 +36,10 @@ from cxr_tasks.installation.storage.objects import Bucket, bucket_name
 from cxr_tasks.installation.storage.paths import audit_log, home, secrets_root, served_root
 from cxr_tasks.installation.storage.space import require_space
 
-#: Of a backup of files; of one with databases of Postgres or a bucket, which former code would leave out of a restore.
-FORMAT, WITH_ENGINES = 1, 2
-MANIFEST, SEALED = "manifest.json", "secrets.sealed"
-#: Distributions whose databases are in a backup: an older one cannot read what a newer one wrote.
-VERSIONED = ("apache-airflow-core", "mlflow")
 #: A release that waits for a busy machine to load a version holds its lock for minutes.
 LOCK_WAIT_S = 600.0
 #: Units of which a part is in rows where several machines work.
 _WITH_ROWS = ("audit", "served")
-_SQLITE = b"SQLite format 3\0"
-#: What SQLite keeps beside a database while it is used.
-SIDES = ("-wal", "-shm", "-journal")
-
-
-@dataclass(slots=True)
-class Manifest:
-    """What a backup holds; ``files`` is name -> [size in bytes, sha256 (hex)]."""
-
-    made_at: str
-    home: str
-    commit: str | None
-    versions: dict[str, str]
-    units: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    datasets: dict[str, str] = field(default_factory=dict)
-    """``<name>/<folder>`` -> fingerprint, also of datasets that were left out."""
-    files: dict[str, list[Any]] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    """Files that a running task removed while they were to be copied."""
-    links: list[str] = field(default_factory=list)
-    """Symbolic links, which are not followed."""
-    format: int = FORMAT
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(int(size) for size, _ in self.files.values())
 
 
 def write_backup(
@@ -106,7 +73,7 @@ def write_backup(
     )
     if not chosen and not beside.databases:
         raise ConfigurationError(f"{home()}: nothing to back up; CXR_HOME says whose run-time folder")
-    n_bytes = sum(_size(home() / one.path) for one in chosen) + beside.n_bytes()
+    n_bytes = sum(_size(home() / unit.path) for unit in chosen) + beside.n_bytes()
     require_space(target.parent, n_bytes, "a backup without compression")
     manifest = Manifest(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -122,9 +89,9 @@ def write_backup(
     ):
         _add_all(archive, chosen, beside, manifest, target.parent)
         if passphrase is not None and secrets_root().is_dir():
-            _add_bytes(archive, SEALED, sealed(_packed(secrets_root()), passphrase), manifest)
-            manifest.left_out = [one for one in manifest.left_out if one != SECRETS]
-        _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
+            add_bytes(archive, SEALED, sealed(_packed(secrets_root()), passphrase), manifest)
+            manifest.left_out = [path for path in manifest.left_out if path != SECRETS]
+        add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), None)
     return manifest
 
 
@@ -154,14 +121,14 @@ def _add_all(archive: tarfile.TarFile, chosen: list[Unit], beside: Engines, mani
             held.enter_context(file_lock(audit_log(), what="the audit log", purpose="a backup", wait_s=LOCK_WAIT_S))
             held.enter_context(_held_still("served"))
             _add_dump(archive, rows, beside.databases[rows], manifest, folder)
-            for one in (unit for unit in chosen if unit.path in _WITH_ROWS):
-                _add_unit(archive, one, manifest, folder, is_held=True)
-    for one in (unit for unit in chosen if not rows or unit.path not in _WITH_ROWS):
-        _add_unit(archive, one, manifest, folder)
+            for unit in (unit for unit in chosen if unit.path in _WITH_ROWS):
+                _add_unit(archive, unit, manifest, folder, is_held=True)
+    for unit in (unit for unit in chosen if not rows or unit.path not in _WITH_ROWS):
+        _add_unit(archive, unit, manifest, folder)
     if beside.bucket:
         manifest.units.append(BUCKET)
         for key in kept_keys(beside.bucket):
-            _add_object(archive, beside.bucket, key, manifest)
+            add_object(archive, beside.bucket, key, manifest)
 
 
 def _add_dump(archive: tarfile.TarFile, name: str, address: str, manifest: Manifest, beside: Path) -> None:
@@ -169,136 +136,38 @@ def _add_dump(archive: tarfile.TarFile, name: str, address: str, manifest: Manif
     with work_folder(beside) as folder:
         copy = folder / Path(name).name
         postgres.dump(address, copy)
-        _add_file(archive, copy, name, manifest, {})
-
-
-def _add_object(archive: tarfile.TarFile, bucket: Bucket, key: str, manifest: Manifest) -> None:
-    name = f"{BUCKET}/{key}"
-    if not bucket.has(key):  # removed since it was listed
-        manifest.gone.append(name)
-        return
-    with bucket.opened(key) as (stream, size):
-        info, hashing = tarfile.TarInfo(name), _Hashing(stream)
-        info.size, info.mode = size, 0o600
-        archive.addfile(info, hashing)  # type: ignore[arg-type]
-        manifest.files[name] = [size, hashing.digest.hexdigest()]
+        add_file(archive, copy, name, manifest, {})
 
 
 def _add_unit(archive: tarfile.TarFile, unit: Unit, manifest: Manifest, beside: Path, *, is_held: bool = False) -> None:
     path = home() / unit.path
     manifest.units.append(unit.path)
     if unit.is_database:
-        with _database_copy(path, beside) as copy:
-            _add_file(archive, copy, unit.path, manifest, {})
+        with database_copy(path, beside) as copy:
+            add_file(archive, copy, unit.path, manifest, {})
         return
     with contextlib.nullcontext() if is_held else _held_still(unit.path):
         if path.is_file():
-            _add_file(archive, path, unit.path, manifest, {})
+            add_file(archive, path, unit.path, manifest, {})
             return
         seen: dict[tuple[int, int], str] = {}
         for folder, folders, files in os.walk(path):
             folders.sort()
-            linked = [Path(folder, one) for one in folders if Path(folder, one).is_symlink()]
-            manifest.links += [str(one.relative_to(home())) for one in linked]
+            linked = [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
+            manifest.links += [str(link.relative_to(home())) for link in linked]
             for name in sorted(files):
                 file = Path(folder) / name
                 if file.is_symlink() or not file.is_file():
                     manifest.links += [str(file.relative_to(home()))] if file.is_symlink() else []
                     continue
                 name_inside = file.relative_to(home()).as_posix()
-                if name.endswith(SIDES) and _is_database(file.with_name(name.rpartition("-")[0])):
+                if name.endswith(SIDES) and is_database(file.with_name(name.rpartition("-")[0])):
                     continue  # it is in the copy
-                if _is_database(file):
-                    with _database_copy(file, beside) as copy:
-                        _add_file(archive, copy, name_inside, manifest, {})
+                if is_database(file):
+                    with database_copy(file, beside) as copy:
+                        add_file(archive, copy, name_inside, manifest, {})
                 else:
-                    _add_file(archive, file, name_inside, manifest, seen)
-
-
-def _add_file(
-    archive: tarfile.TarFile, path: Path, name: str, manifest: Manifest, seen: dict[tuple[int, int], str]
-) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        manifest.gone.append(name)
-        return
-    with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(stream.fileno())
-        info = tarfile.TarInfo(name)
-        info.mtime, info.mode = int(found.st_mtime), 0o600
-        same = seen.get((found.st_dev, found.st_ino))
-        if same is not None:
-            info.type, info.linkname = tarfile.LNKTYPE, same
-            archive.addfile(info)
-            manifest.files[name] = manifest.files[same]
-            return
-        info.size = found.st_size
-        hashing = _Hashing(stream)
-        try:
-            archive.addfile(info, hashing)  # type: ignore[arg-type]
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            # What tarfile says of an end that came too early has no number, and no name.
-            raise DataDefect(
-                f"{path}: expected {info.size} bytes, found fewer: it was cut while it was copied; no backup was "
-                "written, make it once more"
-            ) from None
-        manifest.files[name] = [info.size, hashing.digest.hexdigest()]
-        if found.st_nlink > 1:
-            seen[found.st_dev, found.st_ino] = name
-
-
-class _Hashing:
-    """A stream that hashes what is read of it."""
-
-    def __init__(self, stream: IO[bytes]):
-        self._stream = stream
-        self.digest = hashlib.sha256()
-
-    def read(self, n_bytes: int = -1) -> bytes:
-        content = self._stream.read(n_bytes)
-        self.digest.update(content)
-        return content
-
-
-def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes, manifest: Manifest | None) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o600
-    archive.addfile(info, io.BytesIO(content))
-    if manifest is not None:
-        manifest.files[name] = [len(content), hashlib.sha256(content).hexdigest()]
-
-
-def _is_database(path: Path) -> bool:
-    """Whether the file is an SQLite database, which others may write to at this moment."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(len(_SQLITE)) == _SQLITE
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def _database_copy(path: Path, beside: Path) -> Iterator[Path]:
-    """A consistent copy of an SQLite database that others write to, checked; removed after the block."""
-    with work_folder(beside) as folder:
-        copy = folder / path.name
-        with (
-            contextlib.closing(sqlite3.connect(path, timeout=60)) as source,
-            contextlib.closing(sqlite3.connect(copy)) as target,
-        ):
-            try:
-                source.backup(target)
-                # One file, complete in itself: no write-ahead log beside it.
-                target.execute("PRAGMA journal_mode=DELETE")
-                found = target.execute("PRAGMA integrity_check").fetchone()[0]
-            except sqlite3.DatabaseError as error:
-                found = str(error)
-        if found != "ok":
-            raise DataDefect(f"{path}: expected a whole SQLite database, found {found}; no backup was written")
-        yield copy
+                    add_file(archive, file, name_inside, manifest, seen)
 
 
 @contextlib.contextmanager
@@ -323,15 +192,15 @@ def _packed(folder: Path) -> bytes:
 
 
 def _fingerprints() -> dict[str, str]:
-    found = {}
+    fingerprints = {}
     for path in sorted((home() / "datasets").glob("*/*/provenance.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):  # a broken one is for 'cxr datasets' to name
             fingerprint = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-            found[path.parent.relative_to(home() / "datasets").as_posix()] = str(fingerprint)
-    return found
+            fingerprints[path.parent.relative_to(home() / "datasets").as_posix()] = str(fingerprint)
+    return fingerprints
 
 
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from cxr_tasks.backup.archive import FORMAT, MANIFEST, SEALED, VERSIONED, WITH_ENGINES, Manifest
+from cxr_tasks.backup.manifest import FORMAT, MANIFEST, SEALED, VERSIONED, WITH_ENGINES, Manifest
 from cxr_tasks.backup.units import ASIDE, UNITS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.files import is_of_the_system

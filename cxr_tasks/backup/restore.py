@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cxr_tasks.backup import postgres
-from cxr_tasks.backup.archive import SEALED, SIDES, Manifest
 from cxr_tasks.backup.bucket import FOLDER as BUCKET
 from cxr_tasks.backup.bucket import in_the_way, put_back
 from cxr_tasks.backup.encryption import opened
+from cxr_tasks.backup.manifest import SEALED, Manifest
 from cxr_tasks.backup.reading import contents, read_manifest, require_same
+from cxr_tasks.backup.sqlite_copies import SIDES
 from cxr_tasks.backup.units import ASIDE, SECRETS
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.installation.storage.addresses import is_shared
@@ -74,7 +75,7 @@ def restore_backup(file: Path, *, passphrase: str | None, replace: bool = False)
             (aside / _OF_SECRETS).unlink(missing_ok=True)
         for folder in (path for path in aside.rglob("*") if path.is_dir()):
             folder.chmod(0o700)
-        units = [one for one in (*manifest.units, SECRETS) if (aside / one).exists() and not _is_of_engines(one)]
+        units = [unit for unit in (*manifest.units, SECRETS) if (aside / unit).exists() and not _is_of_engines(unit)]
         _require_room(units, replace)
         kept_as = _restore_engines(aside, replace)
         moved_aside = _make_room(units)
@@ -108,11 +109,11 @@ def _new_place(into: Path, name: str) -> Path:
 
 
 def _unpack(file: Path, manifest: Manifest, into: Path) -> None:
-    found = set()
+    unpacked = set()
     for name, n_bytes, digest in contents(file, manifest, _Folder(into)):
         require_same(file, manifest, name, n_bytes, digest)
-        found.add(name)
-    missing = sorted(set(manifest.files) - found)
+        unpacked.add(name)
+    missing = sorted(set(manifest.files) - unpacked)
     if missing:
         raise DataDefect(f"{file}: {len(missing)} files of its manifest are not in it, among them {missing[0]}")
 
@@ -164,7 +165,7 @@ def _restore_engines(aside: Path, replace: bool) -> str:
     name = f"{ASIDE}{datetime.now(UTC):%Y%m%dt%H%M%S%fz}"
     folder = secrets_root() if (secrets_root() / next(iter(postgres.DUMPS))).is_file() else aside / SECRETS
     known = postgres.databases(folder) if is_shared() else {}
-    dumps = {aside / one: address for one, address in known.items() if (aside / one).is_file()}
+    dumps = {aside / unit: address for unit, address in known.items() if (aside / unit).is_file()}
     bucket = Bucket() if (aside / BUCKET).is_dir() else None
     taken = [postgres.shown(address) for address in dumps.values() if not postgres.is_empty(address)]
     if bucket:
@@ -207,7 +208,7 @@ def _make_room(units: list[str]) -> Path | None:
     if not taken:
         return None
     folder = home() / f"{ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    for one in taken:
-        (folder / one).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.rename(home() / one, folder / one)
+    for path in taken:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.rename(home() / path, folder / path)
     return folder

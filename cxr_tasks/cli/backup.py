@@ -8,8 +8,9 @@ import os
 import time
 from pathlib import Path
 
-from cxr_tasks.backup.archive import SEALED, write_backup
+from cxr_tasks.backup.archive import write_backup
 from cxr_tasks.backup.encryption import asked_passphrase
+from cxr_tasks.backup.manifest import SEALED
 from cxr_tasks.backup.reading import check_backup, read_manifest
 from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.backup.units import SECRETS, Choice

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cxr_tasks.backup.archive import SEALED, write_backup
+from cxr_tasks.backup.archive import write_backup
+from cxr_tasks.backup.manifest import SEALED
 from cxr_tasks.backup.reading import check_backup, read_manifest
 from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
@@ -333,7 +334,7 @@ def read_text(path: Path) -> str:
 
 
 def test_a_file_that_is_cut_while_it_is_copied_is_named(tmp_path: Path):
-    from cxr_tasks.backup.archive import Manifest, _add_file
+    from cxr_tasks.backup.manifest import Manifest
 
     cut = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not cut.is_file():
@@ -343,5 +344,5 @@ def test_a_file_that_is_cut_while_it_is_copied_is_named(tmp_path: Path):
         tarfile.open(tmp_path / "b.tgz", "w:gz") as archive,
         pytest.raises(DataDefect, match=f"{cut}: expected 4096 bytes, found fewer"),
     ):
-        _add_file(archive, cut, "audit/x", manifest, {})
+        add_file(archive, cut, "audit/x", manifest, {})
     assert manifest.files == {}
