@@ -37,7 +37,7 @@ OF_ONE_FINDING = (
     "prevalence_shift",
     "calibration_beyond_shift",
 )
-#: Their means over findings (evaluate.means); of a single finding the two AUROCs alone.
+#: Their means over findings (evaluate.means, evaluate.decided); of a single finding the two AUROCs alone.
 MEAN_METRICS = {
     name: f"Mean {text[0].lower()}{text[1:]}" if text[1].islower() else f"Mean {text}"
     for name, text in FINDING_METRICS.items()

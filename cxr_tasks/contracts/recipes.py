@@ -12,10 +12,11 @@ import yaml
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.families import ModelName
+from cxr_tasks.contracts.label_policies import check_policies
 from cxr_tasks.contracts.labels import VOCABULARIES, findings_of
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, EvaluateSpec, PixelSpec, SplitSpec, in_range
-from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec, check_policies
+from cxr_tasks.contracts.train_specs import SearchSpec, TrainSpec
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 

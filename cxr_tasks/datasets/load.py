@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.contracts.labels import LabelState, label_column
-from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.datasets.rows_on_disk import unnamed_rows
 from cxr_tasks.datasets.targets import evaluation_targets, states_of
 from cxr_tasks.images.pixels import unit_scale

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cxr_tasks.contracts.errors import DataDefect, chosen
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.train_specs import LabelSpec
 
 #: How label states are stored, in ``LoadedSplit.states`` as in the dataset itself.
 CODES: dict[LabelState, int] = {state: code for code, state in enumerate(LabelState)}

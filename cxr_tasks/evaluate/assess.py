@@ -14,8 +14,9 @@ from cxr_tasks.contracts.evaluation.of_finding import MEASURED_SPLITS
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.decided import micro_records, served_records
 from cxr_tasks.evaluate.finding import AssessedFinding, assess_finding
-from cxr_tasks.evaluate.means import mean_records, micro_records, served_records
+from cxr_tasks.evaluate.means import mean_records
 from cxr_tasks.evaluate.subgroups_together import subgroups_together
 from cxr_tasks.evaluate.table import check_predictions, rows_sha256, scored
 from cxr_tasks.statistics.resampling import Draws

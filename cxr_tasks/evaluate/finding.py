@@ -22,8 +22,8 @@ from cxr_tasks.contracts.evaluation.of_finding import (
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.serving_contract import FindingDecision
 from cxr_tasks.contracts.specs import EvaluateSpec
+from cxr_tasks.evaluate.decided import Decided
 from cxr_tasks.evaluate.decision import Decision, choose_decision
-from cxr_tasks.evaluate.means import Decided
 from cxr_tasks.evaluate.measures import SplitMeasures, measure_split
 from cxr_tasks.evaluate.operating_points import at_raw_half, measure
 from cxr_tasks.evaluate.subgroups import subgroup_rows

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cxr_tasks.datasets.load import StoredSplit
-    from cxr_tasks.registry.tracking import RunLog
+    from cxr_tasks.registry.run_log import RunLog
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_tasks.contracts.evaluation.groups import StratifiedFacts, TogetherRow
-from cxr_tasks.evaluate.means import Decided
+from cxr_tasks.evaluate.decided import Decided
 from cxr_tasks.evaluate.subgroups import groups_of
 from cxr_tasks.statistics.patients import patient_numbers
 from cxr_tasks.statistics.stratified import Stratum, stratified_difference

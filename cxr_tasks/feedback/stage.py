@@ -202,6 +202,7 @@ def _shown(value: float | None, lower: float | None, upper: float | None) -> str
 
 def _log_to_mlflow(registered: RegisteredModel, feedback: Feedback) -> None:
     from cxr_tasks.registry import tracking
+    from cxr_tasks.registry.run_log import RunLog
 
     values = {
         f"live_{number.name}_{one.finding}": number.value
@@ -211,5 +212,5 @@ def _log_to_mlflow(registered: RegisteredModel, feedback: Feedback) -> None:
     }
     if values:
         with tracking.outside_failures("MLflow"):
-            run = tracking.RunLog(tracking.client(), registered.mlflow_run_id)
+            run = RunLog(tracking.client(), registered.mlflow_run_id)
             run.metrics(values, step=datetime.now(UTC).date().toordinal())

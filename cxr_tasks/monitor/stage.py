@@ -224,6 +224,7 @@ def _log_to_mlflow(report: DriftReport) -> None:
     from cxr_tasks.contracts.shapes import build
     from cxr_tasks.installation.storage.files import read_json, verified_path
     from cxr_tasks.registry import tracking
+    from cxr_tasks.registry.run_log import RunLog
 
     record = build(LookRecord, read_json(verified_path(report.drift)), DRIFT_FILE)
     if not record.is_regular:
@@ -238,5 +239,5 @@ def _log_to_mlflow(report: DriftReport) -> None:
             if promise.estimate.value is not None:
                 values[f"monitor_estimated_{promise.name}_{promise.finding}"] = promise.estimate.value
     with tracking.outside_failures("MLflow"):
-        run = tracking.RunLog(tracking.client(), report.mlflow_run_id)
+        run = RunLog(tracking.client(), report.mlflow_run_id)
         run.metrics(values, step=date.fromisoformat(report.day).toordinal())

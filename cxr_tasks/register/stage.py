@@ -25,6 +25,7 @@ from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import MODEL_TAG, FileDigests, recorded_digests
+from cxr_tasks.registry.run_log import RunLog
 from cxr_tasks.registry.version_files import write_contract
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ TAG_LENGTH = 5000
 
 def record_decision(decision: GateDecision, run_id: str, who: str | trail.Person = "airflow") -> None:
     """Write a verdict, its reasons and ``decision.json`` on the candidate's MLflow run, and into the audit log."""
-    log = tracking.RunLog(tracking.client(), run_id)
+    log = RunLog(tracking.client(), run_id)
     with tracking.outside_failures("MLflow"):
         log.tags(gate_tags(decision))
         log.artifact(verified_path(decision.decision), "gate")
@@ -137,7 +138,7 @@ def register_candidate(
         versions.set_alias(recipe.model_name, alias, number)
     else:
         versions.remove_alias_from(recipe.model_name, versions.CHALLENGER, number)
-    tracking.RunLog(tracking.client(), trained.mlflow_run_id).tags({"registry.version": number})
+    RunLog(tracking.client(), trained.mlflow_run_id).tags({"registry.version": number})
     logger.info("%s version %d registered, %s", recipe.model_name, number, f"alias {alias}" if alias else "no alias")
     return RegisteredModel(
         model_name=recipe.model_name, version=number, mlflow_run_id=trained.mlflow_run_id, alias=alias

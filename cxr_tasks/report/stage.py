@@ -20,6 +20,7 @@ from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.addresses import mlflow_run_page
 from cxr_tasks.registry.overrides import overrides_of
 from cxr_tasks.registry.run_files import fetch_run_files
+from cxr_tasks.registry.run_log import RunLog
 
 #: Where the page stands among the artifacts of the model's MLflow run.
 ARTIFACT_FOLDER = "report"
@@ -99,7 +100,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     write_json(folder / ABOUT_FILE, {"mlflow_run_id": registered.mlflow_run_id})
     write_index(reports_root())
     with tracking.outside_failures("MLflow"):
-        tracking.RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder / "index.html", ARTIFACT_FOLDER)
+        RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder / "index.html", ARTIFACT_FOLDER)
         versions.set_version_tags(registered.model_name, registered.version, {"report.sha256": page.sha256})
     report = Report(model_name=registered.model_name, version=registered.version, page=page)
     write_json(work / "report.json", report.to_payload())

@@ -19,6 +19,7 @@ from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.run_log import RunLog
 from cxr_tasks.reproduce.equality import differences, first_other_epoch, outcome_of
 from cxr_tasks.reproduce.record_of_version import RecordedVersion, recorded_dataset, recorded_version
 from cxr_tasks.train.loop.watch import Judge
@@ -136,7 +137,7 @@ def _record(comparison: dict[str, Any], recorded: RecordedVersion, paths: RunPat
     path = paths.root / "reproduction.json"
     write_json(path, comparison)
     with tracking.outside_failures("MLflow"):
-        run = tracking.RunLog(tracking.client(), comparison["mlflow_run_id"])
+        run = RunLog(tracking.client(), comparison["mlflow_run_id"])
         run.tags({OUTCOME_TAG: comparison["outcome"]})
         run.artifact(path)
     versions.set_version_tags(

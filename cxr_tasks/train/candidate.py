@@ -25,7 +25,8 @@ from cxr_tasks.installation.storage.files import (
 from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
-from cxr_tasks.registry.tracking import RunLog, open_run, runs_with_tag
+from cxr_tasks.registry.run_log import RunLog
+from cxr_tasks.registry.tracking import open_run, runs_with_tag
 from cxr_tasks.train.dataset_fit import check_fit
 from cxr_tasks.train.devices import require_device
 from cxr_tasks.train.environment import training_environment

@@ -11,7 +11,7 @@ from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.handoffs.training import TrainedModel
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import reference_to, replaced_file, verified_path, write_json, write_text
-from cxr_tasks.registry.tracking import RunLog
+from cxr_tasks.registry.run_log import RunLog
 
 if TYPE_CHECKING:
     from cxr_tasks.datasets.load import LoadedSplit

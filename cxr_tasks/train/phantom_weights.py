@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_tasks.contracts.artifacts import sha256_json
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.contracts.labels import LabelState, findings_of
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.contracts.shapes import build, plain
 from cxr_tasks.contracts.specs import DatasetSpec, PixelSpec
-from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import LossSpec, TrainSpec
 from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import read_json, replaced_file, write_json
 from cxr_tasks.installation.storage.locks import file_lock

@@ -17,7 +17,8 @@ from cxr_tasks.images.version import PREPARE_VERSION
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json
 from cxr_tasks.installation.storage.paths import RunPaths, datasets_root, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
-from cxr_tasks.registry.tracking import RunLog, begin_run, client, runs_with_tag
+from cxr_tasks.registry.run_log import RunLog
+from cxr_tasks.registry.tracking import begin_run, client, runs_with_tag
 from cxr_tasks.train.candidate import TRAINING_TAG, train_candidate
 from cxr_tasks.train.candidates.candidates import candidates_of, datasets_needed
 from cxr_tasks.train.candidates.checks import check_training

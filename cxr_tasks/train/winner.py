@@ -12,7 +12,8 @@ from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.installation.storage.files import read_json, verified_path, write_json, write_text
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
-from cxr_tasks.registry.tracking import RunLog, client, open_run, outside_failures, runs_with_tag
+from cxr_tasks.registry.run_log import RunLog
+from cxr_tasks.registry.tracking import client, open_run, outside_failures, runs_with_tag
 from cxr_tasks.train.candidate import CANDIDATE_TAG
 from cxr_tasks.train.candidates.comparison_table import CandidateRow, Comparison, as_markdown, as_text, summary_of
 from cxr_tasks.train.loop.validation_logits import MeanAuroc, ValidationLogits, difference, mean_auroc_of

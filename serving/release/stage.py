@@ -12,22 +12,22 @@ from dataclasses import replace
 from functools import partial
 
 from cxr_tasks.contracts.artifacts import ArtifactRef
-from cxr_tasks.contracts.errors import ReleaseRefused, ServiceUnavailable
+from cxr_tasks.contracts.errors import ReleaseRefused
 from cxr_tasks.contracts.handoffs.release import RegisteredModel, ReleasedModel
 from cxr_tasks.contracts.shapes import plain
 from cxr_tasks.installation.settings import StackSettings
-from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.installation.storage.paths import RunPaths
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.installation.tensorflow_start import start_tensorflow
-from cxr_tasks.registry import rest, tracking, version_files
+from cxr_tasks.registry import rest, version_files
 from cxr_tasks.registry import versions as registry
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.model_files import FileDigests, recorded_digests
 from serving.check.latency_limit import max_latency_ratio
 from serving.check.smoke import smoke_test
 from serving.export import exports
+from serving.release.outcome import is_last_served, note_failure, tell_registry
 from serving.release.switch import Switch
 from serving.release.take_up import AIRFLOW
 from serving.served import version_folders as on_disk
@@ -37,9 +37,6 @@ from serving.served.state import Content, ServingState, locked, read_state
 
 logger = logging.getLogger(__name__)
 
-#: Tags on a version in the registry.
-SERVED_TAG = "release.served"
-FAILED_TAG = "release.failed"
 #: An export takes a minute where all cores are busy, and another process may be at it.
 EXPORT_WAIT_S = 900.0
 
@@ -153,9 +150,9 @@ def publish_version(
         try:
             seconds, before = _switch(settings, champion, state, export, content)
         except BaseException as error:
-            _note_failure(champion, error, who)
+            note_failure(champion, error, who)
             raise
-        if not _is_last_served(champion, content):
+        if not is_last_served(champion, content):
             trail.record(
                 "served",
                 model=name,
@@ -165,7 +162,7 @@ def publish_version(
                 detail={"before": state.stable, "before_run": before.mlflow_run_id, **plain(content)},
             )
     logger.info("%s version %d serves, loaded in %.1f s", name, version, seconds)
-    _tell_registry(champion, parity)
+    tell_registry(champion, parity)
     exports.prune_exports(name, read_state(name).kept)
     return ReleasedModel(
         model_name=name,
@@ -230,32 +227,3 @@ def _require_champion(expected: RegisteredModel) -> str:
             "what serves was left as it is"
         )
     return found.tags.get("data.fingerprint", "")
-
-
-def _is_last_served(champion: RegisteredModel, content: Content) -> bool:
-    """Whether the audit log has this very version serving now; of entries without a digest, the number decides."""
-    served = [entry for entry in trail.entries(champion.model_name) if entry.kind in ("served", "rolled_back")]
-    if not served or served[-1].version != champion.version:
-        return False
-    told = served[-1].detail
-    return all(
-        told.get(key) in (None, "", expected)
-        for key, expected in (("mlflow_run_id", content.mlflow_run_id), ("export_sha256", content.export_sha256))
-    )
-
-
-def _note_failure(champion: RegisteredModel, error: BaseException, who: str | trail.Person) -> None:
-    """On the version and in the audit log; what cannot be noted must not hide the failure itself."""
-    why = str(error) or type(error).__name__
-    name, version = champion.model_name, champion.version
-    try:
-        trail.record("release_failed", model=name, version=version, who=who, why=why)
-        rest.set_version_tags(name, version, {FAILED_TAG: why[:500]})
-    except (OSError, ServiceUnavailable) as second:
-        logger.warning("the failed release of %s version %d could not be noted: %s", name, version, second)
-
-
-def _tell_registry(champion: RegisteredModel, parity: ArtifactRef) -> None:
-    rest.set_version_tags(champion.model_name, champion.version, {SERVED_TAG: "true"})
-    rest.clear_version_tags(champion.model_name, champion.version, [FAILED_TAG])
-    tracking.RunLog(tracking.client(), champion.mlflow_run_id).artifact(verified_path(parity), "release")

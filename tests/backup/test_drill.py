@@ -334,6 +334,7 @@ def read_text(path: Path) -> str:
 
 
 def test_a_file_that_is_cut_while_it_is_copied_is_named(tmp_path: Path):
+    from cxr_tasks.backup.entries import add_file
     from cxr_tasks.backup.manifest import Manifest
 
     cut = Path("/sys/kernel/mm/transparent_hugepage/enabled")

@@ -7,12 +7,12 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from cxr_tasks.contracts import train_specs
 from cxr_tasks.contracts.errors import ConfigurationError, chosen
+from cxr_tasks.contracts.label_policies import LabelSpec, Policy
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.contracts.network_options import NETWORK_OPTIONS
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.train_specs import LabelSpec, LossSpec, TrainSpec
+from cxr_tasks.contracts.train_specs import LossSpec, TrainSpec
 
 
 def test_a_name_without_an_entry_is_told_with_the_nearest():
@@ -68,7 +68,7 @@ def test_a_policy_that_nothing_was_made_for_does_not_leave_labels_unknown(monkey
     from cxr_tasks.train.data.label_treatment import CODES, training_targets
 
     states = np.array([[CODES[LabelState.UNCERTAIN]]], np.uint8)
-    for policy in get_args(train_specs.Policy):
+    for policy in get_args(Policy):
         training_targets(states, ["edema"], LabelSpec(uncertain_by_finding={"edema": policy}), seed=1)
     spec = LabelSpec(uncertain="halves", uncertain_by_finding={})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="nothing was made for the policy 'halves' of edema"):
@@ -90,5 +90,5 @@ def test_a_calibration_that_the_table_lacks_is_named():
 def test_card_and_report_have_words_for_every_policy_and_loss():
     from cxr_tasks.report.training_facts import _LOSSES, _POLICIES
 
-    assert set(_POLICIES) == set(get_args(train_specs.Policy))
+    assert set(_POLICIES) == set(get_args(Policy))
     assert set(_LOSSES) == set(get_args(get_type_hints(LossSpec)["kind"]))

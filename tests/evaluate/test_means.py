@@ -8,7 +8,8 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from cxr_tasks.contracts.specs import EvaluateSpec
-from cxr_tasks.evaluate.means import Decided, mean_auroc_interval, mean_records, micro_records, served_records
+from cxr_tasks.evaluate.decided import Decided, micro_records, served_records
+from cxr_tasks.evaluate.means import mean_auroc_interval, mean_records
 from cxr_tasks.evaluate.measures import measure_split
 from cxr_tasks.evaluate.table import Scored
 from cxr_tasks.statistics.auroc_intervals import auroc_interval

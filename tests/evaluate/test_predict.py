@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cxr_tasks.contracts.errors import DataDefect
-from cxr_tasks.contracts.train_specs import LabelSpec
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.evaluate.champion import evidence_of
 from cxr_tasks.evaluate.table import read_predictions, rows_sha256
 from cxr_tasks.installation.storage.files import reference_to

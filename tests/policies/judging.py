@@ -27,8 +27,9 @@ from cxr_tasks.contracts.metrics import MetricRecord, Records
 from cxr_tasks.contracts.records import logit_column, target_column
 from cxr_tasks.contracts.specs import EvaluateSpec
 from cxr_tasks.evaluate.calibration_measures import calibration_records
+from cxr_tasks.evaluate.decided import Decided
 from cxr_tasks.evaluate.decision import Decision, choose_decision
-from cxr_tasks.evaluate.means import Decided, mean_auroc_interval
+from cxr_tasks.evaluate.means import mean_auroc_interval
 from cxr_tasks.evaluate.measures import delong_record
 from cxr_tasks.evaluate.operating_points import at_raw_half, proportion_records
 from cxr_tasks.evaluate.subgroups import subgroup_rows

@@ -17,6 +17,7 @@ from cxr_tasks.installation.storage.paths import RunPaths, home
 from cxr_tasks.prune import stage
 from cxr_tasks.prune.stage import kept_days, prune
 from cxr_tasks.registry import tracking
+from cxr_tasks.registry.run_log import RunLog
 
 pytestmark = pytest.mark.mlflow
 DAY_S = 86_400
@@ -63,7 +64,7 @@ def test_old_runs_go_and_those_that_something_needs_stay(cxr_home):
     (home() / "datasets" / "made" / "ab" / "provenance.json").write_text(json.dumps({"from": str(of_dataset / "x")}))
     decision = made(home() / "aside" / "decision.json", 0)
     decision.write_text(json.dumps({"uri": f"/elsewhere/var/runs/{of_decision.name}/gate/decision.json"}))
-    tracking.RunLog(tracking.client(), run_id).artifact(decision, "gate")
+    RunLog(tracking.client(), run_id).artifact(decision, "gate")
 
     shown = prune_now({})
     assert [Path(one.name).name for one in shown.found] == [old.name]
@@ -123,7 +124,7 @@ def test_days_of_lineage_events_go_and_what_is_not_sent_yet_stays(cxr_home):
 def test_mlflow_runs_without_a_version_go_to_the_trash_and_parents_of_versions_stay(cxr_home):
     run_id, client = registered_version("trained"), tracking.client()
     with tracking.open_run("cxr_binary", "search") as parent, tracking.open_run("cxr_binary", "lost") as lost:
-        tracking.RunLog(client, run_id).tags({"mlflow.parentRunId": parent.run_id})
+        RunLog(client, run_id).tags({"mlflow.parentRunId": parent.run_id})
     in_two_years = time.time() + 2 * 365 * DAY_S
     assert [one.name for one in prune_now({}, now_s=in_two_years).found] == [lost.run_id]
     prune_now({}, do=True, now_s=in_two_years)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_tasks.registry.tracking import flatten
+from cxr_tasks.registry.run_log import flatten
 
 pytestmark = pytest.mark.mlflow
 

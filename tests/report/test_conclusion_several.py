@@ -4,7 +4,9 @@ import pytest
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.report.page.conclusion_several import several_can_do, several_cannot_do, what_to_do
-from cxr_tasks.report.page.several import SUMMARY, gap_rows, gap_sections, ranked_findings, summary_rows
+from cxr_tasks.report.page.findings import ranked_findings
+from cxr_tasks.report.page.gaps import gap_rows, gap_sections
+from cxr_tasks.report.page.several import SUMMARY, summary_rows
 from tests.evaluations import json_record
 
 FINDINGS = ("atelectasis", "edema", "hernia", "mass", "nodule")

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.serving, pytest.mark.mlflow]
 
 def test_a_release_moves_the_label_and_keeps_the_version_before(platform):
     from cxr_tasks.registry.versions import version_tags
-    from serving.release.stage import SERVED_TAG
+    from serving.release.outcome import SERVED_TAG
 
     before = read_state("cxr_binary").stable
     registered = platform.new_version()
@@ -50,7 +50,7 @@ def test_an_older_version_serves_again_when_it_is_champion_again(platform):
 
 def test_a_version_the_server_cannot_load_is_taken_back(platform, exported, tmp_path):
     from cxr_tasks.registry.versions import version_tags
-    from serving.release.stage import FAILED_TAG
+    from serving.release.outcome import FAILED_TAG
 
     before = read_state("cxr_binary")
     broken = shutil.copytree(exported, tmp_path / "broken")

@@ -168,6 +168,7 @@ def test_a_registry_that_goes_away_after_the_switch_is_told_by_the_next_try(plat
     from cxr_tasks.registry.versions import version_tags
     from serving.check.smoke import smoke_test
     from serving.release import stage as release
+    from serving.release.outcome import SERVED_TAG
 
     def smoke_and_lose_the_registry(settings, model_name, at):
         smoke_test(settings, model_name, at)
@@ -181,6 +182,6 @@ def test_a_registry_that_goes_away_after_the_switch_is_told_by_the_next_try(plat
     assert require_whole(platform) == new.version
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     platform.release(new)
-    assert version_tags("cxr_binary", new.version)[release.SERVED_TAG] == "true"
+    assert version_tags("cxr_binary", new.version)[SERVED_TAG] == "true"
     served = [one for one in trail.entries("cxr_binary") if one.kind == "served" and one.version == new.version]
     assert len(served) == 1

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.contracts.recipes import Recipe, load_recipe
-from cxr_tasks.contracts.train_specs import LabelSpec
 from cxr_tasks.train.candidates.checks import check_training
 from cxr_tasks.train.weights import starting_weights
 

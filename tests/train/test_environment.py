@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import hashlib
 
-from cxr_tasks.contracts.train_specs import LabelSpec, TrainSpec
+from cxr_tasks.contracts.label_policies import LabelSpec
+from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.environment import processor_name, training_environment
 from cxr_tasks.train.weights.starting_weights import PHANTOM_FILE, weights_root
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.label_policies import LabelSpec
 from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract
 from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.contracts.train_specs import LabelSpec
 
 pytestmark = pytest.mark.tf
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
+from cxr_tasks.contracts.label_policies import CHEXPERT_POLICIES, LabelSpec
 from cxr_tasks.contracts.labels import VOCABULARIES, LabelState
-from cxr_tasks.contracts.train_specs import CHEXPERT_POLICIES, LabelSpec
 from cxr_tasks.datasets.targets import CODES, evaluation_targets, states_of
 from cxr_tasks.train.data import label_treatment
 from cxr_tasks.train.data.label_treatment import Targets, label_counts, policy_table, training_targets

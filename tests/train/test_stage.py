@@ -177,7 +177,8 @@ def test_an_epoch_that_mlflow_did_not_hear_of_is_told_once_later(
     cxr_home, prepare_tiny, tiny_recipe, tmp_path, monkeypatch
 ):
     from cxr_tasks.contracts.errors import ServiceUnavailable
-    from cxr_tasks.registry.tracking import RunLog, client
+    from cxr_tasks.registry.run_log import RunLog
+    from cxr_tasks.registry.tracking import client
     from cxr_tasks.train.candidate import train_candidate
 
     tell = RunLog.metrics

@@ -24,6 +24,7 @@ from cxr_tasks.installation.storage.changes import work_folder
 from cxr_tasks.installation.storage.paths import evaluations_root
 from cxr_tasks.registry import tracking, version_files, versions
 from cxr_tasks.registry.audit import trail
+from cxr_tasks.registry.run_log import RunLog
 
 #: Where the numbers stand among the artifacts of the version's MLflow run.
 ARTIFACT_FOLDER = "evaluation_elsewhere"
@@ -112,7 +113,7 @@ def _log_to_mlflow(outcome: dict[str, Any], prepared: PreparedDataset, folder: P
         for ending, key in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
         if record[key] is not None
     }
-    run = tracking.RunLog(tracking.client(), outcome["mlflow_run_id"])
+    run = RunLog(tracking.client(), outcome["mlflow_run_id"])
     with tracking.outside_failures("MLflow"):
         run.metrics(values)
         # The predictions table stays out: its image ids can hold a source's patient numbers.

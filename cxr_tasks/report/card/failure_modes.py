@@ -7,7 +7,7 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import Bounds, record_of
 from cxr_tasks.report.page.conclusion import cannot_do
 from cxr_tasks.report.page.conclusion_several import several_cannot_do
-from cxr_tasks.report.page.several import clearly_missed, gap_rows
+from cxr_tasks.report.page.gaps import clearly_missed, gap_rows
 
 #: Fewer right calls than this among a finding's positive calls, and the model is mostly wrong where it calls.
 LOW_PPV = 0.5

@@ -8,8 +8,9 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import Bounds, MetricRecord, record_of
 from cxr_tasks.report.card.blocks import NOTHING, Grid, Text
 from cxr_tasks.report.material import ReportInputs
+from cxr_tasks.report.page.findings import test_records
 from cxr_tasks.report.page.sections import METRIC_NAMES, POINT_NAMES, finding_sections
-from cxr_tasks.report.page.several import several_sections, test_records
+from cxr_tasks.report.page.several import several_sections
 
 #: Of the calibrated probabilities; versions evaluated with format 2 have the last two alone.
 CALIBRATION_SHOWN = (

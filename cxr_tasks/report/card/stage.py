@@ -17,6 +17,7 @@ from cxr_tasks.installation.storage.files import read_json, verified_path, write
 from cxr_tasks.installation.storage.paths import RunPaths, relocated
 from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
+from cxr_tasks.registry.run_log import RunLog
 from cxr_tasks.report.material import ReportInputs
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def publish_card(
     write_text(folder / "card.html", as_html(card))
     write_text(folder / "card.md", as_markdown(card))
     rest = f"The whole card: artifacts card/card.html and card/card.md of MLflow run {registered.mlflow_run_id}."
-    tracking.RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder, ARTIFACT_FOLDER)
+    RunLog(tracking.client(), registered.mlflow_run_id).artifact(folder, ARTIFACT_FOLDER)
     text = shortened_markdown(card, DESCRIPTION_LENGTH, rest)
     versions.set_description(registered.model_name, registered.version, text)
     log.info("card of %s version %d: %s", registered.model_name, registered.version, folder / "card.html")

@@ -10,15 +10,8 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import Bounds, MetricRecord, by_name, record_of
 from cxr_tasks.report.calibration_words import calibration_sentences, is_off
 from cxr_tasks.report.page.conclusion import ALWAYS, few_errors_mean, rests_on_few
-from cxr_tasks.report.page.several import (
-    ByName,
-    clearly_missed,
-    gap_rows,
-    gaps_sentence,
-    gaps_together,
-    ranked_findings,
-    test_records,
-)
+from cxr_tasks.report.page.findings import ByName, ranked_findings, test_records
+from cxr_tasks.report.page.gaps import clearly_missed, gap_rows, gaps_sentence, gaps_together
 from cxr_tasks.sources.base import about_source
 from cxr_tasks.statistics.shares import Comparison, Share
 

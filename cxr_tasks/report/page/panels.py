@@ -15,8 +15,8 @@ from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import MetricRecord
 from cxr_tasks.evaluate.table import scored
 from cxr_tasks.report.material import ReportInputs
+from cxr_tasks.report.page.findings import ByName, ranked_findings, test_records
 from cxr_tasks.report.page.plots import FAINT, INK, MODEL, SECOND, svg_of
-from cxr_tasks.report.page.several import ByName, ranked_findings, test_records
 from cxr_tasks.statistics.scores import precision_recall_points, roc_points
 
 COLUMNS = 5

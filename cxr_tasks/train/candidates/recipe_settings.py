@@ -9,7 +9,7 @@ from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
 from cxr_tasks.contracts.recipes import Recipe
-from cxr_tasks.registry.tracking import flatten
+from cxr_tasks.registry.run_log import flatten
 from cxr_tasks.train.data.label_treatment import policies_of
 
 #: Parts of a recipe in which candidates may differ. Data, splits, assessment and gate are what they are compared by.

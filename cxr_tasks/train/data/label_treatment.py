@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, chosen
+from cxr_tasks.contracts.label_policies import LabelSpec, Policy, check_policies
 from cxr_tasks.contracts.labels import LabelState
-from cxr_tasks.contracts.train_specs import LabelSpec, Policy, check_policies
 from cxr_tasks.datasets.targets import CODES, UNMENTIONED, evaluation_targets
 from cxr_tasks.installation.storage.files import replaced_file
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cxr_tasks.contracts.remarks import clock_remark
-from cxr_tasks.registry.tracking import RunLog, client
+from cxr_tasks.registry.run_log import RunLog
+from cxr_tasks.registry.tracking import client
 
 if TYPE_CHECKING:
     from cxr_tasks.train.loop.progress import Progress

@@ -25,6 +25,7 @@ from serving.server.metrics import Metrics
 from serving.server.rest import json_text
 from serving.server.rest.json_examples import fill_examples
 from serving.server.rest.json_outputs import outputs_as_columns, outputs_as_rows
+from serving.server.rest.json_shown import pretty
 from serving.server.rest.json_tensors import fill_inputs
 from serving.server.run.runner import FOR_EVER, Patience
 from serving.server.status import StatusError, shortened
@@ -95,7 +96,7 @@ class RestApi:
             return spec.name, "", self._metadata(spec) if found["metadata"] else self._status(spec)
         document = json_text.parse(body)
         if not isinstance(document, dict):
-            raise StatusError("INVALID_ARGUMENT", f"JSON Value: {json_text.pretty(document)} Is not object")
+            raise StatusError("INVALID_ARGUMENT", f"JSON Value: {pretty(document)} Is not object")
         _take_signature(document, spec)
         run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[found["call"]]
         return spec.name, found["call"], orjson.dumps(run(spec, document, patience), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -154,8 +155,7 @@ def _take_signature(document: dict[str, Any], spec: model_pb2.ModelSpec) -> None
     if not isinstance(name, str):
         raise StatusError(
             "INVALID_ARGUMENT",
-            f"JSON Value: {json_text.pretty(document)} not formatted correctly. 'signature_name' key must be a string "
-            "value.",
+            f"JSON Value: {pretty(document)} not formatted correctly. 'signature_name' key must be a string value.",
         )
     spec.signature_name = json_text.to_bytes(name).decode("utf-8", "replace")
 

@@ -7,8 +7,8 @@ from typing import Any
 from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import input_pb2
 
-from serving.server.rest.json_tensors import B64, string_bytes
-from serving.server.rest.json_text import pretty, type_name
+from serving.server.rest.json_shown import pretty, type_name
+from serving.server.rest.json_values import B64, string_bytes
 from serving.server.status import StatusError
 
 

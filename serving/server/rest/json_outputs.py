@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.rest.json_tensors import B64
+from serving.server.rest.json_values import B64
 from serving.server.run import tensors
 from serving.server.status import StatusError
 

@@ -44,7 +44,7 @@ def test_lists_and_objects_nested_950_deep_are_refused_by_name(ask):
 
 
 def test_error_shows_no_more_of_a_document_than_leaves_the_server():
-    from serving.server.rest.json_text import SHOWN_CHARS, pretty
+    from serving.server.rest.json_shown import SHOWN_CHARS, pretty
 
     looked_at = []
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.server.rest.json_text import parse, pretty, to_bytes
+from serving.server.rest.json_shown import pretty
+from serving.server.rest.json_text import parse, to_bytes
 from serving.server.status import StatusError
 
 JSON_VALUES = st.recursive(
