@@ -108,8 +108,8 @@ def recipe_asked_for(names: tuple[str, ...] = (*OF_DATASET, *OF_TRAINING)) -> An
 
 def tell_result(result: str) -> None:
     """Say in the list of requests what this run has come to; it is the outcome when the run ends well."""
+    from cxr_tasks.worklist.runs import add_run
     from cxr_tasks.worklist.store import Worklist
-    from cxr_tasks.worklist.work_off import add_run
 
     context, worklist = get_current_context(), Worklist()
     dag_run = context["dag_run"]

@@ -6,18 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
 
 from cxr_tasks.cli.commands import add_parser
 from cxr_tasks.cli.console import wide_console
+from cxr_tasks.cli.datasets_shown import checks_shown, counts_table, difference_lines, plain_table, record_of
 from cxr_tasks.contracts.errors import ConfigurationError, ServiceUnavailable
-from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.datasets import catalogue
-from cxr_tasks.datasets.catalogue import StoredVersion
 from cxr_tasks.installation.storage.changes import remove_tree
 from cxr_tasks.installation.storage.files import read_json
 
@@ -65,12 +60,12 @@ def add_datasets_arguments(parser: argparse.ArgumentParser) -> None:
 def list_command(options: argparse.Namespace) -> int:
     versions = catalogue.stored_versions(options.name)
     if options.json:
-        print(json.dumps([_record(version) for version in versions], indent=2))
+        print(json.dumps([record_of(version) for version in versions], indent=2))
         return 0
     if not versions:
         print("no dataset is prepared yet; 'cxr trigger RECIPE' makes the first one")
         return 0
-    table = _table("dataset", "version", "", "made (UTC)", "recipe", "px", "images", "patients", "MiB")
+    table = plain_table("dataset", "version", "", "made (UTC)", "recipe", "px", "images", "patients", "MiB")
     for version in versions:
         made = version.fault or version.made_at[:16].replace("T", " ")
         numbers = (
@@ -90,7 +85,7 @@ def show_command(options: argparse.Namespace) -> int:
     version = catalogue.find_version(options.version)
     provenance, statistics = (read_json(version.folder / name) for name in ("provenance.json", "statistics.json"))
     if options.json:
-        print(json.dumps({**_record(version), "provenance": provenance, "statistics": statistics}, indent=2))
+        print(json.dumps({**record_of(version), "provenance": provenance, "statistics": statistics}, indent=2))
         return 0
     console = wide_console()
     console.print(f"{version.label}{'  (newest)' if version.is_latest else ''}", style="bold")
@@ -101,38 +96,12 @@ def show_command(options: argparse.Namespace) -> int:
         "made": provenance["made_at"],
         "recipe": f"{version.recipe}, {version.vocabulary}, {version.size_px} px",
         "left out": provenance["n_left_out"],
-        **_checks(provenance),
+        **checks_shown(provenance),
     }
     for name, value in facts.items():
         console.print(f"  {name:<12} {value}", soft_wrap=True)
-    console.print(_counts_table(statistics))
+    console.print(counts_table(statistics))
     return 0
-
-
-def _checks(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """What validation and ingest said; versions made by older code do not tell."""
-    validation, quarantine = provenance.get("validation"), provenance.get("quarantine")
-    checks = (
-        {"validation": f"{validation['n_expectations']} expectations, {validation['n_warnings']} warnings"}
-        if validation
-        else {}
-    )
-    if quarantine is not None:
-        checks["quarantine"] = ", ".join(f"{reason} {n}" for reason, n in quarantine.items()) or "none"
-    return checks
-
-
-def _counts_table(statistics: Mapping[str, Any]) -> Table:
-    table = _table("", *SPLITS)
-    for name in ("n_images", "n_patients"):
-        table.add_row(name.removeprefix("n_"), *(f"{statistics[split][name]:,}" for split in SPLITS))
-    for finding in statistics[SPLITS[0]]["labels"]:
-        of_splits = [statistics[split]["labels"][finding] for split in SPLITS]
-        table.add_row(f"{display_name(finding)}, positive", *(f"{split['positive']:,}" for split in of_splits))
-        unknown = [split["uncertain"] + split["unmentioned"] for split in of_splits]
-        if any(unknown):
-            table.add_row("  not known", *(f"{n:,}" for n in unknown))
-    return table
 
 
 def diff_command(options: argparse.Namespace) -> int:
@@ -150,33 +119,6 @@ def diff_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def difference_lines(found: Mapping[str, Any]) -> list[str]:
-    """The differences as counts; image ids, which may hold patient numbers, are for ``--json`` only."""
-    images, patients = found["images"], found["patients"]
-    lines = [f"setting {name}: {old} -> {new}" for name, (old, new) in found["settings"].items()]
-    if patients is None:
-        lines.append("patients cannot be compared: their keys were made with another salt")
-    else:
-        lines.append(
-            f"patients: {patients['n_before']:,} -> {patients['n_after']:,}; {patients['in']:,} in, "
-            f"{patients['out']:,} out, {patients['split']:,} in another split"
-        )
-    lines.append(
-        f"images: {images['n_before']:,} -> {images['n_after']:,}; {len(images['in']):,} in, "
-        f"{len(images['out']):,} out, {len(images['content']):,} with other content"
-    )
-    lines += [f"split: {len(ids):,} images {change}" for change, ids in images["split"].items()]
-    for finding, changes in found["labels"].items():
-        lines += [f"label {finding}: {len(ids):,} images {change}" for change, ids in changes.items()]
-    lines += [f"{name}: {len(ids):,} images changed" for name, ids in images["details"].items()]
-    lines += [f"finding {way}: {', '.join(names)}" for way, names in found["findings"].items() if names]
-    changed = [found["settings"], found["labels"], *found["findings"].values()]
-    changed += [images[key] for key in ("in", "out", "content", "split", "details")]
-    if not any(changed):
-        lines.append("nothing changed")
-    return lines
-
-
 def prune_command(options: argparse.Namespace) -> int:
     if options.keep < 1:
         raise ConfigurationError(f"--keep: expected 1 or more, found {options.keep}")
@@ -192,7 +134,7 @@ def prune_command(options: argparse.Namespace) -> int:
         for path in left_over:
             remove_tree(path, even_if_stuck=True)
     if options.json:
-        removed = {"removed" if options.yes else "would_remove": [_record(version) for version in goes]}
+        removed = {"removed" if options.yes else "would_remove": [record_of(version) for version in goes]}
         print(
             json.dumps(
                 {**removed, "left_over": [str(folder) for folder in left_over], "kept": kept, "notes": notes}, indent=2
@@ -242,16 +184,3 @@ def _fingerprints_in_use(notes: list[str], *, is_forced: bool) -> set[str]:
             "start it ('make up'), or add --force"
         ) from error
     return {version.tags["data.fingerprint"] for version in registered if "data.fingerprint" in version.tags}
-
-
-def _record(version: StoredVersion) -> dict[str, Any]:
-    values = {name: getattr(version, name) for name in StoredVersion.__dataclass_fields__}
-    return {**values, "folder": str(version.folder)}
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        is_number = name in {"px", "images", "patients", "MiB", *SPLITS}
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    return table

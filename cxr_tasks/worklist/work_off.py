@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
-from cxr_tasks.contracts.plain_text import plain_markdown
 from cxr_tasks.installation.notices import send
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.locks import file_lock
-from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun
+from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.airflow_calls import AirflowFailed, Refused
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
-from cxr_tasks.worklist.request import Request, Wanted, kind_of, storable, version_number
+from cxr_tasks.worklist.request import Request, kind_of, storable
+from cxr_tasks.worklist.runs import PAGE, add_run, follow_run, note_of
 from cxr_tasks.worklist.store import Worklist, worklist_path
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,6 @@ START_LIMIT = timedelta(hours=1)
 #: Of an outcome; whoever sent an event may have sent any amount.
 MOST_SAID = 2000
 PASS_WAIT_S = 120.0
-#: Of a note, by which one of ours is told from a person's.
-NOTE_BEGINS = "Request "
-#: The list as a page of the Airflow UI.
-PAGE = "/cxr/requests"
-_ACTIVE = ("queued", "running")
-_TERMINAL = ("success", "failed")
 
 
 @dataclass(slots=True)
@@ -139,7 +133,7 @@ def _parent(worklist: Worklist, event: Mapping[str, Any]) -> int | None:
 def _start_waiting(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
     for request in worklist.in_state("waiting"):
         try:
-            api.trigger(request.dag_id, conf_of(request), request.run_id, _note(request))
+            api.trigger(request.dag_id, conf_of(request), request.run_id, note_of(request))
         except Refused as error:
             if error.status == 404 or "import errors" in str(error):
                 logger.warning("request %d waits: %s", request.number, error)
@@ -182,83 +176,14 @@ def _follow_runs(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
     for facts in api.runs_changed_since(max(begun, since - RUN_OVERLAP)):
         if kind_of(facts["dag_id"]) is not None:
             request = worklist.of_run(facts["dag_id"], facts["dag_run_id"]) or add_run(worklist, facts)
-            done.n_ended += _follow_run(api, worklist, request, facts)
+            done.n_ended += follow_run(api, worklist, request, facts)
     worklist.move_mark(RUNS, asked_at)
-
-
-#: Airflow's word for how a run without a user began -> ours. Events started runs by themselves before there was a list.
-_BEGUN_BY = {"asset_triggered": "by an event", "backfill": "by a backfill"}
-
-
-def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
-    """The request that a run does which came from a form, a shell or a clock.
-
-    Args:
-        facts: ``dag_id``, ``dag_run_id``, ``conf``, ``triggering_user_name`` and ``run_type`` of the run.
-    """
-    dag_id, run_id, conf = facts["dag_id"], facts["dag_run_id"], dict(facts["conf"] or {})
-    kind, model = kind_of(dag_id) or ("dataset", "")
-    who = facts.get("triggering_user_name")
-    wanted = Wanted(
-        kind=kind,
-        key=f"run {run_id} of {dag_id}",
-        model=model or storable(str(conf.get("model") or "")),
-        version=version_number(conf.get("version")),
-        conf=conf,
-        source=f"by hand: {who}" if who else _BEGUN_BY.get(str(facts.get("run_type")), "by the clock"),
-    )
-    return worklist.add_run(wanted, dag_id, run_id, datetime.now(UTC))
-
-
-def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
-    """Whether the run of an ended request was cleared: it goes on, or has ended anew between two passes."""
-    if facts["state"] in _ACTIVE:
-        return True
-    ended = facts.get("end_date")
-    if not ended or request.ended_at is None:
-        return False
-    # An end that is still to come was written by a clock that was ahead; it would be news at every pass.
-    return request.ended_at < datetime.fromisoformat(ended) <= datetime.now(UTC)
-
-
-def _follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:
-    """Whether this pass saw the request's end; one whose run was cleared and runs again is open again."""
-    if request.is_ended and _has_run_again(request, facts):
-        worklist.reopen(request.number, "its run was cleared and runs again")
-        request = worklist.find(request.number) or request
-    if facts["state"] not in _TERMINAL or request.is_ended:
-        return False
-    is_well = facts["state"] == "success"
-    # Read anew: a task may have told of its result since.
-    told = worklist.find(request.number) or request
-    outcome = told.result or "done" if is_well else _failure(api, told)
-    is_first = worklist.end(request.number, "done" if is_well else "failed", outcome)
-    if is_first:
-        logger.info("request %d: %s", request.number, outcome)
-        if (facts.get("note") or NOTE_BEGINS).startswith(NOTE_BEGINS):
-            api.note(request.dag_id, request.run_id, f"{_note(request)}\n\nOutcome: {plain_markdown(outcome)}")
-    return is_first
-
-
-def _failure(api: AirflowApi, request: Request) -> str:
-    """The failed tasks of a run by name, with the first one's error."""
-    failed = [task for task in api.tasks(DagRun(request.dag_id, request.run_id, "failed")) if task.state == "failed"]
-    if not failed:
-        return request.result or "the run failed, but none of its tasks did"
-    names = ", ".join(dict.fromkeys(one.task_id for one in failed))
-    return f"{names} failed: {api.error_of(failed[0])}"[:2000]
 
 
 def _look_at_open(api: AirflowApi, worklist: Worklist, done: Pass) -> None:
     for request in worklist.in_state("started"):
         facts = api.run_facts(request.dag_id, request.run_id)
         if facts is not None:
-            done.n_ended += _follow_run(api, worklist, request, facts)
+            done.n_ended += follow_run(api, worklist, request, facts)
         elif worklist.end(request.number, "failed", "its run was deleted in Airflow before it had ended"):
             done.n_ended += 1
-
-
-def _note(request: Request) -> str:
-    """What a run says of its request in the UI, which takes a note for Markdown."""
-    said = plain_markdown(f"{request.kind} of {request.subject}; {request.source}")
-    return f"{NOTE_BEGINS}{request.number}: {said} ([all requests]({PAGE}#request-{request.number}))"

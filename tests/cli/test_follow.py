@@ -15,8 +15,8 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.worklist.airflow_api import DagRun, TaskRun
 from cxr_tasks.worklist.champions import ask_for_release
 from cxr_tasks.worklist.request import KINDS, Wanted, kind_of
+from cxr_tasks.worklist.runs import add_run
 from cxr_tasks.worklist.store import Worklist
-from cxr_tasks.worklist.work_off import add_run
 
 BINARY, MULTILABEL = CHAINS["cxr_binary"], CHAINS["cxr_multilabel"]
 
