@@ -34,7 +34,7 @@ def _family(family: families.ModelFamily) -> Family:
     )
 
 
-FAMILIES = tuple(_family(one) for one in families.FAMILIES)
+FAMILIES = tuple(_family(family) for family in families.FAMILIES)
 
 #: One Asset for all models each; an event's extra names model and version.
 CHALLENGER = Asset(uri="cxr://challenger", name="challenger", group="cxr")

@@ -137,6 +137,6 @@ def dataset_dag(family: Family) -> None:
     dataset()
 
 
-for one in FAMILIES:
-    if one.recipes:
-        dataset_dag(one)
+for family in FAMILIES:
+    if family.recipes:
+        dataset_dag(family)

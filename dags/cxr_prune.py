@@ -39,7 +39,7 @@ def cxr_prune():
         outcome = prune(os.environ, do=True)
         if outcome.doubt:
             raise AirflowSkipException(outcome.doubt)
-        counts = dict(Counter(one.kind for one in outcome.found))
+        counts = dict(Counter(removed.kind for removed in outcome.found))
         logging.getLogger(__name__).info(
             "old: %s; %d of these could not be removed; %d old runs are needed and stay",
             counts or "nothing", outcome.n_not_removed, outcome.n_kept_as_needed,

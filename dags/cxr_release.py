@@ -44,7 +44,7 @@ def cxr_release():
             # That one has a request of its own.
             tell_result(f"not released: version {now} is champion by now, not {asked}")
             return []
-        return [one.to_payload() for one in take_up(champions, triggered_by())]
+        return [champion.to_payload() for champion in take_up(champions, triggered_by())]
 
     @task(multiple_outputs=False)
     def prepare(champion: dict) -> dict:

@@ -66,7 +66,7 @@ def training_dag(family: Family) -> None:
 
         @task
         def candidates(plan: dict) -> list[int]:
-            return [one["number"] for one in plan["candidates"]]
+            return [candidate["number"] for candidate in plan["candidates"]]
 
         # One at a time: two trainings on one machine share its cores and double its memory, and a search learns less.
         @task(
@@ -96,7 +96,7 @@ def training_dag(family: Family) -> None:
             from cxr_tasks.train.winner import pick_winner
 
             planned = TrainingPlan.from_payload(plan)
-            models = [TrainedModel.from_payload(one) for one in trained if one is not None]
+            models = [TrainedModel.from_payload(payload) for payload in trained if payload is not None]
             winner = pick_winner(planned, models, run_paths())
             page = mlflow_run_page(planned.parent_run_id or winner.mlflow_run_id)
             get_current_context()["ti"].xcom_push("mlflow_url", page)
@@ -218,6 +218,6 @@ def training_dag(family: Family) -> None:
     training()
 
 
-for one in FAMILIES:
-    if one.recipes:
-        training_dag(one)
+for family in FAMILIES:
+    if family.recipes:
+        training_dag(family)

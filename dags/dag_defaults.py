@@ -75,7 +75,7 @@ def champions_asked_for() -> list[dict[str, Any]]:
 
     if model := get_current_context()["params"]["model"]:
         return [champion_of(model).to_payload()]
-    return [champion_of(one).to_payload() for one in MODELS if rest.version_with_alias(one, versions.CHAMPION)]
+    return [champion_of(model).to_payload() for model in MODELS if rest.version_with_alias(model, versions.CHAMPION)]
 
 
 def challenger_asked_for() -> dict[str, Any]:

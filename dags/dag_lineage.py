@@ -34,7 +34,7 @@ def _tell(what: Any, context: Any, *, wrote: Any = None, error: str = "") -> Non
         ti, task = context["ti"], context["task"]
         place = TaskOfRun(ti.dag_id, ti.run_id, ti.task_id, ti.try_number, -1 if ti.map_index is None else ti.map_index)
         read = [getattr(task, "op_args", ()), getattr(task, "op_kwargs", {}), context.get("params")]
-        tell(task_event(what, place, read=[_plain(one) for one in read], wrote=wrote, error=error))
+        tell(task_event(what, place, read=[_plain(payload) for payload in read], wrote=wrote, error=error))
     except Exception as problem:  # whatever it is, the task's own work counts
         log.warning("no lineage event %s was written: %s: %s", what, type(problem).__name__, problem)
 
@@ -42,5 +42,5 @@ def _tell(what: Any, context: Any, *, wrote: Any = None, error: str = "") -> Non
 def _plain(value: Any) -> Any:
     """Mappings and lists of Airflow's own kinds as Python's."""
     if hasattr(value, "items"):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(member) for key, member in value.items()}
+    return [_plain(member) for member in value] if isinstance(value, list | tuple) else value

@@ -37,7 +37,7 @@ def shortcut_table(manifest: pd.DataFrame, findings: Sequence[str]) -> pd.DataFr
             continue
         state = manifest[label_column(finding)]
         is_present = (state == LabelState.POSITIVE).to_numpy()
-        used = is_present | state.isin([str(one) for one in ABSENT]).to_numpy()
+        used = is_present | state.isin([str(word) for word in ABSENT]).to_numpy()
         n_patients = int(manifest.loc[used, "patient_id"].nunique())
         for name, bins in values.items():
             measured = _measured(bins[used], is_present[used], n_patients)

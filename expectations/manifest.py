@@ -124,5 +124,5 @@ def _pictures() -> Iterator[Expectation]:
         ("border_fraction", None, 0.4, WARNING, "uniform bands take 0.4 of the picture at most"),
         ("age_years", 0, 120, WARNING, "ages are those of people"),
     )
-    yield from (between(*one) for one in ranges)
+    yield from (between(*bounds) for bounds in ranges)
     yield no_fault("flags", WARNING, "no picture is flagged for a person to look at")

@@ -34,7 +34,9 @@ def checked_predictions(predictions: pd.DataFrame, index: pd.DataFrame, findings
         state, given = there[label_column(finding)], table[target_column(finding)]
         for known, value in _TARGETS.items():
             differs = (state == known) & (given != value)
-            table.loc[differs, "target_fault"] = [f"{finding}: index {known}, target {one}" for one in given[differs]]
+            table.loc[differs, "target_fault"] = [
+                f"{finding}: index {known}, target {target}" for target in given[differs]
+            ]
     return table
 
 

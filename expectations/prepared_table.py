@@ -64,11 +64,11 @@ def _split_rows(index: pd.DataFrame, stored: pd.DataFrame, findings: Sequence[st
 def _metadata_faults(rows: pd.DataFrame, facts: pd.DataFrame, compared: pd.Series) -> pd.Series:
     faults = pd.Series("", index=rows.index, dtype="str")
     for ours, theirs in _SAME.items():
-        one, other = rows[ours], facts[theirs]
+        own, fact = rows[ours], facts[theirs]
         if ours == "age_years":
-            differs = ~((one - other).abs() <= _TOLERANCE) & ~(one.isna() & other.isna())
+            differs = ~((own - fact).abs() <= _TOLERANCE) & ~(own.isna() & fact.isna())
         else:
-            differs = one != other
+            differs = own != fact
         faults = faults.mask(compared & differs, faults + f"{ours} differs; ")
     return faults.str.removesuffix("; ")
 

@@ -56,16 +56,18 @@ def pull(bucket: Bucket, into: Path, server: CxrClient | None = None) -> bool:
     for model in models:
         for version, digest in model.versions.items():
             _ensure(bucket, model.key(version), into / model.name / str(version), digest)
-    listed = [ListedModel(one.name, into / one.name, tuple(sorted(one.versions)), one.labels) for one in models]
+    listed = [
+        ListedModel(model.name, into / model.name, tuple(sorted(model.versions)), model.labels) for model in models
+    ]
     config = into / "models.config"
     present = config.read_text(encoding="utf-8") if config.is_file() else ""
     if server is not None:
-        before = {one.name: one for one in listed_in(present)}
-        listed = [listed_for(one, before.get(one.name), server) for one in listed]
+        before = {model.name: model for model in listed_in(present)}
+        listed = [listed_for(model, before.get(model.name), server) for model in listed]
     if models and present != config_text(listed):
         write_text(config, config_text(listed))
         config.chmod(0o644)
-        logger.info("lists %s", ", ".join(f"{one.name} {list(one.versions)} {one.labels}" for one in listed))
+        logger.info("lists %s", ", ".join(f"{model.name} {list(model.versions)} {model.labels}" for model in listed))
     _prune(into, listed)
     return True
 
@@ -110,9 +112,9 @@ def _ensure(bucket: Bucket, key: str, folder: Path, digest: str) -> None:
         with tarfile.open(aside / "version.tar") as archive:
             # "data": no path out of the folder, no link, no device, no rights beyond reading and writing.
             archive.extractall(aside / "version", filter="data")
-        found = tree_sha256(aside / "version")
-        if found != digest:
-            raise DataDefect(f"{key}: expected files with digest {digest[:12]}..., found {found[:12]}...; not served")
+        actual = tree_sha256(aside / "version")
+        if actual != digest:
+            raise DataDefect(f"{key}: expected files with digest {digest[:12]}..., found {actual[:12]}...; not served")
         if folder.exists():
             os.rename(folder, aside / "former")
         os.rename(aside / "version", folder)

@@ -31,13 +31,13 @@ def databases(folder: Path | None = None) -> dict[str, str]:
 
     Last comes the one that the platform itself writes to, the audit log among it.
     """
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for secret in ("shared_database", *DUMPS):
         address = plain_address(read_address(secret, folder))
-        if address not in found.values():
-            found[DUMPS[secret]] = address
-    shared = next(iter(found))
-    return {**{name: address for name, address in found.items() if name != shared}, shared: found[shared]}
+        if address not in addresses.values():
+            addresses[DUMPS[secret]] = address
+    shared = next(iter(addresses))
+    return {**{name: address for name, address in addresses.items() if name != shared}, shared: addresses[shared]}
 
 
 def require_known(folder: Path) -> None:
@@ -157,7 +157,7 @@ def _run(name: str, address: str, *options: str) -> None:
     with work_folder() as folder:
         passwords = folder / "pgpass"
         with replaced_file(passwords, is_private=True) as aside:
-            line = ":".join(_escaped(one) for one in (*where, unquote(parts.password or "")))
+            line = ":".join(_escaped(field) for field in (*where, unquote(parts.password or "")))
             aside.write_text(line + "\n", encoding="utf-8")
         done = subprocess.run(  # noqa: S603  Postgres' own program
             [_program(name), "--no-password", f"--dbname={_dbname(where)}", *options],
@@ -175,15 +175,15 @@ def _run(name: str, address: str, *options: str) -> None:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise ConfigurationError(f"expected the program {name}, found none; {_HOW}")
-    return found
+    return program
 
 
 def _dbname(where: list[str]) -> str:
     """Key and value pairs: names may hold any character."""
-    quoted = ("'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in where)
+    quoted = ("'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for value in where)
     return " ".join(f"{key}={value}" for key, value in zip(("host", "port", "dbname", "user"), quoted, strict=True))
 
 

@@ -71,8 +71,8 @@ def present_units(folder: Path) -> list[Unit]:
     known = [unit for unit in UNITS if (folder / unit.path).exists()]
     tops = {unit.path.partition("/")[0] for unit in UNITS}
     others = [
-        Unit(one.name, "not known to this version", "must stay")
-        for one in sorted(folder.iterdir() if folder.is_dir() else [])
-        if one.name not in tops and not one.name.startswith((".", ASIDE))
+        Unit(path.name, "not known to this version", "must stay")
+        for path in sorted(folder.iterdir() if folder.is_dir() else [])
+        if path.name not in tops and not path.name.startswith((".", ASIDE))
     ]
     return [*known, *others]

@@ -29,8 +29,8 @@ class PlainConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The same for what was made a ``Text`` before; all that is printed comes by here."""
-        for one in super().render(renderable, options):
-            yield one if one.control else Segment(without_controls(one.text), one.style)
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(without_controls(segment.text), segment.style)
 
 
 def wide_console(**options: Any) -> PlainConsole:

@@ -39,8 +39,8 @@ def add_datasets_arguments(parser: argparse.ArgumentParser) -> None:
         "count patients, images and labels that are in, out or changed",
         "cxr datasets diff nih@4a43e858 nih --json   # with the image ids",
     )
-    compared.add_argument("one", metavar="NAME[@FINGERPRINT]", help="the version before")
-    compared.add_argument("other", metavar="NAME[@FINGERPRINT]", help="the version after")
+    compared.add_argument("before", metavar="NAME[@FINGERPRINT]", help="the version before")
+    compared.add_argument("after", metavar="NAME[@FINGERPRINT]", help="the version after")
 
     pruned = add_parser(
         actions,
@@ -107,13 +107,13 @@ def show_command(options: argparse.Namespace) -> int:
 def diff_command(options: argparse.Namespace) -> int:
     from cxr_tasks.datasets.difference import differences
 
-    one, other = catalogue.find_version(options.one), catalogue.find_version(options.other)
-    changes = differences(one.folder, other.folder)
+    before, after = catalogue.find_version(options.before), catalogue.find_version(options.after)
+    changes = differences(before.folder, after.folder)
     if options.json:
         print(json.dumps(changes, indent=2))
         return 0
     console = wide_console()
-    console.print(f"from {one.label} to {other.label}", style="bold")
+    console.print(f"from {before.label} to {after.label}", style="bold")
     for line in difference_lines(changes):
         console.print(f"  {line}", soft_wrap=True)
     return 0

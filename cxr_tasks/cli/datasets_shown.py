@@ -38,10 +38,10 @@ def counts_table(statistics: Mapping[str, Any]) -> Table:
     return table
 
 
-def difference_lines(found: Mapping[str, Any]) -> list[str]:
+def difference_lines(differences: Mapping[str, Any]) -> list[str]:
     """The differences as counts; image ids, which may hold patient numbers, are for ``--json`` only."""
-    images, patients = found["images"], found["patients"]
-    lines = [f"setting {name}: {old} -> {new}" for name, (old, new) in found["settings"].items()]
+    images, patients = differences["images"], differences["patients"]
+    lines = [f"setting {name}: {old} -> {new}" for name, (old, new) in differences["settings"].items()]
     if patients is None:
         lines.append("patients cannot be compared: their keys were made with another salt")
     else:
@@ -54,11 +54,11 @@ def difference_lines(found: Mapping[str, Any]) -> list[str]:
         f"{len(images['out']):,} out, {len(images['content']):,} with other content"
     )
     lines += [f"split: {len(ids):,} images {change}" for change, ids in images["split"].items()]
-    for finding, changes in found["labels"].items():
+    for finding, changes in differences["labels"].items():
         lines += [f"label {finding}: {len(ids):,} images {change}" for change, ids in changes.items()]
     lines += [f"{name}: {len(ids):,} images changed" for name, ids in images["details"].items()]
-    lines += [f"finding {way}: {', '.join(names)}" for way, names in found["findings"].items() if names]
-    changed = [found["settings"], found["labels"], *found["findings"].values()]
+    lines += [f"finding {way}: {', '.join(names)}" for way, names in differences["findings"].items() if names]
+    changed = [differences["settings"], differences["labels"], *differences["findings"].values()]
     changed += [images[key] for key in ("in", "out", "content", "split", "details")]
     if not any(changed):
         lines.append("nothing changed")

@@ -105,10 +105,10 @@ def _print_datasets(console: Console, outcome: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _bounds(found: list[float] | None, sign: str = "") -> str:
-    if found is None:
+def _bounds(numbers: list[float] | None, sign: str = "") -> str:
+    if numbers is None:
         return "-"
-    value, lower, upper = (f"{number:{sign}.3f}" for number in found)
+    value, lower, upper = (f"{number:{sign}.3f}" for number in numbers)
     return f"{value} ({lower} to {upper})"
 
 

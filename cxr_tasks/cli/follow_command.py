@@ -43,7 +43,7 @@ def follow_command(options: argparse.Namespace) -> int:
     with says_what_goes_on([progress], settings.airflow_page):
         (facts,) = follow_to_the_end(console, settings, api, [progress])
     if facts is None:
-        told = [_told(one) for one in path_to(worklist, request_named(worklist, options.named))]
+        told = [_told(request) for request in path_to(worklist, request_named(worklist, options.named))]
         print(json.dumps(told, indent=2) if options.json else without_controls("\n".join(map(_line, told))))
     elif options.json:
         print(json.dumps(facts, indent=2))
@@ -59,12 +59,12 @@ def request_named(worklist: Worklist, named: str) -> Request:
         ConfigurationError: There is none, or several.
     """
     if page := _PAGE.search(named):
-        found = [worklist.of_run(unquote(page["dag"]), unquote(page["run"]))]
+        candidates = [worklist.of_run(unquote(page["dag"]), unquote(page["run"]))]
     elif named.isdecimal():
-        found = [worklist.find(int(named))]
+        candidates = [worklist.find(int(named))]
     else:
-        found = list(worklist.of_run_id(named))
-    requests = [one for one in found if one is not None]
+        candidates = list(worklist.of_run_id(named))
+    requests = [request for request in candidates if request is not None]
     if len(requests) == 1:
         return requests[0]
     if requests:
@@ -78,8 +78,8 @@ def request_named(worklist: Worklist, named: str) -> Request:
 def path_to(worklist: Worklist, request: Request) -> list[Request]:
     """The requests from the first that led to ``request`` up to itself."""
     path = [request]
-    while (parent := path[0].parent) is not None and (one := worklist.find(parent)) is not None:
-        path.insert(0, one)
+    while (parent := path[0].parent) is not None and (before := worklist.find(parent)) is not None:
+        path.insert(0, before)
     return path
 
 
@@ -97,7 +97,7 @@ def progress_of(path: list[Request], approve: str | None) -> Progress:
         runs={run.dag_id: run},
         approve=approve,
         champion=request.version if first.kind in ("release", "report") else None,
-        path=frozenset(one.run_id for one in path),
+        path=frozenset(request.run_id for request in path),
     )
 
 

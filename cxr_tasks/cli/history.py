@@ -54,8 +54,8 @@ def history_command(options: argparse.Namespace) -> int:
             print(without_controls(f"{options.model}: {outage.shown()}"))
     for again in numbers_come_again(entries):
         print(f"cxr: {options.model}: {again}", file=sys.stderr)
-    for one in _registry_says(options.model):
-        print(without_controls(f"cxr: {one}"), file=sys.stderr)
+    for line in _registry_says(options.model):
+        print(without_controls(f"cxr: {line}"), file=sys.stderr)
     for problem in problems:
         print(f"cxr: the log is not whole: {problem}; see 'cxr doctor'", file=sys.stderr)
     return 0
@@ -111,7 +111,7 @@ def _record(model: str, entries: Sequence[AuditEntry], at: datetime | None, prob
     record: dict[str, Any] = {
         "model": model,
         "entries": [asdict(entry) for entry in entries],
-        "served": [_spell_record(one) for one in spells(entries)],
+        "served": [_spell_record(spell) for spell in spells(entries)],
         "outages": [_outage_record(outage) for outage in outages(entries)],
         "problems": list(problems),
     }

@@ -150,11 +150,11 @@ def _rows(
     # Each model takes the images from a stream of its own; the streams are never more than some requests apart.
     images, *streams = itertools.tee(asked.images(), len(models) + 1)
     answers = [
-        client.predict_many(model, (one.image for one in stream), at=at)
+        client.predict_many(model, (image.image for image in stream), at=at)
         for model, stream in zip(models, streams, strict=True)
     ]
-    for image, *found in zip(images, *answers, strict=True):
-        for model, answer in zip(models, found, strict=True):
+    for image, *answers_of_image in zip(images, *answers, strict=True):
+        for model, answer in zip(models, answers_of_image, strict=True):
             # Another server's versions are not those in the folders of this machine.
             known = () if options.server else cautions_of(model, answer, image.image)
             row = Row(image.name, model, answer, cautions=known)

@@ -64,7 +64,7 @@ class AskedImages:
 
     def remarks(self) -> list[str]:
         """What was left out, a line each."""
-        lines = [*self._unreadable, *(f"{one}: expected image files, found none" for one in self._empty)]
+        lines = [*self._unreadable, *(f"{folder}: expected image files, found none" for folder in self._empty)]
         if self._n_no_images:
             lines.append(f"{self._n_no_images} files that are no images were left out")
         return lines

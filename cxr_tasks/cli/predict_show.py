@@ -169,8 +169,8 @@ class _Csv(_Printer):
     def add(self, row: Row) -> None:
         self._remark(row)
         told = row.as_json()
-        for one in told["findings"] or [{}]:
-            values = {**told, **one}
+        for finding in told["findings"] or [{}]:
+            values = {**told, **finding}
             cells = ("" if values.get(name) is None else values[name] for name in CSV_COLUMNS)
             self._table.writerow([spreadsheet_cell(str(cell) if isinstance(cell, bool) else cell) for cell in cells])
 

@@ -31,8 +31,8 @@ def prune_command(options: argparse.Namespace) -> int:
         return 1 if options.yes and outcome.doubt else 0
     days = kept_days(os.environ)
     for kind, (variable, _) in KEPT_DAYS.items():
-        some = [one for one in outcome.found if one.kind == kind]
-        size = "" if kind == "mlflow runs" else f", {shown(sum(one.n_bytes for one in some))}"
+        some = [removable for removable in outcome.found if removable.kind == kind]
+        size = "" if kind == "mlflow runs" else f", {shown(sum(removable.n_bytes for removable in some))}"
         print(f"{kind}: {len(some)} older than {days[kind]} days ({variable}) and needed by nothing{size}")
     if outcome.n_kept_as_needed:
         print(f"{outcome.n_kept_as_needed} old runs stay: a version, report, dataset or open request needs them")

@@ -78,7 +78,7 @@ def _as_json(plan: ScorePlan, batch: ScoredBatch) -> dict[str, object]:
 
 
 def _told(plan: ScorePlan, batch: ScoredBatch) -> str:
-    positive = ", ".join(f"{display_name(one)} {n}" for one, n in batch.n_positive.items())
+    positive = ", ".join(f"{display_name(finding)} {n}" for finding, n in batch.n_positive.items())
     lines = [
         f"{batch.model_name} version {batch.version}: {batch.n_answered} of {batch.n_images} images scored",
         f"positive: {positive}" if positive else "",

@@ -43,7 +43,7 @@ class UndefinedMetric(CxrError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where one of ``known`` is close to ``word``, else an empty string."""
-    close = difflib.get_close_matches(word, [str(one) for one in known], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, [str(name) for name in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

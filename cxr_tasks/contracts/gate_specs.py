@@ -48,8 +48,8 @@ class Bound:
             raise ConfigurationError(f"expected one of {', '.join(names)}, found {', '.join(given) or 'none'}")
         if self.reaches is not None:
             if len(self.reaches) != 2 or not -20.0 <= self.reaches[0] < self.reaches[1] <= 20.0:
-                found = list(self.reaches)
-                raise ConfigurationError(f"reaches: expected [LOW, HIGH] with -20 <= LOW < HIGH <= 20, found {found}")
+                reaches = list(self.reaches)
+                raise ConfigurationError(f"reaches: expected [LOW, HIGH] with -20 <= LOW < HIGH <= 20, found {reaches}")
             return
         for name, value in given.items():
             in_range(name, value, 0.0, 1.0)
@@ -65,7 +65,7 @@ class Bound:
 
     @property
     def is_floor(self) -> bool:
-        return any(one is not None for one in (self.lower_at_least, self.at_least, self.upper_at_least))
+        return any(limit is not None for limit in (self.lower_at_least, self.at_least, self.upper_at_least))
 
     @property
     def limit(self) -> float:
@@ -73,8 +73,8 @@ class Bound:
         (given,) = (value for value in dataclasses.astuple(self) if value is not None)
         return float(given)
 
-    def is_met(self, found: float) -> bool:
-        return found >= self.limit if self.is_floor else found <= self.limit
+    def is_met(self, value: float) -> bool:
+        return value >= self.limit if self.is_floor else value <= self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

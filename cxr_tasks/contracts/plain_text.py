@@ -24,7 +24,7 @@ def without_controls(text: str) -> str:
     >>> without_controls("\x1b[2Jname\u202egnp.exe")
     '\\x1b[2Jname\\u202egnp.exe'
     """
-    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+    return _CONTROLS.sub(lambda control: control.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def plain_markdown(text: str) -> str:

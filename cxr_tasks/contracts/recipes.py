@@ -145,7 +145,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"}:
         path = RECIPES_FOLDER / f"{name_or_path}.yaml"
-        known = sorted(one.stem for one in RECIPES_FOLDER.glob("*.yaml"))
+        known = sorted(file.stem for file in RECIPES_FOLDER.glob("*.yaml"))
         if str(name_or_path) not in known:
             raise ConfigurationError(
                 f"recipe {str(name_or_path)!r} is not known{nearest(str(name_or_path), known)}; "

@@ -50,15 +50,15 @@ def stored_versions(name: str | None = None) -> list[StoredVersion]:
     Raises:
         ConfigurationError: There is no dataset of that name; the nearest and all known ones are named.
     """
-    folders = {one.name: one for one in _folders(datasets_root())}
+    folders = {folder.name: folder for folder in _folders(datasets_root())}
     if name is not None and name not in folders:
         known = ", ".join(sorted(folders)) or "none is prepared yet"
         raise ConfigurationError(f"dataset {name!r} is not known{nearest(name, folders)}; known: {known}")
-    chosen = [folders[name]] if name is not None else [folders[one] for one in sorted(folders)]
+    chosen = [folders[name]] if name is not None else [folders[present] for present in sorted(folders)]
     datasets = []
     for folder in chosen:
         latest = _latest_fingerprint(folder)
-        versions = [_version(folder.name, one, latest) for one in _folders(folder)]
+        versions = [_version(folder.name, version, latest) for version in _folders(folder)]
         versions.sort(key=lambda version: (version.made_at, version.folder.name), reverse=True)
         datasets += versions
     return datasets
@@ -111,7 +111,7 @@ def removable(
             kept[version.label] = "a model was trained on it"
         elif not version.fault and n_whole <= keep:
             kept[version.label] = f"among the {keep} newest"
-    return [one for one in versions if one.label not in kept], kept
+    return [version for version in versions if version.label not in kept], kept
 
 
 def remove_version(version: StoredVersion) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DETAILS = ("source", "view", "sex", "age_years", "sub_label", "boxes", "patient_key")
 
 
-def differences(one: Path, other: Path) -> dict[str, Any]:
+def differences(first: Path, second: Path) -> dict[str, Any]:
     """What changed from the dataset in folder ``one`` to that in ``other``, ready for JSON.
 
     ``images``: ids only in ``one`` (``out``), only in ``other`` (``in``), and of those in both the ids whose file
@@ -25,8 +25,8 @@ def differences(one: Path, other: Path) -> dict[str, Any]:
     """
     import pandas as pd
 
-    old, new = (pd.read_parquet(folder / "index.parquet").set_index("image_id") for folder in (one, other))
-    before, after = (read_json(folder / "provenance.json") for folder in (one, other))
+    old, new = (pd.read_parquet(folder / "index.parquet").set_index("image_id") for folder in (first, second))
+    before, after = (read_json(folder / "provenance.json") for folder in (first, second))
     both = old.index.intersection(new.index)
     was, now = old.loc[both], new.loc[both]
     settings = _settings(before, after)
@@ -89,8 +89,10 @@ def _findings_without(table: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Settings that differ; those that a version does not tell are None."""
-    was, now = (_flat(one.get("settings") or {"pixels": one["pixels"]}) for one in (before, after))
-    was["prepare version"], now["prepare version"] = (one["versions"]["prepare"] for one in (before, after))
+    was, now = (_flat(provenance.get("settings") or {"pixels": provenance["pixels"]}) for provenance in (before, after))
+    was["prepare version"], now["prepare version"] = (
+        provenance["versions"]["prepare"] for provenance in (before, after)
+    )
     names = [*was, *(name for name in now if name not in was)]
     return {name: [was.get(name), now.get(name)] for name in names if was.get(name) != now.get(name)}
 

@@ -66,7 +66,7 @@ def overlap_of(images: pd.DataFrame, seen: pd.DataFrame) -> Overlap:
     Patients are compared within a source, as two sources may both have a patient 1, and where keys are of one scheme.
     """
     by_pixels, by_look = _pictures(images, seen)
-    patients = [_patients(one) for one in (images, seen)]
+    patients = [_patients(table) for table in (images, seen)]
     schemes = set(zip(seen["source"], seen["patient_scheme"], strict=True))
     sources = set(seen["source"])
     lost = [

@@ -77,14 +77,14 @@ def load_split(
         for batch_images, batch_labels, batch_states in _stored_batches(folder, split, size_px, n_findings):
             stop = start + len(batch_images)
             if stop > n_images:
-                found = f"expected {n_images} examples, found more"
-                raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
+                fault = f"expected {n_images} examples, found more"
+                raise DataDefect(f"{folder}, {split}: {fault}; prepare the dataset again")
             labels[start:stop], states[start:stop] = batch_labels, batch_states
             yield batch_images
             start = stop
         if start != n_images:
-            found = f"expected {n_images} examples, found {start}"
-            raise DataDefect(f"{folder}, {split}: {found}; prepare the dataset again")
+            fault = f"expected {n_images} examples, found {start}"
+            raise DataDefect(f"{folder}, {split}: {fault}; prepare the dataset again")
 
     if np.prod(shape) <= min(MEMORY_SHARE * psutil.virtual_memory().available, MEMORY_BYTES):
         images, start = np.empty(shape, np.uint8), 0

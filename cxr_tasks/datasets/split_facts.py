@@ -56,7 +56,7 @@ def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> dict[str,
     if newest.fingerprint == fingerprint or not Path(newest.index.uri).is_file():
         return None
     before = pd.read_parquet(verified_path(newest.index), columns=["patient_key", "split"])
-    was, now = (one.drop_duplicates("patient_key").set_index("patient_key")["split"] for one in (before, index))
+    was, now = (table.drop_duplicates("patient_key").set_index("patient_key")["split"] for table in (before, index))
     both = pd.concat([was, now], axis=1, keys=["was", "now"], join="inner")
     moved = both[both["was"] != both["now"]]
     return {

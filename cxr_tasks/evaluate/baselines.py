@@ -75,13 +75,13 @@ class Ridge:
         for number, rows in enumerate(self._parts()):
             moment += rows.T @ centred[number * PART : (number + 1) * PART]
         weights = self.inverse @ moment
-        return [(other - self.centre) @ weights for other in others]
+        return [(features - self.centre) @ weights for features in others]
 
 
 def oriented(train_value: np.ndarray, train_y: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """One number per image as a score, turned so that it ranks the training split right way up."""
     sign = 1.0 if auroc(train_y == 1.0, train_value) >= 0.5 else -1.0
-    return [sign * other for other in others]
+    return [sign * ratios for ratios in others]
 
 
 def assess_baselines(
@@ -92,8 +92,8 @@ def assess_baselines(
     Args:
         splits: Of train, validation and test.
     """
-    ratios = {split: one.rows["aspect_ratio"].to_numpy(float) for split, one in splits.items()}
-    pixels = {split: one.thumbnails for split, one in splits.items()}
+    ratios = {split: inputs.rows["aspect_ratio"].to_numpy(float) for split, inputs in splits.items()}
+    pixels = {split: inputs.thumbnails for split, inputs in splits.items()}
     shared: dict[bytes, Ridge] = {}
 
     def ridge(known: np.ndarray, train_x: np.ndarray, *rest: np.ndarray) -> list[np.ndarray]:
@@ -127,8 +127,8 @@ def _records(
     spec: EvaluateSpec,
 ) -> list[MetricRecord]:
     place, finding = output
-    target = {split: one.labels[:, place] for split, one in splits.items()}
-    known = {split: ~np.isnan(one) for split, one in target.items()}
+    target = {split: inputs.labels[:, place] for split, inputs in splits.items()}
+    known = {split: ~np.isnan(labels) for split, labels in target.items()}
     of_train, train_target = values["train"][known["train"]], target["train"][known["train"]].astype(np.float64)
     if len(np.unique(train_target)) < 2:
         return [_undefined(finding, split, "train holds one class only") for split in ASSESSED]

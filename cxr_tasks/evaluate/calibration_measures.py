@@ -151,7 +151,7 @@ def _shift_records(
     rows: Scored, fitted_on: Scored, large: Estimate, platt: Platt, spec: EvaluateSpec
 ) -> list[MetricRecord]:
     patient, elsewhere = _patients(rows), _patients(fitted_on)
-    here, there = (log_odds(one.is_positive.astype(float)) for one in (rows, fitted_on))
+    here, there = (log_odds(scored.is_positive.astype(float)) for scored in (rows, fitted_on))
     shift = here.value - there.value
     wide = reach_of_sum([(here, patient), (there, elsewhere)], spec.confidence)
     about = f"against {fitted_on.split} ({fitted_on.n_positive} of {fitted_on.n} images)"
@@ -160,11 +160,11 @@ def _shift_records(
     corrected = Estimate(large.value - shift, large.contributions - here.contributions, large.weights)
     fit = fit_error(rows, platt, large.value, fitted_on, spec.calibration)
     ends = []
-    for one, beside in ((large, fit.alone), (corrected, fit.with_prevalence)):
-        reach = reach_of_sum([(one, patient), (beside, elsewhere)], spec.confidence)
-        ends.append((one.value - reach, one.value + reach))
+    for estimate, beside in ((large, fit.alone), (corrected, fit.with_prevalence)):
+        reach = reach_of_sum([(estimate, patient), (beside, elsewhere)], spec.confidence)
+        ends.append((estimate.value - reach, estimate.value + reach))
     beyond = large.value - float(np.clip(large.value, min(0.0, shift), max(0.0, shift)))
-    lower, upper = min(one for one, _ in ends), max(one for _, one in ends)
+    lower, upper = min(low for low, _ in ends), max(low for _, low in ends)
     kept = f"intercept {large.value:+.2f}, of which a shift of prevalence can be {shift:+.2f}"
     fitted = f"and with the error of a calibration fitted on {fitted_on.n_positive} positives"
     return [

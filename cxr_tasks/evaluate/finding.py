@@ -75,7 +75,7 @@ def assess_finding(
         assessable=not reason,
         reason=reason,
         counts={split: _counts(rows) for split, rows in splits.items()},
-        metrics={split: one.records for split, one in measures.items()},
+        metrics={split: measured.records for split, measured in measures.items()},
         raw_half={split: at_raw_half(rows, spec) for split, rows in splits.items()},
         calibration=None,
         operating_points={},
@@ -105,7 +105,9 @@ def assess_finding(
         a=choice.platt.a, b=choice.platt.b, threshold=choice.thresholds[choice.served], operating_point=choice.served,
         reason="",
     )  # fmt: skip
-    assessable = {split: one for split, one in served.items() if not one.rows.too_few(spec.min_positives)}
+    assessable = {
+        split: decision for split, decision in served.items() if not decision.rows.too_few(spec.min_positives)
+    }
     return AssessedFinding(test.finding, shown, serving, measures, assessable)
 
 
@@ -126,7 +128,9 @@ def _point(
         threshold=choice.thresholds[name],
         served=name == choice.served,
         chosen_on=choice.chosen_on,
-        **{split: measure(one.rows, one.is_called, spec, draws[split]) for split, one in decided.items()},
+        **{
+            split: measure(decision.rows, decision.is_called, spec, draws[split]) for split, decision in decided.items()
+        },
     )
 
 

@@ -141,11 +141,11 @@ def freedom_of(findings: Sequence[Scored]) -> float:
     return left_by_clusters(effective_number(images_each(patient_numbers(key))), len(key))
 
 
-def _summed(found: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
+def _summed(aurocs: Sequence[tuple[float, np.ndarray]], findings: Sequence[Scored]) -> tuple[float, float]:
     """Mean of the AUROCs and its variance from contributions summed by patient."""
     patients = np.concatenate([finding.patient_key for finding in findings])
-    variance = clustered_variance(np.concatenate([influence for _, influence in found]) / len(found), patients)
-    return float(np.mean([value for value, _ in found])), variance
+    variance = clustered_variance(np.concatenate([influence for _, influence in aurocs]) / len(aurocs), patients)
+    return float(np.mean([value for value, _ in aurocs])), variance
 
 
 def image_sums(rows: Scored, draws: Draws, columns: Sequence[np.ndarray]) -> np.ndarray:

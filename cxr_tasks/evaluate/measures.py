@@ -117,10 +117,11 @@ class Resampled:
 
 def delong_record(rows: Scored, spec: EvaluateSpec) -> MetricRecord:
     """The exact AUROC of ``rows`` with its DeLong interval."""
-    one = auroc_interval(rows.is_positive, rows.logit, spec.confidence, rows.patient_key)
+    interval = auroc_interval(rows.is_positive, rows.logit, spec.confidence, rows.patient_key)
     return MetricRecord(
-        name="auroc", finding=rows.finding, split=rows.split, value=one.value, lower=one.lower, upper=one.upper,
-        n=rows.n, n_positive=rows.n_positive, n_patients=rows.n_patients, method=one.method,
+        name="auroc", finding=rows.finding, split=rows.split, value=interval.value,
+        lower=interval.lower, upper=interval.upper, n=rows.n, n_positive=rows.n_positive, n_patients=rows.n_patients,
+        method=interval.method,
     )  # fmt: skip
 
 

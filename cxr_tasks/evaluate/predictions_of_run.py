@@ -68,10 +68,10 @@ def predictions_of_run(
         return verified_path(evaluated.predictions)
     index = pd.read_parquet(verified_path(prepared.index), columns=["image_id", "split"])
     table = with_image_ids(read_predictions(kept, findings), index)
-    found = rows_sha256(table, findings)
-    if found != rows_sha256_stated:
+    sha256 = rows_sha256(table, findings)
+    if sha256 != rows_sha256_stated:
         raise DataDefect(
-            f"{kept}: expected the test rows with sha256 {rows_sha256_stated[:12]}..., found {found[:12]}...; "
+            f"{kept}: expected the test rows with sha256 {rows_sha256_stated[:12]}..., found {sha256[:12]}...; "
             "predictions, metrics and dataset do not belong together"
         )
     with replaced_file(out) as aside:

@@ -77,10 +77,10 @@ def _number(content: np.ndarray, test_sha256: str, model_sha256: str) -> int:
         detail = dict(entry.detail)
         if entry.kind != "test_read" or detail["purpose"] in _NOT_COUNTED:
             continue
-        other = str(detail["test_sha256"])
-        if other not in shares:
-            shares[other] = _is_shared(content, _kept(other))
-        if shares[other] and detail["model_sha256"] not in models:
+        earlier = str(detail["test_sha256"])
+        if earlier not in shares:
+            shares[earlier] = _is_shared(content, _kept(earlier))
+        if shares[earlier] and detail["model_sha256"] not in models:
             models.append(str(detail["model_sha256"]))
     # A reproduction that is not counted itself comes after all.
     return models.index(model_sha256) + 1 if model_sha256 in models else len(models) + 1

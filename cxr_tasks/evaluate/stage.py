@@ -125,7 +125,7 @@ def _measure(
     path = folder / "predictions.parquet"
     write_predictions(table, path)
     evaluation = assess(table, findings, recipe.evaluate, pd.concat([stored[split].rows for split in SPLITS]))
-    inputs = {split: BaselineInputs(thumbnails(one.images), one.labels, one.rows) for split, one in stored.items()}
+    inputs = {split: BaselineInputs(thumbnails(part.images), part.labels, part.rows) for split, part in stored.items()}
     reuse = reuse_remark(read, record_of(evaluation.mean["test"], "auroc"), evaluation.confidence)
     return path, dataclasses.replace(
         evaluation,

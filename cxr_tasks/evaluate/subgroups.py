@@ -42,13 +42,13 @@ def subgroup_rows(
     if index is not None and "sub_label" in index.columns:
         finer = index.set_index("image_id")["sub_label"].reindex(rows.image_id).fillna("")
         groups["sub_label"] = finer.astype(str).to_numpy()
-    found = []
+    measured = []
     for by, values in groups.items():
         is_known = ~np.isin(values, ("", "unknown"))
         names = sorted(set(values[is_known]))
         if len(set(values)) > 1:
-            found += [_row(by, name, rows, patient, values == name, is_known, is_called, spec) for name in names]
-    return tuple(found)
+            measured += [_row(by, name, rows, patient, values == name, is_known, is_called, spec) for name in names]
+    return tuple(measured)
 
 
 def groups_of(rows: Scored, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -104,7 +104,7 @@ def _row(
 def _has_two_patients(rows: Scored, patient: np.ndarray, member: np.ndarray) -> bool:
     """Whether images of each class among the members are of two patients or more."""
     each = (images_each(patient, member & of_class) for of_class in (rows.is_positive, ~rows.is_positive))
-    return all(np.count_nonzero(one) > 1 for one in each)
+    return all(np.count_nonzero(n_images) > 1 for n_images in each)
 
 
 def bounds(interval: Interval | None) -> Bounds | None:

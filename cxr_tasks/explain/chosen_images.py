@@ -77,8 +77,8 @@ def choose_examples(
             (MOST_CONFIDENT, places[::-1], n_confident),
             (NEAR_THRESHOLD, places, n_near),
         ):
-            found = _first_of_new_patients(order, rows.patient_key, shown, count)
-            chosen += [Chosen(str(rows.image_id[at]), kind, why, float(probability[at])) for at in found]
+            taken = _first_of_new_patients(order, rows.patient_key, shown, count)
+            chosen += [Chosen(str(rows.image_id[at]), kind, why, float(probability[at])) for at in taken]
     return chosen
 
 

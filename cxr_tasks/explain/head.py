@@ -22,11 +22,11 @@ def gradients_of_head(model: keras.Model, features: Any) -> np.ndarray | None:
     averaged = _operation(output)
     if type(averaged) is not keras.layers.Average:
         return _of_chain(output, features)
-    parts = [_of_chain(one, features) for one in _inputs(output)]
+    parts = [_of_chain(part, features) for part in _inputs(output)]
     known = [part for part in parts if part is not None]
     # A part that is not of these features must not depend on them by another way either.
-    others = [one for one, gradient in zip(_inputs(output), parts, strict=True) if gradient is None]
-    if len(known) != 1 or any(_depends_on(one, features) for one in others):
+    others = [part for part, gradient in zip(_inputs(output), parts, strict=True) if gradient is None]
+    if len(known) != 1 or any(_depends_on(part, features) for part in others):
         return None
     return known[0] / len(parts)
 
@@ -48,12 +48,12 @@ def _of_chain(output: Any, features: Any) -> np.ndarray | None:
 def _depends_on(tensor: Any, features: Any) -> bool:
     seen, waiting = set(), [tensor]
     while waiting:
-        one = waiting.pop()
-        if one is features:
+        current = waiting.pop()
+        if current is features:
             return True
-        if id(one) not in seen:
-            seen.add(id(one))
-            waiting += _inputs(one)
+        if id(current) not in seen:
+            seen.add(id(current))
+            waiting += _inputs(current)
     return False
 
 

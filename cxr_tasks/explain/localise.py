@@ -135,17 +135,17 @@ def _points_into(heat: np.ndarray, mask: np.ndarray) -> bool:
     return bool(heat.max() > 0 and mask.flat[int(heat.argmax())])
 
 
-def localisation_sentence(found: Localisation) -> str:
+def localisation_sentence(measured: Localisation) -> str:
     """The pointing game in words, with its interval, its n and chance beside it."""
     control = ""
-    if found.control_share is not None:
+    if measured.control_share is not None:
         control = (
-            f"; the hottest place of a random map in {found.control_hits} ({found.control_share:.2f}, "
-            f"{found.control_lower:.2f} to {found.control_upper:.2f})"
+            f"; the hottest place of a random map in {measured.control_hits} ({measured.control_share:.2f}, "
+            f"{measured.control_lower:.2f} to {measured.control_upper:.2f})"
         )
-    patients = "" if found.n_patients is None else f" of {found.n_patients} patients"
+    patients = "" if measured.n_patients is None else f" of {measured.n_patients} patients"
     return (
-        f"the hottest place lies in a marked box in {found.n_hits} of {found.n_images} images{patients} "
-        f"({found.share:.2f}, {found.lower:.2f} to {found.upper:.2f}){control}; a place drawn at random would "
-        f"in {found.random_share:.2f}; {found.heat_share:.2f} of all heat lies in the boxes"
+        f"the hottest place lies in a marked box in {measured.n_hits} of {measured.n_images} images{patients} "
+        f"({measured.share:.2f}, {measured.lower:.2f} to {measured.upper:.2f}){control}; a place drawn at random would "
+        f"in {measured.random_share:.2f}; {measured.heat_share:.2f} of all heat lies in the boxes"
     )

@@ -80,7 +80,7 @@ def grey_square(content: bytes, *, is_cropped: bool = False, size_px: int = SIZE
     picture = picture.convert("L")
     if is_cropped:
         side = min(picture.size)
-        left, top = ((one - side) // 2 for one in picture.size)
+        left, top = ((length - side) // 2 for length in picture.size)
         picture = picture.crop((left, top, left + side, top + side))
     return np.asarray(picture.resize((size_px, size_px), Image.Resampling.BILINEAR))
 

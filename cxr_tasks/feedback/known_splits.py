@@ -38,7 +38,7 @@ def splits_of_version(registered: RegisteredModel, work: Path) -> SplitOf:
     """
     loaded = load_version(registered.model_name, registered.version, work / "version")
     name, fingerprint = loaded.contract.dataset, loaded.contract.dataset_fingerprint
-    parts, salts = [], {load_recipe(one).split.salt for one in recipe_names()}
+    parts, salts = [], {load_recipe(name).split.salt for name in recipe_names()}
     try:
         prepared = dataset_of(name, fingerprint)
         settings = read_json(Path(prepared.folder) / "provenance.json").get("settings", {})
@@ -64,12 +64,12 @@ def _lookup(parts: list[pd.DataFrame], salts: set[str]) -> SplitOf:
     @cache
     def split_of_patient(patient: str) -> str:
         # One who came back before is called by the key of then.
-        found = [
+        splits = [
             by_patient.get((scheme, patient_key(called, salt=salt, secret=secret)), "")
             for called in (patient, patient_key(patient, salt=SALT, secret=secret))
             for scheme, salt in schemes.items()
         ]
-        return _strongest(found)
+        return _strongest(splits)
 
     def split_of(patient: str, pixel_hash: str) -> str:
         return _strongest([by_pixels.get(pixel_hash, ""), split_of_patient(patient) if patient else ""])

@@ -104,10 +104,10 @@ def _image(path: Path, line: int, row: dict[str, str]) -> tuple[str, str]:
     if not (_HASH if name == "pixel_hash" else _UUID).fullmatch(value):
         # Not the cell itself: what stands there by mistake may be a patient's name, and this goes into a log.
         form = "32 hex digits" if name == "pixel_hash" else "a UUID"
-        found = (
+        told = (
             "a spreadsheet's number: format the column as text" if _MADE_A_NUMBER.fullmatch(value) else "another text"
         )
-        raise row_defect(path, line, f"{name}: expected {form}, found {found}")
+        raise row_defect(path, line, f"{name}: expected {form}, found {told}")
     return (value, "") if name == "pixel_hash" else ("", value)
 
 
@@ -158,17 +158,17 @@ class _Cells:
 
     def _time(self, line: int, cell: str) -> datetime:
         try:
-            found = time_of(cell, self._order if may_be_two(cell) else None)
+            moment = time_of(cell, self._order if may_be_two(cell) else None)
         except ValueError as error:
             raise row_defect(self._path, line, f"when: {error}") from None
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
-        if not EARLIEST <= found <= self._now:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if not EARLIEST <= moment <= self._now:
             raise row_defect(
                 self._path, line, f"when {shown(cell)}: expected a time since {EARLIEST.year} that has been, now it is "
                 f"{self._now:%Y-%m-%dT%H:%M} UTC; a time without a zone is taken as UTC"
             )  # fmt: skip
         # Of one zone: a label that is sent again in another is the same label.
-        return found.astimezone(UTC)
+        return moment.astimezone(UTC)
 
     @cached_property
     def _order(self) -> Order | None:
@@ -184,9 +184,9 @@ def _refuse_contradictions(path: Path, table: pd.DataFrame, lines: list[int]) ->
     if not differs.any():
         return
     place = int(differs.index[differs][0])
-    one = table.loc[place]
-    before = int((table[of_one] == one[of_one]).all(axis=1).to_numpy().argmax())
+    row = table.loc[place]
+    before = int((table[of_one] == row[of_one]).all(axis=1).to_numpy().argmax())
     raise row_defect(
-        path, lines[place], f"{one['finding']} is {one['label']} and on line {lines[before]} "
+        path, lines[place], f"{row['finding']} is {row['label']} and on line {lines[before]} "
         f"{table['label'].iloc[before]}, of the same image at the same time; keep one, or give the later one its time"
     )  # fmt: skip

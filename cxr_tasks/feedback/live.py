@@ -126,7 +126,7 @@ def _live(finding: str, served: pd.DataFrame, labels: pd.DataFrame, reference: R
         _share("specificity", ~called, ~positive, keys, reference, finding, enough),
     ]
     calibration = _calibration(positive, score, keys) if enough else []
-    is_off = any(_is_surely_off(one) for one in calibration)
+    is_off = any(_is_surely_off(measure) for measure in calibration)
     only = bool(enough and is_off and numbers[0].found == "as promised")
     all_scores = np.sort(served[probability_column(finding)].to_numpy(float))
     p = kolmogorov_smirnov(all_scores, score, len(all_scores), len(score))[1] if len(score) else 1.0
@@ -163,21 +163,21 @@ def _share(
     if not enough:
         return LiveNumber(name=name, n=n, value=None, n_missing=max(needed - n, 1))
     try:
-        found = Share.of(is_right[member], patient_numbers(keys[member])).interval(CONFIDENCE)
+        interval = Share.of(is_right[member], patient_numbers(keys[member])).interval(CONFIDENCE)
     except UndefinedMetric:
         return LiveNumber(name=name, n=n, value=None, n_missing=needed)
-    return _against(name, n, found, reference, finding, max(needed - n, 0))
+    return _against(name, n, interval, reference, finding, max(needed - n, 0))
 
 
-def _against(name: str, n: int, found: Interval, reference: Reference, finding: str, n_missing: int) -> LiveNumber:
+def _against(name: str, n: int, interval: Interval, reference: Reference, finding: str, n_missing: int) -> LiveNumber:
     """The live number beside the promised one, which is of other patients: Newcombe's and Zou's difference."""
     promised = Interval.of_record(reference.promised.get(finding, {}).get(name))
     live = LiveNumber(
-        name=name, n=n, value=found.value, lower=found.lower, upper=found.upper, n_missing=n_missing
+        name=name, n=n, value=interval.value, lower=interval.lower, upper=interval.upper, n_missing=n_missing
     )  # fmt: skip
     if promised is None:
         return live
-    apart = independent_difference(found, promised, "Zou and Donner")
+    apart = independent_difference(interval, promised, "Zou and Donner")
     verdict: Finding = "worse" if apart.upper < 0 else "better" if apart.lower > 0 else "as promised"
     return replace(
         live, promised=promised.value, promised_lower=promised.lower, promised_upper=promised.upper,
@@ -190,25 +190,25 @@ def _calibration(positive: np.ndarray, score: np.ndarray, keys: np.ndarray) -> l
     logit, patient, z = _logit(score), patient_numbers(keys), z_of(CONFIDENCE)
     shift = intercept(positive.astype(float), logit)
     steep, variance = slope(positive.astype(float), logit, patient)
-    found = []
+    numbers = []
     for name, value, error, right in (
         ("calibration_intercept", shift.value, math.sqrt(shift.variance(patient)), 0.0),
         ("calibration_slope", steep, math.sqrt(variance), 1.0),
     ):
         if name == "calibration_slope" and np.ptp(logit) == 0:
             # Through one point goes any slope.
-            found.append(LiveNumber(name=name, n=len(positive), value=None, n_missing=1))
+            numbers.append(LiveNumber(name=name, n=len(positive), value=None, n_missing=1))
             continue
         lower, upper = value - z * error, value + z * error
         verdict: Finding = "as promised" if lower <= right <= upper else "worse"
-        found.append(
+        numbers.append(
             LiveNumber(
                 name=name, n=len(positive), value=value, lower=lower, upper=upper, promised=right,
                 difference=value - right, difference_lower=lower - right, difference_upper=upper - right,
                 found=verdict,
             )
         )  # fmt: skip
-    return found
+    return numbers
 
 
 def _is_surely_off(number: LiveNumber) -> bool:

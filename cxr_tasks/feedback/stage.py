@@ -53,7 +53,7 @@ class Feedback:
     @property
     def calibration_only(self) -> tuple[str, ...]:
         """Findings of which the ranking holds and the probabilities do not."""
-        return tuple(one.finding for one in self.findings if one.calibration_only)
+        return tuple(finding.finding for finding in self.findings if finding.calibration_only)
 
 
 @room_for("taking in labels", 4 * MIB)
@@ -160,7 +160,7 @@ def table_of(feedback: Feedback) -> list[dict[str, str]]:
     """A row per number, as people read it."""
     return [
         {
-            "finding": one.finding,
+            "finding": finding.finding,
             "number": number.name,
             "n": str(number.n),
             "live (95 %)": _shown(number.value, number.lower, number.upper),
@@ -169,18 +169,18 @@ def table_of(feedback: Feedback) -> list[dict[str, str]]:
             "found": number.found,
             "labels missing": str(number.n_missing or ""),
         }
-        for one in feedback.findings
-        for number in one.numbers
+        for finding in feedback.findings
+        for number in finding.numbers
     ]
 
 
-def selection_words(one: LiveFinding) -> str:
+def selection_words(finding: LiveFinding) -> str:
     """Whose labels came back, compared with all that was served."""
-    doubt = "; the labels are a selection, and the numbers hold for it alone" if one.selection_p < 0.05 else ""
+    doubt = "; the labels are a selection, and the numbers hold for it alone" if finding.selection_p < 0.05 else ""
     return (
-        f"{one.finding}: labels of {one.n_labelled} of {one.n_served} served images ({one.n_positive} positive); the "
-        f"model called {one.share_called_labelled:.0%} of the labelled and {one.share_called_served:.0%} of all"
-        f" (scores alike with p = {one.selection_p:.2g}{doubt})"
+        f"{finding.finding}: labels of {finding.n_labelled} of {finding.n_served} served images "
+        f"({finding.n_positive} positive); the model called {finding.share_called_labelled:.0%} of the labelled and "
+        f"{finding.share_called_served:.0%} of all (scores alike with p = {finding.selection_p:.2g}{doubt})"
     )
 
 
@@ -205,9 +205,9 @@ def _log_to_mlflow(registered: RegisteredModel, feedback: Feedback) -> None:
     from cxr_tasks.registry.run_log import RunLog
 
     values = {
-        f"live_{number.name}_{one.finding}": number.value
-        for one in feedback.findings
-        for number in one.numbers
+        f"live_{number.name}_{finding.finding}": number.value
+        for finding in feedback.findings
+        for number in finding.numbers
         if number.value is not None
     }
     if values:

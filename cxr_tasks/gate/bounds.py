@@ -81,7 +81,9 @@ def served_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
         bounds = gate.served_of(finding)
         if point is None and not measured.assessable:
             raw_half = measured.raw_half["test"]
-            records = tuple(dataclasses.replace(one, name=one.name.removesuffix(_RAW_HALF)) for one in raw_half)
+            records = tuple(
+                dataclasses.replace(record, name=record.name.removesuffix(_RAW_HALF)) for record in raw_half
+            )
             bounds = {name: bound for name, bound in bounds.items() if name == "specificity"}
         elif point is None or point.threshold != evidence.evaluation.serving[finding].threshold:
             raise KeyError(f"the served threshold of {finding} among its operating points")

@@ -33,8 +33,8 @@ def champion_rules(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> li
     )
     mine_sha256, their_sha256 = (rows_sha256(table, evidence.findings) for table in (mine, theirs))
     if mine_sha256 != their_sha256:
-        other = f"it was scored on other test rows ({their_sha256[:12]}) than the candidate ({mine_sha256[:12]})"
-        return [_no_comparison(named, other, bound)]
+        reason = f"it was scored on other test rows ({their_sha256[:12]}) than the candidate ({mine_sha256[:12]})"
+        return [_no_comparison(named, reason, bound)]
     try:
         pairs = paired(mine, theirs, evidence.findings, spec)
         without = lacking(evidence, gate)

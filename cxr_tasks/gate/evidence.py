@@ -65,11 +65,11 @@ def outcome_of(is_met: bool) -> Outcome:
 def evidence_rule(evidence: Evidence, gate: GateSpec, spec: EvaluateSpec) -> Rule:
     """Metrics and predictions tell of the same rows, findings and AUROCs, and were measured as the policy asks."""
     evaluation, findings = evidence.evaluation, evidence.findings
-    stated, found = evaluation.rows_sha256, rows_sha256(evidence.predictions, findings)
+    stated, sha256 = evaluation.rows_sha256, rows_sha256(evidence.predictions, findings)
     if evaluation.findings != findings:
         problem = f"the metrics are of {', '.join(evaluation.findings)}, the recipe asks for {', '.join(findings)}"
-    elif stated != found:
-        problem = f"the metrics are of the test rows {stated[:12]}, the predictions of {found[:12]}"
+    elif stated != sha256:
+        problem = f"the metrics are of the test rows {stated[:12]}, the predictions of {sha256[:12]}"
     else:
         told = [*(_auroc_problem(evidence, finding) for finding in findings), _mean_problem(evidence)]
         problem = "; ".join(filter(None, [*told, _measured_problem(evaluation, gate, spec)]))
@@ -175,7 +175,7 @@ def assessable_rules(evidence: Evidence, gate: GateSpec) -> list[Rule]:
                 value=float(min(positives, negatives)),
             )
         )  # fmt: skip
-    n, others = len(evidence.findings), [one for one in without if not gate.assessable.concerns(one)]
+    n, others = len(evidence.findings), [finding for finding in without if not gate.assessable.concerns(finding)]
     bound = gate.assessable.others_missing
     is_met = len(without) < n and len(others) <= bound
     sentence = (

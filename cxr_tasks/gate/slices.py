@@ -107,7 +107,7 @@ def _groups(rows: Sequence[SubgroupRow], finding: str, gap: str, spec: SlicesSpe
 def _compared(row: SubgroupRow, of_property: Sequence[SubgroupRow], measure: str) -> Comparison:
     if row.compared:
         return Comparison.of_facts(row.compared[measure])
-    (mine, of), counts = _counts(row, measure), [_counts(other, measure) for other in of_property]
+    (mine, of), counts = _counts(row, measure), [_counts(group, measure) for group in of_property]
     hits, n = (sum(pair[part] for pair in counts) for part in (0, 1))
     return Comparison(Share.independent(mine, of), Share.independent(hits - mine, n - of))
 

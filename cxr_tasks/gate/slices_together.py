@@ -54,7 +54,7 @@ def _gaps(groups: Sequence[GroupTogether]) -> list[str]:
 def _rule(groups: list[GroupTogether], spec: SlicesSpec, confidence: float, n_compared: int) -> Rule:
     gap, bound = groups[0].gap, spec.gaps[groups[0].gap]
     measured = [(group, group.difference.interval(confidence)) for group in groups]
-    broken = [(one, interval) for one, interval in measured if interval.value < -bound and interval.upper < 0.0]
+    broken = [(group, interval) for group, interval in measured if interval.value < -bound and interval.upper < 0.0]
     _, worst = min(broken or measured, key=lambda pair: pair[1].value)
     told = "; ".join(_told(*pair) for pair in broken or [min(measured, key=lambda pair: pair[1].value)])
     sentence = (

@@ -58,7 +58,9 @@ def decoded_files(
         for start, contents in _read_ahead(readers, root, files):
             usable = {place: content for place, content in enumerate(contents, start) if isinstance(content, bytes)}
             pixels, reasons = _decoded(decode, usable)
-            refused = {place: one for place, one in enumerate(contents, start) if isinstance(one, str)} | reasons
+            refused = {
+                place: content for place, content in enumerate(contents, start) if isinstance(content, str)
+            } | reasons
             left_out += [LeftOut(files[place][0], reason) for place, reason in sorted(refused.items())]
             yield from pixels
             if progress:
@@ -101,7 +103,7 @@ def _read_ahead(
     ahead = submit(0)
     for start in range(READ_BATCH, len(files) + READ_BATCH, READ_BATCH):
         (now, reads), ahead = ahead, submit(start)
-        yield now, [one.result() for one in reads]
+        yield now, [read.result() for read in reads]
 
 
 def read_decodable(root: Path, image_id: str, file_sha256: str) -> bytes | str:
@@ -136,6 +138,6 @@ def _decoded(
     decode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], contents: dict[int, bytes]
 ) -> tuple[list[tuple[int, np.ndarray]], dict[int, str]]:
     """Pixels of each place in order, and the reason of each place that has none."""
-    pixels, refusals = (one.numpy() for one in decode(tf.constant(list(contents.values()), tf.string)))
+    pixels, refusals = (tensor.numpy() for tensor in decode(tf.constant(list(contents.values()), tf.string)))
     judged = list(zip(contents, pixels, (refusal.decode() for refusal in refusals), strict=True))
-    return [(place, one) for place, one, why in judged if not why], {place: why for place, _, why in judged if why}
+    return [(place, image) for place, image, why in judged if not why], {place: why for place, _, why in judged if why}

@@ -49,8 +49,10 @@ def _below(folder: Path, entered: set[tuple[int, int]], on_problem: OnProblem) -
         if (place := (status.st_dev, status.st_ino)) in entered:
             return
         entered.add(place)
-        with os.scandir(folder) as found:
-            entries = sorted((one for one in found if not one.name.startswith(".")), key=lambda one: one.name)
+        with os.scandir(folder) as listed:
+            entries = sorted(
+                (entry for entry in listed if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
     except OSError as error:
         on_problem(folder, error.strerror or str(error))
         return

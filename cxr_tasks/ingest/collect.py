@@ -110,14 +110,14 @@ def _verified(plan: IngestPlan, inspected: Sequence[InspectedPart]) -> tuple[lis
     if len(by_part) != len(inspected) or set(by_part) != expected:
         raise DataDefect(
             f"expected each of the parts 0 to {len(plan.parts) - 1} once, found "
-            f"{sorted(one.part for one in inspected)}; run the ingest again"
+            f"{sorted(part.part for part in inspected)}; run the ingest again"
         )
     n_found = sum(part.n_usable + part.n_refused for part in inspected)
     if n_found != plan.n_images:
         raise DataDefect(f"expected {plan.n_images} images in the parts, found {n_found}; run the ingest again")
     ordered = [by_part[part] for part in sorted(by_part)]
-    refusals = [plan.refusals, *(one.refusals for one in ordered)]
-    return [verified_path(one.images) for one in ordered], [verified_path(refusal) for refusal in refusals]
+    refusals = [plan.refusals, *(part.refusals for part in ordered)]
+    return [verified_path(part.images) for part in ordered], [verified_path(refusal) for refusal in refusals]
 
 
 def _frames(files: Sequence[Path], columns: list[str]) -> Iterator[pd.DataFrame]:

@@ -99,7 +99,7 @@ def _scaled(row: Mapping[str, Any]) -> str:
     if row["boxes"] == NO_BOXES or frame in {(0, 0), (row["width_px"], row["height_px"])}:
         return row["boxes"]
     along_x, along_y = row["width_px"] / frame[0], row["height_px"] / frame[1]
-    boxes = [Box(**one) for one in json.loads(row["boxes"])]
+    boxes = [Box(**box) for box in json.loads(row["boxes"])]
     return boxes_text(
         [
             {

@@ -144,7 +144,7 @@ class FileLedger(Ledger):
         self._connection.execute("CREATE TEMP TABLE listed (image_id TEXT PRIMARY KEY) WITHOUT ROWID")
         for batch in listed:
             with self._transaction():
-                self._connection.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((one,) for one in batch))
+                self._connection.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((listed,) for listed in batch))
         unlisted = self._connection.execute("SELECT image_id FROM files WHERE image_id NOT IN listed").fetchall()
         self._connection.execute("DROP TABLE listed")
         return [image_id for (image_id,) in unlisted]

@@ -82,6 +82,6 @@ class Ledger(abc.ABC):
         One that is on disk stays: another recipe may read the same folder.
         """
         self.flush()
-        gone = [one for one in self._unlisted(listed) if not (root / one).is_file()]
+        gone = [image_id for image_id in self._unlisted(listed) if not (root / image_id).is_file()]
         self._forget(gone)
         return len(gone)

@@ -24,7 +24,7 @@ _REFUSED = ("reason", "detail", "action")
 
 def entries_of(work: list[tuple[str, str, str]]) -> list[Entry]:
     """An entry for every (root, image_id, expected sha256 or ''); ``found`` is '' where the bytes are as expected."""
-    return [entry_of(one) for one in open_files(work)]
+    return [entry_of(file) for file in open_files(work)]
 
 
 def entry_of(opened: Opened) -> Entry:
@@ -60,8 +60,8 @@ class Found:
 def read_found(entries: Sequence[Entry]) -> Found:
     """What ``entries`` say came of their files, in columns."""
     # As one text: the parser takes far less time than its calls would.
-    parsed = json.loads(f"[{','.join(one.found for one in entries)}]")
-    usable = [(place, one["held"], one["header"]) for place, one in enumerate(parsed) if "held" in one]
+    parsed = json.loads(f"[{','.join(entry.found for entry in entries)}]")
+    usable = [(place, told["held"], told["header"]) for place, told in enumerate(parsed) if "held" in told]
     columns = zip(*(held for _, held, _ in usable), strict=True) if usable else ((),) * len(_FIELDS)
     return Found(
         places=[place for place, *_ in usable],
@@ -72,9 +72,9 @@ def read_found(entries: Sequence[Entry]) -> Found:
             if facts is not None
         },
         refusals=[
-            Refusal(image_id=entry.image_id, **dict(zip(_REFUSED, one["refusal"], strict=True)))
-            for entry, one in zip(entries, parsed, strict=True)
-            if "refusal" in one
+            Refusal(image_id=entry.image_id, **dict(zip(_REFUSED, told["refusal"], strict=True)))
+            for entry, told in zip(entries, parsed, strict=True)
+            if "refusal" in told
         ]
         if len(usable) < len(parsed)
         else [],

@@ -48,7 +48,7 @@ def list_images(recipe: Recipe, data_folder: str | None, paths: RunPaths) -> Ing
     for number in range(n_parts):
         path = folder / f"part-{number:04d}.parquet"
         part = itertools.islice(records, n_images * (number + 1) // n_parts - n_images * number // n_parts)
-        write_rows(path, schema, (listed_row(one, recipe.findings) for one in part))
+        write_rows(path, schema, (listed_row(record, recipe.findings) for record in part))
         parts.append(reference_to(path))
     refusals = folder / "refusals.parquet"
     write_rows(refusals, REFUSAL_SCHEMA, (asdict(refusal) for refusal in scan.refusals))

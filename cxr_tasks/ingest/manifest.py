@@ -31,7 +31,9 @@ def listing_schema(findings: Sequence[str]) -> pa.Schema:
 
 def inspected_schema(findings: Sequence[str]) -> pa.Schema:
     """Columns of an inspected part: those of the manifest but for ``KNOWN_AT_THE_END``."""
-    return _schema([one for one in (*MANIFEST_COLUMNS, *map(label_column, findings)) if one not in KNOWN_AT_THE_END])
+    return _schema(
+        [column for column in (*MANIFEST_COLUMNS, *map(label_column, findings)) if column not in KNOWN_AT_THE_END]
+    )
 
 
 def manifest_schema(findings: Sequence[str]) -> pa.Schema:

@@ -133,12 +133,12 @@ class _Listed:
 
     def take(self, opened: Sequence[Entry]) -> None:
         """Note what came of files, and write the batches of which nothing is awaited any more."""
-        self._ledger.add(*(one for one in opened if one.found))
-        self._ledger.set_state(*(one for one in opened if not one.found))
-        for one in opened:
+        self._ledger.add(*(entry for entry in opened if entry.found))
+        self._ledger.set_state(*(entry for entry in opened if not entry.found))
+        for entry in opened:
             batch = self._under_way[0]
-            if one.found:
-                batch.entries[one.image_id] = one
+            if entry.found:
+                batch.entries[entry.image_id] = entry
             batch.n_awaited -= 1
             if not batch.n_awaited:
                 self._write_complete()

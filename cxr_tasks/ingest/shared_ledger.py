@@ -71,8 +71,8 @@ class SharedLedger(Ledger):
             cursor.executemany(
                 "UPDATE ingest_files SET size_bytes = %s, mtime_ns = %s WHERE root = %s AND image_id = %s",
                 [
-                    (one.size_bytes, one.mtime_ns, self._root, one.image_id)
-                    for one in sorted(entries, key=lambda entry: entry.image_id)
+                    (entry.size_bytes, entry.mtime_ns, self._root, entry.image_id)
+                    for entry in sorted(entries, key=lambda entry: entry.image_id)
                 ],
             )
 

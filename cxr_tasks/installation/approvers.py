@@ -25,7 +25,7 @@ def approvers(environment: Mapping[str, str]) -> tuple[str, ...]:
     ('dr.weber', 'dr.okafor')
     """
     text = environment.get(APPROVERS_VARIABLE, "")
-    names = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         # Airflow's list of users is cut at commas and colons.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", name):

@@ -89,8 +89,8 @@ class Engines:
                 f"CXR_EXECUTOR={engines.executor}: tasks on other machines need CXR_DATABASE={POSTGRES}, found {SQLITE}"
             )
         for name in ("bucket", "audit_bucket"):
-            if (found := getattr(engines, name)) and not _BUCKET.fullmatch(found):
-                raise ConfigurationError(f"{VARIABLES[name]}={found}: expected a bucket's name, such as cxr-platform")
+            if (bucket := getattr(engines, name)) and not _BUCKET.fullmatch(bucket):
+                raise ConfigurationError(f"{VARIABLES[name]}={bucket}: expected a bucket's name, such as cxr-platform")
         for name in ("airflow_host", "mlflow_host", "model_host", "listen"):
             hosts = engines.model_hosts if name == "model_host" else (getattr(engines, name),)
             if not all(_HOST_NAME.fullmatch(host) for host in hosts):
@@ -112,7 +112,7 @@ class Engines:
 
     @property
     def executors(self) -> tuple[str, ...]:
-        return tuple(one.strip() for one in self.executor.split(","))
+        return tuple(name.strip() for name in self.executor.split(","))
 
     @property
     def is_celery(self) -> bool:
@@ -129,7 +129,7 @@ class Engines:
     @property
     def model_hosts(self) -> tuple[str, ...]:
         """The hosts of ``model_host``, in its order; who asks one server asks the first."""
-        return tuple(one.strip() for one in self.model_host.split(","))
+        return tuple(host.strip() for host in self.model_host.split(","))
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class Engines:
 
     def needed_secrets(self) -> tuple[str, ...]:
         """Names of ``SECRETS`` that these engines have a use for."""
-        databases = [one for one in SECRETS if one.endswith("_database")] if self.is_postgres else []
+        databases = [secret for secret in SECRETS if secret.endswith("_database")] if self.is_postgres else []
         return (*databases, *(("celery_broker", "celery_results") if self.is_celery else ()))
 
     def require_ready(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ def require_holdable(folder: Path, variable: str) -> None:
     """
     for part in folder.parts[1:]:
         refused = _REFUSED if variable else _REFUSED_IN_CHECKOUT
-        odd = next((one for one in part if one in refused or not one.isprintable()), None)
+        odd = next((character for character in part if character in refused or not character.isprintable()), None)
         if odd is None and part == part.strip():
             continue
         what = f"{odd!r} in it" if odd is not None else "a space at its beginning or end"

@@ -61,7 +61,7 @@ def _say_how() -> None:
 def _deliver(address: str, place: str, title: str, body: str) -> bool:
     import apprise
 
-    kind = found.group(0) if (found := re.match(r"[a-z0-9]{1,20}(?=://)", address)) else "unknown kind"
+    kind = scheme.group(0) if (scheme := re.match(r"[a-z0-9]{1,20}(?=://)", address)) else "unknown kind"
     with _quiet():
         service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
         sender = apprise.Apprise()
@@ -82,11 +82,11 @@ def _deliver(address: str, place: str, title: str, body: str) -> bool:
 def _quiet() -> Iterator[None]:
     """Without the messages of the libraries that send: these quote addresses, and tokens stand in their paths."""
     loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
-    levels = [one.level for one in loggers]
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

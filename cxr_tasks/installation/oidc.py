@@ -55,12 +55,12 @@ class Oidc:
 
 
 def _groups(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    roles: dict[str, list[str]] = {}
     for pair in text.split(","):
-        group, is_pair, role = (one.strip() for one in pair.partition("="))
+        group, is_pair, role = (side.strip() for side in pair.partition("="))
         if not (group and is_pair and role in ROLES):
             raise ConfigurationError(
                 f"{GROUPS}: expected group=role, separated by commas, with a role of {', '.join(ROLES)}; found {pair!r}"
             )
-        found.setdefault(group, []).append(role)
-    return found
+        roles.setdefault(group, []).append(role)
+    return roles

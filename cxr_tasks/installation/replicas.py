@@ -16,11 +16,11 @@ def model_addresses(settings: StackSettings) -> tuple[str, ...]:
     The name of a service of several containers stands for all that run. A host whose name stands for nothing is given
     as it is, so that who asks it says that it does not answer.
     """
-    found: list[str] = []
+    addresses: list[str] = []
     for host in settings.engines.model_hosts:
         try:
             told = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-            found += sorted(str(one[4][0]) for one in told)
+            addresses += sorted(str(answer[4][0]) for answer in told)
         except OSError:
-            found.append(host)
-    return tuple(dict.fromkeys(found))
+            addresses.append(host)
+    return tuple(dict.fromkeys(addresses))

@@ -81,7 +81,7 @@ class StackSettings:
         holders: dict[int, str] = {}
         for name, port in ports.items():
             if port in holders:
-                first, second = (PORT_VARIABLES[one][0] for one in (holders[port], name))
+                first, second = (PORT_VARIABLES[holder][0] for holder in (holders[port], name))
                 raise ConfigurationError(f"{first} and {second} are both {port}; each needs a port of its own")
             holders[port] = name
         approval_limit(environment)

@@ -38,11 +38,11 @@ def count(kind: Kind, name: str) -> None:
     path = signals_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path.with_suffix(".lock"), what=str(path), purpose="counting", wait_s=30):
-        found = {(signal.kind, signal.name): signal.n for signal in signals()}
+        counts = {(signal.kind, signal.name): signal.n for signal in signals()}
         last = {(signal.kind, signal.name): signal.last_s for signal in signals()}
-        found[kind, name] = found.get((kind, name), 0) + 1
+        counts[kind, name] = counts.get((kind, name), 0) + 1
         last[kind, name] = time.time()
-        write_json(path, [[*key, n, last[key]] for key, n in sorted(found.items())])
+        write_json(path, [[*key, n, last[key]] for key, n in sorted(counts.items())])
 
 
 def signals() -> list[Signal]:

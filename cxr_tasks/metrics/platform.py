@@ -46,17 +46,17 @@ def platform_metrics(environment: Mapping[str, str] = os.environ) -> list[Metric
         "runs": _runs,
         "ends": lambda: _ends(environment),
     }
-    found: list[Metric] = []
+    metrics: list[Metric] = []
     unreadable: Samples = {}
     for name, part in parts.items():
         try:
-            found += list(part())
+            metrics += list(part())
             unreadable[name,] = 0.0
         except (CxrError, OSError, ValueError) as error:
             log.warning("metrics of %s cannot be told: %s", name, error)
             unreadable[name,] = 1.0
     return [
-        *found,
+        *metrics,
         Metric(name="cxr_part_unreadable", help="Whether these metrics cannot be told.", labels=("part",),
                samples=unreadable),
     ]  # fmt: skip
@@ -117,15 +117,15 @@ def _models() -> Iterator[Metric]:
 
 def waiting_questions(entries: list[AuditEntry]) -> list[AuditEntry]:
     """The questions of one model that nothing has settled yet, by the audit log; the last of each version."""
-    found: dict[int | None, AuditEntry] = {}
+    last: dict[int | None, AuditEntry] = {}
     for entry in entries:
         if entry.kind == "asked":
-            found[entry.version] = entry
+            last[entry.version] = entry
         elif entry.kind == "promoted":
-            found.clear()
+            last.clear()
         elif entry.kind in _SETTLES:
-            found.pop(entry.version, None)
-    return list(found.values())
+            last.pop(entry.version, None)
+    return list(last.values())
 
 
 def _drift() -> Iterator[Metric]:
@@ -180,8 +180,10 @@ def _ends(environment: Mapping[str, str]) -> Iterator[Metric]:
     for path in [*named, *(path for path in secrets if path.suffix in (".crt", ".pem", ".cert"))]:
         if b"BEGIN CERTIFICATE" not in (content := path.read_bytes()):
             continue
-        found = x509.load_pem_x509_certificates(content)
-        ends[path.name, "certificate"] = min(certificate.not_valid_after_utc for certificate in found).timestamp()
+        certificates = x509.load_pem_x509_certificates(content)
+        ends[path.name, "certificate"] = min(
+            certificate.not_valid_after_utc for certificate in certificates
+        ).timestamp()
     if days:
         if not (days.isdecimal() and int(days)):
             raise ValueError(f"{SECRET_DAYS}={days}: expected a number of days, for example 365")

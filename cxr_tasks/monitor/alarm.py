@@ -18,7 +18,7 @@ def tell_of_alarm(report: DriftReport) -> int:
     lines = [
         f"{report.model_name} version {report.version}: what it is asked is no longer what it was made on, as of "
         f"{report.day} ({report.n_images} images of {record.window_days} days).",
-        *(f"- {one.name}: {one.said}" for one in record.drifting[:3]),
+        *(f"- {deviation.name}: {deviation.said}" for deviation in record.drifting[:3]),
         "A training is asked for." if report.retrain else "No training is started by this.",
         f"The page: {StackSettings.load().airflow_page}{report.address}",
     ]

@@ -87,11 +87,11 @@ def drift_of(reference: Reference, served: pd.DataFrame, alpha: float) -> Drift:
     if n < MIN_IMAGES:
         reason = f"{n} images were served; at least {MIN_IMAGES} are needed to say anything"
         return Drift(n_images=n, alpha=alpha, rows=(), reason=reason)
-    found = [*_distributions(reference, served), *_shares(reference, served)]
-    adjusted = benjamini_hochberg([deviation.p for deviation in found])
+    deviations = [*_distributions(reference, served), *_shares(reference, served)]
+    adjusted = benjamini_hochberg([deviation.p for deviation in deviations])
     rows = tuple(
         _judged(deviation, p_all, deviation.is_large and p_all <= alpha)
-        for deviation, p_all in zip(found, adjusted, strict=True)
+        for deviation, p_all in zip(deviations, adjusted, strict=True)
     )
     return Drift(n_images=n, alpha=alpha, rows=rows)
 
@@ -164,13 +164,13 @@ def _has_word(flags: pd.Series, word: str) -> np.ndarray:
 
 def _share(kind: Kind, finding: str, name: str, before: ArrayLike, now: ArrayLike, worth: float) -> DriftRow:
     (k_before, n_before), (k_now, n_now) = (_hits(sample) for sample in (before, now))
-    one, other = k_before / n_before, k_now / n_now
-    points = abs(other - one)
-    is_large = points >= LARGE_POINTS and points >= LARGE_RATIO * min(one, other)
+    share_before, share_now = k_before / n_before, k_now / n_now
+    points = abs(share_now - share_before)
+    is_large = points >= LARGE_POINTS and points >= LARGE_RATIO * min(share_before, share_now)
     return DriftRow(
-        name=name, kind=kind, finding=finding, before=f"{one:.1%}", now=f"{other:.1%}", statistic=other - one, psi=None,
-        jensen_shannon=None, p=two_shares(k_before, n_before, k_now, n_now, worth), adjusted_p=1.0, is_large=is_large,
-        drifts=False,
+        name=name, kind=kind, finding=finding, before=f"{share_before:.1%}", now=f"{share_now:.1%}",
+        statistic=share_now - share_before, psi=None, jensen_shannon=None,
+        p=two_shares(k_before, n_before, k_now, n_now, worth), adjusted_p=1.0, is_large=is_large, drifts=False,
     )  # fmt: skip
 
 

@@ -49,15 +49,15 @@ def estimates(probability: np.ndarray, is_called: np.ndarray) -> list[Estimate]:
     itself = float((probability * (1 - probability)).sum())
     values = _measured(probability, is_called, probability[None], (1 - probability)[None], itself)[:, 0]
     drawn = np.concatenate([_drawn(rng, probability, is_called, n_now) for n_now in _parts(n)], axis=1)
-    found = []
+    made = []
     for name, value, draws in zip(NAMES, values, drawn, strict=True):
         known = draws[~np.isnan(draws)]
         if np.isnan(value) or len(known) < N_DRAWS // 2:
-            found.append(Estimate(name=name, value=None, n=n))
+            made.append(Estimate(name=name, value=None, n=n))
             continue
         lower, upper = np.percentile(known, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-        found.append(Estimate(name=name, value=float(value), lower=float(lower), upper=float(upper), n=n))
-    return found
+        made.append(Estimate(name=name, value=float(value), lower=float(lower), upper=float(upper), n=n))
+    return made
 
 
 def _parts(n: int) -> list[int]:
@@ -82,7 +82,7 @@ def _measured(
     """
     n_positive, n_negative = positive.sum(axis=1), negative.sum(axis=1)
     begins = np.flatnonzero(np.diff(score, prepend=-1.0))
-    tied_positive, tied_negative = (np.add.reduceat(one, begins, axis=1) for one in (positive, negative))
+    tied_positive, tied_negative = (np.add.reduceat(weights_of, begins, axis=1) for weights_of in (positive, negative))
     below = np.cumsum(tied_negative, axis=1) - tied_negative / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         pairs = n_positive * n_negative - itself

@@ -59,7 +59,7 @@ class Look:
 
     @property
     def drifts(self) -> bool:
-        return any(one.verdict == "drift" for _, one in self.windows)
+        return any(report.verdict == "drift" for _, report in self.windows)
 
 
 def look(
@@ -80,17 +80,17 @@ def look(
     return Look(day=day, windows=tuple(windows))
 
 
-def after(episode: Episode | None, found: Look) -> tuple[Episode | None, bool]:
+def after(episode: Episode | None, looked: Look) -> tuple[Episode | None, bool]:
     """The episode as it is after a look, and whether this look began it. A look with too few images changes nothing.
 
     Looks are to be given once for each day, in order.
     """
-    if found.drifts:
-        names = tuple(one.name for one in found.told[1].drifting)
+    if looked.drifts:
+        names = tuple(deviation.name for deviation in looked.told[1].drifting)
         if episode is None or not episode.is_open:
-            return Episode(since=found.day.isoformat(), names=names, is_told=False), True
+            return Episode(since=looked.day.isoformat(), names=names, is_told=False), True
         return replace(episode, names=tuple(dict.fromkeys((*episode.names, *names))), n_quiet=0), False
-    if episode is None or not episode.is_open or found.told[1].verdict == "too few":
+    if episode is None or not episode.is_open or looked.told[1].verdict == "too few":
         return episode, False
     quiet = replace(episode, n_quiet=episode.n_quiet + 1)
-    return (replace(quiet, until=found.day.isoformat()) if quiet.n_quiet >= QUIET_LOOKS else quiet), False
+    return (replace(quiet, until=looked.day.isoformat()) if quiet.n_quiet >= QUIET_LOOKS else quiet), False

@@ -68,7 +68,7 @@ def _versions() -> list[tuple[State, LookLine | None, str]]:
 
     A version whose state cannot be read is left out with a word: the look at another is not to fail for it.
     """
-    found = []
+    models = []
     for path in monitor_root().glob(f"*/*/{STATE_FILE}"):
         try:
             state = build(State, read_json(path), str(path))
@@ -76,8 +76,8 @@ def _versions() -> list[tuple[State, LookLine | None, str]]:
             log.warning("left out of the list of versions: %s", error)
             continue
         last = next((look for look in reversed(state.looks) if look.is_regular), None)
-        found.append((state, last, f"{path.parent.relative_to(monitor_root()).as_posix()}/{PAGE}"))
-    return sorted(found, key=lambda one: one[1].day if one[1] else "", reverse=True)
+        models.append((state, last, f"{path.parent.relative_to(monitor_root()).as_posix()}/{PAGE}"))
+    return sorted(models, key=lambda row: row[1].day if row[1] else "", reverse=True)
 
 
 def trend_of(looks: Sequence[LookLine]) -> Markup:
@@ -91,12 +91,12 @@ def trend_of(looks: Sequence[LookLine]) -> Markup:
         psi, auroc, images = figure.subplots(3, 1, sharex=True)
         psi.plot(days, [look.largest_psi for look in shown], color=MODEL, marker=".", markersize=4)
         psi.axhline(LARGE_PSI, color=SECOND, linewidth=0.8, linestyle="--")
-        drifting = [(day, one.largest_psi) for day, one in zip(days, shown, strict=True) if one.verdict == "drift"]
+        drifting = [(day, look.largest_psi) for day, look in zip(days, shown, strict=True) if look.verdict == "drift"]
         if drifting:
             psi.plot(*zip(*drifting, strict=True), color=SECOND, marker="o", linestyle="none", label="drift")
             psi.legend(loc="upper left")
         psi.set_ylabel("largest PSI")
-        known = [(day, one.auroc) for day, one in zip(days, shown, strict=True) if one.auroc is not None]
+        known = [(day, look.auroc) for day, look in zip(days, shown, strict=True) if look.auroc is not None]
         if known:
             auroc.plot(*zip(*known, strict=True), color=MODEL, marker=".", markersize=4)
         auroc.set_ylabel("AUROC, estimated")
@@ -108,6 +108,6 @@ def trend_of(looks: Sequence[LookLine]) -> Markup:
     n_drifting = sum(look.verdict == "drift" for look in shown)
     alt = (
         f"Daily looks from {shown[0].day} to {shown[-1].day}: {n_drifting} of {len(shown)} found drift; the largest "
-        f"PSI was {max(one.largest_psi for one in shown):.2f}."
+        f"PSI was {max(look.largest_psi for look in shown):.2f}."
     )
     return Markup(svg_of(draw, name="trend", alt=alt, width=7.6, height=5.2))  # noqa: S704  our own drawing

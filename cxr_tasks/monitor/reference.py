@@ -65,9 +65,9 @@ class Reference:
     def rising(self) -> dict[str, np.ndarray]:
         """Numeric column -> its known values, rising."""
         names = [probability_column(finding) for finding in self.findings]
-        names += [one for one in (*IMAGE_STATISTICS, "aspect") if one in self.table]
-        found = {name: self.table[name].to_numpy(float) for name in names}
-        return {name: np.sort(values[~np.isnan(values)]) for name, values in found.items()}
+        names += [name for name in (*IMAGE_STATISTICS, "aspect") if name in self.table]
+        columns = {name: self.table[name].to_numpy(float) for name in names}
+        return {name: np.sort(values[~np.isnan(values)]) for name, values in columns.items()}
 
 
 def reference_of(
@@ -99,7 +99,7 @@ def reference_of(
     return Reference(
         table=table,
         findings=contract.findings,
-        thresholds={one.finding: one.threshold for one in contract.decisions},
+        thresholds={decision.finding: decision.threshold for decision in contract.decisions},
         n_effective=effective_number(images_each(patient_numbers(predictions["patient_key"].to_numpy(str)))),
         n_validation=int((predictions["split"] == "validation").sum()),
         promised={finding: promised_of(evaluation, finding) for finding in contract.findings},

@@ -20,15 +20,15 @@ def least_days(environment: Mapping[str, str]) -> dict[str, int]:
     >>> least_days({"CXR_RETRAIN_ON_DRIFT": "cxr_binary:30"})
     {'cxr_binary': 30}
     """
-    found = {}
+    days_of = {}
     for pair in environment.get(VARIABLE, "").split():
         model, _, days = pair.partition(":")
         if model not in MODELS:
             raise ConfigurationError(f"{VARIABLE}: {model!r} is no model{nearest(model, MODELS)}")
         if not (days.isdecimal() and 1 <= int(days) <= 3650):
             raise ConfigurationError(f"{VARIABLE}={pair}: expected MODEL:DAYS, for example {model}:30")
-        found[model] = int(days)
-    return found
+        days_of[model] = int(days)
+    return days_of
 
 
 def is_due(environment: Mapping[str, str], model: str, day: date, retrained_on: str) -> bool:

@@ -104,11 +104,11 @@ def look_at(
         state, today = read_state(model, version, run_id), datetime.now(UTC).date().isoformat()
         is_usual = window_days == WINDOW_DAYS and reference_version == version
         is_regular = is_usual and state.last_regular_day(today) < day.isoformat() < today
-        found = look(reference, lambda first: served_from(first).rows, day, window_days)
-        record = _record(registered, reference, found, recipe, reference_version, is_regular, served_from)
+        looked = look(reference, lambda first: served_from(first).rows, day, window_days)
+        record = _record(registered, reference, looked, recipe, reference_version, is_regular, served_from)
         folder = version_folder(model, version, run_id) / _name(record, window_days)
         write_json(folder / DRIFT_FILE, plain(record))
-        state, is_new = _after(state, record, found, folder.relative_to(monitor_root()).as_posix())
+        state, is_new = _after(state, record, looked, folder.relative_to(monitor_root()).as_posix())
         is_asked_for = state.retrained_on == day.isoformat()
         retrain = is_new and (is_asked_for or is_due(environment, model, day, state.retrained_on))
         if retrain:
@@ -118,7 +118,7 @@ def look_at(
     return DriftReport(
         model_name=model, version=version, mlflow_run_id=run_id, recipe=recipe, day=record.day, verdict=record.verdict,
         n_images=record.n_images, is_new_episode=is_new, retrain=retrain,
-        names=tuple(one.name for one in record.drifting),
+        names=tuple(deviation.name for deviation in record.drifting),
         address=monitor_page(page.relative_to(monitor_root()).as_posix()),
         drift=reference_to(folder / DRIFT_FILE), page=reference_to(page),
     )  # fmt: skip
@@ -127,17 +127,17 @@ def look_at(
 def _record(
     registered: RegisteredModel,
     reference: Reference,
-    found: Look,
+    looked: Look,
     recipe: str,
     reference_version: int,
     is_regular: bool,
     served_from: Callable[[date], Served],
 ) -> LookRecord:
-    n_days, drift = found.told
-    served = served_from(found.day - timedelta(days=n_days - 1))
+    n_days, drift = looked.told
+    served = served_from(looked.day - timedelta(days=n_days - 1))
     return LookRecord(
         format=FORMAT, model_name=registered.model_name, version=registered.version,
-        mlflow_run_id=registered.mlflow_run_id, recipe=recipe, day=found.day.isoformat(), window_days=n_days,
+        mlflow_run_id=registered.mlflow_run_id, recipe=recipe, day=looked.day.isoformat(), window_days=n_days,
         reference_version=reference_version, is_regular=is_regular, verdict=drift.verdict, reason=drift.reason,
         n_images=drift.n_images, n_again=served.n_again, n_lost=served.n_lost, alpha=drift.alpha, rows=drift.rows,
         promises=() if drift.reason else tuple(_promises(reference, served.rows)),
@@ -147,27 +147,29 @@ def _record(
 
 
 def _promises(reference: Reference, served: pd.DataFrame) -> list[Promise]:
-    found = []
+    promises = []
     for finding in reference.findings:
         probability = served[probability_column(finding)].to_numpy(float)
         known = ~np.isnan(probability)
         is_called = served[decision_column(finding)].to_numpy(bool)[known]
-        for one in estimates(probability[known], is_called) if known.any() else [Estimate(name="auroc", value=None)]:
-            record = reference.promised.get(finding, {}).get(one.name)
+        for estimate in (
+            estimates(probability[known], is_called) if known.any() else [Estimate(name="auroc", value=None)]
+        ):
+            record = reference.promised.get(finding, {}).get(estimate.name)
             promised = Promise(
-                finding=finding, name=one.name, promised=None, promised_lower=None, promised_upper=None, promised_n=0,
-                estimate=one,
+                finding=finding, name=estimate.name, promised=None, promised_lower=None, promised_upper=None,
+                promised_n=0, estimate=estimate,
             )  # fmt: skip
             if record is not None:
                 promised = replace(
                     promised, promised=record.value, promised_lower=record.lower, promised_upper=record.upper,
                     promised_n=record.n,
                 )  # fmt: skip
-            found.append(promised)
-    return found
+            promises.append(promised)
+    return promises
 
 
-def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[State, bool]:
+def _after(state: State, record: LookRecord, looked: Look, folder: str) -> tuple[State, bool]:
     """The state after a look, and whether the look raised an alarm."""
     aurocs = [
         promise.estimate.value
@@ -176,8 +178,8 @@ def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[
     ]
     line = LookLine(
         day=record.day, folder=folder, verdict=record.verdict, n_images=record.n_images,
-        largest_psi=record.largest_psi, names=tuple(one.name for one in record.drifting), is_regular=record.is_regular,
-        auroc=sum(aurocs) / len(aurocs) if aurocs else None,
+        largest_psi=record.largest_psi, names=tuple(deviation.name for deviation in record.drifting),
+        is_regular=record.is_regular, auroc=sum(aurocs) / len(aurocs) if aurocs else None,
     )  # fmt: skip
     # A look again at a day that counted stays one that counted: its chance is spent.
     again = next((look for look in state.looks if look.folder == folder), None)
@@ -188,7 +190,7 @@ def _after(state: State, record: LookRecord, found: Look, folder: str) -> tuple[
     last = state.episodes[-1] if state.episodes else None
     if not record.is_regular:
         return state, line.is_regular and last is not None and last.since == record.day and not last.is_told
-    episode, is_new = after(last, found)
+    episode, is_new = after(last, looked)
     if episode is None or episode == last:
         return state, False
     before = state.episodes if is_new else state.episodes[:-1]

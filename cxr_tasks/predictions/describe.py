@@ -51,19 +51,19 @@ def image_facts(images: Sequence[bytes]) -> list[ImageFacts]:
         if picture is None:
             facts.append(ImageFacts())
             continue
-        found, form = next(statistics), picture.form
-        words = (found.flags, *form.flags, LINE_SUSPECTED if next(lines) else "")
+        measured, form = next(statistics), picture.form
+        words = (measured.flags, *form.flags, LINE_SUSPECTED if next(lines) else "")
         facts.append(
             ImageFacts(
                 pixel_hash=pixel_hash(picture),
                 file_format=form.file_format,
                 width_px=form.width_px,
                 height_px=form.height_px,
-                mean=found.mean,
-                deviation=found.deviation,
-                entropy=found.entropy,
-                sharpness=found.sharpness,
-                border_fraction=found.border_fraction,
+                mean=measured.mean,
+                deviation=measured.deviation,
+                entropy=measured.entropy,
+                sharpness=measured.sharpness,
+                border_fraction=measured.border_fraction,
                 flags=",".join(filter(None, words)),
             )
         )

@@ -32,7 +32,7 @@ class Frame:
 
     def write(self, stream: IO[bytes]) -> None:
         header = {name: getattr(self, name) for name in self.__slots__ if name != "images"}
-        content = json.dumps({**header, "sizes": [len(one) for one in self.images]}).encode()
+        content = json.dumps({**header, "sizes": [len(image) for image in self.images]}).encode()
         stream.write(_LENGTHS.pack(len(content), len(self.images)))
         stream.write(content)
         for image in self.images:
@@ -65,8 +65,8 @@ class WriterSettings:
 
 def read_frames(stream: IO[bytes]) -> Iterator[Frame]:
     """The frames, until the input ends, be it in the middle of one."""
-    while (found := _header(stream)) is not None:
-        header, _ = found
+    while (header_read := _header(stream)) is not None:
+        header, _ = header_read
         images = tuple(stream.read(size) for size in header.pop("sizes"))
         yield Frame(
             **{
@@ -75,7 +75,7 @@ def read_frames(stream: IO[bytes]) -> Iterator[Frame]:
                 "probabilities": tuple(tuple(map(float, row)) for row in header["probabilities"]),
                 "decisions": tuple(tuple(map(bool, row)) for row in header["decisions"]),
                 "refused": tuple(header["refused"]),
-                "typicality": tuple(math.nan if one is None else float(one) for one in header["typicality"]),
+                "typicality": tuple(math.nan if value is None else float(value) for value in header["typicality"]),
                 "images": images,
             }
         )

@@ -106,7 +106,7 @@ def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = N
     """
     folder = model_folder(model, root)
     days = days_of(folder)
-    sizes = {day: sum(one.stat().st_size for one in path.iterdir()) for day, path in days.items()}
+    sizes = {day: sum(file.stat().st_size for file in path.iterdir()) for day, path in days.items()}
     total, removed = sum(sizes.values()), []
     for n_later, day in zip(range(len(days) - 1, -1, -1), sorted(days), strict=True):
         is_old = day < today - timedelta(days=bounds.days) and n_later >= min(LATER_DAYS, bounds.days)
@@ -120,13 +120,13 @@ def remove_old(model: str, bounds: LogBounds, today: date, root: Path | None = N
 
 def days_of(folder: Path) -> dict[date, Path]:
     """Day -> its folder; whatever else lies there is left out."""
-    found = {}
+    folders = {}
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            found[date.fromisoformat(path.name)] = path
+            folders[date.fromisoformat(path.name)] = path
         except ValueError:
             continue
-    return found
+    return folders
 
 
 def read_log(model: str, first: date, last: date, root: Path | None = None) -> pd.DataFrame:

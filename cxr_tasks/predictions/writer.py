@@ -50,7 +50,7 @@ class Writer:
     def take(self, frame: Frame) -> None:
         """Describe the frame's images and keep its rows for the next file."""
         asked = [hashlib.sha256(image).hexdigest() not in self._left_out for image in frame.images]
-        facts = iter(image_facts([one for one, is_asked in zip(frame.images, asked, strict=True) if is_asked]))
+        facts = iter(image_facts([image for image, is_asked in zip(frame.images, asked, strict=True) if is_asked]))
         if not self._rows:
             self._since = self._clock()
         lost = frame.n_lost_before

@@ -37,4 +37,4 @@ def content_of(manifest: pd.DataFrame, vocabulary: str) -> list[list[Any]]:
     """All that the dataset holds of each image, JSON-ready and in ``image_id`` order, for the fingerprint."""
     columns = [*CONTENT_COLUMNS, *(label_column(finding) for finding in findings_of(vocabulary))]
     rows = manifest.sort_values("image_id")[columns].to_numpy(dtype=object).tolist()
-    return [[None if isinstance(one, float) and math.isnan(one) else one for one in row] for row in rows]
+    return [[None if isinstance(cell, float) and math.isnan(cell) else cell for cell in row] for row in rows]

@@ -30,7 +30,7 @@ def index_of(manifest: pd.DataFrame, vocabulary: str, pixels: PixelSpec, *, salt
     index = pd.DataFrame(
         {
             **{name: manifest[name] for name in INDEX_COLUMNS if name in manifest},
-            "patient_key": [patient_key(one, salt=salt, secret=secret) for one in manifest["patient_id"]],
+            "patient_key": [patient_key(patient_id, salt=salt, secret=secret) for patient_id in manifest["patient_id"]],
             "aspect_ratio": manifest["width_px"] / manifest["height_px"],
             "boxes": [
                 json.dumps(stored_boxes(json.loads(boxes), int(width), int(height), pixels))

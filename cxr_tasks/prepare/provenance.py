@@ -39,7 +39,7 @@ def write_provenance(
     ``splits`` says which rule made the test split and whom it moved (``split_facts``).
     """
     with replaced_file(folder / "left_out.csv") as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
-        write_spreadsheet(stream, ("image_id", "reason"), ((one.image_id, one.reason) for one in left_out))
+        write_spreadsheet(stream, ("image_id", "reason"), ((image.image_id, image.reason) for image in left_out))
     write_json(
         folder / "provenance.json",
         {
@@ -83,7 +83,7 @@ def quarantine_counts(path: Path) -> dict[str, int] | None:
         return None
     with open(path, newline="", encoding="utf-8") as stream:
         counts = Counter(row["reason"] for row in csv.DictReader(stream))
-    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+    return dict(sorted(counts.items(), key=lambda count: (-count[1], count[0])))
 
 
 def _previous_fingerprint(name: str) -> str | None:

@@ -153,7 +153,7 @@ def _fill(folder: Path, index: pd.DataFrame, facts: pd.DataFrame, root: Path, re
     _require_most(left_out, len(index), bound)
     if left_out:
         log.warning("%d of %d images cannot be decoded and are left out; see left_out.csv", len(left_out), len(index))
-    kept = index[~index["image_id"].isin([one.image_id for one in left_out])]
+    kept = index[~index["image_id"].isin([image.image_id for image in left_out])]
     _require_every_split(kept)
     with replaced_file(folder / "index.parquet") as aside:
         kept.reset_index(drop=True).to_parquet(aside, index=False)

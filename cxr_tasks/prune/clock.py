@@ -25,7 +25,7 @@ def clock_doubt(written_s: Iterable[float], now_s: float) -> str:
     >>> clock_doubt([0.0, 90.0], 100.0)
     ''
     """
-    times = sorted(one for one in written_s if one <= now_s)
+    times = sorted(time_s for time_s in written_s if time_s <= now_s)
     for before, after in itertools.pairwise((*times, now_s) if times else ()):
         if after - before > LONGEST_PAUSE_DAYS * _DAY_S and now_s - after < SETTLED_DAYS * _DAY_S:
             return (

@@ -17,7 +17,7 @@ from cxr_tasks.installation.storage.paths import REFERRED, RunPaths, home
 from cxr_tasks.registry import tracking, versions
 
 #: Kept folders whose small files may name a run.
-_KEPT = (*(one for one in REFERRED if one not in ("runs", "weights")), "monitor", "feedback", "scores", "audit")
+_KEPT = (*(name for name in REFERRED if name not in ("runs", "weights")), "monitor", "feedback", "scores", "audit")
 _TEXT = {".json", ".html", ".jsonl", ".csv", ".yaml", ".md"}
 _RUN = re.compile(r"runs/([A-Za-z0-9_.-]+)")
 _LARGEST_TEXT = 64 << 20
@@ -42,10 +42,10 @@ def needed_run_folders() -> set[str]:
 def needed_mlflow_runs() -> set[str]:
     """The runs of registered versions, and the parents of these."""
     client = tracking.client()
-    found = {str(version.run_id) for version in versions.model_versions() if version.run_id}
+    registered = {str(version.run_id) for version in versions.model_versions() if version.run_id}
     with tracking.outside_failures("MLflow"):
-        parents = {client.get_run(one).data.tags.get("mlflow.parentRunId", "") for one in found}
-    return found | {one for one in parents if one}
+        parents = {client.get_run(run_id).data.tags.get("mlflow.parentRunId", "") for run_id in registered}
+    return registered | {parent for parent in parents if parent}
 
 
 def needed_fetched_folders(environment: Mapping[str, str]) -> set[str]:
@@ -57,20 +57,20 @@ def needed_fetched_folders(environment: Mapping[str, str]) -> set[str]:
 
     worklist = Worklist()
     asked = [
-        one.conf.get("data_folder")
+        request.conf.get("data_folder")
         for state in ("waiting", "started")
-        for one in worklist.in_state(state)  # type: ignore[arg-type]
-        if one.kind == "dataset"
+        for request in worklist.in_state(state)  # type: ignore[arg-type]
+        if request.kind == "dataset"
     ]
-    addresses = {one for one in asked if one}
+    addresses = {folder for folder in asked if folder}
     if len(addresses) < len(set(asked)):
         addresses |= {value for name, value in environment.items() if name.startswith("CXR_")}
-    found = set()
+    places = set()
     for address in addresses:
         if is_in_bucket(address):
             with contextlib.suppress(ConfigurationError):  # its ingest says what is wrong with it
-                found.add(place_of(address).name)
-    return found
+                places.add(place_of(address).name)
+    return places
 
 
 def _kept_texts() -> Iterator[str]:
@@ -93,8 +93,8 @@ def _of_mlflow_run(run_id: str) -> Iterable[str]:
             names.add(RunPaths.for_run(tags["cxr.dag_id"], tags["cxr.dag_run_id"]).root.name)
         for value in (*tags.values(), *run.data.params.values()):
             names.update(_RUN.findall(value))
-        present = {one.path for folder in {one.split("/")[0] for one in _SMALL_ARTIFACTS}
-                   for one in client.list_artifacts(run_id, folder)}  # fmt: skip
+        present = {artifact.path for folder in {path.split("/")[0] for path in _SMALL_ARTIFACTS}
+                   for artifact in client.list_artifacts(run_id, folder)}  # fmt: skip
         for name in _SMALL_ARTIFACTS:
             if name in present:
                 path = Path(client.download_artifacts(run_id, name))
@@ -107,7 +107,7 @@ def _of_open_requests() -> set[str]:
 
     worklist = Worklist()
     return {
-        RunPaths.for_run(one.dag_id, one.run_id).root.name
+        RunPaths.for_run(request.dag_id, request.run_id).root.name
         for state in ("waiting", "started")
-        for one in worklist.in_state(state)  # type: ignore[arg-type]
+        for request in worklist.in_state(state)  # type: ignore[arg-type]
     }

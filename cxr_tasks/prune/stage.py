@@ -70,13 +70,13 @@ def kept_days(environment: Mapping[str, str]) -> dict[Kind, int]:
     >>> kept_days({"CXR_KEEP_LOGS_DAYS": "14"})["logs"]
     14
     """
-    found: dict[Kind, int] = {}
+    days: dict[Kind, int] = {}
     for kind, (variable, usual) in KEPT_DAYS.items():
         text = environment.get(variable) or str(usual)
         if not (text.isdecimal() and 1 <= int(text) <= 36_500):
             raise ConfigurationError(f"{variable}={text}: expected a number of days, for example {usual}")
-        found[kind] = int(text)
-    return found
+        days[kind] = int(text)
+    return days
 
 
 def prune(
@@ -100,21 +100,23 @@ def prune(
         needed = needed_run_folders()
         runs = _aged(sorted((home() / "runs").glob("*")), now_s)
         logs = _aged([path for folder in _LOGS for path in (home() / folder).rglob("*") if path.is_file()], now_s)
-        doubt = "" if is_clock_right else clock_doubt((now_s - one.age_days * _DAY_S for one in (*runs, *logs)), now_s)
+        doubt = (
+            "" if is_clock_right else clock_doubt((now_s - thing.age_days * _DAY_S for thing in (*runs, *logs)), now_s)
+        )
         old_runs = _old("runs", runs, days["runs"])
-        found = [one for one in old_runs if Path(one.name).name not in needed]
-        n_needed = len(old_runs) - len(found)
-        found += _old("logs", logs, days["logs"])
+        removable = [run for run in old_runs if Path(run.name).name not in needed]
+        n_needed = len(old_runs) - len(removable)
+        removable += _old("logs", logs, days["logs"])
         comparisons = _aged(sorted((home() / "comparisons").glob("*/*.json")), now_s)
-        found += _old("comparisons", comparisons, days["comparisons"])
-        found += _old("lineage", _aged(sorted((home() / "lineage" / "events").glob("*")), now_s), days["lineage"])
-        found += _old_fetched(days["fetched"], now_s, needed_fetched_folders(environment))
-        found += _old_mlflow_runs(days["mlflow runs"], now_s)
+        removable += _old("comparisons", comparisons, days["comparisons"])
+        removable += _old("lineage", _aged(sorted((home() / "lineage" / "events").glob("*")), now_s), days["lineage"])
+        removable += _old_fetched(days["fetched"], now_s, needed_fetched_folders(environment))
+        removable += _old_mlflow_runs(days["mlflow runs"], now_s)
         do = do and not doubt
-        n_stay = sum(not _remove(one, days[one.kind], now_s) for one in found) if do else 0
+        n_stay = sum(not _remove(thing, days[thing.kind], now_s) for thing in removable) if do else 0
         if do:
             _remove_empty_folders()
-    return Pruned(found=tuple(found), n_kept_as_needed=n_needed, is_done=do, n_not_removed=n_stay, doubt=doubt)
+    return Pruned(found=tuple(removable), n_kept_as_needed=n_needed, is_done=do, n_not_removed=n_stay, doubt=doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +128,18 @@ class _Aged:
 
 def _aged(paths: list[Path], now_s: float) -> list[_Aged]:
     """Days since anything in each of ``paths`` was written, and bytes; links are left alone."""
-    found = ((path, _age_and_size(path, now_s)) for path in paths if not path.is_symlink())
-    return [_Aged(path, *one) for path, one in found if one is not None]
+    measured = ((path, _age_and_size(path, now_s)) for path in paths if not path.is_symlink())
+    return [_Aged(path, *measure) for path, measure in measured if measure is not None]
 
 
 def _old(kind: Kind, things: list[_Aged], days: int) -> list[Removable]:
     """Those in which nothing was written for so long."""
     return [
-        Removable(kind=kind, name=one.path.relative_to(home()).as_posix(), n_bytes=one.n_bytes, age_days=one.age_days)
-        for one in things
-        if one.age_days > days
+        Removable(
+            kind=kind, name=thing.path.relative_to(home()).as_posix(), n_bytes=thing.n_bytes, age_days=thing.age_days
+        )
+        for thing in things
+        if thing.age_days > days
     ]
 
 
@@ -143,8 +147,8 @@ def _age_and_size(path: Path, now_s: float) -> tuple[float, int] | None:
     """Days since anything below ``path`` was written, and bytes; None where something goes while it is looked at."""
     newest, n_bytes = -math.inf, 0
     try:
-        for one in [path] if path.is_file() else [path, *path.rglob("*")]:
-            stat = one.lstat()
+        for part in [path] if path.is_file() else [path, *path.rglob("*")]:
+            stat = part.lstat()
             newest, n_bytes = max(newest, stat.st_mtime), n_bytes + stat.st_size
     except FileNotFoundError:
         # Whoever removes is at work there: a training puts its files into place by new names.
@@ -157,10 +161,10 @@ def _old_fetched(days: int, now_s: float, needed: set[str]) -> Iterator[Removabl
     for path in sorted(fetched_root().glob("*")):
         if path.is_symlink() or not path.is_dir() or path.name in needed:
             continue
-        age, found = (now_s - last_asked_for_s(path)) / _DAY_S, _age_and_size(path, now_s)
-        if age > days and found is not None:
+        age, measure = (now_s - last_asked_for_s(path)) / _DAY_S, _age_and_size(path, now_s)
+        if age > days and measure is not None:
             name = path.relative_to(home()).as_posix()
-            yield Removable(kind="fetched", name=name, n_bytes=found[1], age_days=age)
+            yield Removable(kind="fetched", name=name, n_bytes=measure[1], age_days=age)
 
 
 def _old_mlflow_runs(days: int, now_s: float) -> Iterator[Removable]:
@@ -183,20 +187,20 @@ def _old_mlflow_runs(days: int, now_s: float) -> Iterator[Removable]:
                     break
 
 
-def _remove(one: Removable, days: int, now_s: float) -> bool:
+def _remove(thing: Removable, days: int, now_s: float) -> bool:
     """Whether it went. What cannot be removed is told, and the others go on."""
-    if one.kind == "mlflow runs":
+    if thing.kind == "mlflow runs":
         with tracking.outside_failures("MLflow"):
-            tracking.client().delete_run(one.name)
+            tracking.client().delete_run(thing.name)
         return True
-    path = home() / one.name
+    path = home() / thing.name
     if not inside(home(), path):
         log.warning("%s leads out of %s and stays", path, home())
         return False
-    if one.kind == "fetched":
+    if thing.kind == "fetched":
         return _remove_fetched(path, now_s - days * _DAY_S)
-    found = _age_and_size(path, now_s)
-    if found is None or found[0] <= days:
+    measure = _age_and_size(path, now_s)
+    if measure is None or measure[0] <= days:
         # A run that was cleared in Airflow and goes on; finding all that is old takes minutes.
         log.warning("%s was written to since it was found to be old, and stays", path)
         return False

@@ -179,14 +179,14 @@ def _require_same_model(
     """``DataDefect`` unless the decision was made on these metrics, and the metrics measured on this model file."""
     judged = read_json(verified_path(decision.decision))["metrics_sha256"]
     measured = evaluation.model.model_sha256 or "none"
-    for what, expected, found in (
+    for what, expected, actual in (
         ("metrics", evaluated.metrics.sha256, judged),
         ("model file", trained.model.sha256, measured),
     ):
-        if found != expected:
+        if actual != expected:
             raise DataDefect(
                 f"{trained.model_name}: expected a decision on the {what} with sha256 {expected[:12]}..., found one on "
-                f"{str(found)[:12]}...; nothing was registered"
+                f"{str(actual)[:12]}...; nothing was registered"
             )
 
 
@@ -198,11 +198,11 @@ def typicality_fit(evaluated: EvaluatedModel, evaluation: Evaluation) -> Typical
     """
     told = evaluation.typicality
     measured = "" if told is None else told.fit_sha256
-    found = "" if evaluated.typicality is None else evaluated.typicality.sha256
-    if found != measured:
+    registered = "" if evaluated.typicality is None else evaluated.typicality.sha256
+    if registered != measured:
         raise DataDefect(
             f"{evaluated.model_name}: expected the typicality that was measured (sha256 {measured[:12] or 'none'}), "
-            f"found {found[:12] or 'none'}; evaluate the model again"
+            f"found {registered[:12] or 'none'}; evaluate the model again"
         )
     if evaluated.typicality is None:
         logger.warning(

@@ -76,7 +76,7 @@ def numbers_come_again(entries: Iterable[AuditEntry]) -> list[str]:
     for version, of_it in sorted(runs.items()):
         *before, (run, entry) = of_it.items()
         if before:
-            named = " and ".join(one[:8] for one, _ in before)
+            named = " and ".join(sha256[:8] for sha256, _ in before)
             told.append(
                 f"version {version} is another model since {entry.at[:19]} UTC (seq {entry.seq}, run {run[:8]}): the "
                 f"number had been given before, to run {named}"

@@ -71,10 +71,10 @@ def require_recorded(
         DataDefect: A file is another one than was registered; both digests are named, and what to do.
     """
     recorded = recorded_digests(model_name, version, run_id, tags)
-    found = FileDigests.of(model_path, contract_path)
+    digests = FileDigests.of(model_path, contract_path)
     for what, expected, came in (
-        (model_path.name, recorded.model, found.model),
-        (contract_path.name, recorded.contract, found.contract),
+        (model_path.name, recorded.model, digests.model),
+        (contract_path.name, recorded.contract, digests.contract),
     ):
         if expected and came != expected:
             raise DataDefect(
@@ -90,13 +90,13 @@ def require_recorded(
             version=version,
             who="cxr",
             why="registered before digests of files were recorded: from now on they are held to these",
-            detail={"mlflow_run_id": run_id, **found.as_detail()},
+            detail={"mlflow_run_id": run_id, **digests.as_detail()},
         )
         logger.warning(
             "%s version %d was registered before the digests of its files were recorded; they are recorded now (model "
             "%s...)",
             model_name,
             version,
-            found.model[:12],
+            digests.model[:12],
         )
-    return found
+    return digests

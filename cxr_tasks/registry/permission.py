@@ -76,26 +76,34 @@ def _claim(entry: AuditEntry) -> str:
     return f" ({entry.known_by})" if entry.known_by else ""
 
 
-def is_override_of(entry: AuditEntry, found: ModelVersion, logged: list[AuditEntry]) -> bool:
+def is_override_of(entry: AuditEntry, registered: ModelVersion, logged: list[AuditEntry]) -> bool:
     """Whether an entry overrides the gate for this very version.
 
     Entries written before runs were kept name a decision, whose run the log knows; where there was none either, the
     number must not have been given to another version since.
     """
-    version, run_id = int(found.version), str(found.run_id or "")
-    decision = found.tags.get("gate.decision_sha256", "")
+    version, run_id = int(registered.version), str(registered.run_id or "")
+    decision = registered.tags.get("gate.decision_sha256", "")
     if entry.kind != "override" or entry.version != version:
         return False
     named = entry.detail.get("mlflow_run_id")
     if named:
         return named == run_id
-    if found.creation_timestamp / 1000 > datetime.fromisoformat(entry.at).timestamp():
+    if registered.creation_timestamp / 1000 > datetime.fromisoformat(entry.at).timestamp():
         return False  # it was made after the override
     of_decision = str(entry.detail.get("decision_sha256") or "")
     if of_decision:
-        runs = {one.detail.get("mlflow_run_id") for one in logged if one.detail.get("decision_sha256") == of_decision}
+        runs = {
+            decided.detail.get("mlflow_run_id")
+            for decided in logged
+            if decided.detail.get("decision_sha256") == of_decision
+        }
         return of_decision == decision or run_id in runs - {None, ""}
-    later = (one for one in logged if one.kind == "registered" and one.version == version and one.seq > entry.seq)
+    later = (
+        logged_entry
+        for logged_entry in logged
+        if logged_entry.kind == "registered" and logged_entry.version == version and logged_entry.seq > entry.seq
+    )
     return not decision and not any(later)
 
 

@@ -92,8 +92,8 @@ def _own_part(request: ApprovalRequest, run: str) -> list[AuditEntry]:
     entries = trail.entries(request.model_name)
     asked = find_question(request, run)
     since = [entry for entry in entries if asked is not None and entry.seq > asked.seq]
-    for place, one in enumerate(since):
-        if one.kind == "approved" and one.version == request.version and one.detail.get("run") == run:
+    for place, entry in enumerate(since):
+        if entry.kind == "approved" and entry.version == request.version and entry.detail.get("run") == run:
             own = since[place:]
             # The promotion that followed from it.
             return [*own[:1], *own[2:]] if len(own) > 1 and own[1].kind == "promoted" else own

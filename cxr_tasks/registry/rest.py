@@ -48,9 +48,9 @@ def get_version(model_name: str, version: int) -> FoundVersion | None:
         known = versions.model_versions(model_name)
         return next(
             (
-                FoundVersion(version, str(one.run_id or ""), dict(one.tags))
-                for one in known
-                if int(one.version) == version
+                FoundVersion(version, str(known_version.run_id or ""), dict(known_version.tags))
+                for known_version in known
+                if int(known_version.version) == version
             ),
             None,
         )
@@ -76,9 +76,9 @@ def run_is_there(run_id: str) -> bool:
 def _found(answer: dict[str, Any] | None) -> FoundVersion | None:
     if answer is None:
         return None
-    one = answer["model_version"]
-    tags = {tag["key"]: tag.get("value", "") for tag in one.get("tags", [])}
-    return FoundVersion(int(one["version"]), one.get("run_id", ""), tags)
+    told = answer["model_version"]
+    tags = {tag["key"]: tag.get("value", "") for tag in told.get("tags", [])}
+    return FoundVersion(int(told["version"]), told.get("run_id", ""), tags)
 
 
 def set_alias(model_name: str, alias: str, version: int) -> None:

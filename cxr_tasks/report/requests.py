@@ -40,7 +40,7 @@ def render_requests(worklist: Worklist, now: datetime, shown: Shown = "all") -> 
         has_more=len(requests) > SHOWN,
         n_shown=SHOWN,
         shown=shown,
-        choices={one: requests_page(one) for one in get_args(Shown)},
+        choices={choice: requests_page(choice) for choice in get_args(Shown)},
         now=f"{now:%Y-%m-%d %H:%M:%S}",
     )
 

@@ -112,13 +112,14 @@ def _labels(labels: Mapping[str, Any] | None, statistics: Mapping[str, Any], fin
         return ""
     counts = statistics.get("labels", {})
     n_of = {
-        state: {one: counts.get(one, {}).get(state, 0) for one in findings} for state in ("uncertain", "unmentioned")
+        state: {finding: counts.get(finding, {}).get(state, 0) for finding in findings}
+        for state in ("uncertain", "unmentioned")
     }
     parts = []
     if any(n_of["uncertain"].values()):
         by_finding = labels.get("uncertain_by_finding", {})
         groups: dict[str, list[str]] = {}
-        for finding in (one for one in findings if n_of["uncertain"][one]):
+        for finding in (name for name in findings if n_of["uncertain"][name]):
             named = by_finding.get(finding, labels["uncertain"])
             policy = _POLICIES.get(named, named)
             if by_finding.get(finding) == "self_trained" and not labels.get("first_model"):

@@ -40,7 +40,7 @@ def differences(recorded: Evaluation, reproduced: Evaluation) -> list[Difference
     ]
 
 
-def outcome_of(found: list[Difference], *, same_rows: bool, tolerance: float) -> Outcome:
+def outcome_of(differing: list[Difference], *, same_rows: bool, tolerance: float) -> Outcome:
     """``equal``: no number differs. ``close``: no AUROC by more than ``tolerance``. Else ``different``.
 
     AUROCs are those of the model on validation and test, the mean and each finding's; other numbers hang on a
@@ -48,9 +48,9 @@ def outcome_of(found: list[Difference], *, same_rows: bool, tolerance: float) ->
     """
     if not same_rows:
         return "different"
-    if not found:
+    if not differing:
         return "equal"
-    sizes = [one.size for one in found if is_auroc(one.name)]
+    sizes = [difference.size for difference in differing if is_auroc(difference.name)]
     return "close" if all(size is not None and abs(size) <= tolerance for size in sizes) else "different"
 
 

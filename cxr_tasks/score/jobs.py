@@ -82,7 +82,7 @@ def _made(folder: Path, request: ScoreRequest, version: int, fingerprint: str) -
         (aside / PARTS).mkdir()
         n_images, n_parts = write_parts(listed_files(request.source, note), aside / PARTS)
         if not n_images:
-            told = "".join(f"; {one.file}: {one.reason}" for one in problems[:3])
+            told = "".join(f"; {problem.file}: {problem.reason}" for problem in problems[:3])
             raise DataDefect(f"{shown_path(request.source)}: expected image files, found none{told}")
         plan = ScorePlan(
             folder=str(folder),

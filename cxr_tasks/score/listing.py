@@ -49,7 +49,7 @@ def write_parts(files: Iterator[str], folder: Path, part_size: int = PART_SIZE) 
     n_images = n_parts = 0
     while part := list(itertools.islice(files, part_size)):
         # ASCII with escapes holds every name that a file system gives, bytes that are no text included.
-        text = "".join(f"{json.dumps(one)}\n" for one in part)
+        text = "".join(f"{json.dumps(listed)}\n" for listed in part)
         write_text(list_path(folder, n_parts), text)
         n_images, n_parts = n_images + len(part), n_parts + 1
     return n_images, n_parts

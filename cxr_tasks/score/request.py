@@ -35,8 +35,8 @@ class ScoreRequest:
         if not self.source.is_absolute():
             raise ConfigurationError(f"{self.source}: expected an absolute path, as tasks run in folders of their own")
         if not self.source.is_dir() and not (self.source.is_file() and self.source.suffix.lower() in TABLES):
-            found = "another file" if self.source.is_file() else "nothing"
+            there = "another file" if self.source.is_file() else "nothing"
             raise ConfigurationError(
                 f"{self.source}: expected a folder of images, or a table ({' or '.join(TABLES)}) with a column 'file'; "
-                f"found {found}"
+                f"found {there}"
             )

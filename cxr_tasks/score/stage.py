@@ -49,7 +49,7 @@ def score_all(plan: ScorePlan, on_images: Callable[[int], None] = lambda n_image
     folder = Path(plan.folder)
     if is_done(folder):
         batch = build(ScoredBatch, read_json(folder / DONE), str(folder / DONE))
-        if all(Path(one.uri).is_file() for one in (batch.parquet, batch.csv)):
+        if all(Path(table.uri).is_file() for table in (batch.parquet, batch.csv)):
             return batch
     for part in range(plan.n_parts):
         score_part(plan, part, on_images)

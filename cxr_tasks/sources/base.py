@@ -206,7 +206,7 @@ def _checked_folder(text: str, origin: str) -> Path:
     if not folder.is_absolute():
         folder = Path.cwd() / folder
     if not folder.exists():
-        parent = next((one for one in folder.parents if one.is_dir()), None)
+        parent = next((above for above in folder.parents if above.is_dir()), None)
         raise DataDefect(f"{folder} ({origin}): expected a folder, found nothing; the path exists as far as {parent}")
     if not folder.is_dir():
         raise DataDefect(f"{folder} ({origin}): expected a folder, found a file")

@@ -90,11 +90,11 @@ def dealt(patient: str) -> str:
 
 def _splits(labels: pd.DataFrame) -> dict[str, str]:
     """Patient key, or image where no patient is told, -> the split in which labels found them."""
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split in reversed(_STRONGEST_FIRST):
         of_split = labels[labels["split"] == split]
-        found |= dict.fromkeys([*of_split["image"], *filter(None, of_split["patient_key"])], split)
-    return found
+        split_of |= dict.fromkeys([*of_split["image"], *filter(None, of_split["patient_key"])], split)
+    return split_of
 
 
 def _model(spec: DatasetSpec) -> str:

@@ -65,7 +65,7 @@ class SyntheticSource:
                 logger.info(
                     "the code that draws has changed: drawn anew in %s; what it drew before is not used any more: %s",
                     root,
-                    ", ".join(str(one) for one in former),
+                    ", ".join(str(folder) for folder in former),
                 )
             with published_folder(root) as aside:
                 write_phantoms(aside, options)

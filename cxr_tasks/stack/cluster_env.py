@@ -104,8 +104,8 @@ def _addresses(kept: Path) -> dict[str, str]:
 def _own(folder: Path, uid: int) -> None:
     """Give folder and files to a user, which root may; another user owns them already."""
     if not os.getuid() and folder.is_dir():
-        for one in (folder, *folder.iterdir()):
-            os.chown(one, uid, -1, follow_symlinks=False)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, uid, -1, follow_symlinks=False)
 
 
 def _known(path: Path) -> str:

@@ -119,7 +119,7 @@ def _mlflow(settings: StackSettings) -> Health:
 
 def _model_server(settings: StackSettings) -> Health:
     """Healthy when every model that has a version to serve has one available; also while there is none to serve."""
-    models = [one.name for one in models_to_serve()]
+    models = [model.name for model in models_to_serve()]
     if not models:
         return Health(True, "waits for a first version")
     details = []

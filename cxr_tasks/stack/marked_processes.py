@@ -32,11 +32,11 @@ def stop_processes(processes: Sequence[psutil.Process], *, patience_s: float) ->
     for process in processes:
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(processes, timeout=patience_s)
-    alive = [one for one in alive if not _has_ended(one)]
+    alive = [process for process in alive if not _has_ended(process)]
     for process in alive:
         _signal(process, kill=True)
     _, alive = psutil.wait_procs(alive, timeout=5)
-    return [one for one in alive if not _has_ended(one)]
+    return [process for process in alive if not _has_ended(process)]
 
 
 def _has_ended(process: psutil.Process) -> bool:

@@ -45,8 +45,8 @@ def require_free(settings: StackSettings) -> None:
     for name, (variable, _) in PORT_VARIABLES.items():
         port = getattr(settings, name)
         if not is_free(port):
-            other = port + 10000 if port < 50000 else port - 10000
-            busy.append(f"port {port} is held by {holder(port)}; free it, or choose another, as {variable}={other}")
+            free = port + 10000 if port < 50000 else port - 10000
+            busy.append(f"port {port} is held by {holder(port)}; free it, or choose another, as {variable}={free}")
     if busy:
         raise ServiceUnavailable("\n".join(busy))
 

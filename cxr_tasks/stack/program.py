@@ -24,7 +24,8 @@ def main(name: str) -> None:
     running = leftovers(settings.home, program=name)
     if running:
         print(
-            f"stopping {len(running)} processes that an earlier {name} left: {[one.pid for one in running]}", flush=True
+            f"stopping {len(running)} processes that an earlier {name} left: {[process.pid for process in running]}",
+            flush=True,
         )
         stop_processes(running, patience_s=5)
     os.environ.update(program_environment(program, settings))

@@ -80,7 +80,7 @@ def inherited_environment(settings: StackSettings, caller: Mapping[str, str]) ->
     return {
         **kept,
         "PATH": os.pathsep.join(dict.fromkeys(path)),
-        "PYTHONPATH": os.pathsep.join(one for one in dict.fromkeys(search) if one),
+        "PYTHONPATH": os.pathsep.join(folder for folder in dict.fromkeys(search) if folder),
         "CXR_HOME": str(settings.home),
         MARK: str(settings.home),
         # Airflow's workers rename themselves, which would otherwise overwrite the mark where others look for it.

@@ -101,7 +101,7 @@ def log_files(settings: StackSettings, name: str | None) -> list[Path]:
             f"{name!r} is no program of the stack{nearest(name, known)} (one of {', '.join(known)})"
         )
     names = [name] if name else known
-    return [path for one in names if (path := settings.logs_folder / f"{one}.log").is_file()]
+    return [path for program in names if (path := settings.logs_folder / f"{program}.log").is_file()]
 
 
 def print_logs(console: Console, files: Iterable[Path], *, n_lines: int, follow: bool) -> None:

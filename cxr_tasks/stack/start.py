@@ -134,12 +134,12 @@ def wait_healthy(
             for name in (name for name in BY_NAME if health[name].is_healthy and name not in told):
                 told.add(name)
                 console.print(f"  {time.monotonic() - began:4.0f} s  {BY_NAME[name].title}: {health[name].detail}")
-            waiting = {name: one.detail for name, one in health.items() if not one.is_healthy}
+            waiting = {name: state.detail for name, state in health.items() if not state.is_healthy}
             if not waiting:
                 return
             named = [f"{BY_NAME[name].title} ({detail})" for name, detail in waiting.items()]
             if migration is not None:
-                named = ["Airflow's database", *(one for one in named if "Airflow" not in one)]
+                named = ["Airflow's database", *(name for name in named if "Airflow" not in name)]
             status.update(f"{time.monotonic() - began:.0f} s, waiting for " + ", ".join(named))
             if time.monotonic() - began > timeout_s:
                 first = next(iter(waiting))
@@ -205,7 +205,9 @@ def _clear_leftovers(settings: StackSettings, console: Console) -> None:
         console.print(f"stopping {len(orphans)} processes that an earlier, killed supervisor left")
         alive = stop_processes(orphans, patience_s=10)
         if alive:
-            raise CxrError(f"processes {[one.pid for one in alive]} of an earlier stack do not end; end them by hand")
+            raise CxrError(
+                f"processes {[process.pid for process in alive]} of an earlier stack do not end; end them by hand"
+            )
 
 
 def _tail(log: Path) -> str:

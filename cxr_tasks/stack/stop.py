@@ -44,7 +44,7 @@ def sweep(settings: StackSettings) -> int:
     alive = stop_processes(leftovers(settings.home), patience_s=5)
     if alive:
         raise ServiceUnavailable(
-            f"processes {[one.pid for one in alive]} do not end even when killed; "
+            f"processes {[process.pid for process in alive]} do not end even when killed; "
             "see 'ps -fp <pid>', then 'make down' again"
         )
     remove_file(settings.record)

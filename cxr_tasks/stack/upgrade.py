@@ -45,7 +45,7 @@ def before(console: Console) -> Path | None:
     # As long as the stack is up, it knows on what engines it runs; the shell may not.
     os.environ.update(StackSettings.load().engines.as_environment())
     down(console)
-    if not is_shared() and not any((home() / one).is_file() for one in DATABASES):
+    if not is_shared() and not any((home() / name).is_file() for name in DATABASES):
         console.print("nothing to back up yet")
         return None
     folder = home() / "backups"

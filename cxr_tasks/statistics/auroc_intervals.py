@@ -94,5 +94,5 @@ def _disjoint_pairs(positives: np.ndarray, negatives: np.ndarray) -> int:
 
     ``positives`` and ``negatives`` count the images of each patient.
     """
-    of_class = (int(np.count_nonzero(one)) for one in (positives, negatives))
+    of_class = (int(np.count_nonzero(member)) for member in (positives, negatives))
     return max(1, min(*of_class, int(np.count_nonzero(positives + negatives)) // 2))

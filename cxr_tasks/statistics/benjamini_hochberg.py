@@ -18,7 +18,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """
     n, smallest = len(p_values), 1.0
     adjusted = [1.0] * n
-    for rank, place in enumerate(sorted(range(n), key=lambda one: -p_values[one])):
+    for rank, place in enumerate(sorted(range(n), key=lambda index: -p_values[index])):
         smallest = min(smallest, p_values[place] * n / (n - rank))
         adjusted[place] = smallest
     return adjusted

@@ -62,7 +62,7 @@ class Estimate:
 def reach_of_sum(parts: list[tuple[Estimate, np.ndarray]], confidence: float) -> float:
     """Half the width of the interval of a sum of estimates, each with the numbers of its images' patients, who are
     others than those of the rest; freedom as Welch (Biometrika 34:28-35, 1947) gives it."""
-    variances = [one.variance(patient) for one, patient in parts]
+    variances = [estimate.variance(patient) for estimate, patient in parts]
     total = sum(variances)
-    lost = sum(v**2 / one.freedom(patient) for v, (one, patient) in zip(variances, parts, strict=True))
+    lost = sum(v**2 / estimate.freedom(patient) for v, (estimate, patient) in zip(variances, parts, strict=True))
     return quantile_of(confidence, total**2 / lost if lost > 0.0 else math.inf) * math.sqrt(total)

@@ -61,11 +61,11 @@ class Ranking:
         level[starts[1:]] = 1
         level = np.cumsum(level)
         self.n_levels = len(starts)
-        self._classes = [_Class(rows[order[one]], level[one]) for one in (positive, ~positive)]
+        self._classes = [_Class(rows[order[member]], level[member]) for member in (positive, ~positive)]
 
     def steps(self, weights: np.ndarray) -> Steps:
         """``weights`` ``(n_rows, b)``, one column per resample, summed by level and class."""
-        return Steps(*(one.summed(weights, self.n_levels) for one in self._classes))
+        return Steps(*(of_class.summed(weights, self.n_levels) for of_class in self._classes))
 
 
 class _Class:

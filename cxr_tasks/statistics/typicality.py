@@ -117,7 +117,7 @@ def _shape(training: np.ndarray) -> Shape:
     rest = values[kept:]
     # As float32, which is what is served.
     centre, directions, variances = (
-        one.astype(np.float32).astype(np.float64) for one in (centre, vectors[:, :kept], values[:kept])
+        array.astype(np.float32).astype(np.float64) for array in (centre, vectors[:, :kept], values[:kept])
     )
     return Shape(centre, directions, variances, float(rest.mean()) if len(rest) else 1.0)
 

@@ -114,8 +114,8 @@ def _known_run(folder: Path, experiment: str, training: str) -> str | None:
     """The MLflow run of an earlier try, by the note it left, or by its tag if it was killed before it left one."""
     if (folder / "run.json").exists():
         return str(read_json(folder / "run.json")["mlflow_run_id"])
-    found = runs_with_tag(experiment, TRAINING_TAG, training)
-    return found[0].info.run_id if found else None
+    runs = runs_with_tag(experiment, TRAINING_TAG, training)
+    return runs[0].info.run_id if runs else None
 
 
 def _train_or_clear(

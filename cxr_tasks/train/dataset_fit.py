@@ -34,9 +34,9 @@ def check_fit(prepared: PreparedDataset, recipe: Recipe) -> None:
 
 def check_version(prepared: PreparedDataset, recipe: Recipe) -> None:
     """``ConfigurationError`` unless ``prepared`` was stored by the preparation of today, whose pixels are served."""
-    found = stored_pixels(prepared).prepare_version
-    if found != PREPARE_VERSION:
-        by = "before its version was kept" if found is None else f"by version {found} of the preparation"
+    stored = stored_pixels(prepared).prepare_version
+    if stored != PREPARE_VERSION:
+        by = "before its version was kept" if stored is None else f"by version {stored} of the preparation"
         raise ConfigurationError(
             f"recipe {recipe.name}: the dataset {prepared.dataset} ({prepared.fingerprint[:8]}) was prepared {by}, "
             f"expected version {PREPARE_VERSION}: what is served would not be what was trained on. Prepare it again "

@@ -42,13 +42,13 @@ def processor_name(cpu_info: Path = CPU_INFO) -> str:
 
 
 def _weight_files(spec: TrainSpec, folder: Path) -> dict[str, Path]:
-    found = {}
+    files = {}
     origin = WeightsOrigin.of(spec)
     if origin.kind in ("imagenet", "file"):
-        found["train.starting_weights"] = origin.path
+        files["train.starting_weights"] = origin.path
     elif origin.kind == "phantoms":
-        found["train.starting_weights"] = folder / PHANTOM_FILE
+        files["train.starting_weights"] = folder / PHANTOM_FILE
     first = spec.labels.first_model
     if first and not first.startswith("models:"):
-        found["train.labels.first_model"] = weights_root() / Path(first).expanduser()
-    return found
+        files["train.labels.first_model"] = weights_root() / Path(first).expanduser()
+    return files

@@ -40,13 +40,13 @@ def write_lineage(prepared: PreparedDataset, spec: TrainSpec, folder: Path) -> l
     if spec.keeps_weights:
         remarks.append(Remark("starting_weights", f"Nothing was trained: {spec.starting_weights} is calibrated anew."))
     for setting, name in _ancestors(spec):
-        found = _trained_on(name, folder)
-        if isinstance(found, str):
-            remarks.append(Remark("starting_weights", f"{setting} is {name}: {found}"))
+        ancestor = _trained_on(name, folder)
+        if isinstance(ancestor, str):
+            remarks.append(Remark("starting_weights", f"{setting} is {name}: {ancestor}"))
             continue
-        _require_unseen_test(prepared, found, setting, name)
-        remarks += _validation_remark(prepared, found, setting, name)
-        parts.append(found)
+        _require_unseen_test(prepared, ancestor, setting, name)
+        remarks += _validation_remark(prepared, ancestor, setting, name)
+        parts.append(ancestor)
     rows = pd.concat(parts, ignore_index=True).drop_duplicates(["file_sha256", "source", "patient_key"])
     write_rows_of_content(folder / ARTIFACT, rows)
     for remark in remarks:
@@ -66,11 +66,11 @@ def _ancestors(spec: TrainSpec) -> Iterator[tuple[str, str]]:
 def _trained_on(name: str, folder: Path) -> pd.DataFrame | str:
     """The images that model ``name`` was trained on, or why they are not known."""
     unknown = "what it was trained on is not recorded here, so it may have seen images of this test split."
-    found = REGISTERED.fullmatch(name)
-    if not found:
+    match = REGISTERED.fullmatch(name)
+    if not match:
         return unknown
-    work = folder / "ancestors" / f"{found['name']}-{found['version']}"
-    loaded = load_version(found["name"], int(found["version"]), work)
+    work = folder / "ancestors" / f"{match['name']}-{match['version']}"
+    loaded = load_version(match["name"], int(match["version"]), work)
     try:
         return trained_on(loaded, work)
     except DataDefect as error:

@@ -159,7 +159,7 @@ def _train(
 
 def _splits(drawn: DatasetSpec, pixels: PixelSpec) -> dict[str, LoadedSplit]:
     scan = get_source(drawn.source).scan(resolve_root(drawn, None), drawn)
-    patients = sorted({one.patient_id for one in scan.records})
+    patients = sorted({record.patient_id for record in scan.records})
     n_held_back = max(round(VALIDATION_SHARE * len(patients)), 1)
     held_back = set(np.random.default_rng(0).permutation(patients)[:n_held_back])
     parts: dict[str, list[ImageRecord]] = {"train": [], "validation": []}

@@ -76,7 +76,11 @@ def start_training(
         tags=dict(tags or {}),
     )
     write_json(paths.stage("train") / "plan.json", plan.to_payload())
-    log.info("%s\n%s", name, text_table(["candidate", "what differs"], [[one.number, one.name] for one in planned]))
+    log.info(
+        "%s\n%s",
+        name,
+        text_table(["candidate", "what differs"], [[candidate.number, candidate.name] for candidate in planned]),
+    )
     return plan
 
 
@@ -91,7 +95,7 @@ def train_one(plan: TrainingPlan, number: int, paths: RunPaths) -> TrainedModel:
         DataDefect, ServiceUnavailable: As ``train_candidate``.
     """
     recipe, folder = Recipe.from_dict(plan.recipe), paths.stage("train")
-    planned = next((one for one in plan.candidates if one.number == number), None)
+    planned = next((candidate for candidate in plan.candidates if candidate.number == number), None)
     if planned is None:
         raise ConfigurationError(
             f"{plan.run_name}: expected a candidate from 1 to {len(plan.candidates)}, found {number}"
@@ -142,7 +146,7 @@ def dataset_for(plan: TrainingPlan, trained: TrainedModel) -> PreparedDataset:
     for dataset in plan.datasets:
         if dataset.fingerprint == trained.dataset_fingerprint:
             return dataset
-    known = ", ".join(one.fingerprint[:12] for one in plan.datasets)
+    known = ", ".join(dataset.fingerprint[:12] for dataset in plan.datasets)
     raise DataDefect(
         f"candidate {trained.candidate} of {plan.run_name}: expected a model trained on one of the datasets {known}, "
         f"found {trained.dataset_fingerprint[:12]}"
@@ -173,9 +177,9 @@ def _judge(search: Search, number: int) -> Judge:
 
 def _parent_run(recipe: Recipe, name: str, mark: str, tags: dict[str, str]) -> str:
     """The run for all candidates: that of an earlier try, or a new one."""
-    found = runs_with_tag(recipe.model_name, TRAINING_TAG, mark)
-    if found:
-        return found[0].info.run_id
+    runs = runs_with_tag(recipe.model_name, TRAINING_TAG, mark)
+    if runs:
+        return runs[0].info.run_id
     marks = {**tags, TRAINING_TAG: mark, "cxr.recipe": recipe.name, "cxr.recipe_sha256": recipe.sha256}
     run_id = begin_run(recipe.model_name, name, tags=marks)
     RunLog(client(), run_id).params({"search": plain(recipe.search)} if recipe.search else _as_params(recipe))
@@ -197,11 +201,11 @@ def _dataset_with(pixels: PixelSpec, prepared: PreparedDataset, recipe: Recipe) 
         return prepared
     wanted = read_json(relocated(prepared.folder) / "provenance.json")
     for file in sorted((datasets_root() / prepared.dataset).glob("*/provenance.json")):
-        found = read_json(file)
-        same = all(found[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))
-        is_of_today = (found.get("versions") or {}).get("prepare") == PREPARE_VERSION
-        if same and is_of_today and found["pixels"] == plain(pixels):
-            return dataset_of(prepared.dataset, found["fingerprint"])
+        provenance = read_json(file)
+        same = all(provenance[key] == wanted[key] for key in ("manifest_sha256", "vocabulary"))
+        is_of_today = (provenance.get("versions") or {}).get("prepare") == PREPARE_VERSION
+        if same and is_of_today and provenance["pixels"] == plain(pixels):
+            return dataset_of(prepared.dataset, provenance["fingerprint"])
     raise ConfigurationError(
         f"recipe {recipe.name}: a candidate asks for images of {pixels.size_px} px ({pixels.fit}); expected dataset "
         f"{prepared.dataset} prepared in that size from the same manifest, found none below "

@@ -66,7 +66,7 @@ def compare(plan: TrainingPlan, finished: dict[int, TrainedModel], paths: RunPat
     """All candidates with what they reached, JSON-ready; ``winner`` is a number, or None where none was trained."""
     recipe = Recipe.from_dict(plan.recipe)
     logits = {number: _logits_of(plan, trained) for number, trained in finished.items()}
-    scores = {number: mean_auroc_of(found, recipe.evaluate) for number, found in logits.items()}
+    scores = {number: mean_auroc_of(kept, recipe.evaluate) for number, kept in logits.items()}
     losses = {number: _best_loss(trained) for number, trained in finished.items()}
     winner = max(scores, key=lambda place: (scores[place].value, -losses[place], -place), default=None)
     rows = []

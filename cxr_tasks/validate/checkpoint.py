@@ -85,7 +85,7 @@ def outcomes_in(context: gx.data_context.EphemeralDataContext, checked: Sequence
         )
         result = checkpoint.run(batch_parameters={"dataframe": subject.table})
         (only,) = result.run_results.values()
-        outcomes += (outcome_of(found.to_json_dict(), subject.name) for found in only.results)
+        outcomes += (outcome_of(result.to_json_dict(), subject.name) for result in only.results)
     return tuple(outcomes)
 
 

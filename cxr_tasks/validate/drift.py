@@ -23,21 +23,21 @@ def drift_table(reference: Mapping[str, Any], profile: Mapping[str, Any]) -> pd.
     patients count as the sample, since images of one patient resemble each other. ``raw_psi`` is as measured.
     ``before`` and ``now`` are short descriptions: shares of the commonest words, or quartiles.
     """
-    n_before, n_now = (int(one["counts"]["patients"]) for one in (reference, profile))
+    n_before, n_now = (int(side["counts"]["patients"]) for side in (reference, profile))
     rows = []
     for kind, prefix in (("labels", "label "), ("words", "")):
         for name in _shared(reference[kind], profile[kind]):
             words = sorted({*reference[kind][name], *profile[kind][name]})
-            before, now = (np.array([one[kind][name].get(word, 0) for word in words]) for one in (reference, profile))
+            before, now = (np.array([side[kind][name].get(word, 0) for word in words]) for side in (reference, profile))
             row = _distances(before, now, n_before, n_now)
             rows.append([prefix + name, _shares(words, before), _shares(words, now), *row])
     for name in _shared(reference["statistics"], profile["statistics"]):
-        one, other = reference["statistics"][name], profile["statistics"][name]
-        if one["edges"] != other["edges"]:
+        then, today = reference["statistics"][name], profile["statistics"][name]
+        if then["edges"] != today["edges"]:
             continue  # another release measured it otherwise: the two cannot be compared bin by bin
-        before, now = (np.array([*side["counts"], side["n_unknown"]]) for side in (one, other))
+        before, now = (np.array([*side["counts"], side["n_unknown"]]) for side in (then, today))
         row = _distances(*_merged_known(before, now), n_before, n_now)
-        rows.append([name, _quartiles(one), _quartiles(other), *row])
+        rows.append([name, _quartiles(then), _quartiles(today), *row])
     return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
 
 
@@ -57,8 +57,8 @@ def verdict_of(drift: pd.DataFrame, *, some: float, strong: float) -> str:
     return "strong" if largest > strong else "some" if largest > some else "none"
 
 
-def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return [name for name in one if name in other]
+def _shared(known: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+    return [name for name in known if name in others]
 
 
 def _merged_known(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ def as_text(value: Any) -> Any:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Mapping):
-        return {as_text(key): as_text(one) for key, one in value.items()}
+        return {as_text(key): as_text(member) for key, member in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return type(value)(as_text(one) for one in value)
+        return type(value)(as_text(member) for member in value)
     return value

@@ -50,7 +50,7 @@ def make_self_contained(folder: Path) -> None:
         text = _ICON.sub(f'href="{"../" * name.count("/")}static/images/favicon.ico"', text)
         text = text.replace("<head>", f"<head>{_POLICY}", 1).replace("</head>", f"{_STYLE}</head>", 1)
         if name == "index.html":
-            text = text.replace("</body>", f"{_links([one for one in pages if one != name])}</body>", 1)
+            text = text.replace("</body>", f"{_links([page for page in pages if page != name])}</body>", 1)
         write_text(folder / name, text)
 
 
@@ -74,5 +74,5 @@ def drop_unused(folder: Path) -> int:
 def _links(pages: list[str]) -> str:
     """Results first, then the suites they were held against."""
     ordered = sorted(pages, key=lambda page: (not page.startswith("validations/"), page))
-    rows = "".join(f'<li><a href="{quote(one)}">{escape(one.removesuffix(".html"))}</a></li>' for one in ordered)
+    rows = "".join(f'<li><a href="{quote(page)}">{escape(page.removesuffix(".html"))}</a></li>' for page in ordered)
     return f"<h1>Data Docs</h1><ul>{rows}</ul>"

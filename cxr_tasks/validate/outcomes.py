@@ -71,20 +71,20 @@ def _text(notes: str | Sequence[str] | None) -> str:
     return notes if isinstance(notes, str) else " ".join(notes or ())
 
 
-def _observed(exception_info: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _observed(exception_info: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     # One exception stands in the mapping itself; several stand under a key per metric.
     for info in (exception_info, *exception_info.values()):
         if isinstance(info, Mapping) and info.get("exception_message"):
             return f"could not be checked: {info['exception_message']}"
-    if missing := found.get("partial_missing_list"):
+    if missing := result.get("partial_missing_list"):
         return f"missing: {', '.join(sorted(map(str, missing)))}"
-    if mismatched := (found.get("details") or {}).get("mismatched"):
+    if mismatched := (result.get("details") or {}).get("mismatched"):
         # Missing before unexpected: what is missing is why it failed, and it must not be cut off.
         return "; ".join(f"{kind}: {', '.join(map(str, mismatched[kind]))}" for kind in sorted(mismatched))
-    if found.get("observed_value") is not None:
-        return str(found["observed_value"])
-    if found.get("unexpected_count") is not None:
-        return f"{found['unexpected_count']} of {found['element_count']} rows do not meet it"
+    if result.get("observed_value") is not None:
+        return str(result["observed_value"])
+    if result.get("unexpected_count") is not None:
+        return f"{result['unexpected_count']} of {result['element_count']} rows do not meet it"
     return ""
 
 
@@ -98,7 +98,10 @@ def failures_table(outcomes: Sequence[Outcome]) -> str:
     failed = sorted(
         (outcome for outcome in outcomes if not outcome.success), key=lambda outcome: outcome.severity != "critical"
     )
-    rows = [[one.severity, one.about or one.expectation, _shown(one.expected), one.observed] for one in failed]
+    rows = [
+        [outcome.severity, outcome.about or outcome.expectation, _shown(outcome.expected), outcome.observed]
+        for outcome in failed
+    ]
     return text_table(["severity", "expectation", "expected", "found"], rows, max_width=72)
 
 

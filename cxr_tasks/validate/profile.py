@@ -91,9 +91,9 @@ def last_reference(dataset: str) -> tuple[str, dict[str, Any]] | None:
         return None  # prepared before profiles were kept
     profile = read_json(path)
     if not isinstance(profile, dict) or profile.get("format") != FORMAT:
-        found = profile.get("format") if isinstance(profile, dict) else type(profile).__name__
+        its_format = profile.get("format") if isinstance(profile, dict) else type(profile).__name__
         raise DataDefect(
-            f"{path}: expected a reference profile of format {FORMAT}, found {found!r}; "
+            f"{path}: expected a reference profile of format {FORMAT}, found {its_format!r}; "
             "restore the dataset's folder, or remove the file to validate without a comparison"
         )
     return latest.fingerprint, profile

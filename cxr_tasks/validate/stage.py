@@ -52,7 +52,7 @@ def validate_manifest(ingested: IngestedStudies, recipe: Recipe, paths: RunPaths
         folder / "validation.json",
         subject=f"dataset {ingested.dataset}, manifest",
         facts={
-            "suites": [str(one.suite.name) for one in checked],
+            "suites": [str(suite.suite.name) for suite in checked],
             "dataset": ingested.dataset,
             "manifest_sha256": ingested.manifest.sha256,
             "n_images": ingested.n_images,
@@ -131,11 +131,11 @@ def _compared_with_last(manifest: pd.DataFrame, recipe: Recipe) -> tuple[dict[st
     from expectations.manifest_tables import PSI_SOME, PSI_STRONG, build_counts_suite, build_drift_suite
 
     profile = profile_of(manifest, recipe.dataset.name, recipe.dataset.vocabulary)
-    found = last_reference(recipe.dataset.name)
-    if found is None:
+    last = last_reference(recipe.dataset.name)
+    if last is None:
         logger.info("dataset %s has no earlier version with a profile; nothing to compare with", recipe.dataset.name)
         return {**profile, "drift": {"verdict": "first version", "against": None}}, []
-    fingerprint, reference = found
+    fingerprint, reference = last
     drift = drift_table(reference, profile)
     verdict = verdict_of(drift, some=PSI_SOME, strong=PSI_STRONG)
     logger.info("drift since version %s: %s", fingerprint[:16], verdict)

@@ -35,10 +35,10 @@ def ask_for_release(
 def _approval(worklist: Worklist, model: str, version: int) -> int | None:
     """The request whose question was answered with this champion; None where the alias was moved by hand."""
     asked = worklist.listing(kind="promotion", model=model, version=version, limit=20)
-    for one in reversed(asked):
-        is_answered = one.state == "started" or (one.state == "done" and one.result.startswith(APPROVED))
-        if is_answered and not any(after.kind == "release" for after in worklist.following(one.number)):
-            return one.number
+    for request in reversed(asked):
+        is_answered = request.state == "started" or (request.state == "done" and request.result.startswith(APPROVED))
+        if is_answered and not any(after.kind == "release" for after in worklist.following(request.number)):
+            return request.number
     return None
 
 

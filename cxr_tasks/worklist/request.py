@@ -76,7 +76,7 @@ class Request(Wanted):
         """What it is about, in a few words: model and version, or the recipe."""
         about = str(self.conf.get("recipe") or "")
         named = f"{self.model} version {self.version}" if self.version is not None else self.model
-        return " ".join(one for one in (named, about and f"({about})") if one) or "all models"
+        return " ".join(word for word in (named, about and f"({about})") if word) or "all models"
 
 
 def version_number(value: Any) -> int | None:

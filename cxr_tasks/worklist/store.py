@@ -63,9 +63,9 @@ class Worklist:
         asked = list(events)
         with self._transaction() as rows:
             known = {
-                one["event"]
+                row["event"]
                 for start in range(0, len(asked), 500)
-                for one in rows.execute(
+                for row in rows.execute(
                     f"SELECT event FROM events WHERE event IN ({_places(asked[start : start + 500])})",  # noqa: S608
                     asked[start : start + 500],
                 )
@@ -145,7 +145,7 @@ class Worklist:
             conditions.append((f"state IN ({_places(states)})", states))
         if since is not None:
             conditions.append(("came_at >= ?", (_text(since),)))
-        where = " AND ".join(one for one, _ in conditions)
+        where = " AND ".join(condition for condition, _ in conditions)
         values = [value for _, given in conditions for value in given]
         return self._select(where, values, "ORDER BY number DESC LIMIT ?", (limit,))[::-1]
 
@@ -179,21 +179,21 @@ class Worklist:
             )
 
     def _open_twin(self, rows: Rows, wanted: Wanted) -> Any:
-        for one in rows.execute(
+        for row in rows.execute(
             f"SELECT * FROM requests WHERE kind = ? AND model = ? AND version IS NOT DISTINCT FROM ? "  # noqa: S608
             f"AND state NOT IN ({_places(ENDED)}) ORDER BY number",
             (wanted.kind, wanted.model, wanted.version, *ENDED),
         ):
-            known = json.loads(one["identity"])
+            known = json.loads(row["identity"])
             # Who tells of a version by its number alone means the one that is there.
             if all(known[name] == value for name, value in wanted.identity.items() if name in known):
-                return one
+                return row
         return None
 
     def _select(self, where: str, values: Sequence[Any], tail: str = "ORDER BY number", more: Sequence[Any] = ()):
         with self._transaction() as rows:
             rows_of_requests = rows.execute(f"SELECT * FROM requests WHERE {where} {tail}", [*values, *more])  # noqa: S608
-            return [_request(one) for one in rows_of_requests]
+            return [_request(row) for row in rows_of_requests]
 
     def _transaction(self) -> contextlib.AbstractContextManager[Rows]:
         return transaction(self._path)

@@ -80,7 +80,7 @@ def _take_in_events(api: AirflowApi, worklist: Worklist, done: Pass, overlap: ti
     asked_at = datetime.now(UTC)
     newest, first = _mark(worklist, EVENTS, asked_at), _mark(worklist, BEGUN, asked_at)
     events = api.asset_events_since(max(first, newest - overlap))
-    unseen = worklist.unseen(event_name(one) for one in events)
+    unseen = worklist.unseen(event_name(event) for event in events)
     for event in events:
         if event_name(event) in unseen:
             done.n_taken_in += _take_in(worklist, event)

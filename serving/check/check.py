@@ -85,9 +85,9 @@ def in_process_answers(
     """
     pixels = batch_pixels(tf.constant(images), contract.pixels)
     if precision == FLOAT32:
-        logits, features = (np.asarray(one) for one in with_pooled_features(model)(pixels, training=False))
+        logits, features = (np.asarray(output) for output in with_pooled_features(model)(pixels, training=False))
     else:
-        last, logits = (np.asarray(one) for one in frozen_network(model, precision)(pixels))
+        last, logits = (np.asarray(output) for output in frozen_network(model, precision)(pixels))
         features = last.mean((1, 2))
     fitted = contract.typicality
     return OwnAnswers(
@@ -117,8 +117,8 @@ def check_server(
         alive = server.process.require_alive
         load_seconds = wait_loaded(client, name, version, LOAD_LIMIT_S, old_reason_s=0, require_alive=alive)
         server.list_former()
-        found = client.signatures(name, at=version)
-        check_signatures(found, promised_outputs(contract))
+        signatures = client.signatures(name, at=version)
+        check_signatures(signatures, promised_outputs(contract))
         _, outputs = client.outputs(name, images, at=version)
         own = expected(images)
         difference = compare(outputs, own.probabilities, contract)
@@ -134,7 +134,7 @@ def check_server(
         load_seconds=round(load_seconds, 2),
         n_warmup_requests=n_warmup,
         latency=latency,
-        signatures=tuple(sorted(found)),
+        signatures=tuple(sorted(signatures)),
     )
 
 
@@ -154,17 +154,17 @@ def promised_outputs(contract: ServingContract) -> dict[str, dict[str, tf.DType]
     return {name: {**outputs, **more} for name, outputs in PROMISED_OUTPUTS.items()}
 
 
-def check_signatures(found: Signatures, promised: dict[str, dict[str, tf.DType]] | None = None) -> None:
+def check_signatures(signatures: Signatures, promised: dict[str, dict[str, tf.DType]] | None = None) -> None:
     """Whether a server's metadata promises what clients rely on; otherwise ``ReleaseRefused`` names what is missing."""
     for name, outputs in (promised or PROMISED_OUTPUTS).items():
-        if name not in found:
-            raise ReleaseRefused(f"expected a signature {name!r}, found {', '.join(sorted(found)) or 'none'}")
-        if set(found[name]["inputs"]) != {signature.INPUT_NAME}:
+        if name not in signatures:
+            raise ReleaseRefused(f"expected a signature {name!r}, found {', '.join(sorted(signatures)) or 'none'}")
+        if set(signatures[name]["inputs"]) != {signature.INPUT_NAME}:
             raise ReleaseRefused(
-                f"{name}: expected the input {signature.INPUT_NAME!r}, found {sorted(found[name]['inputs'])}"
+                f"{name}: expected the input {signature.INPUT_NAME!r}, found {sorted(signatures[name]['inputs'])}"
             )
         for output, dtype in outputs.items():
-            number = found[name]["outputs"].get(output)
+            number = signatures[name]["outputs"].get(output)
             if number != dtype.as_datatype_enum:
                 came = "none" if number is None else tf.dtypes.as_dtype(number).name
                 raise ReleaseRefused(f"{name}: expected the output {output!r} as {dtype.name}, found {came}")
@@ -207,16 +207,16 @@ def compare_typicality(outputs: dict[str, np.ndarray], expected: np.ndarray | No
     """
     if expected is None:
         return
-    found = outputs["typicality"]
-    if found.shape != expected.shape:
-        raise ReleaseRefused(f"typicality: expected shape {expected.shape}, found {found.shape}")
-    difference = float(np.max(np.abs(found - expected)))
+    served = outputs["typicality"]
+    if served.shape != expected.shape:
+        raise ReleaseRefused(f"typicality: expected shape {expected.shape}, found {served.shape}")
+    difference = float(np.max(np.abs(served - expected)))
     if not difference <= TYPICALITY_TOLERANCE:
         raise ReleaseRefused(
             f"served typicality: expected within {TYPICALITY_TOLERANCE} of the model's own, found a difference of "
             f"{difference:.3g}"
         )
-    if not np.array_equal(outputs["is_unusual"], found < np.float32(UNUSUAL_BELOW)):
+    if not np.array_equal(outputs["is_unusual"], served < np.float32(UNUSUAL_BELOW)):
         raise ReleaseRefused(f"is_unusual: expected typicality < {UNUSUAL_BELOW}, found other values")
 
 

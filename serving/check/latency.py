@@ -81,4 +81,4 @@ def medians_ms(asked: tuple[Callable[[], None], ...], n_rounds: int) -> list[flo
             ask()
             if number:
                 taken.append(time.perf_counter() - start)
-    return [statistics.median(one) * 1000 for one in times]
+    return [statistics.median(seconds) * 1000 for seconds in times]

@@ -93,8 +93,8 @@ def compare_precisions(
     Raises:
         UndefinedMetric: No finding has enough images of both classes.
     """
-    exact, half = (_answers(frozen_network(model, one), contract, images) for one in (FLOAT32, BF16))
-    before, after = (_mean_auroc(labels, one.probabilities) for one in (exact, half))
+    exact, half = (_answers(frozen_network(model, precision), contract, images) for precision in (FLOAT32, BF16))
+    before, after = (_mean_auroc(labels, answers.probabilities) for answers in (exact, half))
     thresholds = np.array([decision.threshold for decision in contract.decisions])
     changed = float(((exact.probabilities >= thresholds) != (half.probabilities >= thresholds)).mean())
     unusual = None
@@ -127,8 +127,8 @@ class _Answers:
 def _answers(network: FrozenNetwork, contract: ServingContract, images: np.ndarray) -> _Answers:
     logits, pooled = [], []
     for batch in plain_batches(images, BATCH):
-        features, found = (np.asarray(one) for one in network(batch))
-        logits.append(found)
+        features, answer = (np.asarray(output) for output in network(batch))
+        logits.append(answer)
         pooled.append(features.mean((1, 2)))
     fitted, unusual = contract.typicality, None
     if fitted is not None:
@@ -138,15 +138,15 @@ def _answers(network: FrozenNetwork, contract: ServingContract, images: np.ndarr
 
 
 def _mean_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    found = []
+    aurocs = []
     for label, score in zip(labels.T, probabilities.T, strict=True):
         known = ~np.isnan(label)
         is_positive = label[known] == 1
         if min(is_positive.sum(), (~is_positive).sum()) >= LEAST_OF_CLASS:
-            found.append(auroc(is_positive, score[known]))
-    if not found:
+            aurocs.append(auroc(is_positive, score[known]))
+    if not aurocs:
         raise UndefinedMetric(f"no finding has {LEAST_OF_CLASS} test images of both classes")
-    return float(np.mean(found))
+    return float(np.mean(aurocs))
 
 
 def _test_images(contract: ServingContract, work: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -38,10 +38,10 @@ class AsyncCxrClient:
     async def predict(self, model: str, image: Any, *, at: At = STABLE) -> Answer:
         """The answer to one image; ``ImageRefused`` where it cannot be read."""
         sent = await asyncio.to_thread(image_bytes, image)
-        (found,) = await self._run(flows.predicted(self._rules, model, [sent], at))
-        if isinstance(found, Refused):
-            raise ImageRefused(found.reason)
-        return found
+        (answer,) = await self._run(flows.predicted(self._rules, model, [sent], at))
+        if isinstance(answer, Refused):
+            raise ImageRefused(answer.reason)
+        return answer
 
     async def predict_many(
         self,
@@ -55,7 +55,7 @@ class AsyncCxrClient:
         """An answer or a refusal for each image, in their order, in constant memory."""
 
         async def ask(batch: list[Any]) -> list[Answer | Refused]:
-            read = await asyncio.to_thread(lambda: [as_sent(one) for one in batch])
+            read = await asyncio.to_thread(lambda: [as_sent(image) for image in batch])
             answered = [await self._run(flows.predicted(self._rules, model, group, at)) for group in groups(read)]
             return merged(read, list(itertools.chain.from_iterable(answered)))
 
@@ -64,11 +64,11 @@ class AsyncCxrClient:
             for batch in batched(images, batch_size):
                 under_way.append(asyncio.create_task(ask(batch)))
                 if len(under_way) >= n_at_once:
-                    for one in await under_way.popleft():
-                        yield one
+                    for answer in await under_way.popleft():
+                        yield answer
             while under_way:
-                for one in await under_way.popleft():
-                    yield one
+                for answer in await under_way.popleft():
+                    yield answer
         finally:
             for task in under_way:
                 task.cancel()

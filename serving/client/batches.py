@@ -26,13 +26,13 @@ def as_sent(image: Any) -> bytes | Refused:
 def groups(read: list[bytes | Refused]) -> Iterator[list[bytes]]:
     """What can be sent, in as few requests as take it: no request is larger than the largest single image."""
     group: list[bytes] = []
-    for one in read:
-        if isinstance(one, Refused):
+    for image in read:
+        if isinstance(image, Refused):
             continue
-        if group and sum(map(len, group)) + len(one) > MOST_FILE_BYTES:
+        if group and sum(map(len, group)) + len(image) > MOST_FILE_BYTES:
             yield group
             group = []
-        group.append(one)
+        group.append(image)
     if group:
         yield group
 
@@ -40,7 +40,7 @@ def groups(read: list[bytes | Refused]) -> Iterator[list[bytes]]:
 def merged(read: list[bytes | Refused], answers: list[Answer | Refused]) -> list[Answer | Refused]:
     """``answers`` at the places of what was sent, refusals at those of what was not."""
     rest = iter(answers)
-    return [one if isinstance(one, Refused) else next(rest) for one in read]
+    return [image if isinstance(image, Refused) else next(rest) for image in read]
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

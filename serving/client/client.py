@@ -75,12 +75,12 @@ class CxrClient:
             ImageRefused: It cannot be read; the reason is the text.
         """
         read = image_bytes(image)
-        (found,) = self._run(flows.predicted(self._rules, model, [read], at))
+        (answer,) = self._run(flows.predicted(self._rules, model, [read], at))
         if self._notes is not None:
-            self._notes.offer(model, at, [read], [found])
-        if isinstance(found, Refused):
-            raise ImageRefused(found.reason)
-        return found
+            self._notes.offer(model, at, [read], [answer])
+        if isinstance(answer, Refused):
+            raise ImageRefused(answer.reason)
+        return answer
 
     def predict_many(
         self,
@@ -97,13 +97,13 @@ class CxrClient:
         """
 
         def ask(batch: list[Any]) -> list[Answer | Refused]:
-            read = [as_sent(one) for one in batch]
+            read = [as_sent(image) for image in batch]
             answers = []
             for group in groups(read):
-                found = self._run(self._predicted(model, group, at))
+                answered = self._run(self._predicted(model, group, at))
                 if self._notes is not None:
-                    self._notes.offer(model, at, group, found)
-                answers += found
+                    self._notes.offer(model, at, group, answered)
+                answers += answered
             return merged(read, answers)
 
         with ThreadPoolExecutor(n_at_once, "cxr-client") as pool:
@@ -132,8 +132,8 @@ class CxrClient:
             RequestRefused: One of the images is refused.
         """
         reply = self._run(flows.answered(self._rules, Predict(model, at, signature, tuple(images))))
-        found = cast(Outputs, reply)
-        return found.version, dict(found.tensors)
+        outputs = cast(Outputs, reply)
+        return outputs.version, dict(outputs.tensors)
 
     def versions(self, model: str) -> tuple[ServedVersion, ...]:
         """All versions that the server knows of."""

@@ -128,10 +128,10 @@ def _strictly_predicted(rules: Rules, model: str, images: Sequence[bytes], at: A
     except RequestRefused as error:
         if len(images) == 1:
             return [Refused(str(error))]
-    found: list[Answer | Refused] = []
+    answers: list[Answer | Refused] = []
     for image in images:
-        found += yield from _strictly_predicted(rules, model, [image], at)
-    return found
+        answers += yield from _strictly_predicted(rules, model, [image], at)
+    return answers
 
 
 def _answers(outputs: Outputs) -> list[Answer]:
@@ -144,9 +144,9 @@ def _answers(outputs: Outputs) -> list[Answer]:
     typicality, unusual, maps = (tensors.get(name) for name in ("typicality", "is_unusual", "heat_maps"))
     return [
         Answer(
-            labels=tuple(one.decode() for one in tensors["labels"][row]),
-            probabilities=tuple(float(one) for one in tensors["probabilities"][row]),
-            decisions=tuple(bool(one) for one in tensors["decisions"][row]),
+            labels=tuple(label.decode() for label in tensors["labels"][row]),
+            probabilities=tuple(float(value) for value in tensors["probabilities"][row]),
+            decisions=tuple(bool(value) for value in tensors["decisions"][row]),
             version=outputs.version,
             typicality=None if typicality is None else float(_single(typicality[row])),
             is_unusual=None if unusual is None else bool(_single(unusual[row])),

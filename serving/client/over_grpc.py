@@ -118,8 +118,8 @@ def decoded(name: str, answer: Any) -> Reply:
     if name == "Metadata":
         return Described(answer.model_spec.version.value, _signatures(answer.metadata["signature_def"].value))
     return tuple(
-        ServedVersion(one.version, STATES.get(one.state, "UNKNOWN"), one.status.error_message)
-        for one in answer.model_version_status
+        ServedVersion(status.version, STATES.get(status.state, "UNKNOWN"), status.status.error_message)
+        for status in answer.model_version_status
     )
 
 
@@ -134,7 +134,7 @@ def array_of(tensor: Any) -> np.ndarray:
     if tensor.dtype not in TYPES:
         raise CallFailed("INTERNAL", f"an output of TensorFlow's type {tensor.dtype}, which this client does not read")
     dtype, field = TYPES[tensor.dtype]
-    shape = [one.size for one in tensor.tensor_shape.dim]
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
     if tensor.tensor_content:
         values = np.frombuffer(tensor.tensor_content, dtype)
     else:
@@ -168,13 +168,13 @@ def _name_model(spec: Any, model: str, at: At) -> None:
 
 
 def _signatures(packed: bytes) -> Signatures:
-    found = message_class("SignatureMap").FromString(packed)
+    signatures = message_class("SignatureMap").FromString(packed)
     return {
         name: {
-            "inputs": {key: info.dtype for key, info in one.inputs.items()},
-            "outputs": {key: info.dtype for key, info in one.outputs.items()},
+            "inputs": {key: info.dtype for key, info in signature.inputs.items()},
+            "outputs": {key: info.dtype for key, info in signature.outputs.items()},
         }
-        for name, one in found.signature_def.items()
+        for name, signature in signatures.signature_def.items()
     }
 
 

@@ -111,8 +111,8 @@ def decoded(call: Call, value: Any) -> Reply:
         if isinstance(call, Predict):
             return _outputs(call, value["outputs"])
         if isinstance(call, Metadata):
-            found = value["metadata"]["signature_def"]["signature_def"]
-            return Described(int(value["model_spec"]["version"]), _signatures(found))
+            signatures = value["metadata"]["signature_def"]["signature_def"]
+            return Described(int(value["model_spec"]["version"]), _signatures(signatures))
         return tuple(
             ServedVersion(int(state["version"]), state["state"], state["status"].get("error_message", ""))
             for state in value["model_version_status"]
@@ -128,22 +128,22 @@ def _outputs(call: Predict, columns: dict[str, Any]) -> Outputs:
     wanted = call.outputs or tuple(columns)
     tensors = {}
     for name in wanted:
-        found = np.array(columns[name])
-        if found.dtype.kind == "f":
-            found = found.astype(np.float32)  # as the model gave it
-        elif found.dtype.kind == "U":
-            found = np.vectorize(str.encode, otypes=[object])(found)
-        tensors[name] = found
+        array = np.array(columns[name])
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32)  # as the model gave it
+        elif array.dtype.kind == "U":
+            array = np.vectorize(str.encode, otypes=[object])(array)
+        tensors[name] = array
     return Outputs(call.at if isinstance(call.at, int) else None, tensors)
 
 
-def _signatures(found: dict[str, Any]) -> Signatures:
+def _signatures(definitions: dict[str, Any]) -> Signatures:
     return {
         name: {
-            side: {key: TYPE_NUMBERS.get(info["dtype"], 0) for key, info in (one.get(side) or {}).items()}
+            side: {key: TYPE_NUMBERS.get(info["dtype"], 0) for key, info in (definition.get(side) or {}).items()}
             for side in ("inputs", "outputs")
         }
-        for name, one in found.items()
+        for name, definition in definitions.items()
     }
 
 

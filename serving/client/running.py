@@ -96,8 +96,8 @@ def wait_labelled(settings: StackSettings, model: str, label: str, version: int 
         for client in clients:
 
             def look(client: CxrClient = client) -> str:
-                found = _labelled(client, model, label)
-                return "" if found == version else f"version {found}"
+                served = _labelled(client, model, label)
+                return "" if served == version else f"version {served}"
 
             left_s = max(0.0, limit_s - (time.monotonic() - start))
             _wait(client.address, look, f"{model} version {version} at label {label!r}", left_s)
@@ -145,10 +145,10 @@ def _labelled(client: CxrClient, model: str, label: str) -> int | None:
 def _wait(address: str, look: Callable[[], str], expected: str, limit_s: float) -> float:
     """Seconds until ``look`` had nothing to object any more."""
     start = time.monotonic()
-    while found := look():
+    while seen := look():
         if time.monotonic() - start >= limit_s:
             raise ServiceUnavailable(
-                f"model server at {address}: expected {expected} within {limit_s:.0f} s, found {found}"
+                f"model server at {address}: expected {expected} within {limit_s:.0f} s, found {seen}"
             )
         time.sleep(EVERY_S)
     return time.monotonic() - start

@@ -32,19 +32,19 @@ def recorded_images(model_name: str, limit: int) -> list[bytes]:
     """
     folder = recorded_root() / model_name
     own = set(golden_images().values())
-    found: dict[bytes, None] = {}
+    images: dict[bytes, None] = {}
     for path in sorted(folder.glob("*.tfrecord"), reverse=True):
         for image in reversed(list(_images_of(path))):
             if image not in own:
-                found.setdefault(image)
-        if len(found) >= limit:
+                images.setdefault(image)
+        if len(images) >= limit:
             break
-    if not found:
+    if not images:
         raise DataDefect(
             f"{folder}: expected recorded requests, found none; the model server records them where CXR_REQUEST_LOG "
             "gives the share to record, or name a folder of images"
         )
-    return list(found)[:limit]
+    return list(images)[:limit]
 
 
 def folder_images(folder: Path, limit: int) -> list[bytes]:
@@ -53,17 +53,17 @@ def folder_images(folder: Path, limit: int) -> list[bytes]:
     Raises:
         DataDefect: It holds none.
     """
-    found: list[bytes] = []
+    images: list[bytes] = []
     for path in image_files(folder):
-        if len(found) == limit:
+        if len(images) == limit:
             break
         try:
-            found.append(image_bytes(path))
+            images.append(image_bytes(path))
         except ImageRefused as error:
             log.warning("an image is left out: %s: %s", shown_path(path), error)
-    if not found:
+    if not images:
         raise DataDefect(f"{folder}: expected image files, found none that can be read")
-    return found
+    return images
 
 
 def _images_of(path: Path) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def compare(model_name: str, settings: StackSettings, images: list[bytes], sourc
     after = read_state(model_name)
     if (after.stable, after.canary) != (state.stable, state.canary):
         raise ReleaseRefused(f"{model_name}: expected the versions to stay the same meanwhile, found {after}")
-    both = [(one, other) for one, other in answers if one is not None and other is not None]
+    both = [(stable, canary) for stable, canary in answers if stable is not None and canary is not None]
     if not both:
         raise DataDefect(f"{model_name}: expected answers of both versions to some of {len(images)} images, found none")
     return Comparison(
@@ -86,9 +86,9 @@ def compare(model_name: str, settings: StackSettings, images: list[bytes], sourc
         source=source,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         n_images=len(images),
-        n_refused_by_both=sum(one is None and other is None for one, other in answers),
-        n_refused_by_stable_only=sum(one is None and other is not None for one, other in answers),
-        n_refused_by_canary_only=sum(one is not None and other is None for one, other in answers),
+        n_refused_by_both=sum(stable is None and canary is None for stable, canary in answers),
+        n_refused_by_stable_only=sum(stable is None and canary is not None for stable, canary in answers),
+        n_refused_by_canary_only=sum(stable is not None and canary is None for stable, canary in answers),
         findings=differences(both),
     )
 

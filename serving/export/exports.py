@@ -111,13 +111,13 @@ def find_export(registered: RegisteredModel) -> Export | None:
         return None
     if record is None:
         return None
-    found = Export(record, folder)
-    sha256 = tree_sha256(found.saved_model) if found.saved_model.is_dir() else "none"
+    export = Export(record, folder)
+    sha256 = tree_sha256(export.saved_model) if export.saved_model.is_dir() else "none"
     expected = _record(registered, sha256, record.model_sha256, record.precision)
     if record != expected:
         log.warning("the export in %s cannot be used: expected %s, found %s", folder, expected, record)
         return None
-    return found
+    return export
 
 
 def export_record(model_name: str, version: int) -> ExportRecord | None:
@@ -180,7 +180,10 @@ def prune_exports(model_name: str, keep: frozenset[int], newest: int = KEPT_EXPO
     """
     base = export_folder(model_name, 0).parent
     kept = [int(path.name) for path in base.iterdir() if path.name.isdecimal()] if base.is_dir() else []
-    old = sorted((one for one in kept if one not in keep), key=lambda one: (_made_at(base / str(one)), one))[:-newest]
+    old = sorted(
+        (version for version in kept if version not in keep),
+        key=lambda version: (_made_at(base / str(version)), version),
+    )[:-newest]
     for version in old:
         remove_tree(base / str(version))
     return old
@@ -209,4 +212,4 @@ def _made_by() -> str:
     limits = str(plain(rules.requested_limits(os.environ)))
     # What is fast on one processor is emulated on another.
     limits += f", {asked_precision(os.environ)}, bf16 units: {has_bf16_units()}"
-    return hashlib.sha256("\n".join([*(sha256_file(one) for one in _CODE), *libraries, limits]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*(sha256_file(file) for file in _CODE), *libraries, limits]).encode()).hexdigest()

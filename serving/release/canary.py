@@ -37,18 +37,18 @@ def start_canary(model_name: str, version: int, settings: StackSettings, *, who:
     """
     from cxr_tasks.registry.permission import may_serve
 
-    found = rest.get_version(model_name, version)
-    if found is None:
+    candidate = rest.get_version(model_name, version)
+    if candidate is None:
         raise NoSuchVersion(f"{model_name}: expected version {version} in the registry, found none")
     permission = may_serve(model_name, version)
     if not permission.allowed:
         raise ReleaseRefused(f"{model_name} version {version} may not serve: {permission.because}")
-    registered = RegisteredModel(model_name=model_name, version=version, mlflow_run_id=found.run_id, alias="")
+    registered = RegisteredModel(model_name=model_name, version=version, mlflow_run_id=candidate.run_id, alias="")
     prepare_release(registered, RunPaths.for_run("cxr_canary", f"{model_name}-{version}"))
     with locked(model_name, f"a canary of version {version}"):
         state = settle(model_name)
         if state.stable is None or state.stable == version:
-            itself = "itself" if state.content_of(version).is_of_run(found.run_id) else "of another run"
+            itself = "itself" if state.content_of(version).is_of_run(candidate.run_id) else "of another run"
             serves = f"version {version} {itself}" if state.stable else "none"
             raise ReleaseRefused(f"{model_name}: expected another version to serve beside the canary, found {serves}")
         export = prepared_export(registered)
@@ -64,7 +64,7 @@ def start_canary(model_name: str, version: int, settings: StackSettings, *, who:
             version=version,
             who=who,
             why=why,
-            fingerprint=found.tags.get("data.fingerprint", ""),
+            fingerprint=candidate.tags.get("data.fingerprint", ""),
             detail={"beside": state.stable, **plain(content)},
         )
 

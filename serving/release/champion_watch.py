@@ -55,12 +55,12 @@ class Announcements:
         if champion is None or not state.is_due(champion, run_id):
             self.told.pop(model, None)
             return None
-        found = NewChampion(model, champion, run_id)
+        champion_now = NewChampion(model, champion, run_id)
         before, told_at = self.told.get(model, (None, 0.0))
-        if before == found and now - told_at < AGAIN_AFTER_S:
+        if before == champion_now and now - told_at < AGAIN_AFTER_S:
             return None
-        self.told[model] = (found, now)
-        return found
+        self.told[model] = (champion_now, now)
+        return champion_now
 
     def forget(self) -> None:
         """Tell again what is still not dealt with: a release that ran while the registry was away has failed."""

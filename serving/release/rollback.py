@@ -77,17 +77,17 @@ def roll_back(model_name: str, settings: StackSettings, *, who: str | trail.Pers
 
 def _require_same(model_name: str, version: int, content: Content) -> None:
     """That the registry's version is the one on disk, and the files on disk those that were published."""
-    found = rest.get_version(model_name, version)
+    registered = rest.get_version(model_name, version)
     how = f"to let another one serve, promote it: cxr promote {model_name} VERSION --reason TEXT"
-    if found is None:
+    if registered is None:
         raise ReleaseRefused(
             f"{model_name}: expected version {version} ({content}), which served before, in the registry, found none: "
             f"it was deleted there, or the registry made anew; {how}"
         )
-    if not content.is_of_run(found.run_id):
+    if not content.is_of_run(registered.run_id):
         raise ReleaseRefused(
             f"{model_name}: version {version} that served before ({content}) is not version {version} of the registry "
-            f"(run {found.run_id[:8]}): the number has come again; {how}"
+            f"(run {registered.run_id[:8]}): the number has come again; {how}"
         )
     require_unchanged(model_name, version, content)
 

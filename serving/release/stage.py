@@ -111,14 +111,14 @@ def _export_and_check(
 
 def _recorded(registered: RegisteredModel) -> FileDigests:
     """The digests of the files that the gate judged; ``NoSuchVersion`` where the registry has another version."""
-    found = rest.get_version(registered.model_name, registered.version)
-    if found is None or found.run_id != registered.mlflow_run_id:
-        raise registry.NoSuchVersion(_other(registered, found))
-    return recorded_digests(registered.model_name, registered.version, found.run_id, found.tags)
+    registered_now = rest.get_version(registered.model_name, registered.version)
+    if registered_now is None or registered_now.run_id != registered.mlflow_run_id:
+        raise registry.NoSuchVersion(_other(registered, registered_now))
+    return recorded_digests(registered.model_name, registered.version, registered_now.run_id, registered_now.tags)
 
 
-def _other(expected: RegisteredModel, found: rest.FoundVersion | None) -> str:
-    now = "none" if found is None else f"one of run {found.run_id[:8]}: the number has come again"
+def _other(expected: RegisteredModel, there: rest.FoundVersion | None) -> str:
+    now = "none" if there is None else f"one of run {there.run_id[:8]}: the number has come again"
     return (
         f"{expected.model_name}: expected version {expected.version} of run {expected.mlflow_run_id[:8]} in the "
         f"registry, found {now}; what serves was left as it is"
@@ -217,13 +217,13 @@ def _switch(
 
 def _require_champion(expected: RegisteredModel) -> str:
     """The data fingerprint of the champion, once it is known to be ``expected`` still."""
-    found = rest.version_with_alias(expected.model_name, registry.CHAMPION)
-    if found is None or (found.version, found.run_id) != (expected.version, expected.mlflow_run_id):
-        now = "none" if found is None else f"version {found.version}"
-        if found is not None and found.version == expected.version:
-            now += f" of another run ({found.run_id[:8]}): the number has come again"
+    champion = rest.version_with_alias(expected.model_name, registry.CHAMPION)
+    if champion is None or (champion.version, champion.run_id) != (expected.version, expected.mlflow_run_id):
+        now = "none" if champion is None else f"version {champion.version}"
+        if champion is not None and champion.version == expected.version:
+            now += f" of another run ({champion.run_id[:8]}): the number has come again"
         raise ReleaseRefused(
             f"{expected.model_name}: expected version {expected.version} to be champion still, found {now}; "
             "what serves was left as it is"
         )
-    return found.tags.get("data.fingerprint", "")
+    return champion.tags.get("data.fingerprint", "")

@@ -25,14 +25,14 @@ AIRFLOW = "airflow"
 
 def champion_of(model_name: str) -> RegisteredModel:
     """The registry's champion of ``model_name``; ``NoSuchVersion`` where there is none."""
-    found = rest.version_with_alias(model_name, registry.CHAMPION)
-    if found is None:
+    champion = rest.version_with_alias(model_name, registry.CHAMPION)
+    if champion is None:
         raise registry.NoSuchVersion(
             f"{model_name}: expected a version with alias {registry.CHAMPION!r} in the registry, found none; "
             "train one first"
         )
     return RegisteredModel(
-        model_name=model_name, version=found.version, mlflow_run_id=found.run_id, alias=registry.CHAMPION
+        model_name=model_name, version=champion.version, mlflow_run_id=champion.run_id, alias=registry.CHAMPION
     )
 
 

@@ -30,21 +30,21 @@ class Disagreement:
 
 def disagreements(models: tuple[str, ...] = MODELS) -> list[Disagreement]:
     """All there is to say of ``models``; empty where the registry agrees with what serves."""
-    found = []
+    faults = []
     for model in models:
         try:
             state = read_state(model)
         except CxrError as error:
-            found.append(Disagreement(model, f"what serves cannot be told: {error}", f"See 'cxr history {model}'"))
+            faults.append(Disagreement(model, f"what serves cannot be told: {error}", f"See 'cxr history {model}'"))
             continue
         if state.stable is None:
             continue
         try:
-            found += [*version_disagreements(model, state), *alias_disagreements(model, state)]
+            faults += [*version_disagreements(model, state), *alias_disagreements(model, state)]
         except CxrError as error:
             text = f"{serves(state)}; the registry cannot be asked whether it agrees: {error}"
-            found.append(Disagreement(model, text, "See 'make status' and 'make logs NAME=mlflow'"))
-    return found
+            faults.append(Disagreement(model, text, "See 'make status' and 'make logs NAME=mlflow'"))
+    return faults
 
 
 def serves(state: ServingState) -> str:
@@ -60,19 +60,19 @@ def version_disagreements(model: str, state: ServingState) -> list[Disagreement]
     Raises:
         ServiceUnavailable: The registry does not answer.
     """
-    found = []
+    faults = []
     for part, version in (("serves", state.stable), ("serves as canary", state.canary)):
         if version is None:
             continue
         shown = f"version {version} {part} ({state.content_of(version)})"
         if is_aside(version):
             text = f"{shown}: that number is none of the registry's; a release under the number it had before broke off"
-            found.append(Disagreement(model, text, "Trigger cxr_release again, or 'cxr promote' another version"))
+            faults.append(Disagreement(model, text, "Trigger cxr_release again, or 'cxr promote' another version"))
             continue
         registered = rest.get_version(model, version)
         if registered is None:
             text = f"{shown}, and the registry has no such version: it was deleted there, or the registry made anew"
-            found.append(Disagreement(model, text, _RESTORE.format(model=model)))
+            faults.append(Disagreement(model, text, _RESTORE.format(model=model)))
         elif not state.content_of(version).is_of_run(registered.run_id):
             text = (
                 f"{shown}, and version {version} of the registry is another model (run {registered.run_id[:8]}): the "
@@ -82,15 +82,15 @@ def version_disagreements(model: str, state: ServingState) -> list[Disagreement]
                 f"Where it shall serve: 'cxr promote {model} {version} --reason TEXT', or trigger cxr_release where it "
                 "is champion; otherwise promote another one"
             )
-            found.append(Disagreement(model, text, todo))
+            faults.append(Disagreement(model, text, todo))
         elif registered.run_id and not rest.run_is_there(registered.run_id):
             text = f"{shown}, and the MLflow run {registered.run_id[:8]} it came from was deleted, with its files"
             todo = (
                 "Restore the run in MLflow, or from a backup where it was removed for good; report, card and "
                 "comparison with candidates need it"
             )
-            found.append(Disagreement(model, text, todo))
-    return found
+            faults.append(Disagreement(model, text, todo))
+    return faults
 
 
 def alias_disagreements(model: str, state: ServingState) -> list[Disagreement]:

@@ -51,8 +51,10 @@ def announce(bucket: Bucket, models: Iterable[tuple[str, Path, Mapping[int, str]
         digests = {}
         for version, published in versions.items():
             folder = base / str(version)
-            found = "" if published else _digest(folder)
-            if (digest := published or found) and _is_there(bucket, archive_key(name, version, digest), folder, digest):
+            measured = "" if published else _digest(folder)
+            if (digest := published or measured) and _is_there(
+                bucket, archive_key(name, version, digest), folder, digest
+            ):
                 digests[version] = digest
             else:
                 logger.warning("%s: neither in the bucket nor whole on disk; model servers elsewhere lose it", folder)
@@ -99,11 +101,11 @@ def from_list(content: bytes) -> tuple[Announced, ...]:
     try:
         return tuple(
             Announced(
-                name=_plain(one["name"]),
-                versions={int(version): _plain(digest) for version, digest in one["versions"].items()},
-                labels={_plain(label): int(version) for label, version in one["labels"].items()},
+                name=_plain(told["name"]),
+                versions={int(version): _plain(digest) for version, digest in told["versions"].items()},
+                labels={_plain(label): int(version) for label, version in told["labels"].items()},
             )
-            for one in json.loads(content)["models"]
+            for told in json.loads(content)["models"]
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataDefect(f"{LIST_KEY}: expected the list of served models, found {error!r}") from None

@@ -30,18 +30,18 @@ def cautions(trained_on: TrainedOn | None, *, age_years: float = math.nan, view:
     """
     if trained_on is None:
         return ()
-    found = []
+    texts = []
     if age_years < ADULT_YEARS and trained_on.n_age_known and trained_on.n_under_18 < FEW_IMAGES:
-        found.append(
+        texts.append(
             f"the patient is {age_years:.3g} years old: of {trained_on.n_age_known} training images whose age is "
             f"known, {trained_on.n_under_18} are of patients under {ADULT_YEARS}"
         )
     if view == "lateral" and trained_on.n_view_known and trained_on.n_lateral < FEW_IMAGES:
-        found.append(
+        texts.append(
             f"this is a lateral view: of {trained_on.n_view_known} training images whose view is known, "
             f"{trained_on.n_lateral} are lateral"
         )
-    return tuple(found)
+    return tuple(texts)
 
 
 def served_contract(model_name: str, version: int) -> ServingContract | None:

@@ -51,12 +51,12 @@ def changed_files(model_name: str, version: int, content: Content) -> str:
     folder = on_disk.version_folder(model_name, version)
     if not content.export_sha256 or not folder.is_dir():
         return ""
-    found = tree_sha256(folder)
-    if found == content.export_sha256:
+    sha256 = tree_sha256(folder)
+    if sha256 == content.export_sha256:
         return ""
     return (
         f"{folder}: expected the files that were published (sha256 {content.export_sha256[:12]}...), found others "
-        f"({found[:12]}...)"
+        f"({sha256[:12]}...)"
     )
 
 
@@ -88,12 +88,12 @@ def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
     name, version = export.record.model_name, export.record.version
     if version not in on_disk.versions_on_disk(name):
         return export.saved_model
-    found = tree_sha256(on_disk.version_folder(name, version))
-    if found == export.record.sha256:
+    sha256 = tree_sha256(on_disk.version_folder(name, version))
+    if sha256 == export.record.sha256:
         return None
     if version in loaded:
         raise ReleaseRefused(
-            f"{name}: another version {version} is loaded (export {found[:12]}..., to be published: "
+            f"{name}: another version {version} is loaded (export {sha256[:12]}..., to be published: "
             f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
         )
     on_disk.withdraw(name, version)

@@ -20,11 +20,11 @@ def settle(model_name: str) -> ServingState:
 
     A version on its way in is dropped: it has not answered for itself yet. One on its way out is not loaded any more.
     """
-    found = read_state(model_name)
-    state = with_contents(model_name, replace(found, changing=None))
-    if found.changing is not None:
+    kept = read_state(model_name)
+    state = with_contents(model_name, replace(kept, changing=None))
+    if kept.changing is not None:
         log.warning("%s: a change of what serves was killed; version %s serves", model_name, state.stable)
-    if state != found and state.kept:
+    if state != kept and state.kept:
         write_state(model_name, state)
     write_models_config()
     on_disk.prune(model_name, state.kept)

@@ -52,7 +52,7 @@ class ListedModel:
 
 
 def config_text(models: Iterable[ListedModel]) -> str:
-    return f"model_config_list {{\n{''.join(one.text() for one in models)}}}\n"
+    return f"model_config_list {{\n{''.join(model.text() for model in models)}}}\n"
 
 
 _MODEL = re.compile(
@@ -84,9 +84,9 @@ def models_to_serve() -> tuple[ListedModel, ...]:
     for name in MODELS:
         state = read_state(name)
         present = versions_on_disk(name)
-        versions = tuple(one for one in state.loaded if one in present)
+        versions = tuple(version for version in state.loaded if version in present)
         labelled = {STABLE: state.stable, CANARY: state.canary}
-        labels = {label: one for label, one in labelled.items() if one is not None and one in versions}
+        labels = {label: version for label, version in labelled.items() if version is not None and version in versions}
         if versions:
             listed.append(ListedModel(name, served_root() / name, versions, labels))
     return tuple(listed)
@@ -116,7 +116,7 @@ def _to_announce() -> list[tuple[str, Path, dict[int, str], dict[str, int]]]:
     told = []
     for name in MODELS:
         state = read_state(name)
-        versions = {one: state.content_of(one).export_sha256 for one in state.loaded}
+        versions = {version: state.content_of(version).export_sha256 for version in state.loaded}
         labelled = {STABLE: state.stable, CANARY: state.canary}
         told.append((name, served_root() / name, versions, {k: v for k, v in labelled.items() if v is not None}))
     return told

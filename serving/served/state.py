@@ -87,7 +87,7 @@ class ServingState:
     @property
     def loaded(self) -> tuple[int, ...]:
         """Versions that the model server is to have loaded, ascending."""
-        return tuple(sorted({one for one in (self.stable, self.canary, self.changing) if one is not None}))
+        return tuple(sorted({version for version in (self.stable, self.canary, self.changing) if version is not None}))
 
     @property
     def kept(self) -> frozenset[int]:
@@ -134,7 +134,7 @@ def write_state(model_name: str, state: ServingState) -> None:
 
     What it says of versions that are not kept is left out: a number that comes again must not find it.
     """
-    kept = {str(one) for one in state.kept}
+    kept = {str(version) for version in state.kept}
     contents = {number: content for number, content in state.contents.items() if number in kept}
     told = plain(replace(state, contents=contents))
     if is_shared():

@@ -85,7 +85,7 @@ def prune(model_name: str, keep: Collection[int]) -> list[int]:
     for prefix in (_PUBLISHING, _WITHDRAWN):
         for half in base.glob(f"{prefix}*"):
             shutil.rmtree(half)
-    old = [one for one in versions_on_disk(model_name) if one not in keep]
+    old = [version for version in versions_on_disk(model_name) if version not in keep]
     for version in old:
         withdraw(model_name, version)
     return old

@@ -152,11 +152,11 @@ class ServerCore:
         """
         if not spec.name:
             raise StatusError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        found = self._found(spec)
+        servable = self._found(spec)
         try:
-            yield found
+            yield servable
         finally:
-            found.release()
+            servable.release()
 
     def _version(self, spec: model_pb2.ModelSpec) -> int | None:
         choice = spec.WhichOneof("version_choice")

@@ -74,7 +74,7 @@ class ServerOptions:
     help: bool = _flag(False, "print this and leave")
 
 
-FLAGS = {one.name: one for one in fields(ServerOptions)}
+FLAGS = {flag.name: flag for flag in fields(ServerOptions)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def parse_flags(words: Sequence[str]) -> CommandLine:
 def usage() -> str:
     """The flags with their defaults and meanings, a line each."""
     lines = ["usage: python -m serving.server [flags]", "Flags:"]
-    for name, one in FLAGS.items():
-        lines.append(f"\t--{f'{name}={one.default!r}':<60}\t{_kind(name)}\t{one.metadata['help']}")
+    for name, flag in FLAGS.items():
+        lines.append(f"\t--{f'{name}={flag.default!r}':<60}\t{_kind(name)}\t{flag.metadata['help']}")
     return "\n".join(lines)
 
 

@@ -79,7 +79,7 @@ class Histogram:
             held = sorted((labels, list(counts), sums[0]) for labels, (counts, sums) in self._held.items())
         for labels, counts, total in held:
             n_so_far = 0
-            for bound, count in zip([*(f"{one:.6g}" for one in self._bounds), "+Inf"], counts, strict=True):
+            for bound, count in zip([*(f"{bound:.6g}" for bound in self._bounds), "+Inf"], counts, strict=True):
                 n_so_far += count
                 yield f"{self.name}_bucket{_labelled((*self._labels, 'le'), (*labels, bound))} {n_so_far}"
             yield f"{self.name}_sum{_labelled(self._labels, labels)} {total:.6g}"
@@ -109,18 +109,18 @@ class Metrics:
 
     def all(self) -> list[Counter | Histogram]:
         """Every metric, by name."""
-        return sorted((one for one in vars(self).values()), key=lambda one: one.name)
+        return sorted((metric for metric in vars(self).values()), key=lambda metric: metric.name)
 
     def total(self, name: str) -> float:
         """The total of the metric that TensorFlow calls ``name`` (as ``/tensorflow/serving/request_count``), or 0."""
-        found = (one for one in self.all() if one.name == name.replace("/", ":"))
-        return next((one.total() for one in found), 0)
+        metrics = (metric for metric in self.all() if metric.name == name.replace("/", ":"))
+        return next((metric.total() for metric in metrics), 0)
 
     def page(self) -> str:
         """The Prometheus text format."""
         lines: list[str] = []
-        for one in self.all():
-            lines += [f"# TYPE {one.name} {one.kind}", *one.lines()]
+        for metric in self.all():
+            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
         return "\n".join(lines) + "\n"
 
 

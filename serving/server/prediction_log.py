@@ -40,7 +40,7 @@ class PredictionLog:
             days=options.prediction_log_days,
             max_bytes=options.prediction_log_max_mib << 20,
             flush_s=options.prediction_log_flush_s,
-            left_out=tuple(hashlib.sha256(one).hexdigest() for one in golden_images().values()),
+            left_out=tuple(hashlib.sha256(image).hexdigest() for image in golden_images().values()),
         )
         self._feed: PredictionFeed[Call] = PredictionFeed(settings, frame_of)
 
@@ -84,10 +84,10 @@ def frame_of(call: Call, n_lost: int) -> Frame | None:
         version=response.model_spec.version.value,
         label=f"version {asked.version.value}" if asked.HasField("version") else asked.version_label,
         logged_by=SERVER,
-        findings=tuple(one.decode("utf-8", "replace") for one in labels[0]),
+        findings=tuple(label.decode("utf-8", "replace") for label in labels[0]),
         probabilities=tuple(map(tuple, probabilities.astype(float).tolist())),
         decisions=tuple(map(tuple, (np.zeros_like(probabilities, bool) if decisions is None else decisions).tolist())),
-        refused=tuple(status is not None and not one.startswith(b"ok") for one in _each(status, len(images))),
+        refused=tuple(status is not None and not text.startswith(b"ok") for text in _each(status, len(images))),
         typicality=tuple(_each(None if typicality is None else typicality.reshape(len(images), -1)[:, 0], len(images))),
         images=tuple(images.tolist()),
         n_lost_before=n_lost,

@@ -73,7 +73,7 @@ class VersionPoller:
 
     def _look(self, name: str, watched: Watched) -> None:
         try:
-            found = versions_in(watched.base_path)
+            present = versions_in(watched.base_path)
         except OSError as error:
             why = "not found" if isinstance(error, FileNotFoundError) else error.strerror
             self._say(
@@ -83,17 +83,17 @@ class VersionPoller:
                 f"{watched.base_path} for servable {name} with error NOT_FOUND: {watched.base_path} {why}",
             )
             return
-        wanted = self._wanted(name, watched, found)
+        wanted = self._wanted(name, watched, present)
         if wanted is not None:
             self._aspire(name, wanted)
 
-    def _wanted(self, name: str, watched: Watched, found: dict[int, Path]) -> dict[int, Path] | None:
+    def _wanted(self, name: str, watched: Watched, present: dict[int, Path]) -> dict[int, Path] | None:
         policy = watched.policy
         kind = policy.WhichOneof("policy_choice")
         problem = ""
         if kind == "specific":
-            wanted = {version: found[version] for version in policy.specific.versions if version in found}
-            missing = [version for version in policy.specific.versions if version not in found]
+            wanted = {version: present[version] for version in policy.specific.versions if version in present}
+            missing = [version for version in policy.specific.versions if version not in present]
             if not policy.specific.versions:
                 problem = f"No specific versions requested for servable {name}."
             elif missing:
@@ -102,10 +102,10 @@ class VersionPoller:
                     "version in the servable's version policy, was not found in the file system"
                 )
         elif kind == "all":
-            wanted = found
+            wanted = present
         else:
-            newest = sorted(found, reverse=True)[: max(1, policy.latest.num_versions)]
-            wanted = {version: found[version] for version in newest}
+            newest = sorted(present, reverse=True)[: max(1, policy.latest.num_versions)]
+            wanted = {version: present[version] for version in newest}
         if not wanted and not problem.startswith("No specific"):
             problem = (
                 f"No versions of servable {name} found under base path {watched.base_path}. "
@@ -127,8 +127,8 @@ def versions_in(base_path: Path) -> dict[int, Path]:
     Raises:
         OSError: ``base_path`` cannot be listed.
     """
-    found: dict[int, Path] = {}
+    versions: dict[int, Path] = {}
     for child in sorted(base_path.iterdir(), key=lambda path: (len(path.name), path.name)):
         if re.fullmatch(r"[0-9]{1,19}", child.name) and int(child.name) <= MAX_VERSION and child.is_dir():
-            found.setdefault(int(child.name), child)
-    return found
+            versions.setdefault(int(child.name), child)
+    return versions

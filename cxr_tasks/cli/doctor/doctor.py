@@ -57,11 +57,13 @@ def findings() -> list[Finding]:
     return [*checks, *private_findings(), *volume_findings(), *disk_findings(), *kept_findings()]
 
 
-def show(found: list[Finding]) -> None:
+def show(results: list[Finding]) -> None:
     console = PlainConsole(soft_wrap=True, no_color=None if sys.stdout.isatty() else True)
-    for one in found:
-        console.print(Text.assemble((f"{one.level:<4}", STYLES[one.level]), f"  {one.check}: {one.text}"))
-        if one.todo:
-            console.print(Text(f"      -> {one.todo}"))
-    counts = {level: sum(one.level == level for one in found) for level in STYLES}
+    for finding in results:
+        console.print(
+            Text.assemble((f"{finding.level:<4}", STYLES[finding.level]), f"  {finding.check}: {finding.text}")
+        )
+        if finding.todo:
+            console.print(Text(f"      -> {finding.todo}"))
+    counts = {level: sum(finding.level == level for finding in results) for level in STYLES}
     console.print(f"{counts['OK']} well, {counts['WARN']} to know of, {counts['FAIL']} failed")

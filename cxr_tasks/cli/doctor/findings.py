@@ -115,15 +115,17 @@ def copy_findings() -> list[Finding]:
             _copies("WARN", f"cannot be compared with the log: {error}", "'cxr doctor' again when the store answers")
         ]
     todo = f"find out who had write access to log and bucket; keep a copy of {audit_log().parent} and of the bucket"
-    found = [_copies("FAIL", str(problem), todo) for problem in problems]
+    findings = [_copies("FAIL", str(problem), todo) for problem in problems]
     if not is_locked:
         todo = (
             f"name a bucket that does not exist yet in {copies.BUCKET}: it is made with object lock if the store has it"
         )
-        found.append(_copies("WARN", "the bucket has no object lock: whoever has its keys can remove copies", todo))
+        findings.append(_copies("WARN", "the bucket has no object lock: whoever has its keys can remove copies", todo))
     if n_missing:
-        found.append(_copies("WARN", f"{n_missing} lines are not copied yet", "nothing: the next record copies them"))
-    return found or [_copies("OK", "every line is in the bucket as it was recorded, locked")]
+        findings.append(
+            _copies("WARN", f"{n_missing} lines are not copied yet", "nothing: the next record copies them")
+        )
+    return findings or [_copies("OK", "every line is in the bucket as it was recorded, locked")]
 
 
 def _behind(model: str, head: Head, entries: list[AuditEntry]) -> Finding:
@@ -140,7 +142,7 @@ def private_findings() -> list[Finding]:
     for name, folder in (("secrets", secrets_root()), ("audit log", audit_log().parent)):
         if not folder.is_dir():
             continue
-        wrong = [one for one in [folder, *sorted(folder.rglob("*"))] if _fault(one)]
+        wrong = [path for path in [folder, *sorted(folder.rglob("*"))] if _fault(path)]
         for path in wrong:
             todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
             checks.append(Finding(check=f"{name} private", level="FAIL", text=f"{path}: {_fault(path)}", todo=todo))
@@ -160,7 +162,7 @@ def _fault(path: Path) -> str:
 
 def disk_findings(free_bytes: int | None = None) -> list[Finding]:
     """Space left where the run-time folder is."""
-    place = next(one for one in (home(), *home().parents) if one.is_dir())
+    place = next(folder for folder in (home(), *home().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free if free_bytes is None else free_bytes
     level: Level = "FAIL" if free < LEAST_FREE else "WARN" if free < LITTLE_FREE else "OK"
     todo = "" if level == "OK" else "what may go stands under 'kept'; 'cxr datasets prune NAME' removes old datasets"
@@ -184,11 +186,11 @@ def kept_findings() -> list[Finding]:
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_symlink() and one.is_file())
+    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_symlink() and file.is_file())
 
 
-def worst(found: Iterable[Finding]) -> Level:
-    levels: list[Level] = [one.level for one in found]
+def worst(findings: Iterable[Finding]) -> Level:
+    levels: list[Level] = [finding.level for finding in findings]
     return "FAIL" if "FAIL" in levels else "WARN" if "WARN" in levels else "OK"
 
 

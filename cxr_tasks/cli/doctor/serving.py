@@ -79,7 +79,7 @@ def _agreement(settings: StackSettings, model: str, state: ServingState) -> list
         # Where the registry knows nothing, there is no version that could be promoted.
         checks += [] if checks else alias_findings(model, champion, state, run_id)
         lost = version_disagreements(model, state)
-        checks += [_serving("FAIL", f"{model}: {one.text}", one.todo) for one in lost]
+        checks += [_serving("FAIL", f"{model}: {problem.text}", problem.todo) for problem in lost]
         if state.stable is not None and not lost:
             checks += permission_findings(model, state.stable)
             checks += model_file_findings(model, state)
@@ -168,7 +168,7 @@ def server_findings(
     model: str, state: ServingState, available: list[int], labels: Mapping[str, int | None]
 ) -> list[Finding]:
     """What the model server has loaded and labelled beside what it is to have."""
-    wanted = [one for one in (state.stable, state.canary) if one is not None]
+    wanted = [version for version in (state.stable, state.canary) if version is not None]
     missing, more = sorted(set(wanted) - set(available)), sorted(set(available) - set(state.loaded))
     checks = []
     if missing:

@@ -34,7 +34,7 @@ class Mount:
         return self.kind in _NFS or self.kind in {"cifs", "smb3", "ceph", "glusterfs", "9p"} or "fuse" in self.kind
 
     def value(self, name: str) -> str:
-        return next((one.partition("=")[2] for one in self.options if one.startswith(f"{name}=")), "")
+        return next((option.partition("=")[2] for option in self.options if option.startswith(f"{name}=")), "")
 
 
 def mount_of(folder: Path, table: str) -> Mount | None:
@@ -44,7 +44,7 @@ def mount_of(folder: Path, table: str) -> Mount | None:
     >>> mount_of(Path("/mnt/my cxr/var"), line).kind
     'nfs4'
     """
-    found, deepest = None, -1
+    mount, deepest = None, -1
     for line in table.splitlines():
         before, is_whole, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -53,54 +53,56 @@ def mount_of(folder: Path, table: str) -> Mount | None:
         point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         depth = len(Path(point).parts)
         if folder.is_relative_to(point) and depth >= deepest:
-            found = Mount(point, kind[0], frozenset((*fields[5].split(","), *kind[2].split(","))))
+            mount = Mount(point, kind[0], frozenset((*fields[5].split(","), *kind[2].split(","))))
             deepest = depth
-    return found
+    return mount
 
 
 def volume_findings(table: str | None = None) -> list[Finding]:
     """Mount options that matter where several machines share the folder, and whether locks work at all."""
-    place = next(one for one in (home(), *home().parents) if one.is_dir()).resolve()
+    place = next(folder for folder in (home(), *home().parents) if folder.is_dir()).resolve()
     try:
         text = MOUNTS.read_text(encoding="utf-8", errors="replace") if table is None else table
     except OSError:  # not Linux
         text = ""
     mount = mount_of(place, text)
-    found = [] if mount is None else _faults(mount)
+    findings = [] if mount is None else _faults(mount)
     if (fault := _lock_fault(place)) and not is_shared():
-        found.append(_volume("FAIL", fault, "move CXR_HOME to a local disk, or put locks in Postgres: CXR_DATABASE"))
-    if found:
-        return found
+        findings.append(_volume("FAIL", fault, "move CXR_HOME to a local disk, or put locks in Postgres: CXR_DATABASE"))
+    if findings:
+        return findings
     return [_volume("OK", f"{place} is on {mount.kind if mount else 'a disk'}, mounted as it should be; locks work")]
 
 
 def _faults(mount: Mount) -> list[Finding]:
-    found, at = [], f"{mount.point} ({mount.kind})"
+    findings, at = [], f"{mount.point} ({mount.kind})"
     if _OBJECT_STORES.match(mount.kind):
         text = f"{at} is a store mounted as a disk: a rename is no rename there, and locks hold on one machine only"
-        found.append(_volume("FAIL", text, "move CXR_HOME to NFS 4.1 or later, EFS or CephFS; a store is CXR_BUCKET"))
+        findings.append(
+            _volume("FAIL", text, "move CXR_HOME to NFS 4.1 or later, EFS or CephFS; a store is CXR_BUCKET")
+        )
     if mount.is_network and not is_shared():
         text = f"{at} is on the network, and the databases are SQLite files there: two machines would break them"
-        found.append(_volume("WARN", text, "run one machine only on it, or put databases in Postgres: CXR_DATABASE"))
+        findings.append(_volume("WARN", text, "run one machine only on it, or put databases in Postgres: CXR_DATABASE"))
     if mount.kind not in _NFS:
-        return found
+        return findings
     version = mount.value("vers") or mount.value("nfsvers")
     if version.startswith(("2", "3")):
         text = f"{at} is NFS {version}, whose locks are another service's and are lost when it restarts"
-        found.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="vers=4.1")))
+        findings.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="vers=4.1")))
     local = {"nolock", "local_lock=all", "local_lock=flock", "local_lock=posix"} & mount.options
     if local:
         level: Level = "WARN" if is_shared() else "FAIL"
         text = f"{at} keeps locks to each machine ({', '.join(sorted(local))}): two machines would both have one"
-        found.append(_volume(level, text, _MOUNT_AGAIN.format(wanted="local_lock=none, without nolock")))
+        findings.append(_volume(level, text, _MOUNT_AGAIN.format(wanted="local_lock=none, without nolock")))
     cached = mount.value("lookupcache") or "all"
     if cached in {"all", "pos_neg"} and "noac" not in mount.options:
         text = f"{at} remembers that a file was absent (lookupcache={cached}): what another machine published is missed"
-        found.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="lookupcache=positive")))
+        findings.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="lookupcache=positive")))
     if {"soft", "softerr"} & mount.options:
         text = f"{at} gives up on a slow server (soft): a file that was being written is then cut, and nobody told"
-        found.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="hard")))
-    return found
+        findings.append(_volume("WARN", text, _MOUNT_AGAIN.format(wanted="hard")))
+    return findings
 
 
 def _lock_fault(folder: Path) -> str:

@@ -31,7 +31,7 @@ def instance_of(api: AirflowApi, tasks: Sequence[TaskRun], task_id: str, model: 
     """
     find = next((task for task in tasks if task.task_id == "find"), None)
     asked = api.xcom(find) if find is not None and find.state == "success" else None
-    places = [place for place, one in enumerate(asked or []) if one["model"] == model]
+    places = [place for place, question in enumerate(asked or []) if question["model"] == model]
     return next((task for task in tasks if task.task_id == task_id and task.map_index in places), None)
 
 

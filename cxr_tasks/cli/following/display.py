@@ -56,14 +56,14 @@ def live_display(console: Console) -> Iterator[Callable[[Sequence[Progress]], No
 
 def progress_table(followed: Sequence[Progress]) -> Table:
     """All stages with state and run time, a column for each followed chain; what stands in a row is the same work."""
-    seconds = max(one.ended_after_s or time.monotonic() - one.started_at for one in followed)
+    seconds = max(run.ended_after_s or time.monotonic() - run.started_at for run in followed)
     table = Table(title=f"{seconds:.0f} s", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", style="dim", no_wrap=True)
     for progress in followed:
         table.add_column(progress.model, no_wrap=True)
-    for stages in zip(*(one.stages() for one in followed), strict=True):
+    for stages in zip(*(run.stages() for run in followed), strict=True):
         table.add_row(
-            stages[0].label, *(_cell(one.tasks.get(stage.key)) for one, stage in zip(followed, stages, strict=True))
+            stages[0].label, *(_cell(run.tasks.get(stage.key)) for run, stage in zip(followed, stages, strict=True))
         )
     return table
 

@@ -98,7 +98,7 @@ class Progress:
 
     def task(self, dag_prefix: str, task_id: str) -> TaskRun | None:
         """A task of the chain's DAG whose name begins so, such as ``cxr_train_`` of any family; None before it is."""
-        dag_id = next((one for one in self.chain if one.startswith(dag_prefix)), "")
+        dag_id = next((name for name in self.chain if name.startswith(dag_prefix)), "")
         return self.tasks.get((dag_id, task_id))
 
     def stages(self) -> list[Stage]:

@@ -28,7 +28,7 @@ def outcome_of(api: AirflowApi, progress: Progress, settings: StackSettings) -> 
         task = progress.task(dag_prefix, task_id)
         return api.xcom(task) if task is not None and task.state == "success" else None
 
-    collected, validated = (handed_on("cxr_dataset_", one) for one in ("collect", "validate"))
+    collected, validated = (handed_on("cxr_dataset_", task) for task in ("collect", "validate"))
     dataset = _dataset_facts(
         IngestedStudies.from_payload(collected),
         ValidatedStudies.from_payload(validated),

@@ -142,11 +142,11 @@ class Evaluation:
             DataDefect: Something is missing, of the wrong kind or no finite number, or the file is of a later format;
                 ``where`` and the place in it are named.
         """
-        found = content.get("format") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > FORMAT:
+        its_format = content.get("format") if isinstance(content, dict) else None
+        if isinstance(its_format, int) and its_format > FORMAT:
             raise DataDefect(
-                f"{where}: expected format {FORMAT} or an earlier one, found {found}; a later version of this platform "
-                "wrote it"
+                f"{where}: expected format {FORMAT} or an earlier one, found {its_format}; a later version of this "
+                "platform wrote it"
             )
         _require_finite(content, where)
         try:
@@ -177,11 +177,11 @@ class Evaluation:
 def _require_finite(value: Any, where: str) -> None:
     """NaN lies below no bound and would pass the gate; Python reads it from JSON, and infinity from 1e999."""
     if isinstance(value, dict):
-        for name, one in value.items():
-            _require_finite(one, f"{where}.{name}")
+        for name, member in value.items():
+            _require_finite(member, f"{where}.{name}")
     elif isinstance(value, list):
-        for place, one in enumerate(value):
-            _require_finite(one, f"{where}[{place}]")
+        for place, member in enumerate(value):
+            _require_finite(member, f"{where}[{place}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise DataDefect(f"{where}: expected a finite number, found {value}; evaluate the model again")
     elif isinstance(value, int) and abs(value) > _LARGEST:

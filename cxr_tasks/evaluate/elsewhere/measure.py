@@ -89,7 +89,7 @@ def evaluate_elsewhere(
     looks = {split: content_of_splits(prepared, [split]) for split in SPLITS}
     overlaps = {split: overlap_of(content, seen) for split, content in looks.items()}
     _require_unseen(overlaps["test"], contract, prepared)
-    unseen = {split: looks[split].loc[~one.is_seen, "image_id"] for split, one in overlaps.items()}
+    unseen = {split: looks[split].loc[~overlap.is_seen, "image_id"] for split, overlap in overlaps.items()}
     read = record_test_read(
         looks["test"][~overlaps["test"].is_seen], purpose="elsewhere", model_name=contract.model_name, version=version,
         model_sha256=model_sha256 or sha256_file(model_path), dataset=prepared.dataset,

@@ -106,7 +106,7 @@ def _log_to_mlflow(outcome: dict[str, Any], prepared: PreparedDataset, folder: P
     """AUROCs as metrics ``on_<dataset>_<fingerprint>/...``, all numbers as a file. The run's status stays as it is."""
     group = f"on_{prepared.dataset}_{prepared.fingerprint[:8]}"
     records = {"mean_auroc": outcome["mean_auroc"]}
-    records |= {f"auroc_{finding}": one["auroc"] for finding, one in outcome["findings"].items()}
+    records |= {f"auroc_{finding}": measured["auroc"] for finding, measured in outcome["findings"].items()}
     values = {
         f"{group}/{outcome['split']}_{name}{ending}": record[key]
         for name, record in records.items()

@@ -96,7 +96,7 @@ def measure_typicality(
         stored: ``train``, ``validation`` and ``test``.
         source: Of the dataset: drawn X-rays are nothing strange to a model that learnt from them.
     """
-    looked_at = {name: _spread(len(one.rows), MOST_OF_SPLIT) for name, one in stored.items()}
+    looked_at = {name: _spread(len(split.rows), MOST_OF_SPLIT) for name, split in stored.items()}
     try:
         fitted = fit(*(features(stored[name].images[looked_at[name]]) for name in ("train", "validation")))
     except UndefinedMetric as error:
@@ -119,7 +119,7 @@ def measure_typicality(
 
 def kinds_for(source: str) -> Sequence[str]:
     """Kinds of pictures that are strange to a model that learnt from X-rays of ``source``."""
-    return [one for one in (*ALTERED, *MADE) if one != "phantoms" or not about_source(source).is_drawn]
+    return [kind for kind in (*ALTERED, *MADE) if kind != "phantoms" or not about_source(source).is_drawn]
 
 
 def _pictures(kind: str, test: StoredSplit, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

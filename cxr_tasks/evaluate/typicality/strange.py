@@ -32,9 +32,9 @@ def made(kind: str, n: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng([SEED, MADE.index(kind)])
     pictures = {"noise": _noise, "shapes": _shapes, "photographs": _photographs, "phantoms": _phantoms}[kind]
-    found = list(pictures(n, size_px, rng))
-    images = np.stack([one for one, _ in found])[..., None]
-    return images, np.array([f"{kind}/{origin}" for _, origin in found])
+    drawn = list(pictures(n, size_px, rng))
+    images = np.stack([image for image, _ in drawn])[..., None]
+    return images, np.array([f"{kind}/{origin}" for _, origin in drawn])
 
 
 def _noise(n: int, size_px: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:

@@ -49,11 +49,11 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
     item = dataset.get_item(keyword)
     if isinstance(item.value, bytes) and item.VR not in {None, "DS", "IS", "UN"}:
         value = dataset[keyword].value  # binary numbers, against the standard
-        return [_finite(str(one)) for one in (value if hasattr(value, "__iter__") else [value])]
+        return [_finite(str(part)) for part in (value if hasattr(value, "__iter__") else [value])]
     written = raw_text(dataset, keyword)
     if isinstance(written, bytes):
         written = written.decode("latin-1")
-    return [_finite(one) for one in (written or "").split("\\")]
+    return [_finite(part) for part in (written or "").split("\\")]
 
 
 def number(dataset: Dataset, keyword: str) -> float:

@@ -102,10 +102,10 @@ def check_use(dataset: Dataset) -> tuple[str, str]:
     """
     modality = word(dataset, "Modality")
     if modality not in RADIOGRAPHS:
-        found = modality if modality in OTHER_MODALITIES else "another" if modality else "none"
+        told = modality if modality in OTHER_MODALITIES else "another" if modality else "none"
         raise DicomRefused(
             "wrong_modality",
-            f"expected modality {', '.join(RADIOGRAPHS)}, found {found}",
+            f"expected modality {', '.join(RADIOGRAPHS)}, found {told}",
             "leave this file out",
         )
     body_part = check_body_part(dataset)

@@ -25,7 +25,7 @@ def padding_bounds(dataset: Dataset) -> tuple[int, int] | None:
     first, last = _value(dataset, "PixelPaddingValue"), _value(dataset, "PixelPaddingRangeLimit")
     if first is None:
         return None
-    ends = [_in_sign(one, bits, low, high) for one in (first, first if last is None else last)]
+    ends = [_in_sign(value, bits, low, high) for value in (first, first if last is None else last)]
     known = [end for end in ends if end is not None]
     return (min(known), max(known)) if known else None
 

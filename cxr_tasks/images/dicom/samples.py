@@ -103,8 +103,8 @@ def _check_bits(dataset: FileDataset) -> None:
     if not ((samples == 1 and kind in GREY_KINDS) or (samples == 3 and kind in COLOUR_KINDS and stored == 8)):
         known = kind if kind in {*GREY_KINDS, *COLOUR_KINDS, "PALETTE COLOR"} else "another word"
         expected = f"{' or '.join(GREY_KINDS)} with 1 sample, or grey in RGB or YBR with 3 of 8 bits"
-        found = f"{known} with {samples} samples of {stored} bits"
-        raise refused_element("PhotometricInterpretation", expected, found)
+        told = f"{known} with {samples} samples of {stored} bits"
+        raise refused_element("PhotometricInterpretation", expected, told)
 
 
 def _complete(dataset: FileDataset) -> None:

@@ -132,11 +132,11 @@ def _deep(picture: Image.Image, form: Form, content: bytes, *, counts_all: bool)
     """
     order = str(picture.tile[0].args)  # type: ignore[attr-defined]
     if order in _OTHER_ORDER:
-        other = _open(content, form.file_format)
-        other.tile = [other.tile[0]._replace(args=_OTHER_ORDER[order])]  # type: ignore[attr-defined]
-        _load(other)
-        _check_png_rows(other, content)
-        lower = np.asarray(other).astype(np.uint16)
+        reordered = _open(content, form.file_format)
+        reordered.tile = [reordered.tile[0]._replace(args=_OTHER_ORDER[order])]  # type: ignore[attr-defined]
+        _load(reordered)
+        _check_png_rows(reordered, content)
+        lower = np.asarray(reordered).astype(np.uint16)
         if order == "LA;16B":
             levels = lower[..., 0] * 256 + lower[..., 1]
         else:

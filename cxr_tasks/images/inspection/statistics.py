@@ -87,7 +87,7 @@ class Samples:
             _sharpness(windows),
             _border_fractions(points),
             perceptual_hashes(small),
-            ["inverted_suspected" if one else "" for one in is_inverted_suspected(small)],
+            ["inverted_suspected" if is_inverted else "" for is_inverted in is_inverted_suspected(small)],
         )
         return [Statistics(*row) for row in zip(*columns, strict=True)]
 

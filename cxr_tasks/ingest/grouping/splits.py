@@ -153,21 +153,21 @@ def _leaders(patient: np.ndarray, n_patients: int, duplicate_group: pd.Series | 
     """Per patient the first of those that share a picture with it, also over several steps: itself where none does."""
     leader = np.arange(n_patients)
 
-    def lead(one: int) -> int:
-        while leader[one] != one:
-            leader[one] = leader[leader[one]]
-            one = leader[one]
-        return one
+    def lead(member: int) -> int:
+        while leader[member] != member:
+            leader[member] = leader[leader[member]]
+            member = leader[member]
+        return member
 
     if duplicate_group is not None:
         shared = (duplicate_group.fillna("") != "").to_numpy(dtype=bool)
         code, _ = pd.factorize(duplicate_group[shared])
         for _, patients in pd.Series(patient[shared]).groupby(code):
-            first, *others = sorted({lead(one) for one in patients})
+            first, *others = sorted({lead(member) for member in patients})
             leader[others] = first
     # A leader comes before all it leads.
-    for one in np.flatnonzero(leader != np.arange(n_patients)):
-        leader[one] = leader[leader[one]]
+    for follower in np.flatnonzero(leader != np.arange(n_patients)):
+        leader[follower] = leader[leader[follower]]
     return leader
 
 
@@ -194,5 +194,5 @@ def _log_moves_of_known(names: pd.Index, split: np.ndarray, previous: pd.Series,
     logger.warning(
         "%d patients of the last version changed split: %d are in the official test split now, %d are there no more, "
         "%d share a picture with a patient of another split",
-        *(int(one.sum()) for one in (is_moved, to_official, from_official, by_picture)),
+        *(int(member.sum()) for member in (is_moved, to_official, from_official, by_picture)),
     )

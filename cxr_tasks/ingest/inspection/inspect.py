@@ -73,7 +73,7 @@ def open_files(work: Sequence[tuple[str, str, str]]) -> list[Opened]:
     with own_size_bound():
         looked_at = [_look_at(root, image_id, expected, known_inside, samples) for root, image_id, expected in work]
     statistics = iter(samples.statistics())
-    return [_judged(one, next(statistics)) if isinstance(one, _Decoded) else one for one in looked_at]
+    return [_judged(image, next(statistics)) if isinstance(image, _Decoded) else image for image in looked_at]
 
 
 @dataclass(slots=True)

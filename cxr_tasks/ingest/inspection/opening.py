@@ -96,13 +96,13 @@ def _is_inside(root: str, folder: str, known_inside: set[tuple[str, str]]) -> bo
     return True
 
 
-def _check_file(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _check_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise Unusable("not_a_file", "expected a regular file, found a device, pipe or folder", "remove it")
-    if found.st_size == 0:
+    if status.st_size == 0:
         raise Unusable("empty_file", "expected an image, found 0 bytes", "fetch the file again")
-    if found.st_size > LARGEST_FILE_BYTES:
-        raise Unusable("file_too_large", f"{found.st_size} bytes, at most {LARGEST_FILE_BYTES}", "check the file")
+    if status.st_size > LARGEST_FILE_BYTES:
+        raise Unusable("file_too_large", f"{status.st_size} bytes, at most {LARGEST_FILE_BYTES}", "check the file")
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

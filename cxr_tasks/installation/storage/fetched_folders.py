@@ -111,7 +111,7 @@ def _bring_up_to_date(bucket: Bucket, prefix: str, folder: Path, note: Path, add
     fetched = {name: etag for name, etag in known.items() if name in objects and name not in wanted}
     try:
         with ThreadPoolExecutor(AT_ONCE) as hands:
-            for name in hands.map(lambda one: _fetch(bucket, prefix, one, folder, objects[one]), wanted):
+            for name in hands.map(lambda key: _fetch(bucket, prefix, key, folder, objects[key]), wanted):
                 fetched[name] = objects[name].etag
     finally:
         write_json(note, fetched)
@@ -130,9 +130,9 @@ def _fetch(bucket: Bucket, prefix: str, name: str, folder: Path, state: ObjectSt
 
 def _by_name(states: dict[str, ObjectState], prefix: str, address: str) -> dict[str, ObjectState]:
     """Name below the folder -> object; markers of empty folders are left out."""
-    found = {key.removeprefix(prefix): state for key, state in states.items() if not key.endswith("/")}
-    folders = {str(parent) for name in found for parent in PurePosixPath(name).parents}
-    for name in found:
+    objects = {key.removeprefix(prefix): state for key, state in states.items() if not key.endswith("/")}
+    folders = {str(parent) for name in objects for parent in PurePosixPath(name).parents}
+    for name in objects:
         parts = name.split("/")
         odd = any(part in ("", ".", "..") or len(part.encode()) > _NAME_BYTES or "\0" in part for part in parts)
         if odd or name in folders:
@@ -140,4 +140,4 @@ def _by_name(states: dict[str, ObjectState], prefix: str, address: str) -> dict[
                 f"{address}: the key {name!r} below it cannot be the name of a file (an empty part, '..', too long, or "
                 "a folder of other objects); rename that object"
             )
-    return found
+    return objects

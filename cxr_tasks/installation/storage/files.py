@@ -38,10 +38,10 @@ def verified_path(artifact: ArtifactRef) -> Path:
         path = Path(artifact.uri)  # another file that happens to be called so here
     if not path.is_file():
         raise DataDefect(f"{path}: expected a file written by an earlier task, found none; run that task again")
-    found = sha256_file(path)
-    if found != artifact.sha256:
+    sha256 = sha256_file(path)
+    if sha256 != artifact.sha256:
         raise DataDefect(
-            f"{path}: expected sha256 {artifact.sha256[:12]}..., found {found[:12]}...; "
+            f"{path}: expected sha256 {artifact.sha256[:12]}..., found {sha256[:12]}...; "
             "it was changed after it was written"
         )
     return path
@@ -121,6 +121,6 @@ def published_folder(folder: Path) -> Iterator[Path]:
 def tree_sha256(folder: Path) -> str:
     """sha256 over the relative names and contents of all files below ``folder``, as hex."""
     digest = hashlib.sha256()
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()

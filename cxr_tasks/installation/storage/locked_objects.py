@@ -40,12 +40,12 @@ class LockedBucket(Bucket):
 
         with self._told("the bucket"):
             try:
-                found = self._client.get_object_lock_configuration(Bucket=self.name)
+                answer = self._client.get_object_lock_configuration(Bucket=self.name)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in _NO_LOCK:
                     return False
                 raise
-            return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+            return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 
     def put_once(self, key: str, content: bytes, until: datetime) -> None:
         """Put ``content`` under ``key``, locked where the bucket can; what is there already stays."""
@@ -65,16 +65,16 @@ class LockedBucket(Bucket):
 
     def versions(self, prefix: str) -> dict[str, Versions]:
         """Key -> its versions, of all keys that begin with ``prefix``, hidden ones included; nothing for no bucket."""
-        found: dict[str, list[str]] = {}
+        versions: dict[str, list[str]] = {}
         hidden = set()
         with self._told(f"{prefix}*"):
             if self._answer(self._client.head_bucket, Bucket=self.name) is None:
                 return {}
             for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix):
-                for one in page.get("Versions", []):  # the newest of a key first
-                    found.setdefault(one["Key"], []).append(one["VersionId"])
-                hidden |= {one["Key"] for one in page.get("DeleteMarkers", [])}
-        return {key: Versions(len(ids), ids[-1], key in hidden) for key, ids in found.items()}
+                for version in page.get("Versions", []):  # the newest of a key first
+                    versions.setdefault(version["Key"], []).append(version["VersionId"])
+                hidden |= {marker["Key"] for marker in page.get("DeleteMarkers", [])}
+        return {key: Versions(len(ids), ids[-1], key in hidden) for key, ids in versions.items()}
 
     def first(self, key: str, versions: Versions) -> bytes:
         """The content that was put under ``key`` first."""

@@ -94,20 +94,20 @@ class Bucket:
         with self._told(f"{prefix}*"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             return {
-                one["Key"]: ObjectState(
-                    int(one["Size"]), str(one["ETag"]).strip('"'), int(one["LastModified"].timestamp() * 1e9)
+                told["Key"]: ObjectState(
+                    int(told["Size"]), str(told["ETag"]).strip('"'), int(told["LastModified"].timestamp() * 1e9)
                 )
                 for page in pages
-                for one in page.get("Contents", [])
+                for told in page.get("Contents", [])
             }
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[tuple[Any, int]]:
         """The object's content as a stream to ``read`` from, and its size; an absent one is ``ServiceUnavailable``."""
         with self._told(key):
-            found = self._client.get_object(Bucket=self.name, Key=key)
-            with contextlib.closing(found["Body"]) as stream:
-                yield stream, int(found["ContentLength"])
+            answer = self._client.get_object(Bucket=self.name, Key=key)
+            with contextlib.closing(answer["Body"]) as stream:
+                yield stream, int(answer["ContentLength"])
 
     def copy(self, key: str, to: str) -> None:
         """Copy an object within the bucket, by the store itself."""

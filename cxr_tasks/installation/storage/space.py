@@ -47,13 +47,13 @@ def room_for(purpose: str, n_bytes: int = 0, folder: Path | None = None) -> Iter
     except (DiskFull, DataDefect, ConfigurationError):
         raise
     except Exception as error:
-        found = full_folder(error, (target, home() / "runs", home() / "mlflow", Path(tempfile.gettempdir())))
-        if found is None:
+        full = full_folder(error, (target, home() / "runs", home() / "mlflow", Path(tempfile.gettempdir())))
+        if full is None:
             raise
-        free = disk_usage(_present(found)).free
+        free = disk_usage(_present(full)).free
         need = f"at least {shown(n_bytes)}" if n_bytes > free else "more than that"
         raise DiskFull(
-            f"{found}: the disk is full: {shown(free)} free there, {purpose} needs {need}. Make room and start it "
+            f"{full}: the disk is full: {shown(free)} free there, {purpose} needs {need}. Make room and start it "
             f"again; what was half-written is written anew ({type(error).__name__}: {str(error)[:200]})"
         ) from error
 
@@ -83,4 +83,4 @@ def shown(n_bytes: float) -> str:
 
 
 def _present(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.parents) if one.is_dir())
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -193,7 +193,7 @@ def _keep(
     known = (
         entry for entry in trail.entries(request.model_name) if entry.version == request.version and entry.kind == kind
     )
-    if not any(one.detail.get("run") == run for one in known):
+    if not any(entry.detail.get("run") == run for entry in known):
         trail.record(
             kind,
             model=request.model_name,

@@ -145,7 +145,7 @@ def verdict_table(rules: Sequence[Mapping[str, Any]]) -> str:
 def against_champion(decision: Mapping[str, Any], champion_version: int | None) -> str:
     """The gate's comparison with the champion of its time, and whether that is the champion of today."""
     compared = decision.get("champion_version")
-    rules = [one for one in decision["rules"] if one["name"].startswith("champion")]
+    rules = [rule for rule in decision["rules"] if rule["name"].startswith("champion")]
     # The comparison of the means, and of the findings those that are worse.
     telling = [rule["sentence"] for rule in rules if rule["name"] == "champion" or rule["outcome"] != "PASS"]
     said = plain(" ".join(telling)) or "The gate compared it with no champion."

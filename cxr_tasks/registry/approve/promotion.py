@@ -95,15 +95,15 @@ def policy_today(model_name: str, version: int) -> tuple[str, str]:
     return ("", sentence) if "asks is the same" in sentence else (sentence, "")
 
 
-def decision_of(found: ModelVersion, work: Path) -> tuple[dict[str, Any], str]:
+def decision_of(version: ModelVersion, work: Path) -> tuple[dict[str, Any], str]:
     """``decision.json`` of a version's run, and its sha256, which is the one the version was registered with."""
     work.mkdir(parents=True, exist_ok=True)
     with tracking.outside_failures("MLflow"):
-        path = Path(tracking.client().download_artifacts(str(found.run_id), "gate/decision.json", str(work)))
-    sha256, registered = sha256_file(path), found.tags.get("gate.decision_sha256", "")
+        path = Path(tracking.client().download_artifacts(str(version.run_id), "gate/decision.json", str(work)))
+    sha256, registered = sha256_file(path), version.tags.get("gate.decision_sha256", "")
     if sha256 != registered:
         raise DataDefect(
-            f"{found.name} version {found.version}: expected the decision with sha256 {registered[:12]}... on MLflow "
-            f"run {found.run_id}, found {sha256[:12]}...; it was changed after the version was registered"
+            f"{version.name} version {version.version}: expected the decision with sha256 {registered[:12]}... on "
+            f"MLflow run {version.run_id}, found {sha256[:12]}...; it was changed after the version was registered"
         )
     return read_json(path), sha256

@@ -151,7 +151,7 @@ def _encoded(value: Any) -> bytes:
 
 def _read(line: bytes) -> AuditEntry:
     known = [field.name for field in fields(AuditEntry)]
-    former = [one for one in known if one != "known_by"]
+    former = [key for key in known if key != "known_by"]
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

@@ -71,21 +71,21 @@ def problems() -> list[Problem]:
         ServiceUnavailable: The store does not answer.
     """
     bucket = LockedBucket(os.environ[BUCKET])
-    found, lines = [], split_lines(stored())[0]
+    faults, lines = [], split_lines(stored())[0]
     copies, others = _numbered(bucket.versions(PREFIX))
     if others:
         text = f"the bucket holds {len(others)} objects that copy no line, the first is {others[0][:100]!r}"
-        found.append(Problem(0, f"{text}: somebody else writes there"))
+        faults.append(Problem(0, f"{text}: somebody else writes there"))
     with ThreadPoolExecutor(_AT_ONCE) as hands:
-        first_ones = hands.map(lambda one: bucket.first(f"{PREFIX}{one[0]:012d}", one[1]), sorted(copies.items()))
+        first_ones = hands.map(lambda copy: bucket.first(f"{PREFIX}{copy[0]:012d}", copy[1]), sorted(copies.items()))
     for (number, versions), first in zip(sorted(copies.items()), first_ones, strict=True):
         if versions.n_versions != 1 or versions.is_hidden:
-            found.append(Problem(number, "its copy in the bucket was written again or removed; the first one is kept"))
+            faults.append(Problem(number, "its copy in the bucket was written again or removed; the first one is kept"))
         if number > len(lines):
-            found.append(Problem(number, "the bucket has a copy of it, the log has no such line: its end was removed"))
+            faults.append(Problem(number, "the bucket has a copy of it, the log has no such line: its end was removed"))
         elif first != lines[number - 1] + b"\n":
-            found.append(Problem(number, "is not what was copied to the bucket when it was recorded"))
-    return found
+            faults.append(Problem(number, "is not what was copied to the bucket when it was recorded"))
+    return faults
 
 
 def n_missing() -> int:

@@ -90,7 +90,7 @@ def record(
             detail=detail or {},
         )
         # An unfinished line is ended, not removed: nothing that stood in the log ever leaves it.
-        log.append((b"\n" if rest else b"") + b"".join(one.line() + b"\n" for one in (*notes, entry)))
+        log.append((b"\n" if rest else b"") + b"".join(written.line() + b"\n" for written in (*notes, entry)))
         anchors.write_local_head(Head.of(entry))
     for note in notes:
         logger.error("audit log: %s %s; 'cxr doctor' says more", note.kind, dict(note.detail))
@@ -106,7 +106,7 @@ def entries(model: str | None = None) -> list[AuditEntry]:
         # What is wrong with a line is for verify() to say.
         with contextlib.suppress(ValueError):
             entries_so_far.append(parsed(line))
-    return [one for one in entries_so_far if model is None or one.model == model]
+    return [entry for entry in entries_so_far if model is None or entry.model == model]
 
 
 def stated() -> list[AuditEntry]:
@@ -179,7 +179,7 @@ def _lost_head(lines: list[bytes]) -> Head | None:
 
 def _readable(lines: list[bytes]) -> list[AuditEntry]:
     read = (last_entry([line]) for line in lines)
-    return [one for one in read if one is not None]
+    return [entry for entry in read if entry is not None]
 
 
 def _anchor(entry: AuditEntry) -> None:

@@ -91,7 +91,7 @@ def _block(block: Text | Bullets | Grid | Code) -> str:
     if isinstance(block, Bullets):
         return "\n".join(f"- {plain_markdown(line)}" for line in block.lines)
     if isinstance(block, Code):
-        longest = max((len(one) for one in re.findall("`+", block.text)), default=0)
+        longest = max((len(ticks) for ticks in re.findall("`+", block.text)), default=0)
         fence = "`" * max(3, longest + 1)
         return f"{fence}\n{block.text}\n{fence}"
     rows = [block.head, ["---"] * len(block.head), *block.rows]

@@ -34,7 +34,7 @@ def metrics_blocks(inputs: ReportInputs) -> list[Any]:
                 "Calibration intercept", "Calibration slope")  # fmt: skip
         rows = []
         for row in several["summary"]:
-            cells = [_estimate(one) for place, one in enumerate(row["cells"]) if place != 3]
+            cells = [_estimate(cell) for place, cell in enumerate(row["cells"]) if place != 3]
             rows.append([row["name"], row["positive"], *cells])
         return [Grid(f"Test split, {confidence}", head, rows)]
     blocks: list[Any] = []
@@ -66,7 +66,7 @@ def points_blocks(inputs: ReportInputs) -> list[Any]:
                     [display_name(finding), label, f"{point.threshold:.4f}"]
                     + [f"{_estimate(record)}, n = {record.n}" for record in measured]
                 )
-    head = ("Finding", "Point", "Threshold", *(METRIC_NAMES[one] for one in names))
+    head = ("Finding", "Point", "Threshold", *(METRIC_NAMES[name] for name in names))
     if not rows:
         return [Text("No finding could be assessed: there is no operating point.")]
     return [Grid("On test, at thresholds of the calibrated probability that were chosen on validation.", head, rows)]

@@ -56,7 +56,7 @@ def _decision_sentence(name: str, point: OperatingPoint | None) -> str:
         return f"There is no served decision for {name}."
     test = point.test
     positives, negatives = test.n_positive, test.n - test.n_positive
-    sensitivity, specificity = (record_of(test.metrics, one) for one in ("sensitivity", "specificity"))
+    sensitivity, specificity = (record_of(test.metrics, metric) for metric in ("sensitivity", "specificity"))
     ppv = record_of(test.metrics, "ppv")
     sentence = (
         f"Its served decision finds {test.true_positives} of {positives} images with {name} (sensitivity "
@@ -74,10 +74,10 @@ def _decision_sentence(name: str, point: OperatingPoint | None) -> str:
 
 def _baseline_sentences(evaluation: Evaluation, finding: str, auroc: MetricRecord) -> list[str]:
     records = [
-        one
+        record
         for baseline in evaluation.baselines
-        for one in baseline.metrics
-        if baseline.name == "ridge_32px" and one.finding == finding and one.split == "test"
+        for record in baseline.metrics
+        if baseline.name == "ridge_32px" and record.finding == finding and record.split == "test"
     ]
     if not records or records[0].value is None:
         return []
@@ -115,7 +115,7 @@ def rests_on_few(auroc: MetricRecord) -> bool:
 
 def counts_patients(evaluation: Evaluation) -> bool:
     """Whether intervals of single findings count patients; those of a ``metrics.json`` of before that count images."""
-    records = (one.metrics["test"] for one in evaluation.by_finding.values())
+    records = (measured.metrics["test"] for measured in evaluation.by_finding.values())
     return all(record_of(some, "auroc").n_patients is not None for some in records)
 
 
@@ -124,8 +124,8 @@ def few_errors_mean(evaluation: Evaluation) -> str:
     return FEW_ERRORS_MEAN if counts_patients(evaluation) else FEW_ERRORS_MEANT
 
 
-def _shift_sentences(finding: str, found: FindingEvaluation) -> list[str]:
-    validation, test = (record_of(found.metrics[one], "auroc") for one in ("validation", "test"))
+def _shift_sentences(finding: str, measured: FindingEvaluation) -> list[str]:
+    validation, test = (record_of(measured.metrics[split], "auroc") for split in ("validation", "test"))
     if validation.value is None or test.value is None or validation.value <= test.bounds.upper:
         return []
     return [

@@ -50,23 +50,23 @@ def _assessed(evaluation: Evaluation) -> dict[str, ByName]:
     return {finding: test_records(evaluation, finding) for finding in ranked}
 
 
-def _above_chance(found: dict[str, ByName]) -> str:
-    unclear = [finding for finding, records in found.items() if records["auroc"].bounds.lower <= 0.5]
+def _above_chance(records_of: dict[str, ByName]) -> str:
+    unclear = [finding for finding, records in records_of.items() if records["auroc"].bounds.lower <= 0.5]
     if not unclear:
         return "Every assessed finding is ranked better than chance: no interval reaches 0.5."
     return f"Not shown to be better than chance (the interval reaches 0.5): {_list(unclear)}."
 
 
-def _served_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
+def _served_sentences(evaluation: Evaluation, records_of: dict[str, ByName]) -> list[str]:
     served = evaluation.several["test"].served["mean"]
     sensitivity, specificity = (record_of(served, name).bounds for name in ("sensitivity", "specificity"))
-    least = min(found, key=lambda finding: found[finding]["sensitivity"].bounds.value)
-    raw = {finding: records["sensitivity_at_raw_half"].bounds.value for finding, records in found.items()}
+    least = min(records_of, key=lambda finding: records_of[finding]["sensitivity"].bounds.value)
+    raw = {finding: records["sensitivity_at_raw_half"].bounds.value for finding, records in records_of.items()}
     blind = [finding for finding, value in raw.items() if value < NEARLY_NOTHING]
     decided = (
         f"The served decisions find {_percent(sensitivity.value)} of the positive images on average over findings "
         f"({_bounds(sensitivity)}) and clear {_percent(specificity.value)} of the others ({_bounds(specificity)}). "
-        f"The lowest sensitivity is {_interval(found[least]['sensitivity'])}, for {_name(least)}."
+        f"The lowest sensitivity is {_interval(records_of[least]['sensitivity'])}, for {_name(least)}."
     )
     half = (
         "With a threshold of 0.5 on uncalibrated probabilities the same model would find "
@@ -80,17 +80,17 @@ def _served_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[
     return [decided, f"{half}."]
 
 
-def _ridge_sentences(evaluation: Evaluation, found: dict[str, ByName]) -> list[str]:
+def _ridge_sentences(evaluation: Evaluation, records_of: dict[str, ByName]) -> list[str]:
     ridge = {
         record.finding: record
         for baseline in evaluation.baselines
         for record in baseline.metrics
         if baseline.name == "ridge_32px" and record.split == "test" and record.value is not None
     }
-    compared = [finding for finding in found if finding in ridge]
+    compared = [finding for finding in records_of if finding in ridge]
     if not compared:
         return []
-    clear = [finding for finding in compared if found[finding]["auroc"].bounds.lower > ridge[finding].bounds.upper]
+    clear = [finding for finding in compared if records_of[finding]["auroc"].bounds.lower > ridge[finding].bounds.upper]
     not_clear = [finding for finding in compared if finding not in clear]
     sentence = (
         f"It is clearly above a ridge regression on 32 x 32 pixels, which knows no fine structure, for {len(clear)} of "
@@ -204,8 +204,8 @@ def _list(findings: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _named(found: dict[str, ByName], findings: list[str]) -> str:
-    return ", ".join(f"{_name(finding)} ({_interval(found[finding]['auroc'])})" for finding in findings)
+def _named(records_of: dict[str, ByName], findings: list[str]) -> str:
+    return ", ".join(f"{_name(finding)} ({_interval(records_of[finding]['auroc'])})" for finding in findings)
 
 
 def _mean(values: dict[str, float]) -> float:

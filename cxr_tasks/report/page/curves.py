@@ -34,7 +34,7 @@ def _at_grid(false_rate: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
 
 def _band(rows: Scored, curve: Any, confidence: float, samples: int, seed: int) -> dict[str, np.ndarray]:
     patients, place = np.unique(rows.patient_key, return_inverse=True)
-    images = [np.flatnonzero(place == one) for one in range(len(patients))]
+    images = [np.flatnonzero(place == patient) for patient in range(len(patients))]
     rng, curves = np.random.default_rng(seed), []
     for _ in range(samples):
         drawn = np.concatenate([images[number] for number in rng.integers(0, len(patients), len(patients))])

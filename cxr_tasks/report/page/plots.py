@@ -106,8 +106,8 @@ def draw_calibration(figure: Figure, reliability: Reliability) -> None:
     axes.set(ylabel="Share that is positive", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(loc="upper left", fontsize=9)
     after = reliability.after
-    places = [min(int(one.mean_probability * N_BINS), N_BINS - 1) for one in after]
-    below.bar([(place + 0.5) / N_BINS for place in places], [one.n for one in after], 0.08, color=MODEL, alpha=0.7)
+    places = [min(int(bin_.mean_probability * N_BINS), N_BINS - 1) for bin_ in after]
+    below.bar([(place + 0.5) / N_BINS for place in places], [bin_.n for bin_ in after], 0.08, color=MODEL, alpha=0.7)
     below.set(xlabel="Mean predicted probability of the bin", ylabel="n")
     below.locator_params(axis="y", nbins=3)
 

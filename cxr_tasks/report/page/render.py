@@ -154,7 +154,7 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
         if row.get("test") and row["test"].value is not None
     ]
     if rows:
-        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {one.value:.3f}" for name, one in rows) + "."
+        alt = "Test AUROC with intervals: " + ", ".join(f"{name} {bounds.value:.3f}" for name, bounds in rows) + "."
         pictures["forest"] = _svg(lambda figure: plots.draw_forest(figure, rows), name="forest", alt=alt, height=2.4)
     return pictures
 

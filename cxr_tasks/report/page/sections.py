@@ -185,13 +185,13 @@ def example_groups(inputs: ReportInputs) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(one: Example) -> dict[str, Any]:
-    encoded = base64.b64encode(Path(one.picture).read_bytes()).decode("ascii")
-    label, kind = display_name(one.finding).lower(), one.kind.replace("_", " ")
-    call = "positive" if one.is_called else "negative"
+def _shown(example: Example) -> dict[str, Any]:
+    encoded = base64.b64encode(Path(example.picture).read_bytes()).decode("ascii")
+    label, kind = display_name(example.finding).lower(), example.kind.replace("_", " ")
+    call = "positive" if example.is_called else "negative"
     alt = (
-        f"Example {one.number}, a {kind} for {label}: the X-ray, and the same X-ray with its "
-        f"heat map. Probability {one.probability:.2f}, called {call}."
+        f"Example {example.number}, a {kind} for {label}: the X-ray, and the same X-ray with its "
+        f"heat map. Probability {example.probability:.2f}, called {call}."
     )
     uri = f"data:image/png;base64,{encoded}"
-    return {"item": one, "kind": kind, "uri": uri, "alt": alt, "label": label, "call": call}
+    return {"item": example, "kind": kind, "uri": uri, "alt": alt, "label": label, "call": call}

@@ -49,8 +49,8 @@ def find_folders(root: Path) -> Folders | None:
     """
     copies = [root] if (root / TRAIN_TABLE).is_file() else _copies_below(root)
     if len(copies) > 1:
-        found = ", ".join(repr(copy.name) for copy in copies)
-        raise DataDefect(f"{root}: expected one copy of CheXpert, found {found}; give one of these as the data folder")
+        names = ", ".join(repr(copy.name) for copy in copies)
+        raise DataDefect(f"{root}: expected one copy of CheXpert, found {names}; give one of these as the data folder")
     if not copies:
         return None
     tables = copies[0]
@@ -74,7 +74,7 @@ def _image_folders(base: Path, tables: Path, split: str) -> tuple[Path, ...]:
         extra = [batch for batch in batches if _TRAIN_BATCH.fullmatch(batch.name)]
     else:
         extra = [batch / "valid" for batch in batches if _TABLES_BATCH.fullmatch(batch.name)]
-    folders = [one for one in dict.fromkeys([base / split, tables / split, *extra]) if one.is_dir()]
+    folders = [place for place in dict.fromkeys([base / split, tables / split, *extra]) if place.is_dir()]
     for folder in folders:
         if not inside(base, folder):
             raise DataDefect(f"{folder}: is a link that leads out of {base}; put the images themselves there")
@@ -103,11 +103,13 @@ class ListedImages:
     def _converted(self, listed: str) -> str:
         if self._by_stem is None:
             self._by_stem = {}
-            for other in self._image_id:
-                stem, suffix = _stem_and_suffix(other)
+            for known in self._image_id:
+                stem, suffix = _stem_and_suffix(known)
                 if suffix in IMAGE_SUFFIXES:
-                    self._by_stem.setdefault(stem, []).append(other)
-        there = [one for one in self._by_stem.get(_stem_and_suffix(listed)[0], ()) if one in self._image_id]
+                    self._by_stem.setdefault(stem, []).append(known)
+        there = [
+            image_id for image_id in self._by_stem.get(_stem_and_suffix(listed)[0], ()) if image_id in self._image_id
+        ]
         return there[0] if len(there) == 1 else ""
 
 
@@ -121,7 +123,7 @@ def listed_images(folders: Folders, split: str, ignored: Counter[str]) -> Listed
         raise DataDefect(
             f"{folders.base}: expected the images of {split}.csv in a folder {split!r}, found {_entries(folders.base)}"
         )
-    found: dict[str, str] = {}
+    images: dict[str, str] = {}
     for folder in folders.images[split]:
         start = len(folder.as_posix()) + 1
         prefix = folder.relative_to(folders.base).as_posix()
@@ -129,11 +131,11 @@ def listed_images(folders: Folders, split: str, ignored: Counter[str]) -> Listed
             below = path.as_posix()[start:]
             image_id = f"{prefix}/{below}"
             listed = image_id if prefix == split else f"{split}/{below}"
-            if (other := found.setdefault(listed, image_id)) != image_id:
+            if (twin := images.setdefault(listed, image_id)) != image_id:
                 raise DataDefect(
-                    f"{folders.base}: {other} and {image_id} are one image of {split}.csv; keep one of them"
+                    f"{folders.base}: {twin} and {image_id} are one image of {split}.csv; keep one of them"
                 )
-    return ListedImages(found)
+    return ListedImages(images)
 
 
 def table_path(folders: Folders, name: str) -> Path:

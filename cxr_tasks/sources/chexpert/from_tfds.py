@@ -42,7 +42,7 @@ _FEATURES = {"image": "Image", "image_view": "ClassLabel", "label": "Sequence", 
 #: A label's number in the dataset -> the code in CheXpert's tables; a view's number -> its word there.
 _CODE_NAMES = {"uncertain": "-1.0", "positive": "1.0", "negative": "0.0", "unmentioned": ""}
 _CODES = tuple(_CODE_NAMES.values())
-_VIEW_NAMES = tuple(one.lower() for one in DIRECTIONS)
+_VIEW_NAMES = tuple(name.lower() for name in DIRECTIONS)
 _PREPARE_AGAIN = "prepare it again with `tfds build chexpert --overwrite`"
 
 
@@ -56,7 +56,9 @@ def find_prepared(root: Path) -> Path | None:
     prepared = [place for place in places if (place / _INFO_FILE).is_file()]
     if not prepared:
         return None
-    folder = next((one for one in prepared if one.name == VERSION), prepared[-1])
+    folder = next(
+        (folder_of_version for folder_of_version in prepared if folder_of_version.name == VERSION), prepared[-1]
+    )
     _check_info(folder)
     return folder
 
@@ -80,7 +82,9 @@ def unpacked(prepared: Path) -> Path:
 
 def _fingerprint(prepared: Path) -> str:
     """Of the metadata's content and each shard's name, size and time: reading 11 GB to hash them would take minutes."""
-    metadata = {one.name: sha256_file(one) for one in sorted(prepared.glob("*.json")) + sorted(prepared.glob("*.txt"))}
+    metadata = {
+        path.name: sha256_file(path) for path in sorted(prepared.glob("*.json")) + sorted(prepared.glob("*.txt"))
+    }
     shards = [(shard.name, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in _shards(prepared)]
     return sha256_json({"metadata": metadata, "shards": shards})
 
@@ -112,24 +116,27 @@ def _check_info(folder: Path) -> None:
 def _check_features(path: Path) -> None:
     told = read_json(path)
     try:
-        found = {
-            name: one["pythonClassName"].rpartition(".")[2] for name, one in told["featuresDict"]["features"].items()
+        features = {
+            name: feature["pythonClassName"].rpartition(".")[2]
+            for name, feature in told["featuresDict"]["features"].items()
         }
     except (TypeError, KeyError, AttributeError):
-        found = {}
-    if found != _FEATURES:
-        expected, named = (", ".join(f"{name}: {kind}" for name, kind in one.items()) for one in (_FEATURES, found))
+        features = {}
+    if features != _FEATURES:
+        expected, named = (
+            ", ".join(f"{name}: {kind}" for name, kind in kinds.items()) for kinds in (_FEATURES, features)
+        )
         raise DataDefect(f"{path}: expected the features {expected}, found {named or 'none'}; {_PREPARE_AGAIN}")
 
 
 def _check_names(path: Path, expected: tuple[str, ...]) -> None:
     """Numbers in the records count lines of these files, so the order matters as much as the words."""
     try:
-        found = tuple(path.read_text(encoding="utf-8").split())
+        names = tuple(path.read_text(encoding="utf-8").split())
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise DataDefect(f"{path}: expected the names {', '.join(expected)}: {error}; {_PREPARE_AGAIN}") from None
-    if found != expected:
-        raise DataDefect(f"{path}: expected {', '.join(expected)}, found {', '.join(found)}; {_PREPARE_AGAIN}")
+    if names != expected:
+        raise DataDefect(f"{path}: expected {', '.join(expected)}, found {', '.join(names)}; {_PREPARE_AGAIN}")
 
 
 def _check_room(prepared: Path, folder: Path) -> None:

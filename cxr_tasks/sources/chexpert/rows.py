@@ -144,5 +144,5 @@ def _check(table: Path, line: int, cells: Mapping[str, str], column: str, known:
 
 
 def _unknown_value(table: Path, line: int, column: str, value: str, known: Sequence[str] | Mapping) -> DataDefect:
-    named = ", ".join(one or "blank" for one in known)
+    named = ", ".join(word or "blank" for word in known)
     return row_defect(table, line, f"{column}: {shown(value)} is not known{nearest(value, known)}; known: {named}")

@@ -92,8 +92,8 @@ def _checked_columns(names: list[str], findings: Sequence[str]) -> tuple[str, di
     """The column that says which file, and finding -> its column; ``ValueError`` says which is wrong or missing."""
     keys = [name for name in (PATH_COLUMN, UID_COLUMN) if name in names]
     if len(keys) != 1:
-        found = " and ".join(keys) or ", ".join(map(shown, names))
-        raise ValueError(f"expected either a column {PATH_COLUMN!r} or {UID_COLUMN!r}; found: {found}")
+        columns_there = " and ".join(keys) or ", ".join(map(shown, names))
+        raise ValueError(f"expected either a column {PATH_COLUMN!r} or {UID_COLUMN!r}; found: {columns_there}")
     columns: dict[str, str] = {}
     for name in names:
         if name in (*keys, *SIDE_COLUMNS):

@@ -197,8 +197,8 @@ def _absent(root: Path, table: Path, row: LabelRow, *, by_uid: bool) -> Refusal:
 def _check_absent(root: Path, table: Path, refusals: Iterable[Refusal], n_listed: int, bound: float) -> None:
     absent = [refusal for refusal in refusals if refusal.reason == "absent"]
     if len(absent) > bound * n_listed or len(absent) == n_listed:
-        first = ", ".join(shown(one.image_id) for one in absent[:5])
-        is_hidden = any("/." in f"/{one.image_id}" for one in absent)
+        first = ", ".join(shown(row.image_id) for row in absent[:5])
+        is_hidden = any("/." in f"/{row.image_id}" for row in absent)
         hidden = ", not into hidden folders (.name)" if is_hidden else ""
         raise DataDefect(
             f"{table}: {len(absent)} of {n_listed} listed files are absent ({len(absent) / n_listed:.1%}, at most "

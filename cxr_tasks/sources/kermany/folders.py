@@ -56,7 +56,7 @@ def layout_root(root: Path) -> Path:
             if len(roots) == 1:
                 return roots[0]
             if roots:
-                names = ", ".join(as_text_name(one.relative_to(root).as_posix()) for one in roots[:8])
+                names = ", ".join(as_text_name(folder.relative_to(root).as_posix()) for folder in roots[:8])
                 raise DataDefect(
                     f"{root}: expected one data set, found {len(roots)}: {names}; give one of them, or name them "
                     "train, val and test where they are the splits of one"
@@ -74,7 +74,7 @@ def _levels(root: Path) -> list[list[Path]]:
     levels, n_folders = [[root]], 1
     while len(levels) <= DEEPEST and n_folders < MOST_FOLDERS:
         outer = [root] if len(levels) == 1 else [folder for folder in levels[-1] if not _is_of_layout(folder)]
-        levels.append([below for one in outer for below in own_folders(one)])
+        levels.append([below for folder in outer for below in own_folders(folder)])
         n_folders += len(levels[-1])
     return levels
 
@@ -147,7 +147,7 @@ def strangers(
             if is_litter(entry.name):
                 ignored[litter_kind(entry.name)] += 1
             elif entry.is_dir() and not entry.is_symlink():
-                images = [one for one in _images_below(entry, root) if not _is_copy(entry)]
+                images = [image for image in _images_below(entry, root) if not _is_copy(entry)]
                 if parent in class_parents and images:
                     refusals += [_of_third_class(image, place) for image in images]
                 else:
@@ -197,7 +197,7 @@ def _images_below(folder: Path, root: Path) -> Iterator[str]:
 
 def _is_copy(folder: Path) -> bool:
     """Whether the data lie in ``folder`` again, as in the archive that Kaggle gives out."""
-    return any(_has_layout(one) for one in (folder, *own_folders(folder)))
+    return any(_has_layout(place) for place in (folder, *own_folders(folder)))
 
 
 def _has_layout(folder: Path) -> bool:
@@ -217,7 +217,7 @@ def _is_train(folder: Path) -> bool:
 
 def own_folders(folder: Path) -> list[Path]:
     """Folders in ``folder``, sorted, without links, which may lead out of the data folder, and without litter."""
-    return [one for one in _listed(folder) if one.is_dir() and not one.is_symlink() and not is_litter(one.name)]
+    return [path for path in _listed(folder) if path.is_dir() and not path.is_symlink() and not is_litter(path.name)]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -42,9 +42,9 @@ def layout_root(root: Path) -> Path:
     below = [
         path for path in sorted(root.iterdir()) if path.is_dir() and not path.is_symlink() and not is_litter(path.name)
     ]
-    holding = [one for one in below if _has_table(one)]
+    holding = [folder for folder in below if _has_table(folder)]
     if len(holding) > 1:
-        names = ", ".join(one.name for one in holding)
+        names = ", ".join(folder.name for folder in holding)
         raise DataDefect(f"{root}: expected one data set, found a label table in each of {names}; give one of them")
     if not holding:
         raise DataDefect(
@@ -97,17 +97,17 @@ class ImageFiles:
 
         A listed name is only ever looked up, never joined to a path, so it cannot lead anywhere.
         """
-        if found := self._places_of.get(name):
-            return found
+        if places := self._places_of.get(name):
+            return places
         if self._by_stem is None:
             self._by_stem = {}
-            for other, places in sorted(self._places_of.items()):
-                self._by_stem.setdefault(_stem_and_suffix(other)[0], []).extend(places)
+            for known, places in sorted(self._places_of.items()):
+                self._by_stem.setdefault(_stem_and_suffix(known)[0], []).extend(places)
         return self._by_stem.get(_stem_and_suffix(name)[0], [])
 
     def unlisted(self, taken: Iterable[str]) -> int:
         """How many image files are not ``taken`` (each file once); files without a suffix are not counted."""
-        return self._n_with_suffix - sum(bool(_stem_and_suffix(one.rpartition("/")[2])[1]) for one in taken)
+        return self._n_with_suffix - sum(bool(_stem_and_suffix(path.rpartition("/")[2])[1]) for path in taken)
 
     @property
     def where(self) -> str:
@@ -154,22 +154,22 @@ def folders_holding(root: Path, folders: Iterable[str], names: Collection[str]) 
     return held
 
 
-def _candidates(root: Path, found: ImageFiles, *, everywhere: bool) -> Iterator[os.DirEntry[str]]:
+def _candidates(root: Path, files: ImageFiles, *, everywhere: bool) -> Iterator[os.DirEntry[str]]:
     with os.scandir(root) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
         if is_litter(entry.name):
-            found.ignored[litter_kind(entry.name)] += 1
+            files.ignored[litter_kind(entry.name)] += 1
         elif not entry.is_dir():
             yield entry
         elif entry.is_symlink():
-            found.ignored[LINKED_FOLDERS] += 1
+            files.ignored[LINKED_FOLDERS] += 1
         elif _IMAGE_FOLDER.fullmatch(entry.name) or (everywhere and not _DERIVED.search(entry.name)):
-            found.looked_in.append(as_text_name(entry.name))
-            yield from _not_derived(entries_below(Path(entry.path), found.ignored), len(entry.path), everywhere)
+            files.looked_in.append(as_text_name(entry.name))
+            yield from _not_derived(entries_below(Path(entry.path), files.ignored), len(entry.path), everywhere)
         else:
-            found.other_folders.append(entry.name)
-            found.ignored[f"folder {as_text_name(entry.name)} (not in the layout)"] += 1
+            files.other_folders.append(entry.name)
+            files.ignored[f"folder {as_text_name(entry.name)} (not in the layout)"] += 1
 
 
 def _not_derived(entries: Iterator[os.DirEntry[str]], start: int, everywhere: bool) -> Iterator[os.DirEntry[str]]:

@@ -37,7 +37,7 @@ def check_absent(reading: Reading, absent_bound: float, given: Path) -> None:
     beside = [path.name for path in sorted(given.iterdir()) if path.is_dir() and path != files.root]
     unseen = folders_holding(files.root, files.other_folders, absent)
     if given != files.root:
-        unseen += folders_holding(given, [one for one in beside if not (given / one).is_symlink()], absent)
+        unseen += folders_holding(given, [name for name in beside if not (given / name).is_symlink()], absent)
     where = f"; not looked into, and hold files of these names: {', '.join(unseen[:12])}" if unseen else ""
     remedy = (
         "If these are the images, move their folder beside the label table and call it images"

@@ -152,7 +152,7 @@ def _note_test_split(has_splits: bool, records: Sequence[ImageRecord], notes: No
     crossing = [record for record in records if record.official_split != "test" and record.patient_id in in_test]
     if crossing:
         notes.lines.append(
-            f"{len({one.patient_id for one in crossing})} patients are in test and outside it: their "
+            f"{len({record.patient_id for record in crossing})} patients are in test and outside it: their "
             f"{len(crossing)} images from outside go to test with them"
         )
 

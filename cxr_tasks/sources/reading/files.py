@@ -113,9 +113,9 @@ def ignored_notes(ignored: Counter[str]) -> tuple[str, ...]:
 
 def describe_folder(folder: Path) -> str:
     """What lies in a folder, for a message: images, whose names tell patients, by number, all else by name."""
-    found = sorted(path.name for path in folder.iterdir() if not is_litter(path.name)) if folder.is_dir() else []
-    images = [name for name in found if is_image_name(name)]
-    others = [name for name in found if name not in images]
+    names = sorted(path.name for path in folder.iterdir() if not is_litter(path.name)) if folder.is_dir() else []
+    images = [name for name in names if is_image_name(name)]
+    others = [name for name in names if name not in images]
     words = [as_text_name(name) for name in others[:8]]
     words += [f"{len(others) - 8} more"] if len(others) > 8 else []
     words += [f"{len(images)} image files"] if images else []

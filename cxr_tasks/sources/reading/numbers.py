@@ -47,7 +47,7 @@ def _with_point(text: str) -> str:
     if _ONLY_THOUSANDS.fullmatch(text):
         return re.sub("[.,]", "", text)
     for form in (_DECIMAL_COMMA, _POINT_IN_THOUSANDS, _COMMA_IN_THOUSANDS):
-        if found := form.fullmatch(text):
-            whole = re.sub("[.,]", "", found["whole"]) or "0"
-            return f"{found['sign']}{whole}.{found['part']}{found['exponent'] or ''}"
+        if parts := form.fullmatch(text):
+            whole = re.sub("[.,]", "", parts["whole"]) or "0"
+            return f"{parts['sign']}{whole}.{parts['part']}{parts['exponent'] or ''}"
     return text

@@ -108,10 +108,10 @@ def _opened(
 
 def _separator(text: str, columns: Sequence[str], header: Header | None) -> str:
     """What parts the cells of a header; a comma where they have the names asked for by commas, or by nothing."""
-    found = [mark for mark in _SEPARATORS if mark in text]
-    fits = [mark for mark in found if _is_header(text, mark, columns, header)]
+    marks = [mark for mark in _SEPARATORS if mark in text]
+    fits = [mark for mark in marks if _is_header(text, mark, columns, header)]
     # None fits: what is missing is told of the names that most people would see.
-    return next(iter(fits or sorted(found, key=text.count, reverse=True)), ",")
+    return next(iter(fits or sorted(marks, key=text.count, reverse=True)), ",")
 
 
 def _is_header(text: str, mark: str, columns: Sequence[str], header: Header | None) -> bool:

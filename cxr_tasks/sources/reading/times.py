@@ -41,12 +41,12 @@ def time_of(text: str, order: Order | None = None) -> datetime:
     except ValueError:
         pass  # the forms below
     for form in (_YEAR_FIRST, _DOTTED, _NAMED):
-        if found := form.fullmatch(text):
-            parts = found.groupdict()
+        if match := form.fullmatch(text):
+            parts = match.groupdict()
             month = _month(parts["name"]) if "name" in parts else int(parts["month"])
             return _made(text, int(parts["year"]), month, int(parts["day"]), parts)
-    if found := _SLASHED.fullmatch(text):
-        return _of_slashed(text, found, order)
+    if match := _SLASHED.fullmatch(text):
+        return _of_slashed(text, match, order)
     raise ValueError(f"expected a time such as {EXAMPLE}, found {text[:60]!r}{_about(text)}")
 
 
@@ -58,7 +58,7 @@ def order_of(texts: Iterable[str]) -> Order | None:
     """
     seen: dict[Order, str] = {}
     for text in texts:
-        if (found := _SLASHED.fullmatch(text)) and (order := _own_order(found)):
+        if (match := _SLASHED.fullmatch(text)) and (order := _own_order(match)):
             seen.setdefault(order, text)
             if len(seen) == 2:
                 raise ValueError(
@@ -70,24 +70,24 @@ def order_of(texts: Iterable[str]) -> Order | None:
 
 def may_be_two(text: str) -> bool:
     """Whether ``text`` is a date that means another day where the month stands first."""
-    found = _SLASHED.fullmatch(text)
-    return found is not None and _own_order(found) is None and found["one"].lstrip("0") != found["other"].lstrip("0")
+    match = _SLASHED.fullmatch(text)
+    return match is not None and _own_order(match) is None and match["one"].lstrip("0") != match["other"].lstrip("0")
 
 
-def _own_order(found: re.Match[str]) -> Order | None:
-    if int(found["one"]) > 12:
+def _own_order(match: re.Match[str]) -> Order | None:
+    if int(match["one"]) > 12:
         return "day first"
-    return "month first" if int(found["other"]) > 12 else None
+    return "month first" if int(match["other"]) > 12 else None
 
 
-def _of_slashed(text: str, found: re.Match[str], order: Order | None) -> datetime:
-    order = _own_order(found) or order
+def _of_slashed(text: str, match: re.Match[str], order: Order | None) -> datetime:
+    order = _own_order(match) or order
     if order is None and may_be_two(text):
         raise ValueError(
             f"{text!r} may be day/month or month/day, and no other row tells which; write times such as {EXAMPLE}"
         )
-    day, month = (found["one"], found["other"]) if order == "day first" else (found["other"], found["one"])
-    return _made(text, int(found["year"]), int(month), int(day), found.groupdict())
+    day, month = (match["one"], match["other"]) if order == "day first" else (match["other"], match["one"])
+    return _made(text, int(match["year"]), int(month), int(day), match.groupdict())
 
 
 def _made(text: str, year: int, month: int, day: int, parts: dict[str, str | None]) -> datetime:

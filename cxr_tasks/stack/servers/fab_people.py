@@ -68,14 +68,14 @@ def platform_roles() -> dict[str, Iterable[tuple[str, str]]]:
 
 def _ensure(manager: Any, settings: StackSettings, user: str, role: str) -> None:
     """A login that is not there yet; one that is keeps its roles, and gets the password that is in the secrets."""
-    login, found = airflow_login(settings.secrets, user), manager.find_user(username=user)
-    if found is None:
+    login, person = airflow_login(settings.secrets, user), manager.find_user(username=user)
+    if person is None:
         address = f"{user}@localhost.invalid"  # has to be there and to be one's own; nothing is sent to it
-        found = manager.add_user(user, user, "", address, manager.find_role(role), password=login.password)
-        if not found:
+        person = manager.add_user(user, user, "", address, manager.find_role(role), password=login.password)
+        if not person:
             raise RuntimeError(f"login {user} could not be made; see the lines above")
     elif not manager.auth_user_db(user, login.password, rotate_session_id=False):
-        manager.reset_password(found.id, login.password)
+        manager.reset_password(person.id, login.password)
 
 
 if __name__ == "__main__":

@@ -40,16 +40,16 @@ def candidates_of(recipe: Recipe) -> list[Candidate]:
             f"recipe {recipe.name}: expected a list of candidates, found a search space{known}; a recipe has one or "
             "the other, and a search proposes each candidate when its training starts"
         )
-    found: list[Candidate] = []
+    made: list[Candidate] = []
     for number, settings in enumerate(recipe.candidates or ({},), start=1):
-        found.append(make_candidate(recipe, number, settings))
-        twin = next((one for one in found[:-1] if one.recipe.sha256 == found[-1].recipe.sha256), None)
+        made.append(make_candidate(recipe, number, settings))
+        twin = next((earlier for earlier in made[:-1] if earlier.recipe.sha256 == made[-1].recipe.sha256), None)
         if twin is not None:
             raise ConfigurationError(
-                f"recipe {recipe.name}: candidates {twin.number} and {number} are the same ({found[-1].name}); let one "
+                f"recipe {recipe.name}: candidates {twin.number} and {number} are the same ({made[-1].name}); let one "
                 "go, or give it another train.seed"
             )
-    return found
+    return made
 
 
 def make_candidate(recipe: Recipe, number: int, settings: Mapping[str, Any]) -> Candidate:
@@ -85,10 +85,10 @@ def datasets_needed(recipe: Recipe) -> list[PixelSpec]:
         from cxr_tasks.train.candidates.search_space import choices_of
 
         options = choices_of(recipe, "pixels")
-        found = [with_settings(recipe, option).pixels for option in options]
+        pixels = [with_settings(recipe, option).pixels for option in options]
     else:
-        found = [candidate.recipe.pixels for candidate in candidates_of(recipe)]
-    return list(dict.fromkeys([recipe.pixels, *found]))
+        pixels = [candidate.recipe.pixels for candidate in candidates_of(recipe)]
+    return list(dict.fromkeys([recipe.pixels, *pixels]))
 
 
 def _shown(value: Any) -> str:

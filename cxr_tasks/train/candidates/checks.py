@@ -35,8 +35,11 @@ def check_training(recipe: Recipe, *, asks_registry: bool = True) -> tuple[Plann
 
 def _planned(recipe: Recipe) -> tuple[PlannedCandidate, ...]:
     if recipe.search is None:
-        found = candidates_of(recipe)
-        return tuple(PlannedCandidate(number=one.number, name=one.name, settings=one.settings) for one in found)
+        candidates = candidates_of(recipe)
+        return tuple(
+            PlannedCandidate(number=candidate.number, name=candidate.name, settings=candidate.settings)
+            for candidate in candidates
+        )
     dimensions_of(recipe)
     numbers = range(1, recipe.search.n_candidates + 1)
     return tuple(PlannedCandidate(number=number, name=f"proposal {number}", settings=None) for number in numbers)
@@ -47,6 +50,6 @@ def _train_specs(recipe: Recipe) -> list[TrainSpec]:
     if recipe.search is None:
         specs = [candidate.recipe.train for candidate in candidates_of(recipe)]
     else:
-        probes = [{one.dotted: value} for one in dimensions_of(recipe) for value in one.probes]
+        probes = [{dimension.dotted: value} for dimension in dimensions_of(recipe) for value in dimension.probes]
         specs = [recipe.train, *(with_settings(recipe, probe).train for probe in probes)]
     return list({(spec.network, spec.starting_weights, spec.labels.first_model): spec for spec in specs}.values())

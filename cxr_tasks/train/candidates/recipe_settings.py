@@ -77,7 +77,7 @@ def _place(mapping: dict[str, Any], dotted: str, where: str) -> tuple[Any, Any]:
         above = ".".join(words[:depth])
         key: Any = word
         if isinstance(holder, list):
-            names = [str(one.get("name", i)) if isinstance(one, dict) else str(i) for i, one in enumerate(holder)]
+            names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(holder)]
             key = names.index(word) if word in names else int(word) if word.isdigit() else -1
             if not 0 <= key < len(holder):
                 raise _unknown(dotted, above, word, names, where)
@@ -92,7 +92,7 @@ def _place(mapping: dict[str, Any], dotted: str, where: str) -> tuple[Any, Any]:
 
 def _not_open(mapping: dict[str, Any], dotted: str, where: str) -> ConfigurationError:
     known = [f"{part}.{name}" for part in OPEN_PARTS for name in flatten(mapping[part])]
-    meant = next((one for one in known if one.partition(".")[2] == dotted), None)
+    meant = next((name for name in known if name.partition(".")[2] == dotted), None)
     hint = f"; did you mean {meant!r}?" if meant else nearest(dotted, known)
     return ConfigurationError(
         f"{where}: {dotted!r} is not open to candidates{hint}; they differ in {' and '.join(OPEN_PARTS)}; "

@@ -76,12 +76,12 @@ class Search:
         import optuna
 
         with self._alone() as study:
-            found = self._known_trial(study, number)
-            if found.state.is_finished():
-                return self._behind(found) if found.state == optuna.trial.TrialState.PRUNED else ""
-            trial = optuna.Trial(study, found._trial_id)
+            known = self._known_trial(study, number)
+            if known.state.is_finished():
+                return self._behind(known) if known.state == optuna.trial.TrialState.PRUNED else ""
+            trial = optuna.Trial(study, known._trial_id)
             for epoch, best in zip(sorted(scores), _best_so_far(scores), strict=True):
-                if epoch not in found.intermediate_values:
+                if epoch not in known.intermediate_values:
                     trial.report(best, epoch)
             if not self.spec.stop_early or not trial.should_prune():
                 return ""
@@ -168,15 +168,15 @@ class Search:
         values = [[dimension.encoded(value) for value in dimension.all_values()] for dimension in self._dimensions]
         names = [dimension.dotted for dimension in self._dimensions]
         grid = [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
-        left = [one for one in grid if _key(one) not in taken]
+        left = [point for point in grid if _key(point) not in taken]
         return left[int(np.random.default_rng([self.spec.seed, number]).integers(len(left)))]
 
     def _own_params(self, recipe: Recipe) -> dict[str, Any] | None:
         """The recipe's values in the space; None where one of them lies outside."""
         values = [(dimension, setting_of(recipe, dimension.dotted)) for dimension in self._dimensions]
-        if not all(one.holds(value) for one, value in values):
+        if not all(dimension.holds(value) for dimension, value in values):
             return None
-        return {one.dotted: one.encoded(value) for one, value in values}
+        return {dimension.dotted: dimension.encoded(value) for dimension, value in values}
 
     def _enter(self, study: Study, number: int, params: dict[str, Any]) -> None:
         """Add the trial in one line of the journal: a kill leaves all of it or nothing."""

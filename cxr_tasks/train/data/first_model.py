@@ -71,8 +71,8 @@ def soft_labels_of(
 def _locate(first_model: str, work: Path) -> tuple[Path, ServingContract | None]:
     """The ``.keras`` file on disk and the contract that came with it."""
     check_first_model(first_model, asks_registry=False)
-    if found := REGISTERED.fullmatch(first_model):
-        return _fetched(found["name"], int(found["version"]), work)
+    if match := REGISTERED.fullmatch(first_model):
+        return _fetched(match["name"], int(match["version"]), work)
     path = weights_root() / Path(first_model).expanduser()
     beside = path.with_name(FILE_NAME)
     return path, read_contract(beside) if beside.exists() else None

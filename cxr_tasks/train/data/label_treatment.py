@@ -144,11 +144,11 @@ def label_counts(
 def policy_table(states: np.ndarray, findings: Sequence[str], spec: LabelSpec, targets: Targets | None = None) -> str:
     """``label_counts`` as a table for the log, one line per finding."""
     counts = label_counts(states, findings, spec, targets)
-    one = next(iter(counts.values()))
-    head = ["finding", "uncertain as", *one["before"], "->", *(name.replace("_", " ") for name in one["after"])]
+    first = next(iter(counts.values()))
+    head = ["finding", "uncertain as", *first["before"], "->", *(name.replace("_", " ") for name in first["after"])]
     rows = [
-        [finding, found["policy"], *map(str, found["before"].values()), "->", *map(str, found["after"].values())]
-        for finding, found in counts.items()
+        [finding, told["policy"], *map(str, told["before"].values()), "->", *map(str, told["after"].values())]
+        for finding, told in counts.items()
     ]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [

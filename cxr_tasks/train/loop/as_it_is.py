@@ -35,14 +35,14 @@ def registered_as_it_is(recipe: Recipe, validation: LoadedSplit, folder: Path) -
 
     spec, origin, started = recipe.train, WeightsOrigin.of(recipe.train), time.monotonic()
     version = load_version(origin.model_name, origin.version, folder / "version")
-    for what, found, expected in (
+    for what, actual, expected in (
         ("pixels", version.contract.pixels, recipe.pixels),
         ("findings", version.contract.findings, recipe.findings),
     ):
-        if found != expected:
+        if actual != expected:
             raise ConfigurationError(
                 f"{spec.starting_weights}: expected a version of the {what} {expected}, as the recipe {recipe.name} "
-                f"has, found {found}; take the recipe that it was trained by"
+                f"has, found {actual}; take the recipe that it was trained by"
             )
     network = load_model(version.model_path, size_px=recipe.pixels.size_px, n_findings=len(recipe.findings))
     labels = evaluation_targets(validation.states, spec.labels)

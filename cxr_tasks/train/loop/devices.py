@@ -118,5 +118,5 @@ class Devices:
         for seed in (variable for variable in network.variables if id(variable) not in weights):
             first, *others = self._strategy.experimental_local_results(seed.value)
             key, counter = first.numpy()
-            for number, other in enumerate(others, start=1):
-                other.assign(np.array([(int(key) + number * SEED_STEP) % 2**32, counter], np.uint32))
+            for number, copy in enumerate(others, start=1):
+                copy.assign(np.array([(int(key) + number * SEED_STEP) % 2**32, counter], np.uint32))

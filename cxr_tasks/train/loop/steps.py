@@ -21,7 +21,7 @@ class WeightAverage:
     def __init__(self, variables: Sequence[keras.Variable], momentum: float):
         self._followed = [variable.value for variable in variables]
         self._momentum = momentum
-        self.values = [tf.Variable(one) for one in self._followed]
+        self.values = [tf.Variable(variable) for variable in self._followed]
         self._by_variable = {id(variable): value for variable, value in zip(variables, self.values, strict=True)}
 
     def of(self, variable: keras.Variable) -> np.ndarray:
@@ -65,7 +65,7 @@ class UpdateStep:
             getattr(variable, "value", variable) if isinstance(variable, keras.Variable) else variable
             for variable in variables
         ]
-        self._slowed = [(one, rate) for one, rate in zip(self._tensors, rates, strict=True) if rate != 1.0]
+        self._slowed = [(tensor, rate) for tensor, rate in zip(self._tensors, rates, strict=True) if rate != 1.0]
         self._accumulate_steps, self._n_waiting = accumulate_steps, 0
         # Gradients never wait over the end of an epoch, so they are no part of a run's state.
         self._sums = [tf.Variable(tf.zeros_like(tensor)) for tensor in self._tensors] if accumulate_steps > 1 else []

@@ -161,11 +161,11 @@ class Trainer:
         self._judged.set_weights(self._judged_weights())
         sides = [("train", self._train.images, self._learning)]
         sides += [(f"validation-{i}", view, self._judged) for i, view in enumerate(self._validator.views)]
-        found = []
+        features = []
         for name, images, network in sides:
             compute = tf.function(lambda batch, of=network: of.features(batch, training=False), reduce_retracing=True)
-            found.append(cached_features(self._folder, name, key, images, compute, BATCH))
-        return found
+            features.append(cached_features(self._folder, name, key, images, compute, BATCH))
+        return features
 
     def run_epoch(self, epoch: int, batches: Iterator[Any]) -> EpochRecord:
         """Train one epoch (numbered from 1), validate, and return its record."""

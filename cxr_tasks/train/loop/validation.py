@@ -63,7 +63,7 @@ class Validator:
     def score(self, logits: Sequence[np.ndarray], loss: float) -> ValidationScore:
         """The score of a network by its ``logits``, one array ``(n, n_findings)`` per view; ``loss`` is that on
         ``views[0]``, the images as they are."""
-        plain, *stressed = [mean_auroc(self.labels, one) for one in logits]
+        plain, *stressed = [mean_auroc(self.labels, view) for view in logits]
         return ValidationScore(loss=loss, auroc=plain, auroc_stressed=float(np.mean(stressed)) if stressed else None)
 
 

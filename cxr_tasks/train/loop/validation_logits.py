@@ -69,7 +69,7 @@ class MeanAuroc:
     """float, one per patient; their squares sum to the variance of ``value``."""
 
 
-def mean_auroc_of(found: ValidationLogits, spec: EvaluateSpec) -> MeanAuroc:
+def mean_auroc_of(kept: ValidationLogits, spec: EvaluateSpec) -> MeanAuroc:
     """The mean AUROC over the findings that are assessable (``spec.min_positives``), as epochs are compared by.
 
     With stressed views: the mean of that on the images as they are and of that on changed ones. In a split so small
@@ -81,23 +81,23 @@ def mean_auroc_of(found: ValidationLogits, spec: EvaluateSpec) -> MeanAuroc:
     Raises:
         DataDefect: No finding has both a positive and a negative image.
     """
-    columns = _columns(found.targets, spec.min_positives)
-    n_views, shares = len(found.logits), _shares(len(found.logits))
+    columns = _columns(kept.targets, spec.min_positives)
+    n_views, shares = len(kept.logits), _shares(len(kept.logits))
     value, has_interval = 0.0, True
-    by_patient = np.zeros(int(found.patients.max()) + 1)
+    by_patient = np.zeros(int(kept.patients.max()) + 1)
     bounds = np.zeros(2)
     for column in columns:
-        known = ~np.isnan(found.targets[:, column])
-        is_positive = found.targets[known, column] == 1
+        known = ~np.isnan(kept.targets[:, column])
+        is_positive = kept.targets[known, column] == 1
         for view in range(n_views):
             share = shares[view] / len(columns)
-            scores = found.logits[view, known, column].astype(np.float64)
-            patients = found.patients[known]
-            if min(len(np.unique(patients[one])) for one in (is_positive, ~is_positive)) < 2:
+            scores = kept.logits[view, known, column].astype(np.float64)
+            patients = kept.patients[known]
+            if min(len(np.unique(patients[of_class])) for of_class in (is_positive, ~is_positive)) < 2:
                 value, has_interval = value + share * _auroc(is_positive, scores), False
                 continue
-            one, each = influences(is_positive, scores, patients)
-            value += share * one
+            auroc, each = influences(is_positive, scores, patients)
+            value += share * auroc
             by_patient += share * np.bincount(patients, weights=each, minlength=len(by_patient))
             interval = auroc_interval(is_positive, scores, spec.confidence, patients)
             bounds += share * np.array([interval.lower, interval.upper])

@@ -113,21 +113,21 @@ class AucMarginOptimizer(TakesGradientsOfTheWholeBatch, keras.optimizers.Optimiz
             return
         super().build(variables)
         descending = [variable for variable in variables if self._var_key(variable) != self._alpha_key]
-        self._descending = {self._var_key(one): place for place, one in enumerate(descending)}
-        self._followed = [one.value if isinstance(one, keras.Variable) else one for one in descending]
+        self._descending = {self._var_key(weight): place for place, weight in enumerate(descending)}
+        self._followed = [weight.value if isinstance(weight, keras.Variable) else weight for weight in descending]
         self._momenta = self.add_optimizer_variables(descending, "momentum")
         self._references = self.add_optimizer_variables(descending, "reference")
         self._sums = self.add_optimizer_variables(descending, "epoch_sum")
-        for reference, one in zip(self._references, self._followed, strict=True):
-            reference.assign(one)
+        for reference, weight in zip(self._references, self._followed, strict=True):
+            reference.assign(weight)
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> None:
         """One step. Before it the weights enter the mean of the epoch, with all that was done to them since."""
         variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
         if not self.built:
             self.build(variables)
-        for total, one in zip(self._sums, self._followed, strict=True):
-            total.assign_add(one)
+        for total, weight in zip(self._sums, self._followed, strict=True):
+            total.assign_add(weight)
         super().apply(self._scaled(grads, variables), variables)
         is_last_of_epoch = tf.equal(self.iterations.value % self._updates_per_epoch, 0)
         tf.cond(is_last_of_epoch, self._renew_references, lambda: tf.constant(False))

@@ -53,7 +53,7 @@ def class_weights(labels: np.ndarray, imbalance: str) -> ClassWeights:
 def three_class_weights(targets: Targets, imbalance: str) -> np.ndarray:
     """What a negative, a positive and an uncertain label weigh, float32 ``(n_findings, 3)``; as ``class_weights``."""
     classes = [targets.values == 0, targets.values == 1, targets.is_uncertain]
-    counts = np.stack([np.sum(one, axis=0) for one in classes], axis=1).astype(np.float64)
+    counts = np.stack([np.sum(member, axis=0) for member in classes], axis=1).astype(np.float64)
     if not weighs_classes(imbalance):
         return np.ones(counts.shape, np.float32)
     even = counts.sum(axis=1, keepdims=True) / 3 / np.maximum(counts, 1)

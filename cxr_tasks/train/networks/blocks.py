@@ -50,7 +50,7 @@ def _block(name: str, n_stages: int, blocks_per_stage: int) -> int | None:
         return 0
     if name.startswith("stem"):
         return LOWEST_BLOCK
-    if found := re.match(r"block_(\d+)_", name):
-        stage = (int(found[1]) - 1) // blocks_per_stage
+    if match := re.match(r"block_(\d+)_", name):
+        stage = (int(match[1]) - 1) // blocks_per_stage
         return min(n_stages - stage, LOWEST_BLOCK)
     return next((block for pattern, block in _DENSENET_BLOCKS if pattern.match(name)), None)

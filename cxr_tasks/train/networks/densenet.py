@@ -32,7 +32,10 @@ def densenet121(size_px: int, n_findings: int, options: DenseNetOptions) -> kera
     # In float32 whatever the policy: bfloat16 has 8 bits of precision, which would round greys before they are scaled.
     colour = layers.Concatenate(name="grey_to_colour", dtype="float32")([image, image, image])
     scaled = layers.Normalization(
-        mean=IMAGENET_MEAN, variance=[one**2 for one in IMAGENET_DEVIATION], name="standardise", dtype="float32"
+        mean=IMAGENET_MEAN,
+        variance=[deviation**2 for deviation in IMAGENET_DEVIATION],
+        name="standardise",
+        dtype="float32",
     )(colour)
     backbone = keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=scaled)
     for layer in backbone.layers:

@@ -24,11 +24,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
                 x=inputs, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=self.epsilon,
                 is_training=False,
             ).y  # fmt: skip
-        found = tf.raw_ops.FusedBatchNormV3(
+        normalised = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=scale, offset=offset, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
-        self.move_statistics(inputs, found.batch_mean, found.batch_variance)
-        return found.y
+        self.move_statistics(inputs, normalised.batch_mean, normalised.batch_variance)
+        return normalised.y
 
     def move_statistics(self, inputs: tf.Tensor, batch_mean: tf.Tensor, batch_variance: tf.Tensor) -> None:
         """Take mean and variance of a batch, as the operation gives them, into the moving ones."""

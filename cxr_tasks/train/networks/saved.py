@@ -29,10 +29,10 @@ def load_model(path: Path, *, size_px: int, n_findings: int) -> keras.Model:
         if is_of_the_system(error):
             raise
         raise DataDefect(f"{path}: expected a Keras model, found {type(error).__name__}: {error}") from error
-    found, wanted = (model.input_shape, model.output_shape), ((None, size_px, size_px, 1), (None, n_findings))
-    if found != wanted:
+    shapes, wanted = (model.input_shape, model.output_shape), ((None, size_px, size_px, 1), (None, n_findings))
+    if shapes != wanted:
         raise DataDefect(
-            f"{path}: expected input and output shapes {wanted}, found {found}; it was made for other data"
+            f"{path}: expected input and output shapes {wanted}, found {shapes}; it was made for other data"
         )
     return model
 

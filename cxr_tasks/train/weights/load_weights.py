@@ -73,11 +73,11 @@ def set_layer_weights(network: keras.Model, stored: LayerWeights, source: str, *
     faults = []
     for name, layer in wanted.items():
         shapes = [tuple(weight.shape) for weight in layer.weights]
-        found = [one.shape for one in stored.get(name, [])]
+        stored_shapes = [array.shape for array in stored.get(name, [])]
         if name == HEAD_LAYER:
-            takes_head = takes_head and found == shapes
-        elif found != shapes:
-            faults.append(f"{name}: expected shapes {shapes}, found {found or 'no such layer'}")
+            takes_head = takes_head and stored_shapes == shapes
+        elif stored_shapes != shapes:
+            faults.append(f"{name}: expected shapes {shapes}, found {stored_shapes or 'no such layer'}")
     if faults:
         more = f"; and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
         raise ConfigurationError(
@@ -106,16 +106,16 @@ def read_layer_weights(path: Path) -> LayerWeights:
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stream:
-                found = _from_hdf5(stream)
+                weights = _from_hdf5(stream)
         else:
-            found = _from_hdf5(path)
+            weights = _from_hdf5(path)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         if is_of_the_system(error):
             raise
         raise ConfigurationError(f"{path}: expected Keras weights, found {error}") from None
-    if not found:
+    if not weights:
         raise ConfigurationError(f"{path}: expected Keras weights by layer name, found none")
-    return found
+    return weights
 
 
 def _from_hdf5(source: Any) -> LayerWeights:
@@ -123,25 +123,25 @@ def _from_hdf5(source: Any) -> LayerWeights:
         root = file.get("model_weights", file)
         if "layer_names" in root.attrs:
             return _from_former_keras(root)
-        found: LayerWeights = {}
+        weights: LayerWeights = {}
 
         def visit(path: str, item: Any) -> None:
             # Groups are called by class and number ("batch_normalization_7"); the layer's own name is beside them.
             if path.endswith("/vars") and "name" in item.attrs and len(item):
-                found[str(item.attrs["name"])] = [np.asarray(item[str(i)]) for i in range(len(item))]
+                weights[str(item.attrs["name"])] = [np.asarray(item[str(i)]) for i in range(len(item))]
 
         file.visititems(visit)
-        return found
+        return weights
 
 
 def _from_former_keras(root: Any) -> LayerWeights:
     """The layout of ``.h5`` files up to Keras 2; slashes in layer names became underscores in Keras 3."""
-    found = {}
-    for layer in (_text(one) for one in root.attrs["layer_names"]):
-        names = [_text(one) for one in root[layer].attrs["weight_names"]]
+    weights = {}
+    for layer in (_text(name) for name in root.attrs["layer_names"]):
+        names = [_text(name) for name in root[layer].attrs["weight_names"]]
         if names:
-            found[layer.replace("/", "_")] = [np.asarray(root[layer][name]) for name in names]
-    return found
+            weights[layer.replace("/", "_")] = [np.asarray(root[layer][name]) for name in names]
+    return weights
 
 
 def _text(name: bytes | str) -> str:

@@ -62,10 +62,10 @@ class WeightsOrigin:
                 )
             return cls("imagenet", path=weights_root() / IMAGENET_FILE)
         if text.startswith("models:"):
-            found = REGISTERED.fullmatch(text)
-            if not found:
+            match = REGISTERED.fullmatch(text)
+            if not match:
                 raise ConfigurationError(f"train.starting_weights: expected models:/NAME/VERSION, found {text!r}")
-            return cls("registered", model_name=found["name"], version=int(found["version"]))
+            return cls("registered", model_name=match["name"], version=int(match["version"]))
         if text.endswith((".keras", ".h5")):
             return cls("file", path=weights_root() / Path(text).expanduser())
         raise ConfigurationError(
@@ -105,9 +105,9 @@ def check_first_model(first_model: str | None, *, asks_registry: bool = True) ->
     """As ``check_starting_weights``, of ``train.labels.first_model``."""
     if first_model is None:
         return
-    if found := REGISTERED.fullmatch(first_model):
+    if match := REGISTERED.fullmatch(first_model):
         if asks_registry:
-            _check_version("train.labels.first_model", found["name"], int(found["version"]))
+            _check_version("train.labels.first_model", match["name"], int(match["version"]))
         return
     path = weights_root() / Path(first_model).expanduser()
     if path.suffix != ".keras" or not path.is_file():
@@ -120,10 +120,10 @@ def check_first_model(first_model: str | None, *, asks_registry: bool = True) ->
 def check_imagenet_file(path: Path) -> None:
     """Compare a stored file with Keras' published checksum; a wrong file is left alone and named."""
     with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != IMAGENET_MD5:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if md5 != IMAGENET_MD5:
         raise ConfigurationError(
-            f"{path}: expected Keras' {IMAGENET_FILE} with md5 {IMAGENET_MD5}, found {found}: the file is damaged or "
+            f"{path}: expected Keras' {IMAGENET_FILE} with md5 {IMAGENET_MD5}, found {md5}: the file is damaged or "
             f"another one. Remove it to have it downloaded again, put the right one there, {OTHER_WAYS}"
         )
 

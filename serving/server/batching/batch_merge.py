@@ -30,11 +30,11 @@ def merged(
         differ = len({part.shape[1:] for part in given}) > 1
         parts = _same_shape(name, given, pads_inputs) if differ else list(given)
         if len({part.dtype for part in parts}) > 1:
-            first, other = (dtype_name(number_of(part)) for part in _first_two_dtypes(parts))
+            first, second = (dtype_name(number_of(part)) for part in _first_two_dtypes(parts))
             raise StatusError(
                 "INTERNAL",
                 "Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors that have different data "
-                f"types. Got {first} and {other}.",
+                f"types. Got {first} and {second}.",
             )
         n_missing = size - sum(len(part) for part in parts)
         filling = [np.repeat(parts[0][:1], n_missing, axis=0)] if n_missing else []

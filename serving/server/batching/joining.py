@@ -117,8 +117,8 @@ class JoiningRunner:
         self._metrics.batch_sizes.add((self._name, "Session", str(sum(asker.n_rows for asker in together))))
         if others:
             self._run_joined(together)
-        for other in others:
-            other.is_called.set()
+        for call in others:
+            call.is_called.set()
         if first.made is not None:
             return first.made
         feeds, fetches, _ = first.kind

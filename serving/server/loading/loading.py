@@ -30,7 +30,7 @@ class ServableLoader:
         self._options, self._metrics = options, metrics
         self._limits = BatchLimits()
         self._scheduler: BatchScheduler | None = None
-        self._joined_signatures = [one.strip() for one in options.join_signatures.split(",") if one.strip()]
+        self._joined_signatures = [name.strip() for name in options.join_signatures.split(",") if name.strip()]
         self._turns = threading.Semaphore(RUNS_PER_CPU * (os.cpu_count() or 1))
         both = options.tensorflow_session_parallelism
         self._load_options = LoadOptions(

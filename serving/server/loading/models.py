@@ -136,7 +136,7 @@ class LoadedModel:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
         # A string of rank 0 comes as bare bytes.
-        return [one if isinstance(one, np.ndarray) else _array(one) for one in made]
+        return [output if isinstance(output, np.ndarray) else _array(output) for output in made]
 
     def close(self) -> None:
         """Frees the session and its variables; nothing may run any more."""
@@ -151,10 +151,10 @@ class LoadedModel:
     def _of(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> _Prepared:
         key = (feeds, fetches)
         with self._lock:
-            found = self._prepared.get(key)
-            if found is not None:
+            prepared = self._prepared.get(key)
+            if prepared is not None:
                 self._prepared.move_to_end(key)
-                return found
+                return prepared
         made = self._prepare(feeds, fetches)
         with self._lock:
             self._prepared[key] = made
@@ -166,9 +166,9 @@ class LoadedModel:
         self._check_fetches(fetches)
         fed = [self._graph.get_tensor_by_name(name) for name in feeds]
         return _Prepared(
-            feeds=tuple(one._as_tf_output() for one in fed),
+            feeds=tuple(tensor._as_tf_output() for tensor in fed),
             fetches=[self._graph.get_tensor_by_name(name)._as_tf_output() for name in fetches],
-            dtypes=tuple(one.dtype.as_datatype_enum for one in fed),
+            dtypes=tuple(tensor.dtype.as_datatype_enum for tensor in fed),
         )
 
     def _check_fetches(self, fetches: tuple[str, ...]) -> None:
@@ -178,8 +178,8 @@ class LoadedModel:
             if len(op.outputs) <= int(index or 0):
                 counted = f"Node '{op.name}' (type: '{op.type}', num of outputs: {len(op.outputs)})"
                 raise StatusError("OUT_OF_RANGE", f"{counted} does not have output {int(index or 0)}")
-            if self._compiled and (found := must_compile(op, self._compiled)):
-                raise StatusError("INTERNAL", f"XLA compilation disabled\n\t [[{{{{node {found}}}}}]]")
+            if self._compiled and (node := must_compile(op, self._compiled)):
+                raise StatusError("INTERNAL", f"XLA compilation disabled\n\t [[{{{{node {node}}}}}]]")
 
 
 def _array(value: object) -> np.ndarray:

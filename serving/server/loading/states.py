@@ -53,8 +53,8 @@ class StateBoard:
     def is_available(self, name: str, version: int) -> bool:
         """Whether the version serves."""
         with self._changed:
-            found = self._states.get(name, {}).get(version)
-            return found is not None and found.state == AVAILABLE
+            state = self._states.get(name, {}).get(version)
+            return state is not None and state.state == AVAILABLE
 
     def wait_until_settled(
         self, names: list[str], wanted_of: Callable[[str], Collection[int]], go_on: Callable[[], bool]
@@ -84,12 +84,13 @@ class StateBoard:
         """Failures of ``name``'s wanted versions; empty where one serves, None while that is open."""
         if not wanted:
             return None
-        held = {version: one for version, one in self.of_model(name).items() if version in wanted}
-        is_tried = all(one.state in {AVAILABLE, END} or one.is_retrying for one in held.values())
-        if is_tried and any(one.state == AVAILABLE for one in held.values()):
+        held = {version: state for version, state in self.of_model(name).items() if version in wanted}
+        is_tried = all(state.state in {AVAILABLE, END} or state.is_retrying for state in held.values())
+        if is_tried and any(state.state == AVAILABLE for state in held.values()):
             return {}
-        if all(one.state == END for one in held.values()):
+        if all(state.state == END for state in held.values()):
             return {
-                version: one.error or StatusError("CANCELLED", "The load was given up") for version, one in held.items()
+                version: state.error or StatusError("CANCELLED", "The load was given up")
+                for version, state in held.items()
             }
         return None

@@ -54,9 +54,9 @@ def _records(file: Path) -> Iterator[bytes]:
     try:
         yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     except tf.errors.DataLossError as error:
-        found = re.search(r"corrupted record at \d+|truncated record at \d+", error.message)
+        match = re.search(r"corrupted record at \d+|truncated record at \d+", error.message)
         raise StatusError(
             "DATA_LOSS",
-            f"{found.group() if found else error.message} (Is this even a TFRecord file?). "
+            f"{match.group() if match else error.message} (Is this even a TFRecord file?). "
             "Please verify your warmup data is in TFRecord format.",
         ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 def functions_if_compiled(graph_def: Any) -> dict[str, Any]:
     """The functions of a ``GraphDef`` by name; empty where none of them is compiled, which is nearly always."""
-    functions = {one.signature.name: one for one in graph_def.library.function}
+    functions = {function.signature.name: function for function in graph_def.library.function}
     return functions if any(_compiled(function) for function in functions.values()) else {}
 
 
@@ -41,7 +41,7 @@ def _in_functions(called: list[str], functions: dict[str, Any]) -> str | None:
         met.add(name)
         for node in functions[name].node_def:
             names = list(_called(node.attr.values()))
-            if any(_compiled(functions.get(one)) for one in names):
+            if any(_compiled(functions.get(name)) for name in names):
                 return str(node.name)
             called += names
     return None

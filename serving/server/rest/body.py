@@ -58,7 +58,7 @@ class Bodies:
         body.held += part
         self._n_bytes += len(part)
         while self._n_bytes > self._most_bytes:
-            oldest = next((one for one in self._held if not one.is_whole), body)
+            oldest = next((held for held in self._held if not held.is_whole), body)
             self.let_go(oldest)
             self._held.pop(oldest, None)
             if oldest is body:
@@ -113,9 +113,9 @@ def check_length(headers: Mapping[bytes, bytes], most_bytes: int) -> None:
     a coding on the way that is not taken off here (400)."""
     coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
     if coding != b"chunked":
-        found = coding[:100].decode("latin-1")
+        told = coding[:100].decode("latin-1")
         raise BodyRefused(
-            400, f"Transfer-Encoding: expected chunked, found {found!r}; packed bodies have Content-Encoding"
+            400, f"Transfer-Encoding: expected chunked, found {told!r}; packed bodies have Content-Encoding"
         )
     length = headers.get(b"content-length", b"0")
     # More than twenty digits are no length, and cost time to parse.

@@ -88,18 +88,18 @@ class RestApi:
 
     def _called(self, method: str, path: str, body: bytes | bytearray, patience: Patience) -> tuple[str, str, bytes]:
         """The model, the call and the JSON it answered."""
-        found = _RUN.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
-        if found is None:
+        match = _RUN.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
+        if match is None:
             raise StatusError("INVALID_ARGUMENT", f"Malformed request: {method} {path}")
-        spec = _spec(found, f"{method} {path}")
+        spec = _spec(match, f"{method} {path}")
         if method == "GET":
-            return spec.name, "", self._metadata(spec) if found["metadata"] else self._status(spec)
+            return spec.name, "", self._metadata(spec) if match["metadata"] else self._status(spec)
         document = json_text.parse(body)
         if not isinstance(document, dict):
             raise StatusError("INVALID_ARGUMENT", f"JSON Value: {pretty(document)} Is not object")
         _take_signature(document, spec)
-        run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[found["call"]]
-        return spec.name, found["call"], orjson.dumps(run(spec, document, patience), option=orjson.OPT_SERIALIZE_NUMPY)
+        run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[match["call"]]
+        return spec.name, match["call"], orjson.dumps(run(spec, document, patience), option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _predict(self, spec: model_pb2.ModelSpec, document: dict[str, Any], patience: Patience) -> dict[str, Any]:
         request = predict_pb2.PredictRequest(model_spec=spec)
@@ -111,7 +111,7 @@ class RestApi:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         fill_examples(document, "classify", request.input)
         rows = self._answers.classify(request, patience).result.classifications
-        return {"results": [[[one.label, float(f"{one.score:.9g}")] for one in row.classes] for row in rows]}
+        return {"results": [[[scored.label, float(f"{scored.score:.9g}")] for scored in row.classes] for row in rows]}
 
     def _regress(self, spec: model_pb2.ModelSpec, document: dict[str, Any], patience: Patience) -> dict[str, Any]:
         request = regression_pb2.RegressionRequest(model_spec=spec)
@@ -135,18 +135,18 @@ class RestApi:
         return orjson.dumps({"model_spec": shown, "metadata": {"signature_def": orjson.loads(_as_json(signatures))}})
 
 
-def _spec(found: re.Match[str], request: str) -> model_pb2.ModelSpec:
-    if not found["name"]:
+def _spec(match: re.Match[str], request: str) -> model_pb2.ModelSpec:
+    if not match["name"]:
         raise StatusError("INVALID_ARGUMENT", "Missing model name in request.")
-    spec = model_pb2.ModelSpec(name=unquote(found["name"]))
-    if found["version"]:
-        digits = found["version"].lstrip("0") or "0"
+    spec = model_pb2.ModelSpec(name=unquote(match["name"]))
+    if match["version"]:
+        digits = match["version"].lstrip("0") or "0"
         # More than twenty digits are no version, and cost time to parse.
         if int(digits[:20]) > MAX_VERSION:
-            raise StatusError("INVALID_ARGUMENT", f"Failed to convert version: {found['version'][:20]} to numeric.")
+            raise StatusError("INVALID_ARGUMENT", f"Failed to convert version: {match['version'][:20]} to numeric.")
         spec.version.value = int(digits)
-    elif found["label"]:
-        spec.version_label = unquote(found["label"])
+    elif match["label"]:
+        spec.version_label = unquote(match["label"])
     return spec
 
 

@@ -46,7 +46,11 @@ class Connection(HttpToolsProtocol):
         self._arm(self._limit_s)
         if len(self.connections) > self._most:
             others: list[Any] = [connection for connection in self.connections if connection is not self]
-            oldest = min((one for one in others if one.waits_for_client), key=lambda one: one.since, default=self)
+            oldest = min(
+                (connection for connection in others if connection.waits_for_client),
+                key=lambda connection: connection.since,
+                default=self,
+            )
             oldest.refuse(_TOO_MANY)
 
     def data_received(self, data: bytes) -> None:

@@ -34,8 +34,8 @@ def fill_examples(document: dict[str, Any], method: str, examples: input_pb2.Inp
     else:
         examples.example_list_with_context.context.CopyFrom(context)
         into = examples.example_list_with_context.examples
-    for one in listed:
-        _fill_example(one, into.add())
+    for example in listed:
+        _fill_example(example, into.add())
 
 
 def _fill_example(value: Any, example: example_pb2.Example) -> None:

@@ -66,7 +66,9 @@ def _listed(alias: str, proto: tensor_pb2.TensorProto) -> Any:
         # JSON has no word for NaN and the infinities; the standard library's writer has those of the real server.
         listed = array.tolist()
         return (
-            [orjson.Fragment(json.dumps(one)) for one in listed] if array.ndim else orjson.Fragment(json.dumps(listed))
+            [orjson.Fragment(json.dumps(value)) for value in listed]
+            if array.ndim
+            else orjson.Fragment(json.dumps(listed))
         )
     # As arrays: orjson writes them many times as fast as lists, floats with as few digits as tell them apart.
     return array if array.ndim and array.size else array.tolist()

@@ -183,16 +183,16 @@ def _innermost(text: str) -> str:
 
 
 def _first_too_big(text: str) -> int | None:
-    for found in _TOKEN.finditer(text):
-        if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", found.group()) and math.isinf(float(found.group())):
-            return found.start()
+    for number in _TOKEN.finditer(text):
+        if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", number.group()) and math.isinf(float(number.group())):
+            return number.start()
     return None
 
 
 def _first_lone_surrogate(text: str) -> int | None:
     for string in _TOKEN.finditer(text):
-        if string.group().startswith('"') and (found := _lone_in(string.group())) is not None:
-            return string.start() + found
+        if string.group().startswith('"') and (place := _lone_in(string.group())) is not None:
+            return string.start() + place
     return None
 
 

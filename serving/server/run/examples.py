@@ -202,11 +202,11 @@ def _classifications(arrays: Mapping[str, np.ndarray], n_examples: int) -> class
     for row in range(n_examples):
         classes = result.classifications.add().classes
         for column in range(next(iter(widths.values()))):
-            one = classes.add()
+            scored = classes.add()
             if CLASSES in arrays:
-                one.label = arrays[CLASSES][row, column].decode("utf-8", "replace")
+                scored.label = arrays[CLASSES][row, column].decode("utf-8", "replace")
             if SCORES in arrays:
-                one.score = float(arrays[SCORES][row, column])
+                scored.score = float(arrays[SCORES][row, column])
     return result
 
 
