@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import shutil
 import sqlite3
 import tarfile
@@ -15,50 +13,14 @@ import pytest
 
 from cxr_tasks.backup.archive import write_backup
 from cxr_tasks.backup.manifest import SEALED
-from cxr_tasks.backup.reading import check_backup, read_manifest
+from cxr_tasks.backup.reading import check_backup
 from cxr_tasks.backup.restore import restore_backup
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
-from cxr_tasks.installation.logins import ensure_logins, read_key
+from cxr_tasks.installation.logins import read_key
 from cxr_tasks.installation.patient_keys import patient_secret
 from cxr_tasks.registry.audit import trail
-from serving.served.state import ServingState, read_state, write_state
-
-PASSPHRASE = "correct horse battery"
-
-
-def fill(home: Path) -> None:
-    """A run-time folder as a stack leaves it, small."""
-    for name in (
-        "airflow/airflow.db",
-        "mlflow/mlflow.db",
-        "mlflow/basic_auth.db",
-        "worklist/requests.db",
-        "ingest/x.db",
-    ):
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(home / name)) as database, database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("CREATE TABLE rows (number INTEGER)")
-            database.executemany("INSERT INTO rows VALUES (?)", [(number,) for number in range(100)])
-    ensure_logins(home / "secrets")
-    patient_secret()
-    trail.record("registered", model="cxr_binary", version=1, who="dr.weber", why="first")
-    trail.record("served", model="cxr_binary", version=1, who="airflow")
-    write_state("cxr_binary", ServingState(stable=1, handled=1))
-    for name, content in {
-        "mlflow/artifacts/1/r/artifacts/model.keras": b"weights" * 1000,
-        "served/cxr_binary/1/saved_model.pb": b"graph",
-        "datasets/kermany/ffff/provenance.json": json.dumps({"fingerprint": "f" * 64}).encode(),
-        "datasets/kermany/ffff/kermany-test.tfrecord-00000-of-00001": b"images" * 1000,
-        "runs/x/evaluate/predictions.parquet": b"table",
-        "reports/cxr_binary/1/index.html": b"<p>report",
-        "stack/logs/mlflow.log": b"log",
-        "synthetic/x.png": b"drawn",
-        "requests/cxr_binary/0.tfrecord": b"X-ray of a patient",
-        "of_a_later_version/list.json": b"[1]",
-    }.items():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_bytes(content)
+from serving.served.state import read_state
+from tests.backup.filled_home import PASSPHRASE, fill, restore_elsewhere
 
 
 def contents(home: Path, *skipped: str) -> dict[str, bytes]:
@@ -168,12 +130,6 @@ def test_secrets_are_sealed_or_left_out_and_never_in_clear(cxr_home: Path, tmp_p
         restore_elsewhere(tmp_path / "with.tar.gz", "another passphrase")
 
 
-def restore_elsewhere(file: Path, passphrase: str | None, home: Path | None = None):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXR_HOME", str(home or file.parent / "elsewhere"))
-        return restore_backup(file, passphrase=passphrase)
-
-
 def test_without_secrets_mlflows_logins_are_made_anew(cxr_home: Path, tmp_path: Path):
     """The old password is gone with the secrets: its database would refuse the new one."""
     fill(cxr_home)
@@ -224,56 +180,6 @@ def test_only_databases_go_back_without_touching_the_rest(cxr_home: Path, tmp_pa
     assert (cxr_home / "mlflow" / "artifacts" / "1" / "r" / "artifacts" / "model.keras").is_file()
 
 
-@pytest.mark.parametrize("fault", ["cut", "flipped", "text"])
-def test_broken_file_changes_nothing(cxr_home: Path, tmp_path: Path, fault: str):
-    fill(cxr_home)
-    file = tmp_path / "b.tar.gz"
-    write_backup(file, passphrase=PASSPHRASE)
-    content = bytearray(file.read_bytes())
-    if fault == "cut":
-        content = content[: len(content) // 2]
-    elif fault == "flipped":
-        content[len(content) // 3] ^= 0xFF
-    else:
-        content = bytearray(b"no backup")
-    file.write_bytes(content)
-    with pytest.raises(DataDefect, match=r"b\.tar\.gz: "):
-        restore_elsewhere(file, PASSPHRASE)
-    assert not list((tmp_path / "elsewhere").glob("*"))
-
-
-@pytest.mark.parametrize("name", ["../escape", "/etc/escape", "served/../../escape", "elsewhere/file"])
-def test_member_that_leads_out_is_refused(cxr_home: Path, tmp_path: Path, name: str):
-    fill(cxr_home)
-    good, bad = tmp_path / "good.tar.gz", tmp_path / "bad.tar.gz"
-    write_backup(good, passphrase=None)
-    with tarfile.open(good) as source, tarfile.open(bad, "w:gz") as target:
-        for member in source:
-            target.addfile(member, source.extractfile(member))
-        info = tarfile.TarInfo(name)
-        info.size = 3
-        target.addfile(info, io.BytesIO(b"bad"))
-    with pytest.raises(DataDefect, match="is no file of a run-time folder"):
-        restore_elsewhere(bad, None)
-    assert not (tmp_path / "escape").exists()
-
-
-def test_changed_member_is_named(cxr_home: Path, tmp_path: Path):
-    fill(cxr_home)
-    good, bad = tmp_path / "good.tar.gz", tmp_path / "bad.tar.gz"
-    write_backup(good, passphrase=None)
-    with tarfile.open(good) as source, tarfile.open(bad, "w:gz") as target:
-        for member in source:
-            stream = source.extractfile(member)
-            content = stream.read() if stream else b""
-            if member.name == "served/cxr_binary/1/saved_model.pb":
-                content = b"other"
-            member.size = len(content)
-            target.addfile(member, io.BytesIO(content))
-    with pytest.raises(DataDefect, match=r"served/cxr_binary/1/saved_model\.pb is not what was written"):
-        restore_elsewhere(bad, None)
-
-
 def test_running_stack_is_not_restored_over(cxr_home: Path, tmp_path: Path):
     fill(cxr_home)
     write_backup(tmp_path / "b.tar.gz", passphrase=None)
@@ -322,11 +228,6 @@ def test_existing_file_is_not_overwritten(cxr_home: Path, tmp_path: Path):
     with pytest.raises(ConfigurationError, match="expected the name of a new file"):
         write_backup(tmp_path / "b.tar.gz", passphrase=None)
     assert read_text(tmp_path / "b.tar.gz") == "an older backup"
-
-
-def test_what_is_no_backup_says_so(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="expected a backup, found no file"):
-        read_manifest(tmp_path / "absent.tar.gz")
 
 
 def read_text(path: Path) -> str:

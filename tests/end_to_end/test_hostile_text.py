@@ -14,7 +14,7 @@ import pytest
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.installation.storage.paths import RunPaths, reports_root
 from tests.report.conftest import make_inputs  # noqa: F401, a fixture
-from tests.validate.test_stage import RECIPE, ingested, make_manifest
+from tests.validate.manifests import RECIPE, ingested, make_manifest
 
 pytestmark = [pytest.mark.browser, pytest.mark.gx, pytest.mark.timeout(2400)]
 

@@ -145,3 +145,9 @@ def make_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
         return ReportInputs(**{**given, **changed})
 
     return make
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """The bands of the curves are tested by themselves; here they need not be smooth."""
+    monkeypatch.setattr("cxr_tasks.report.page.render.BAND_SAMPLES", 20)

@@ -10,7 +10,10 @@ import pytest
 
 from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.paths import PROJECT_ROOT
+from cxr_tasks.worklist.store import Worklist
+from cxr_tasks.worklist.work_off import begin
 from tests.own_stack import own_stack
+from tests.worklist.scripted_airflow import ScriptedAirflow
 
 #: What stays as it is: the list's own DAG and trigger, and what all DAGs share.
 _REAL = (
@@ -85,3 +88,15 @@ def light_stack(tmp_path_factory) -> Iterator[StackSettings]:
 def did(settings: StackSettings, dag_id: str) -> list[Path]:
     """What the stand-in of a DAG wrote down, a file for each time that it was run."""
     return sorted((settings.home / "did" / dag_id).glob("*"))
+
+
+@pytest.fixture
+def worklist(cxr_home):
+    made = Worklist()
+    begin(made)
+    return made
+
+
+@pytest.fixture
+def airflow():
+    return ScriptedAirflow()

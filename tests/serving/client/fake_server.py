@@ -22,6 +22,7 @@ from serving.client.protos import BOOL, FLOAT, STRING, message_class
 
 #: What the fake model takes for an image.
 IMAGE = b"\x89PNG of "
+GOOD = IMAGE + b"x" * 67  # 75 bytes, which the fake model takes for 0.75
 VERSION = 7
 LABELS = ["pneumonia"]
 

@@ -15,35 +15,8 @@ import numpy as np
 import pytest
 
 from cxr_tasks.cli.main import main
-from cxr_tasks.cli.predict_cautions import _trained_on
-from cxr_tasks.contracts.serving_contract import FindingDecision, ServingContract, TrainedOn
-from cxr_tasks.contracts.specs import PixelSpec
-from cxr_tasks.images.dicom import dicom_as_png
-from cxr_tasks.registry.version_files import write_contract
-from serving.client import image_bytes
-from serving.served.version_folders import version_folder
-from tests.images.dicom.files import IDENTIFYING, dicom_file
-from tests.serving.client.fake_server import IMAGE, VERSION, fake_server
-
-GOOD = IMAGE + b"x" * 67  # 75 bytes, which the fake model takes for 0.75
-
-
-@pytest.fixture
-def server(cxr_home, monkeypatch):
-    with fake_server() as fake:
-        monkeypatch.setenv("CXR_GRPC_PORT", str(fake.grpc_port))
-        monkeypatch.setenv("CXR_REST_PORT", str(fake.rest_port))
-        yield fake
-
-
-@pytest.fixture
-def files(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    (folder / "good.png").write_bytes(GOOD)
-    (folder / "bad.jpeg").write_text("no image")
-    (folder / "empty.png").write_bytes(b"")
-    return folder
+from tests.images.dicom.files import dicom_file
+from tests.serving.client.fake_server import GOOD, IMAGE, VERSION
 
 
 def test_a_bad_file_gets_one_line_and_the_others_go_on(server, files, capsys):
@@ -157,26 +130,6 @@ def test_an_answer_without_a_number_is_none(server, tmp_path, capsys):
     assert main(["predict", str(tmp_path / "odd.png")]) == 1
 
 
-def test_versions_that_changed_in_the_middle_are_told(server, tmp_path, capsys):
-    class Released(dict):
-        n_asked = 0
-
-        def __getitem__(self, label):
-            self.n_asked += 1
-            return VERSION + (self.n_asked > 2)
-
-    for number in range(60):
-        (tmp_path / f"{number:02}.png").write_bytes(GOOD)
-    server.versions[VERSION + 1] = "AVAILABLE"
-    assert main(["predict", str(tmp_path), "--csv"]) == 0
-    assert not capsys.readouterr().err
-    server.labels = Released(stable=VERSION)
-    assert main(["predict", str(tmp_path), "--csv"]) == 0
-    captured = capsys.readouterr()
-    assert {row["version"] for row in csv.DictReader(io.StringIO(captured.out))} == {"7", "8"}
-    assert "versions 7 and 8 answered" in captured.err
-
-
 def test_a_folder_that_cannot_be_made_gets_one_line(server, files, capsys):
     assert main(["predict", str(files / "good.png"), "--explain", "/proc/nowhere"]) == 1
     assert capsys.readouterr().err.strip() == "cxr: /proc/nowhere: No such file or directory"
@@ -189,52 +142,6 @@ def test_an_image_on_stdin(server, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b""), isatty=lambda: False))
     assert main(["predict", "-"]) == 1
     assert "-: expected an image, found an empty file" in capsys.readouterr().err
-
-
-def test_scripts_are_told_by_the_exit_code_what_is_wrong(server, files, capsys, monkeypatch):
-    good = str(files / "good.png")
-    assert main(["predict", good, "--version", "9"]) == 4
-    assert main(["predict", good, "--label", "canary"]) == 4
-    errors = capsys.readouterr().err
-    assert "expected it to serve cxr_binary version 9, found that it does not (NOT_FOUND: Servable not found" in errors
-    assert "expected it to serve cxr_binary at label 'canary', found that it does not (INVALID_ARGUMENT: Unr" in errors
-    assert "'cxr models' lists what there is" in errors
-    assert main(["predict", good, "--version", str(2**63)]) == 1
-    assert main(["predict", good, "--server", "http://[junk"]) == 3
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", good, "--version", "9", "--label", "canary"])
-    assert ended.value.code == 2
-
-
-def test_no_server_is_said_once_and_alone(cxr_home, monkeypatch, files, capsys):
-    from serving.check.server_process import free_port
-
-    monkeypatch.setenv("CXR_GRPC_PORT", str(free_port()))
-    assert main(["predict", "--json", str(files / "good.png"), str(files / "good.png")]) == 3
-    captured = capsys.readouterr()
-    assert captured.err.count("expected an answer, found none") == 1
-    assert captured.out == ""
-
-
-def test_json_stays_whole_when_the_server_goes_away(server, tmp_path, capsys, monkeypatch):
-    for number in range(200):
-        (tmp_path / f"{number:04}.png").write_bytes(GOOD)
-    run = server.run
-
-    def gone_after_100(*values):
-        if len(server.images) >= 100:
-            server.fail_with = [("UNAVAILABLE", "Socket closed")] * 100
-        return run(*values)
-
-    monkeypatch.setattr(server, "run", gone_after_100)
-    assert main(["predict", "--json", str(tmp_path)]) == 3
-    assert 50 < len(json.loads(capsys.readouterr().out)) < 200
-
-
-def test_another_server_by_rest(cxr_home, files, capsys):
-    with fake_server() as other:
-        assert main(["predict", "--server", other.rest_url, str(files / "good.png")]) == 0
-    assert "0.750" in capsys.readouterr().out
 
 
 def test_heat_maps_are_written_as_pictures(server, tmp_path, capsys):
@@ -263,46 +170,6 @@ def test_heat_maps_are_written_as_pictures(server, tmp_path, capsys):
     assert "expected a folder for pictures, found a file" in capsys.readouterr().err
 
 
-def test_a_version_from_before_there_was_a_lenient_signature_still_answers(server, files, capsys):
-    server.has_lenient = False
-    assert main(["predict", str(files / "good.png")]) == 0
-    assert "0.750" in capsys.readouterr().out
-
-
-def test_a_dicom_file_is_sent_as_the_png_of_its_pixels_without_its_header(server, tmp_path, capsys):
-    server.takes = b"\x89PNG"
-    content = dicom_file(PhotometricInterpretation="MONOCHROME1")
-    (tmp_path / "scan.dcm").write_bytes(content)
-    (tmp_path / "IM000001").write_bytes(content)  # told by its content, whatever its name
-    assert main(["predict", str(tmp_path / "scan.dcm"), str(tmp_path / "IM000001")]) == 0
-    assert server.images == [dicom_as_png(content)] * 2
-    assert not any(value.encode() in image for image in server.images for value in IDENTIFYING.values())
-
-
-def test_a_refused_dicom_file_gets_one_line_and_is_not_sent(server, tmp_path, capsys):
-    server.takes = b"\x89PNG"
-    (tmp_path / "knee.dcm").write_bytes(dicom_file(BodyPartExamined="KNEE"))
-    (tmp_path / "torn.dcm").write_bytes(dicom_file()[:-50])
-    (tmp_path / "good.dcm").write_bytes(dicom_file())
-    assert main(["predict", *(str(tmp_path / name) for name in ("knee.dcm", "torn.dcm", "good.dcm"))]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.splitlines() == [
-        f"{tmp_path / 'knee.dcm'}: expected a chest; the body part says: KNEE; leave this file out",
-        f"{tmp_path / 'torn.dcm'}: 384 bytes of pixels expected, the file ends after 334; fetch the file again",
-    ]
-    assert "good.dcm" in captured.out
-    assert len(server.images) == 1
-
-
-def test_a_file_that_is_too_large_is_not_sent(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(image_bytes, "MOST_FILE_BYTES", 100)
-    (tmp_path / "large.png").write_bytes(IMAGE + bytes(200))
-    (tmp_path / "scan.dcm").write_bytes(dicom_file())
-    assert main(["predict", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.count("expected at most") == 2
-    assert server.requests == []
-
-
 def test_a_reader_that_has_seen_enough_gets_no_traceback(server, tmp_path):
     for number in range(100):
         (tmp_path / f"{number}.png").write_bytes(GOOD)
@@ -319,34 +186,3 @@ def test_a_variable_that_a_script_did_not_set_is_no_folder(server, words, capsys
     assert main(words) == 1
     assert "found an empty" in capsys.readouterr().err
     assert server.requests == []
-
-
-def test_a_child_and_a_lateral_view_are_told_where_the_model_was_trained_without(server, tmp_path, capsys):
-    """The version that answers has its folder on this machine; without it nothing is known."""
-    server.takes = b"\x89PNG"
-    (tmp_path / "child.dcm").write_bytes(dicom_file(PatientAge="009Y", ViewPosition="LL"))
-    (tmp_path / "adult.dcm").write_bytes(dicom_file(PatientAge="050Y", ViewPosition="PA"))
-    names = [str(tmp_path / "child.dcm"), str(tmp_path / "adult.dcm")]
-    assert main(["predict", *names]) == 0
-    assert "rely less on it" not in capsys.readouterr().err
-    trained_on = TrainedOn(n_images=900, n_age_known=880, n_under_18=3, n_view_known=700, n_lateral=0)
-    decision = FindingDecision(finding="pneumonia", a=1.0, b=0.0, threshold=0.5)
-    folder = version_folder("cxr_binary", VERSION) / "assets.extra"
-    folder.mkdir(parents=True)
-    write_contract(
-        ServingContract(
-            model_name="cxr_binary", pixels=PixelSpec(size_px=32), decisions=(decision,), dataset="adults",
-            dataset_fingerprint="0" * 64, recipe="made", recipe_sha256="0" * 64, trained_on=trained_on,
-        ),
-        folder,
-    )  # fmt: skip
-    _trained_on.cache_clear()
-    assert main(["predict", *names]) == 0
-    lines = [one for one in capsys.readouterr().err.splitlines() if "rely less on it" in one]
-    assert len(lines) == 2
-    assert all("child.dcm" in one for one in lines)
-    assert "9 years old" in lines[0] and "3 are of patients under 18" in lines[0]
-    assert "lateral view" in lines[1]
-    assert main(["predict", "--json", names[0]]) == 0
-    assert len(json.loads(capsys.readouterr().out)[0]["cautions"]) == 2
-    _trained_on.cache_clear()
