@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
+from cxr_tasks.contracts.dataset_files import Provenance, Statistics
 from cxr_tasks.contracts.labels import SPLITS, display_name
 from cxr_tasks.datasets.catalogue import StoredVersion
+from cxr_tasks.datasets.difference import Differences
 
 
-def checks_shown(provenance: Mapping[str, Any]) -> dict[str, str]:
+def checks_shown(provenance: Provenance) -> dict[str, str]:
     """What validation and ingest said; versions made by older code do not tell."""
     validation, quarantine = provenance.get("validation"), provenance.get("quarantine")
     checks = (
@@ -24,7 +25,7 @@ def checks_shown(provenance: Mapping[str, Any]) -> dict[str, str]:
     return checks
 
 
-def counts_table(statistics: Mapping[str, Any]) -> Table:
+def counts_table(statistics: Statistics) -> Table:
     """Images, patients and labels of each split."""
     table = plain_table("", *SPLITS)
     for name in ("n_images", "n_patients"):
@@ -38,7 +39,7 @@ def counts_table(statistics: Mapping[str, Any]) -> Table:
     return table
 
 
-def difference_lines(differences: Mapping[str, Any]) -> list[str]:
+def difference_lines(differences: Differences) -> list[str]:
     """The differences as counts; image ids, which may hold patient numbers, are for ``--json`` only."""
     images, patients = differences["images"], differences["patients"]
     lines = [f"setting {name}: {old} -> {new}" for name, (old, new) in differences["settings"].items()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,7 @@ from rich.table import Table
 from cxr_tasks.cli.console import wide_console
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.remarks import TITLES
-from cxr_tasks.evaluate.elsewhere.outcome import DECIDED
+from cxr_tasks.evaluate.elsewhere.outcome import DECIDED, PlainRecord, VersionOutcome
 from cxr_tasks.evaluate.subgroups import FEW_POSITIVES
 from cxr_tasks.installation.settings import StackSettings, client_environment
 
@@ -43,7 +42,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
+def print_evaluation(console: Console, outcome: VersionOutcome) -> None:
     """A table with n and interval for each shared finding, and what is not in it."""
     heading = f"{outcome['model']} version {outcome['version']}, trained on {outcome['trained_on']}"
     console.print(f"{heading}, on {outcome['dataset']} {outcome['fingerprint'][:16]}", style="bold", soft_wrap=True)
@@ -80,7 +79,7 @@ def print_evaluation(console: Console, outcome: dict[str, Any]) -> None:
     console.print(f"all numbers: {outcome['metrics']}, and on MLflow run {outcome['mlflow_run_id']}", soft_wrap=True)
 
 
-def _print_datasets(console: Console, outcome: dict[str, Any]) -> None:
+def _print_datasets(console: Console, outcome: VersionOutcome) -> None:
     """Each finding on this dataset and on the model's own, and the one less the other."""
     split, own = outcome["split"], outcome["trained_on"]
     if not outcome["datasets"]:
@@ -112,7 +111,7 @@ def _bounds(numbers: list[float] | None, sign: str = "") -> str:
     return f"{value} ({lower} to {upper})"
 
 
-def _with_interval(record: dict[str, Any] | None) -> str:
+def _with_interval(record: PlainRecord | None) -> str:
     if record is None or record["value"] is None:
         return "-"
     return f"{record['value']:.3f} ({record['lower']:.3f} to {record['upper']:.3f})"

@@ -6,13 +6,14 @@ import argparse
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.plain_text import without_controls
 from cxr_tasks.contracts.text_table import text_table
 from cxr_tasks.installation.settings import StackSettings, client_environment, require_up
+from cxr_tasks.reproduce.comparison import Comparison
 
 #: Rows of the table of differences; ``--json`` and the MLflow run have all.
 MOST_SHOWN = 20
@@ -52,9 +53,9 @@ def reproduce_command(options: argparse.Namespace) -> int:
     return 1 if comparison["outcome"] == "different" else 0
 
 
-def readable(comparison: Mapping[str, Any]) -> str:
+def readable(comparison: Comparison) -> str:
     """The comparison for a person: what was repeated, the verdict, what differs."""
-    pairs = {
+    pairs: dict[str, Sequence[Any]] = {
         "test AUROC": comparison["test_auroc"],
         "best epoch": comparison["best_epoch"],
         "epochs": comparison["epochs_run"],
@@ -68,7 +69,12 @@ def readable(comparison: Mapping[str, Any]) -> str:
     deviations = comparison["differences"]
     if deviations:
         rows = [
-            [deviation["name"], *(_shown(deviation[key]) for key in ("recorded", "reproduced", "size"))]
+            [
+                deviation["name"],
+                _shown(deviation["recorded"]),
+                _shown(deviation["reproduced"]),
+                _shown(deviation["size"]),
+            ]
             for deviation in deviations
         ]
         lines.append(text_table(["number", "recorded", "now", "difference"], rows[:MOST_SHOWN]))

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from cxr_tasks.contracts.decision_file import DecisionFile
 from cxr_tasks.contracts.errors import ConfigurationError
 from cxr_tasks.contracts.gate_specs import Bound, GateSpec
 from cxr_tasks.contracts.promotion_specs import PromotionSpec
@@ -85,7 +86,7 @@ def load_policy(model_name: str, folder: Path = POLICIES_FOLDER) -> Policy:
     )
 
 
-def policy_change(decision: Mapping[str, Any], folder: Path = POLICIES_FOLDER) -> str:
+def policy_change(decision: DecisionFile, folder: Path = POLICIES_FOLDER) -> str:
     """How today's policy differs from the one that ``decision`` (the content of ``decision.json``) was made by, as a
     sentence; empty where the file is the same to the byte.
 

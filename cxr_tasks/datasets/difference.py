@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from cxr_tasks.contracts.dataset_files import Provenance
 from cxr_tasks.installation.storage.files import read_json
 
 if TYPE_CHECKING:
@@ -15,26 +16,47 @@ if TYPE_CHECKING:
 DETAILS = ("source", "view", "sex", "age_years", "sub_label", "boxes", "patient_key")
 
 
-def differences(first: Path, second: Path) -> dict[str, Any]:
-    """What changed from the dataset in folder ``one`` to that in ``other``, ready for JSON.
+# Keys that are words of the language can be declared in no other way.
+ImageDifferences = TypedDict(
+    "ImageDifferences",
+    {
+        "n_before": int,
+        "n_after": int,
+        "out": list[str],  # ids that only the dataset before has
+        "in": list[str],  # ids that only the one after has
+        "content": list[str],  # ids of other files; this and what follows of those that both have
+        "split": dict[str, list[str]],  # "train -> test" and the like -> ids
+        "details": dict[str, list[str]],  # detail -> ids
+    },
+)
+Differences = TypedDict(
+    "Differences",
+    {
+        "from": str,
+        "to": str,
+        "settings": dict[str, list[Any]],  # dotted name -> old and new value
+        "patients": dict[str, int] | None,  # None: the two share no salt, so patients cannot be told to be the same
+        "images": ImageDifferences,
+        "labels": dict[str, dict[str, list[str]]],  # finding that both have -> change of state -> ids
+        "findings": dict[str, list[str]],  # "out" and "in" -> findings
+    },
+)
 
-    ``images``: ids only in ``one`` (``out``), only in ``other`` (``in``), and of those in both the ids whose file
-    (``content``), ``split`` or details changed. ``labels``: per finding that both have the ids by change of state.
-    ``patients``: counts; None where the two do not share a salt and patients cannot be told to be the same.
-    ``settings``: dotted name -> old and new value.
-    """
+
+def differences(before: Path, after: Path) -> Differences:
+    """What changed from the dataset in folder ``before`` to that in ``after``."""
     import pandas as pd
 
-    old, new = (pd.read_parquet(folder / "index.parquet").set_index("image_id") for folder in (first, second))
-    before, after = (read_json(folder / "provenance.json") for folder in (first, second))
+    old, new = (pd.read_parquet(folder / "index.parquet").set_index("image_id") for folder in (before, after))
+    made_before, made_after = (read_json(folder / "provenance.json") for folder in (before, after))
     both = old.index.intersection(new.index)
     was, now = old.loc[both], new.loc[both]
-    settings = _settings(before, after)
+    settings = _settings(made_before, made_after)
     has_one_salt = "split.salt" not in settings
     details = [name for name in DETAILS if name != "patient_key" or has_one_salt]
     return {
-        "from": before["fingerprint"],
-        "to": after["fingerprint"],
+        "from": made_before["fingerprint"],
+        "to": made_after["fingerprint"],
         "settings": settings,
         "patients": _patients(old, new) if has_one_salt else None,
         "images": {
@@ -87,7 +109,7 @@ def _findings_without(table: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     return [name.removeprefix("label_") for name in names if name.startswith("label_")]
 
 
-def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _settings(before: Provenance, after: Provenance) -> dict[str, list[Any]]:
     """Settings that differ; those that a version does not tell are None."""
     was, now = (_flat(provenance.get("settings") or {"pixels": provenance["pixels"]}) for provenance in (before, after))
     was["prepare version"], now["prepare version"] = (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxr_tasks.contracts.dataset_files import ChangedSince, Moved, SplitFacts
 from cxr_tasks.datasets.latest import LATEST_FILE, latest_dataset
 from cxr_tasks.installation.storage.files import verified_path
 from cxr_tasks.installation.storage.paths import datasets_root
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def split_facts(manifest: pd.DataFrame) -> dict[str, Any]:
-    """What became of the source's own splits, JSON-ready.
+def split_facts(manifest: pd.DataFrame) -> SplitFacts:
+    """What became of the source's own splits.
 
     ``rule`` is ``official`` where the source has a test split, which is then all of test but for what is moved, else
     ``dealt``: by the salted hash. ``moved_in`` are images and patients whom the source has in train or validation and
@@ -39,11 +40,11 @@ def split_facts(manifest: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _counted(manifest: pd.DataFrame, is_meant: pd.Series) -> dict[str, int]:
+def _counted(manifest: pd.DataFrame, is_meant: pd.Series) -> Moved:
     return {"images": int(is_meant.sum()), "patients": int(manifest.loc[is_meant, "patient_id"].nunique())}
 
 
-def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> dict[str, Any] | None:
+def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> ChangedSince | None:
     """Patients who stood in another split in the newest version of dataset ``name``; None where there is none other.
 
     Patients are known by their keys: where salt or secret have changed, nobody is.
@@ -68,11 +69,11 @@ def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> dict[str,
     }
 
 
-def split_sentences(facts: Mapping[str, Any], split: Mapping[str, Any]) -> list[str]:
+def split_sentences(facts: SplitFacts | None, split: Mapping[str, Any]) -> list[str]:
     """What happened, for a person.
 
     Args:
-        facts: ``splits`` of ``provenance.json``; empty of a dataset prepared before that was kept.
+        facts: ``splits`` of ``provenance.json``; None of a dataset prepared before that was kept.
         split: The recipe's ``split``.
     """
     share, salt = split["validation"] * 100, split["salt"]
@@ -86,7 +87,7 @@ def split_sentences(facts: Mapping[str, Any], split: Mapping[str, Any]) -> list[
     return [validation, test, *_since(facts.get("changed_since"))]
 
 
-def _moves(facts: Mapping[str, Any]) -> str:
+def _moves(facts: SplitFacts) -> str:
     moved_in, moved_out = facts["moved_in"], facts["moved_out"]
     if not moved_in["images"] and not moved_out["images"]:
         return "no patient was moved into it or out of it."
@@ -97,7 +98,7 @@ def _moves(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _since(changed: Mapping[str, Any] | None) -> list[str]:
+def _since(changed: ChangedSince | None) -> list[str]:
     if not changed:
         return []
     moved = [

@@ -43,8 +43,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from cxr_tasks.contracts.decision_file import DecisionFile, PolicyFacts
 from cxr_tasks.contracts.errors import ConfigurationError, CxrError, DataDefect
 from cxr_tasks.contracts.gate_specs import GateSpec
 from cxr_tasks.contracts.handoffs.judgement import ChampionEvidence, EvaluatedModel, GateDecision, Verdict
@@ -92,7 +92,7 @@ def gate_candidate(
     except (CxrError, OSError) as error:
         rules = (Rule(name="evidence", outcome="FAIL", sentence=f"The evaluation cannot be relied on: {error}."),)
     remarks = tuple(dict.fromkeys(measured.remarks)) if measured else ()
-    decision = {
+    decision: DecisionFile = {
         "format": 2,
         "model_name": evaluated.model_name,
         "verdict": verdict_of(rules),
@@ -197,9 +197,15 @@ def _evidence(evaluated: EvaluatedModel, recipe: Recipe, champion: ChampionEvide
     )  # fmt: skip
 
 
-def _policy_facts(policy: Policy | None, section: str, asked: GateSpec | None) -> dict[str, Any]:
+def _policy_facts(policy: Policy | None, section: str, asked: GateSpec | None) -> PolicyFacts:
     if policy is None or asked is None:
-        return dict.fromkeys(("policy", "policy_version", "policy_sha256", "policy_section", "asked"))
+        return {
+            "policy": None,
+            "policy_version": None,
+            "policy_sha256": None,
+            "policy_section": None,
+            "asked": None,
+        }
     return {
         "policy": policy.name,
         "policy_version": policy.version,

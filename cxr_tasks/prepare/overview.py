@@ -8,8 +8,9 @@ import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cxr_tasks.contracts.dataset_files import Provenance, Statistics
 from cxr_tasks.contracts.labels import SPLITS, LabelState, display_name
 from cxr_tasks.installation.storage.files import read_json, write_text
 from cxr_tasks.prepare.overview_examples import example_groups
@@ -32,7 +33,12 @@ STATISTIC_NAMES = {
     "width_px": "Width (px)",
     "height_px": "Height (px)",
 }
-WORD_NAMES = {"view": "View", "sex": "Sex", "source": "Source", "sub_label": "Finer label"}
+WORD_NAMES: dict[Literal["view", "sex", "source", "sub_label"], str] = {
+    "view": "View",
+    "sex": "Sex",
+    "source": "Source",
+    "sub_label": "Finer label",
+}
 FORM_NAMES = {"file_format": "File format", "mode": "Mode", "bit_depth": "Bits per value"}
 
 
@@ -84,7 +90,7 @@ def render_overview(folder: Path) -> Path:
     return path
 
 
-def _tiles(statistics: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _tiles(statistics: Statistics, provenance: Provenance) -> list[tuple[str, str, str]]:
     n_images = sum(statistics[split]["n_images"] for split in SPLITS)
     n_patients = sum(statistics[split]["n_patients"] for split in SPLITS)
     quarantine = provenance.get("quarantine")
@@ -105,7 +111,7 @@ def _tiles(statistics: Mapping[str, Any], provenance: Mapping[str, Any]) -> list
     ]
 
 
-def label_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def label_rows(statistics: Statistics) -> list[dict[str, Any]]:
     """Per finding and split the images by state, and the share of positives among those whose label is known."""
     findings = statistics[SPLITS[0]]["labels"]
     return [
@@ -117,7 +123,7 @@ def label_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def word_tables(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def word_tables(statistics: Statistics) -> list[dict[str, Any]]:
     """Shares of views, sexes, sources and finer labels in each split; a column with one word for all is left out."""
     tables = []
     for column, name in WORD_NAMES.items():
@@ -156,7 +162,7 @@ def age_bars(index: pd.DataFrame) -> dict[str, Any] | None:
     return {"rows": rows, "n_unknown": int((~known).sum())}
 
 
-def _grey_bars(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _grey_bars(statistics: Statistics) -> list[dict[str, Any]]:
     """Histograms of the stored grey values of each split, and of the means of its images."""
     pixels = {split: statistics[split]["pixels"] for split in SPLITS}
     what = {
@@ -220,7 +226,7 @@ def _form_rows(reference: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def settings_text(provenance: Mapping[str, Any]) -> str:
+def settings_text(provenance: Provenance) -> str:
     """The recipe's parts that the dataset depends on, as YAML."""
     import yaml
 
@@ -228,7 +234,7 @@ def settings_text(provenance: Mapping[str, Any]) -> str:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
-def source_note(provenance: Mapping[str, Any]) -> list[str]:
+def source_note(provenance: Provenance) -> list[str]:
     """What the source's module says of itself: where the images come from, whom to cite, what is taken from them."""
     source = provenance.get("settings", {}).get("dataset", {}).get("source", "")
     if source not in source_names():

@@ -8,8 +8,9 @@ import importlib.metadata
 import platform
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.dataset_files import Provenance, SplitFacts
 from cxr_tasks.contracts.handoffs.dataset import ValidatedStudies
 from cxr_tasks.contracts.plain_text import write_spreadsheet
 from cxr_tasks.contracts.recipes import Recipe
@@ -32,7 +33,7 @@ def write_provenance(
     recipe: Recipe,
     fingerprint: str,
     left_out: list[LeftOut],
-    splits: dict[str, Any],
+    splits: SplitFacts,
 ) -> None:
     """Write ``provenance.json`` and ``left_out.csv``; last, as a folder with a provenance is taken as complete.
 
@@ -40,41 +41,39 @@ def write_provenance(
     """
     with replaced_file(folder / "left_out.csv") as aside, open(aside, "w", newline="", encoding="utf-8") as stream:
         write_spreadsheet(stream, ("image_id", "reason"), ((image.image_id, image.reason) for image in left_out))
-    write_json(
-        folder / "provenance.json",
-        {
-            "dataset": recipe.dataset.name,
-            "fingerprint": fingerprint,
-            "previous_fingerprint": _previous_fingerprint(recipe.dataset.name),
-            "vocabulary": recipe.dataset.vocabulary,
-            "pixels": plain(recipe.pixels),
-            "root": validated.root,
-            "manifest_sha256": validated.manifest.sha256,
-            "validation": {
-                "n_expectations": validated.n_expectations,
-                "n_warnings": validated.n_warnings,
-                "sha256": validated.validation.sha256,
-            },
-            "quarantine": quarantine_counts(Path(validated.manifest.uri).with_name("quarantine.csv")),
-            "index_sha256": sha256_file(folder / "index.parquet"),
-            "content_sha256": sha256_file(folder / CONTENT_FILE),
-            "splits": splits,
-            "recipe": recipe.name,
-            "recipe_sha256": recipe.sha256,
-            "settings": {
-                "dataset": plain(recipe.dataset),
-                "split": plain(recipe.split),
-                "pixels": plain(recipe.pixels),
-            },
-            "n_left_out": len(left_out),
-            "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "prepare": PREPARE_VERSION,
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in PACKAGES},
-            },
+    provenance: Provenance = {
+        "dataset": recipe.dataset.name,
+        "fingerprint": fingerprint,
+        "previous_fingerprint": _previous_fingerprint(recipe.dataset.name),
+        "vocabulary": recipe.dataset.vocabulary,
+        "pixels": plain(recipe.pixels),
+        "root": validated.root,
+        "manifest_sha256": validated.manifest.sha256,
+        "validation": {
+            "n_expectations": validated.n_expectations,
+            "n_warnings": validated.n_warnings,
+            "sha256": validated.validation.sha256,
         },
-    )
+        "quarantine": quarantine_counts(Path(validated.manifest.uri).with_name("quarantine.csv")),
+        "index_sha256": sha256_file(folder / "index.parquet"),
+        "content_sha256": sha256_file(folder / CONTENT_FILE),
+        "splits": splits,
+        "recipe": recipe.name,
+        "recipe_sha256": recipe.sha256,
+        "settings": {
+            "dataset": plain(recipe.dataset),
+            "split": plain(recipe.split),
+            "pixels": plain(recipe.pixels),
+        },
+        "n_left_out": len(left_out),
+        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "prepare": PREPARE_VERSION,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }
+    write_json(folder / "provenance.json", provenance)
 
 
 def quarantine_counts(path: Path) -> dict[str, int] | None:

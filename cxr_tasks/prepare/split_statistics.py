@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from cxr_tasks.contracts.dataset_files import LabelCounts, SplitStatistics
 from cxr_tasks.contracts.labels import LabelState, findings_of, label_column
 
 HISTOGRAM_BINS = 32
@@ -56,14 +57,17 @@ class PixelProfile:
         }
 
 
-def split_statistics(index: pd.DataFrame, vocabulary: str, pixels: PixelProfile) -> dict[str, Any]:
+def split_statistics(index: pd.DataFrame, vocabulary: str, pixels: PixelProfile) -> SplitStatistics:
     """Counts and rates of one split: images, patients, labels by state, view, sex, sub-label, age, and pixels."""
     ages = index["age_years"].dropna()
     return {
         "n_images": len(index),
         "n_patients": int(index["patient_key"].nunique()),
         "labels": {finding: _label_counts(index[label_column(finding)]) for finding in findings_of(vocabulary)},
-        **{name: _counts(index[name]) for name in ("view", "sex", "source", "sub_label")},
+        "view": _counts(index["view"]),
+        "sex": _counts(index["sex"]),
+        "source": _counts(index["source"]),
+        "sub_label": _counts(index["sub_label"]),
         "age_years": {
             "n_known": len(ages),
             "mean": float(ages.mean()) if len(ages) else None,
@@ -75,10 +79,11 @@ def split_statistics(index: pd.DataFrame, vocabulary: str, pixels: PixelProfile)
     }
 
 
-def _label_counts(states: pd.Series) -> dict[str, Any]:
+def _label_counts(states: pd.Series) -> LabelCounts:
     counts = {str(state): int((states == str(state)).sum()) for state in LabelState}
     n_known = counts["positive"] + counts["negative"]
-    return {**counts, "positive_rate": counts["positive"] / n_known if n_known else None}
+    rate = counts["positive"] / n_known if n_known else None
+    return cast(LabelCounts, {**counts, "positive_rate": rate})
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

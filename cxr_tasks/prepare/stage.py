@@ -8,8 +8,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.dataset_files import SplitFacts
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset, ValidatedStudies
 from cxr_tasks.contracts.labels import SPLITS
@@ -101,7 +102,7 @@ def _make(
     validated: ValidatedStudies,
     recipe: Recipe,
     fingerprint: str,
-    splits: dict[str, Any],
+    splits: SplitFacts,
 ) -> None:
     from cxr_tasks.prepare.overview import render_overview
     from cxr_tasks.prepare.provenance import write_provenance

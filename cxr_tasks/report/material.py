@@ -7,7 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cxr_tasks.contracts.dataset_files import Provenance, SplitFacts, Statistics
+from cxr_tasks.contracts.decision_file import DecisionFile
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.explain.stage import Explanations
 from cxr_tasks.registry.overrides import Override
 
@@ -26,19 +29,19 @@ class ReportInputs:
     recipe: dict[str, Any]
     """``Recipe.to_dict()``."""
     recipe_sha256: str
-    statistics: dict[str, Any]
+    statistics: Statistics
     """``statistics.json`` of the prepared dataset."""
     fingerprint: str
     """Of the prepared dataset."""
-    history: list[dict[str, Any]]
-    """``history.json``: one record per epoch."""
+    history: list[EpochRecord]
+    """``history.json``."""
     best_epoch: int
     train_seconds: float
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     """``provenance.json`` of the prepared dataset: how it was split, and what was left out of it."""
     environment: dict[str, Any] = field(default_factory=dict)
     """``environment.json`` of the training; empty where there was none yet."""
-    decision: dict[str, Any] | None = None
+    decision: DecisionFile | None = None
     """``decision.json`` of the gate."""
     overrides: list[Override] = field(default_factory=list)
     """Who let the version serve though it did not pass; shown as long as the version exists."""
@@ -52,6 +55,6 @@ class ReportInputs:
     """Name -> version; empty takes those installed."""
 
     @property
-    def splits(self) -> dict[str, Any]:
-        """Empty where the dataset was prepared before that was kept."""
-        return self.provenance.get("splits", {})
+    def splits(self) -> SplitFacts | None:
+        """None where the dataset was prepared before that was kept."""
+        return self.provenance.get("splits")

@@ -107,7 +107,7 @@ def report_on(registered: RegisteredModel, paths: RunPaths) -> Report:
     return report
 
 
-def _optional(path: Path) -> dict[str, Any] | None:
+def _optional(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from cxr_tasks.contracts.dataset_files import Provenance, SplitStatistics, Statistics
 from cxr_tasks.contracts.labels import SPLITS
 
 VIEW_NAMES = {"ap": "AP", "pa": "PA", "lateral": "Lateral", "unknown": "Not known"}
@@ -16,13 +16,13 @@ _KINDS = {
 }
 
 
-def view_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def view_rows(statistics: Statistics) -> list[dict[str, Any]]:
     """Per view of any split ``name`` and ``counts``, images in train, validation and test; the known views first.
 
     Args:
         statistics: ``statistics.json``; empty where a dataset of before views were counted does not say.
     """
-    by_split = [statistics.get(split, {}).get("view", {}) for split in SPLITS]
+    by_split = [statistics.get(split, SplitStatistics()).get("view", {}) for split in SPLITS]
     views = {view for counts in by_split for view in counts}
     order = [*(view for view in VIEW_NAMES if view in views), *sorted(views - set(VIEW_NAMES))]
     return [
@@ -30,7 +30,7 @@ def view_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def left_out_sentence(provenance: Mapping[str, Any]) -> str:
+def left_out_sentence(provenance: Provenance) -> str:
     """Which files the dataset was not made of, by reason; '' where that was not recorded.
 
     Args:

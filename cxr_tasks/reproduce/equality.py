@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
+from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.evaluate.flat_metrics import flat_metrics
 
 Outcome = Literal["equal", "close", "different"]
@@ -66,7 +67,7 @@ def is_auroc(name: str) -> bool:
     return (kind == "auroc" or kind.startswith("auroc_")) and not is_bound and not is_other
 
 
-def first_other_epoch(recorded: list[dict[str, Any]], reproduced: list[dict[str, Any]]) -> int | None:
+def first_other_epoch(recorded: list[EpochRecord], reproduced: list[EpochRecord]) -> int | None:
     """The first epoch whose losses or scores differ, or that only one history has; None where all are the same."""
     names = ("loss", "val_loss", "val_auroc", "val_score")
     for place in range(max(len(recorded), len(reproduced))):

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.errors import ConfigurationError, DataDefect
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
+from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.contracts.recipes import Recipe
 from cxr_tasks.datasets.catalogue import stored_versions
 from cxr_tasks.datasets.latest import dataset_of
@@ -34,8 +35,8 @@ class RecordedVersion:
     """Of the one candidate that became the version, with what was set in the trigger form."""
     dataset: str
     fingerprint: str
-    history: list[dict[str, Any]]
-    """One record per epoch that was run."""
+    history: list[EpochRecord]
+    """Of the epochs that were run."""
     best_epoch: int
     stopped_by: str
     """Why training ended before its last epoch; '' where it did not."""

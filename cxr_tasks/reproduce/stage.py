@@ -6,7 +6,6 @@ import dataclasses
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cxr_tasks.contracts.handoffs.judgement import EvaluatedModel
 from cxr_tasks.contracts.handoffs.training import TrainedModel
@@ -20,6 +19,7 @@ from cxr_tasks.installation.storage.space import MIB, room_for
 from cxr_tasks.registry import tracking, versions
 from cxr_tasks.registry.audit import trail
 from cxr_tasks.registry.run_log import RunLog
+from cxr_tasks.reproduce.comparison import Comparison
 from cxr_tasks.reproduce.equality import differences, first_other_epoch, outcome_of
 from cxr_tasks.reproduce.record_of_version import RecordedVersion, recorded_dataset, recorded_version
 from cxr_tasks.train.loop.watch import Judge
@@ -33,8 +33,8 @@ TOLERANCE = 0.005
 
 
 @room_for("training again", 64 * MIB)
-def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLERANCE) -> dict[str, Any]:
-    """The comparison of a version with what its recorded recipe gives on its recorded data now, JSON-ready.
+def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLERANCE) -> Comparison:
+    """The comparison of a version with what its recorded recipe gives on its recorded data now.
 
     ``outcome`` is ``equal`` (every number to the last bit: what a CPU with the same software does), ``close`` or
     ``different`` (``equality.outcome_of``). Nothing is registered. The MLflow run of the new training is tagged as a
@@ -67,8 +67,10 @@ def reproduce_version(model_name: str, version: int, *, tolerance: float = TOLER
         judge=end_after(len(recorded.history)),
     )
     evaluated = evaluate_model(trained, prepared, recipe, paths, purpose="reproduce", who=trail.who())
-    comparison = compare(recorded, trained, evaluated, tolerance=tolerance)
-    comparison |= {"started_at": started.isoformat(timespec="seconds"), "folder": str(paths.root)}
+    comparison = compare(
+        recorded, trained, evaluated, tolerance=tolerance, started_at=started.isoformat(timespec="seconds"),
+        folder=paths.root,
+    )  # fmt: skip
     _record(comparison, recorded, paths)
     if comparison["outcome"] == "equal":
         remove_tree(paths.root)
@@ -91,8 +93,14 @@ def end_after(n_epochs: int) -> Judge:
 
 
 def compare(
-    recorded: RecordedVersion, trained: TrainedModel, evaluated: EvaluatedModel, *, tolerance: float
-) -> dict[str, Any]:
+    recorded: RecordedVersion,
+    trained: TrainedModel,
+    evaluated: EvaluatedModel,
+    *,
+    tolerance: float,
+    started_at: str,
+    folder: Path,
+) -> Comparison:
     """The comparison as ``reproduce_version`` gives it."""
     evaluation, history = read_evaluation(evaluated), read_json(verified_path(trained.history))
     environment = read_json(Path(trained.model.uri).with_name("environment.json"))
@@ -130,10 +138,12 @@ def compare(
             }
             for deviation in deviations
         ],
+        "started_at": started_at,
+        "folder": str(folder),
     }
 
 
-def _record(comparison: dict[str, Any], recorded: RecordedVersion, paths: RunPaths) -> None:
+def _record(comparison: Comparison, recorded: RecordedVersion, paths: RunPaths) -> None:
     path = paths.root / "reproduction.json"
     write_json(path, comparison)
     with tracking.outside_failures("MLflow"):

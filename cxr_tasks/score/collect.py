@@ -16,7 +16,7 @@ from cxr_tasks.installation.storage.changes import remove_file
 from cxr_tasks.installation.storage.files import reference_to, replaced_file, write_json
 from cxr_tasks.installation.storage.space import room_for
 from cxr_tasks.score.jobs import DONE, PARTS
-from cxr_tasks.score.part import read_answers
+from cxr_tasks.score.part import FileAnswer, read_answers
 
 PARQUET, CSV = "scores.parquet", "scores.csv"
 ROWS_AT_A_TIME = 5000
@@ -85,7 +85,7 @@ def _rows(plan: ScorePlan, findings: tuple[str, ...]) -> Iterator[dict[str, Any]
             yield _row(plan, findings, said)
 
 
-def _row(plan: ScorePlan, findings: tuple[str, ...], said: dict[str, Any]) -> dict[str, Any]:
+def _row(plan: ScorePlan, findings: tuple[str, ...], said: FileAnswer) -> dict[str, Any]:
     nothing = [None] * len(findings)
     probabilities = zip(findings, said.get("probabilities", nothing), strict=True)
     decisions = zip(findings, said.get("decisions", nothing), strict=True)

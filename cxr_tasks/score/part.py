@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.afterwards import ScoredPart, ScorePlan
@@ -22,6 +22,20 @@ from serving.client.notes import notes_asked_for
 PATIENCE_S, TIMEOUT_S = 120.0, 120.0
 #: Requests at a time: enough to keep a server's cores busy while this process reads and writes.
 N_AT_ONCE = 4
+
+
+class FileAnswer(TypedDict):
+    """A line of answers: of one file, what the model said or why there is no answer."""
+
+    file: str
+    error: NotRequired[str]
+    labels: NotRequired[tuple[str, ...]]
+    probabilities: NotRequired[list[float]]
+    """Calibrated, in [0, 1], in the order of ``labels``."""
+    decisions: NotRequired[tuple[bool, ...]]
+    note: NotRequired[str]
+    typicality: NotRequired[float]
+    is_unusual: NotRequired[bool]
 
 
 def score_part(plan: ScorePlan, part: int, on_images: Callable[[int], None] = lambda n_images: None) -> ScoredPart:
@@ -65,7 +79,7 @@ def answers_path(folder: Path, part: int) -> Path:
     return folder / f"{part:05}.answers"
 
 
-def read_answers(folder: Path, part: int) -> Iterator[dict[str, Any]]:
+def read_answers(folder: Path, part: int) -> Iterator[FileAnswer]:
     """The answers of a part, one by one; a part that was never scored has none."""
     try:
         with open(answers_path(folder, part), encoding="utf-8") as stream:
@@ -95,7 +109,7 @@ def _answer_lines(client: CxrClient, plan: ScorePlan, files: list[str]) -> Itera
     try:
         answers = client.predict_many(plan.model_name, images, at=plan.version, n_at_once=N_AT_ONCE)
         for file, answer in zip(files, answers, strict=True):
-            yield json.dumps({"file": file, **_said(answer)}, separators=(",", ":")).encode() + b"\n"
+            yield json.dumps(_said(file, answer), separators=(",", ":")).encode() + b"\n"
     except NotServed as error:
         raise NotServed(
             f"{plan.model_name} version {plan.version}: expected it to serve until all is scored, found that it "
@@ -104,11 +118,12 @@ def _answer_lines(client: CxrClient, plan: ScorePlan, files: list[str]) -> Itera
         ) from None
 
 
-def _said(answer: Answer | Refused) -> dict[str, Any]:
+def _said(file: str, answer: Answer | Refused) -> FileAnswer:
     if isinstance(answer, Refused):
-        return {"error": answer.reason}
+        return {"file": file, "error": answer.reason}
     # float32 in seven digits: what the model gave, and a third of the bytes.
-    said: dict[str, Any] = {
+    said: FileAnswer = {
+        "file": file,
         "labels": answer.labels,
         "probabilities": [_short(probability) for probability in answer.probabilities],
         "decisions": answer.decisions,

@@ -13,6 +13,7 @@ from cxr_tasks.contracts.errors import ServiceUnavailable
 from cxr_tasks.installation.logins import airflow_login
 from cxr_tasks.installation.settings import StackSettings, require_up
 from cxr_tasks.worklist.airflow_calls import AirflowCalls, Refused
+from cxr_tasks.worklist.airflow_facts import AssetEvent, RunFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,11 @@ class AirflowApi:
         answer = self.calls.call("GET", _run(dag_id, run_id))
         return DagRun(dag_id, run_id, answer["state"])
 
-    def runs_changed_since(self, moment: datetime) -> list[dict[str, Any]]:
+    def runs_changed_since(self, moment: datetime) -> list[RunFacts]:
         """The runs of all DAGs that have begun, gone on or ended since ``moment``, as the API tells of them."""
         return self.calls.pages(f"/dags/~/dagRuns?updated_at_gte={quote(moment.isoformat())}&order_by=id", "dag_runs")
 
-    def run_facts(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+    def run_facts(self, dag_id: str, run_id: str) -> RunFacts | None:
         """All that the API tells of a run; None where there is none."""
         return self.calls.call("GET", _run(dag_id, run_id), missing_is_none=True)
 
@@ -105,7 +106,7 @@ class AirflowApi:
         """Put a note on a run, in place of the one that it has."""
         self.calls.call("PATCH", f"{_run(dag_id, run_id)}?update_mask=note", json={"note": text[:1000]})
 
-    def asset_events_since(self, moment: datetime) -> list[dict[str, Any]]:
+    def asset_events_since(self, moment: datetime) -> list[AssetEvent]:
         """The events of all Assets from ``moment`` on, oldest first, as the API tells of them."""
         asked = f"timestamp_gte={quote(moment.isoformat())}&order_by=timestamp"
         return self.calls.pages(f"/assets/events?{asked}", "asset_events")

@@ -41,9 +41,9 @@ class AirflowCalls:
         # Loopback only: a proxy from the environment must not see the login.
         self._session.trust_env = False
 
-    def pages(self, path: str, name: str) -> list[dict[str, Any]]:
+    def pages(self, path: str, name: str) -> list[Any]:
         """All entries of the list ``name`` that the API gives a hundred at a time; ``path`` holds a query already."""
-        entries: list[dict[str, Any]] = []
+        entries: list[Any] = []
         while True:
             page = self.call("GET", f"{path}&limit=100&offset={len(entries)}")[name]
             entries += page

@@ -7,6 +7,7 @@ from typing import Any
 
 from cxr_tasks.contracts.artifacts import sha256_json
 from cxr_tasks.contracts.errors import ConfigurationError, nearest
+from cxr_tasks.worklist.airflow_facts import AssetEvent
 from cxr_tasks.worklist.request import Kind, Wanted, version_number
 
 #: Asset -> what its events ask for; those of images and datasets have the family after them.
@@ -39,12 +40,12 @@ _TOLD = ("decision_sha256",)
 _AIRFLOWS = ("from_rest_api", "from_trigger")
 
 
-def event_name(event: Mapping[str, Any]) -> str:
+def event_name(event: AssetEvent) -> str:
     """What makes an event this one, also beside those of a database that was made anew and counts from 1 again."""
     return f"{event['name']} event {event['id']} of {event['timestamp']}"
 
 
-def wanted_by(event: Mapping[str, Any]) -> Wanted | None:
+def wanted_by(event: AssetEvent) -> Wanted | None:
     """The request that an event asks for; None for an Asset that asks for nothing.
 
     A task that is tried or cleared and says the same again means the same request; each event from outside is one
@@ -95,7 +96,7 @@ def wanted_by(event: Mapping[str, Any]) -> Wanted | None:
     )
 
 
-def not_understood(event: Mapping[str, Any]) -> Wanted:
+def not_understood(event: AssetEvent) -> Wanted:
     """The request to keep in the list for an event that cannot be understood, so that it is told of."""
     kind, family = _asset(str(event["name"]))
     name = event_name(event)
@@ -117,7 +118,7 @@ def _asset(name: str) -> tuple[Kind | None, str]:
     return None, ""
 
 
-def said_by(event: Mapping[str, Any]) -> dict[str, Any]:
+def said_by(event: AssetEvent) -> dict[str, Any]:
     """A trigger's words stand under ``payload``, those of a task or a person in ``extra`` itself."""
     extra = event.get("extra") or {}
     said = extra.get("payload") if extra.get("from_trigger") else extra

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from cxr_tasks.contracts.plain_text import plain_markdown
 from cxr_tasks.worklist.airflow_api import AirflowApi, DagRun
+from cxr_tasks.worklist.airflow_facts import RunFacts
 from cxr_tasks.worklist.request import Request, Wanted, kind_of, storable, version_number
 from cxr_tasks.worklist.store import Worklist
 
@@ -24,12 +23,8 @@ _TERMINAL = ("success", "failed")
 _BEGUN_BY = {"asset_triggered": "by an event", "backfill": "by a backfill"}
 
 
-def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
-    """The request that a run does which came from a form, a shell or a clock.
-
-    Args:
-        facts: ``dag_id``, ``dag_run_id``, ``conf``, ``triggering_user_name`` and ``run_type`` of the run.
-    """
+def add_run(worklist: Worklist, facts: RunFacts) -> Request:
+    """The request that a run does which came from a form, a shell or a clock."""
     dag_id, run_id, conf = facts["dag_id"], facts["dag_run_id"], dict(facts["conf"] or {})
     kind, model = kind_of(dag_id) or ("dataset", "")
     who = facts.get("triggering_user_name")
@@ -44,7 +39,7 @@ def add_run(worklist: Worklist, facts: Mapping[str, Any]) -> Request:
     return worklist.add_run(wanted, dag_id, run_id, datetime.now(UTC))
 
 
-def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
+def _has_run_again(request: Request, facts: RunFacts) -> bool:
     """Whether the run of an ended request was cleared: it goes on, or has ended anew between two passes."""
     if facts["state"] in _ACTIVE:
         return True
@@ -55,7 +50,7 @@ def _has_run_again(request: Request, facts: Mapping[str, Any]) -> bool:
     return request.ended_at < datetime.fromisoformat(ended) <= datetime.now(UTC)
 
 
-def follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: Mapping[str, Any]) -> bool:
+def follow_run(api: AirflowApi, worklist: Worklist, request: Request, facts: RunFacts) -> bool:
     """Whether this pass saw the request's end; one whose run was cleared and runs again is open again."""
     if request.is_ended and _has_run_again(request, facts):
         worklist.reopen(request.number, "its run was cleared and runs again")

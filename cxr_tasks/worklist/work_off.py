@@ -7,7 +7,6 @@ its id, and a request ends once. What a pass that was killed left undone is done
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from cxr_tasks.installation.settings import StackSettings
 from cxr_tasks.installation.storage.locks import file_lock
 from cxr_tasks.worklist.airflow_api import AirflowApi
 from cxr_tasks.worklist.airflow_calls import AirflowFailed, Refused
+from cxr_tasks.worklist.airflow_facts import AssetEvent
 from cxr_tasks.worklist.events import event_name, not_understood, wanted_by
 from cxr_tasks.worklist.request import Request, kind_of, storable
 from cxr_tasks.worklist.runs import PAGE, add_run, follow_run, note_of
@@ -101,7 +101,7 @@ def _mark(worklist: Worklist, name: str, now: datetime) -> datetime:
     return now - OVERLAP
 
 
-def _take_in(worklist: Worklist, event: Mapping[str, Any]) -> bool:
+def _take_in(worklist: Worklist, event: AssetEvent) -> bool:
     """Whether an event made a new request."""
     try:
         wanted = wanted_by(event)
@@ -123,7 +123,7 @@ def _take_in(worklist: Worklist, event: Mapping[str, Any]) -> bool:
     return is_new
 
 
-def _parent(worklist: Worklist, event: Mapping[str, Any]) -> int | None:
+def _parent(worklist: Worklist, event: AssetEvent) -> int | None:
     if not event.get("source_run_id"):
         return None
     request = worklist.of_run(str(event["source_dag_id"]), str(event["source_run_id"]))

@@ -9,6 +9,10 @@ from cxr_tasks.contracts.artifacts import ArtifactRef
 from cxr_tasks.contracts.handoffs.base import Handoff
 from cxr_tasks.contracts.handoffs.dataset import PreparedDataset
 
+#: An epoch as ``history.json`` has it: ``epoch`` (from 1; 0 for weights taken as they are), ``loss``, ``val_loss``,
+#: ``val_auroc``, ``val_score``, ``seconds`` and more. A number that was not measured is missing or None.
+EpochRecord = dict[str, float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCandidate:
@@ -49,7 +53,7 @@ class TrainedModel(Handoff):
     model: ArtifactRef
     """A Keras ``.keras`` file: float32 (n, size, size, 1) in [0, 1] -> logits float32 (n, k)."""
     history: ArtifactRef
-    """``history.json``: one record per epoch."""
+    """``history.json``: an ``EpochRecord`` per epoch."""
     best_epoch: int
     epochs_run: int
     val_auroc: float

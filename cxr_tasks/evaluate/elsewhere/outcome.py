@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from cxr_tasks.contracts.evaluation.evaluation import Evaluation
 from cxr_tasks.contracts.evaluation.of_finding import FindingEvaluation
@@ -11,12 +11,58 @@ from cxr_tasks.contracts.metrics import by_name, record_of
 from cxr_tasks.contracts.shapes import plain
 
 #: Shares that are shown of the served decision.
-DECIDED = ("sensitivity", "specificity")
+DECIDED: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
+
+#: A ``MetricRecord`` as plain values.
+PlainRecord = dict[str, Any]
 
 
-def outcome_of(
-    evaluation: Evaluation, split: str, of_model: tuple[str, ...], of_dataset: tuple[str, ...]
-) -> dict[str, Any]:
+class FindingOutcome(TypedDict):
+    """What is told of one finding: its ``Counts``, and how well it is told on this dataset."""
+
+    n: int
+    n_positive: int
+    n_patients: int | None
+    n_unknown: int | None
+    by_class: dict[str, Any] | None
+    auroc: PlainRecord
+    sensitivity: PlainRecord | None
+    specificity: PlainRecord | None
+    note: str
+    """Why there is no AUROC; '' where there is one."""
+
+
+class Outcome(TypedDict):
+    """What is told of an evaluation on another dataset."""
+
+    split: str
+    n_images: int
+    n_patients: int
+    confidence: float
+    findings: dict[str, FindingOutcome]
+    mean_auroc: PlainRecord
+    datasets: dict[str, list[dict[str, Any]]]
+    """Finding -> its ``DatasetRow`` on this dataset and on the model's own; empty where the latter is not kept."""
+    left_out: dict[str, str]
+    """Finding -> why it is left out."""
+    remarks: list[dict[str, str]]
+
+
+class VersionOutcome(Outcome):
+    """An outcome, and of which version on which dataset."""
+
+    model: str
+    version: int
+    trained_on: str
+    dataset: str
+    fingerprint: str
+    seen_in_training: Any
+    metrics: str
+    """Path of ``metrics.json``."""
+    mlflow_run_id: str
+
+
+def outcome_of(evaluation: Evaluation, split: str, of_model: tuple[str, ...], of_dataset: tuple[str, ...]) -> Outcome:
     """What is told of ``evaluation`` (as ``evaluate_elsewhere`` makes it), JSON-ready: counts, a record per shared
     finding and their mean, each finding's rows on both datasets, and every finding of model or dataset that is left
     out, with the reason."""
@@ -32,9 +78,11 @@ def outcome_of(
             if finding not in of_model
         },
     }
+    counts = evaluation.splits[split]
     return {
         "split": split,
-        **plain(evaluation.splits[split]),
+        "n_images": counts.n_images,
+        "n_patients": counts.n_patients,
         "confidence": evaluation.confidence,
         "findings": {finding: _finding(evaluation.by_finding[finding], split) for finding in evaluation.findings},
         "mean_auroc": plain(record_of(evaluation.mean[split], "auroc")),
@@ -44,12 +92,17 @@ def outcome_of(
     }
 
 
-def _finding(measured: FindingEvaluation, split: str) -> dict[str, Any]:
+def _finding(measured: FindingEvaluation, split: str) -> FindingOutcome:
     auroc, point = record_of(measured.metrics[split], "auroc"), measured.served_point
-    decided = by_name(point.on(split).metrics) if point else {}
+    decided, counts = by_name(point.on(split).metrics) if point else {}, measured.counts[split]
     return {
-        **plain(measured.counts[split]),
+        "n": counts.n,
+        "n_positive": counts.n_positive,
+        "n_patients": counts.n_patients,
+        "n_unknown": counts.n_unknown,
+        "by_class": plain(counts.by_class),
         "auroc": plain(auroc),
-        **{name: plain(decided.get(name)) for name in DECIDED},
+        "sensitivity": plain(decided.get("sensitivity")),
+        "specificity": plain(decided.get("specificity")),
         "note": auroc.reason,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,7 +16,7 @@ from cxr_tasks.datasets.latest import dataset_of
 from cxr_tasks.datasets.trained_on import trained_on
 from cxr_tasks.evaluate.assess import SPLITS
 from cxr_tasks.evaluate.elsewhere.measure import evaluate_elsewhere
-from cxr_tasks.evaluate.elsewhere.outcome import outcome_of
+from cxr_tasks.evaluate.elsewhere.outcome import VersionOutcome, outcome_of
 from cxr_tasks.evaluate.evaluation_file import read_evaluation_file
 from cxr_tasks.evaluate.stage import ARTIFACT_FOLDER as EVALUATION
 from cxr_tasks.installation.storage.changes import work_folder
@@ -30,7 +29,7 @@ from cxr_tasks.registry.run_log import RunLog
 ARTIFACT_FOLDER = "evaluation_elsewhere"
 
 
-def evaluate_version(model: str, version: str, *, on: str, split: str = "test") -> dict[str, Any]:
+def evaluate_version(model: str, version: str, *, on: str, split: str = "test") -> VersionOutcome:
     """The outcome as plain values; all numbers are in ``metrics.json`` below ``evaluations_root()`` and on the run.
 
     Args:
@@ -58,7 +57,7 @@ def evaluate_version(model: str, version: str, *, on: str, split: str = "test") 
             seen=trained_on(loaded, work), version=number, who=trail.who(),
             model_sha256=versions.version_tags(model, number).get("model.sha256", ""),
         )  # fmt: skip
-    outcome = {
+    outcome: VersionOutcome = {
         "model": model,
         "version": number,
         "trained_on": loaded.contract.dataset,
@@ -102,7 +101,7 @@ def _own_evaluation(run_id: str, folder: Path) -> Evaluation | None:
     return read_evaluation_file(file)
 
 
-def _log_to_mlflow(outcome: dict[str, Any], prepared: PreparedDataset, folder: Path) -> None:
+def _log_to_mlflow(outcome: VersionOutcome, prepared: PreparedDataset, folder: Path) -> None:
     """AUROCs as metrics ``on_<dataset>_<fingerprint>/...``, all numbers as a file. The run's status stays as it is."""
     group = f"on_{prepared.dataset}_{prepared.fingerprint[:8]}"
     records = {"mean_auroc": outcome["mean_auroc"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from cxr_tasks.contracts.decision_file import DecisionFile, RuleRecord
 from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.handoffs.judgement import is_lowered, marked_verdict
 from cxr_tasks.contracts.handoffs.release import ApprovalRequest
@@ -111,7 +111,7 @@ def _headline(model_name: str, version: int, champion_version: int | None, tags:
     )
 
 
-def _lowered_floor(decision: Mapping[str, Any]) -> str:
+def _lowered_floor(decision: DecisionFile) -> str:
     """A verdict that a person made easier to reach is the second thing to know."""
     if not is_lowered(decision.get("gate_floor")):
         return ""
@@ -130,7 +130,7 @@ def _overrides(tags: Mapping[str, str]) -> str:
     )
 
 
-def verdict_table(rules: Sequence[Mapping[str, Any]]) -> str:
+def verdict_table(rules: Sequence[RuleRecord]) -> str:
     """Every rule of ``decision.json``: outcome, what was asked and found, number with interval, bound.
 
     Those that were not passed come first.
@@ -142,7 +142,7 @@ def verdict_table(rules: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def against_champion(decision: Mapping[str, Any], champion_version: int | None) -> str:
+def against_champion(decision: DecisionFile, champion_version: int | None) -> str:
     """The gate's comparison with the champion of its time, and whether that is the champion of today."""
     compared = decision.get("champion_version")
     rules = [rule for rule in decision["rules"] if rule["name"].startswith("champion")]
@@ -182,7 +182,7 @@ def _what_follows(version: int, champion_version: int | None, limit: timedelta) 
     )
 
 
-def _interval(rule: Mapping[str, Any]) -> str:
+def _interval(rule: RuleRecord) -> str:
     if rule.get("lower") is None or rule.get("upper") is None:
         return _number(rule.get("value"))
     return f"{_number(rule['value'])} ({_number(rule['lower'])} to {_number(rule['upper'])})"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cxr_tasks.contracts.decision_file import DecisionFile
 from cxr_tasks.contracts.errors import ConfigurationError, DataDefect, ReleaseRefused
 from cxr_tasks.contracts.handoffs.release import RegisteredModel
 from cxr_tasks.contracts.policies import load_policy, policy_change
@@ -95,7 +96,7 @@ def policy_today(model_name: str, version: int) -> tuple[str, str]:
     return ("", sentence) if "asks is the same" in sentence else (sentence, "")
 
 
-def decision_of(version: ModelVersion, work: Path) -> tuple[dict[str, Any], str]:
+def decision_of(version: ModelVersion, work: Path) -> tuple[DecisionFile, str]:
     """``decision.json`` of a version's run, and its sha256, which is the one the version was registered with."""
     work.mkdir(parents=True, exist_ok=True)
     with tracking.outside_failures("MLflow"):

@@ -15,7 +15,7 @@ from cxr_tasks.report.card.measures import calibration_blocks, metrics_blocks, p
 from cxr_tasks.report.material import ReportInputs
 from cxr_tasks.report.page.gate import title_of, told_remarks
 from cxr_tasks.report.page.render import verdict
-from cxr_tasks.report.page.sections import data_rows, facts
+from cxr_tasks.report.page.sections import DataRow, data_rows, facts
 from cxr_tasks.report.views import left_out_sentence, view_rows
 from cxr_tasks.sources.base import about_source
 
@@ -77,17 +77,17 @@ def _use(inputs: ReportInputs) -> list[Any]:
 def _data(inputs: ReportInputs) -> list[Any]:
     about = about_source(_source(inputs))
     rows, head = data_rows(inputs), ["Split", "Images", "Patients"]
-    names = list(rows[0]["classes"])
+    names = list(rows[0].classes)
     if len(names) == 1:
         head += [f"{names[0]}: positive", "negative", "not known"]
-        counted = [[row["split"], *_counted(row), *_states(row["classes"][names[0]])] for row in rows]
+        counted = [[row.split, *_counted(row), *_states(row.classes[names[0]])] for row in rows]
         tables = [Grid("Images and patients by split. A patient is in one split only.", head, counted)]
     else:
         tables = [
             Grid("Images and patients by split. A patient is in one split only.", head,
-                 [[row["split"], *_counted(row)] for row in rows]),
-            Grid("Positive images by finding and split.", ["Finding", *(row["split"] for row in rows)],
-                 [[name, *(_count(row["classes"][name].get("positive")) for row in rows)] for name in names]),
+                 [[row.split, *_counted(row)] for row in rows]),
+            Grid("Positive images by finding and split.", ["Finding", *(row.split for row in rows)],
+                 [[name, *(_count(row.classes[name].get("positive")) for row in rows)] for name in names]),
         ]  # fmt: skip
     dealt = split_sentences(inputs.splits, inputs.recipe["split"])
     told = [Text(text) for text in (left_out_sentence(inputs.provenance), " ".join(dealt)) if text]
@@ -102,11 +102,11 @@ def _views(inputs: ReportInputs) -> list[Any]:
     return [Grid("Images by view and split.", ["View", *SPLITS], counted)]
 
 
-def _counted(row: Mapping[str, Any]) -> list[str]:
-    return [_count(row["n_images"]), _count(row["n_patients"])]
+def _counted(row: DataRow) -> list[str]:
+    return [_count(row.n_images), _count(row.n_patients)]
 
 
-def _states(counts: Mapping[str, int]) -> list[str]:
+def _states(counts: Mapping[str, Any]) -> list[str]:
     unknown = counts.get("uncertain", 0) + counts.get("unmentioned", 0)
     return [_count(counts.get("positive")), _count(counts.get("negative")), _count(unknown)]
 
@@ -117,9 +117,9 @@ def _count(number: int | None) -> str:
 
 def _gate(inputs: ReportInputs, policy: str) -> list[Any]:
     said = verdict(inputs)
-    blocks: list[Any] = [Text(f"{said['title']}. {said['sentence']}")]
-    if said["reasons"]:
-        blocks.append(Bullets(said["reasons"]))
+    blocks: list[Any] = [Text(f"{said.title}. {said.sentence}")]
+    if said.reasons:
+        blocks.append(Bullets(said.reasons))
     if inputs.decision:
         asked = f"Policy {policy}." if policy else ""
         rows = [

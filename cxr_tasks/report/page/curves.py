@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,30 @@ from cxr_tasks.statistics.scores import precision_recall_points, roc_points
 GRID = np.linspace(0.0, 1.0, 101)
 
 
-def roc_curve(rows: Scored, *, confidence: float, samples: int, seed: int) -> dict[str, Any]:
-    """Points ``x`` (false-positive rate) and ``y`` (sensitivity), and on ``grid`` the band ``lower`` to ``upper``."""
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A curve and the pointwise band of ``confidence`` around it; all values in [0, 1]."""
+
+    x: np.ndarray
+    """Of the points that were measured, ``(n_points,)``."""
+    y: np.ndarray
+    lower: np.ndarray
+    """The band at each x of ``GRID``, ``(101,)``."""
+    upper: np.ndarray
+
+
+def roc_curve(rows: Scored, *, confidence: float, samples: int, seed: int) -> Curve:
+    """False-positive rate and sensitivity of one finding, with the band of ``samples`` resamples of patients."""
     x, y = roc_points(rows.is_positive, rows.logit)
     band = _band(rows, lambda chosen: _at_grid(*roc_points(*chosen)), confidence, samples, seed)
-    return {"x": x, "y": y, "grid": GRID, **band}
+    return Curve(x, y, *band)
 
 
-def precision_recall_curve(rows: Scored, *, confidence: float, samples: int, seed: int) -> dict[str, Any]:
-    """Points ``x`` (recall) and ``y`` (precision), and on ``grid`` the band ``lower`` to ``upper``."""
+def precision_recall_curve(rows: Scored, *, confidence: float, samples: int, seed: int) -> Curve:
+    """Recall and precision of one finding, with the band of ``samples`` resamples of patients."""
     x, y = precision_recall_points(rows.is_positive, rows.logit)
     band = _band(rows, lambda chosen: np.interp(GRID, *precision_recall_points(*chosen)), confidence, samples, seed)
-    return {"x": x, "y": y, "grid": GRID, **band}
+    return Curve(x, y, *band)
 
 
 def _at_grid(false_rate: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
@@ -32,7 +45,7 @@ def _at_grid(false_rate: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
     return np.interp(GRID, false_rate[last], sensitivity[last])
 
 
-def _band(rows: Scored, curve: Any, confidence: float, samples: int, seed: int) -> dict[str, np.ndarray]:
+def _band(rows: Scored, curve: Any, confidence: float, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     patients, place = np.unique(rows.patient_key, return_inverse=True)
     images = [np.flatnonzero(place == patient) for patient in range(len(patients))]
     rng, curves = np.random.default_rng(seed), []
@@ -43,4 +56,4 @@ def _band(rows: Scored, curve: Any, confidence: float, samples: int, seed: int) 
             curves.append(curve((positive, rows.logit[drawn])))
     tail = (1.0 - confidence) / 2.0
     lower, upper = np.quantile(np.array(curves), [tail, 1.0 - tail], axis=0)
-    return {"lower": lower, "upper": upper}
+    return lower, upper

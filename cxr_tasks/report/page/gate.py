@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cxr_tasks.contracts.decision_file import DecisionFile
 from cxr_tasks.contracts.labels import display_name
 from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MEAN_METRICS
 from cxr_tasks.contracts.remarks import TITLES, Remark, remarks_in
@@ -32,14 +33,14 @@ def gate_section(inputs: ReportInputs) -> dict[str, Any]:
 
     Decisions made before there were policies name none, and their rules have no finding.
     """
-    decision = inputs.decision or {}
-    rules = [
+    decision = inputs.decision
+    rules: list[dict[str, Any]] = [
         {
             **rule,
             "label": _NAMES.get(rule["name"], rule["name"].replace("_", " ")),
             "about": display_name(rule["finding"]) if rule.get("finding") else "all",
         }
-        for rule in decision.get("rules", [])
+        for rule in (decision["rules"] if decision else ())
     ]
     rules.sort(key=lambda rule: _ORDER.index(rule["outcome"]))
     return {
@@ -60,12 +61,12 @@ def title_of(remark: Remark) -> str:
     return TITLES.get(remark.name, remark.name.replace("_", " "))
 
 
-def _asked_by(decision: dict[str, Any]) -> str:
-    if not decision.get("policy_version"):
+def _asked_by(decision: DecisionFile | None) -> str:
+    if not decision or not decision.get("policy_version"):
         return ""
     sentence = (
         f"Asked by policy {decision['policy']}, version {decision['policy_version']}, section "
-        f"{decision['policy_section']} (sha256 {decision['policy_sha256'][:12]})."
+        f"{decision['policy_section']} (sha256 {str(decision['policy_sha256'])[:12]})."
     )
     floor = decision.get("gate_floor")
     if floor:

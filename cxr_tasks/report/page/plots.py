@@ -13,7 +13,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from cxr_tasks.contracts.evaluation.of_finding import OperatingPoint, Reliability
+from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.contracts.metrics import MetricRecord, record_of
+from cxr_tasks.report.page.curves import GRID, Curve
 from cxr_tasks.statistics.calibration import N_BINS
 
 #: Stands for the text colour of the page; replaced by ``currentColor`` in the SVG.
@@ -65,12 +67,12 @@ def _embedded(text: str, name: str, alt: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{label}" class="plot"', 1).strip()
 
 
-def draw_roc(figure: Figure, curve: Mapping[str, Any], points: Mapping[str, OperatingPoint]) -> None:
+def draw_roc(figure: Figure, curve: Curve, points: Mapping[str, OperatingPoint]) -> None:
     """The ROC curve with its band and the operating points as they fall on test; chance is the diagonal."""
     axes = _unit_axes(figure, "1 - specificity (false-positive rate)", "Sensitivity")
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="chance")
-    axes.fill_between(curve["grid"], curve["lower"], curve["upper"], color=MODEL, alpha=0.18, lw=0)
-    axes.plot(curve["x"], curve["y"], color=MODEL, lw=1.8, label="model")
+    axes.fill_between(GRID, curve.lower, curve.upper, color=MODEL, alpha=0.18, lw=0)
+    axes.plot(curve.x, curve.y, color=MODEL, lw=1.8, label="model")
     for point_name, point in points.items():
         marker, label = POINT_MARKERS[point_name]
         specificity, sensitivity = (record_of(point.test.metrics, name) for name in ("specificity", "sensitivity"))
@@ -82,12 +84,12 @@ def draw_roc(figure: Figure, curve: Mapping[str, Any], points: Mapping[str, Oper
     axes.legend(loc="lower right", fontsize=9)
 
 
-def draw_precision_recall(figure: Figure, curve: Mapping[str, Any], prevalence: float) -> None:
+def draw_precision_recall(figure: Figure, curve: Curve, prevalence: float) -> None:
     """Precision against recall with its band; a model that knows nothing stays at the prevalence."""
     axes = _unit_axes(figure, "Recall (sensitivity)", "Precision (PPV)")
     axes.axhline(prevalence, color=FAINT, lw=1, ls=":", label=f"prevalence {prevalence:.2f}")
-    axes.fill_between(curve["grid"], curve["lower"], curve["upper"], color=MODEL, alpha=0.18, lw=0)
-    axes.plot(curve["x"], curve["y"], color=MODEL, lw=1.8, label="model")
+    axes.fill_between(GRID, curve.lower, curve.upper, color=MODEL, alpha=0.18, lw=0)
+    axes.plot(curve.x, curve.y, color=MODEL, lw=1.8, label="model")
     axes.legend(loc="lower left", fontsize=9)
 
 
@@ -112,7 +114,7 @@ def draw_calibration(figure: Figure, reliability: Reliability) -> None:
     below.locator_params(axis="y", nbins=3)
 
 
-def draw_history(figure: Figure, history: Sequence[dict[str, Any]], best_epoch: int) -> None:
+def draw_history(figure: Figure, history: Sequence[EpochRecord], best_epoch: int) -> None:
     """Loss and AUROC on validation by epoch; the vertical line is the epoch whose weights were kept."""
     left, right = figure.subplots(1, 2)
     _draw_series(left, history, {"loss": ("train", SECOND), "val_loss": ("validation", MODEL)}, "Loss")
@@ -125,9 +127,7 @@ def draw_history(figure: Figure, history: Sequence[dict[str, Any]], best_epoch: 
         axes.legend(fontsize=9)
 
 
-def _draw_series(
-    axes: Axes, history: Sequence[dict[str, Any]], series: Mapping[str, tuple[str, str]], title: str
-) -> None:
+def _draw_series(axes: Axes, history: Sequence[EpochRecord], series: Mapping[str, tuple[str, str]], title: str) -> None:
     axes.set_title(title, loc="left")
     for key, (label, color) in series.items():
         rows = [epoch for epoch in history if epoch.get(key) is not None]

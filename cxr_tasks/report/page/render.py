@@ -77,7 +77,18 @@ def render_report(inputs: ReportInputs) -> str:
     return environment().get_template("report.html.j2").render(context)
 
 
-def verdict(inputs: ReportInputs) -> dict[str, Any]:
+class VerdictBox(NamedTuple):
+    """The box at the top of the page."""
+
+    outcome: str
+    """The gate's word, by which the box has its colour; '' where there is no decision."""
+    title: str
+    sentence: str
+    """The one number behind it."""
+    reasons: list[str]
+
+
+def verdict(inputs: ReportInputs) -> VerdictBox:
     """The box at the top: what the gate decided, and the one number behind it."""
     auroc = record_of(inputs.evaluation.mean["test"], "auroc")
     if auroc.value is None:
@@ -85,7 +96,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     else:
         number = f"Test AUROC {auroc.value:.3f} ({auroc.lower:.3f} to {auroc.upper:.3f}, n = {auroc.n})."
     if inputs.decision is None:
-        return {"outcome": "", "title": "No decision of the gate is on record", "sentence": number, "reasons": []}
+        return VerdictBox("", "No decision of the gate is on record", number, [])
     outcome, reasons = inputs.decision["verdict"], list(inputs.decision["reasons"])
     if outcome == "PASS":
         met = sum(rule["outcome"] == "PASS" for rule in inputs.decision["rules"])
@@ -98,7 +109,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         title = marked_verdict(title, floor)
         # Not the green of a verdict that the policy's own floor was asked for.
         outcome = "NEEDS_HUMAN" if outcome == "PASS" else outcome
-    return {"outcome": outcome, "title": title, "sentence": number, "reasons": reasons}
+    return VerdictBox(outcome, title, number, reasons)
 
 
 class Tile(NamedTuple):
@@ -149,9 +160,9 @@ def drawn(inputs: ReportInputs) -> dict[str, Any]:
         if inputs.evaluation.by_finding[finding].assessable:
             pictures["findings"][finding] = _finding_plots(inputs, table, finding)
     rows = [
-        (_short_name(row), row["test"])
+        (_short_name(row.name), row.test)
         for row in baseline_rows(inputs)
-        if row.get("test") and row["test"].value is not None
+        if row.test is not None and row.test.value is not None
     ]
     if rows:
         alt = "Test AUROC with intervals: " + ", ".join(f"{name} {bounds.value:.3f}" for name, bounds in rows) + "."
@@ -189,8 +200,8 @@ def _svg(draw: Any, **options: Any) -> Markup:
     return Markup(plots.svg_of(draw, **options))  # noqa: S704
 
 
-def _short_name(row: dict[str, Any]) -> str:
-    return str(row["name"]).split(",")[0].split(" (")[0].replace(" of the file alone", "")
+def _short_name(name: str) -> str:
+    return name.split(",", maxsplit=1)[0].split(" (", maxsplit=1)[0].replace(" of the file alone", "")
 
 
 def commands(inputs: ReportInputs) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cxr_tasks.contracts.dataset_files import SplitStatistics
 from cxr_tasks.contracts.evaluation.groups import SubgroupRow
 from cxr_tasks.contracts.evaluation.of_finding import MEASURED_SPLITS, OperatingPoint
 from cxr_tasks.contracts.labels import SPLITS, display_name
-from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, by_name, record_of
+from cxr_tasks.contracts.metrics import DECISION_METRICS, FINDING_METRICS, MetricRecord, by_name, record_of
 from cxr_tasks.evaluate.subgroups import turned
 from cxr_tasks.explain.chosen_images import KINDS
 from cxr_tasks.explain.stage import Example
@@ -40,23 +42,36 @@ SUBGROUP_NAMES = {
 }
 
 
-def data_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRow:
+    """One split of the prepared dataset; counts are None where the dataset's statistics have none."""
+
+    split: str
+    n_images: int | None
+    n_patients: int | None
+    classes: Mapping[str, Mapping[str, Any]]
+    """Display name of a finding -> state -> images."""
+    finer: str
+    """Finer labels with their images, in words."""
+
+
+def data_rows(inputs: ReportInputs) -> list[DataRow]:
     """Per split: images, patients, and images by class of each finding."""
     rows = []
     for split in SPLITS:
-        of_split = inputs.statistics.get(split, {})
-        classes = {
+        of_split = inputs.statistics.get(split, SplitStatistics())
+        classes: dict[str, Mapping[str, Any]] = {
             display_name(finding): of_split.get("labels", {}).get(finding, {}) for finding in inputs.evaluation.findings
         }
         finer = {name: n for name, n in of_split.get("sub_label", {}).items() if name}
         rows.append(
-            {
-                "split": split,
-                "n_images": of_split.get("n_images"),
-                "n_patients": of_split.get("n_patients"),
-                "classes": classes,
-                "finer": ", ".join(f"{name} {n}" for name, n in finer.items()),
-            }
+            DataRow(
+                split=split,
+                n_images=of_split.get("n_images"),
+                n_patients=of_split.get("n_patients"),
+                classes=classes,
+                finer=", ".join(f"{name} {n}" for name, n in finer.items()),
+            )
         )
     return rows
 
@@ -149,17 +164,30 @@ def _point(name: str, point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def baseline_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineRow:
+    """The AUROCs of the model or of a baseline, for one finding."""
+
+    name: str
+    finding: str
+    """As it is displayed."""
+    is_model: bool
+    test: MetricRecord | None = None
+    validation: MetricRecord | None = None
+
+
+def baseline_rows(inputs: ReportInputs) -> list[BaselineRow]:
     """The model, then each baseline: AUROC on test and validation, per finding."""
     rows = []
     for finding in inputs.evaluation.findings:
         of_finding = inputs.evaluation.by_finding[finding].metrics
         model = {split: record_of(of_finding[split], "auroc") for split in MEASURED_SPLITS}
-        rows.append({"name": "This model", "finding": display_name(finding), "is_model": True, **model})
+        rows.append(BaselineRow(name="This model", finding=display_name(finding), is_model=True, **model))
         for baseline in inputs.evaluation.baselines:
             by_split = {record.split: record for record in baseline.metrics if record.finding == finding}
-            row = {"name": baseline.description, "finding": display_name(finding), "is_model": False}
-            rows.append({**row, **by_split})
+            rows.append(
+                BaselineRow(name=baseline.description, finding=display_name(finding), is_model=False, **by_split)
+            )
     return rows
 
 

@@ -67,8 +67,8 @@ def baseline_table(inputs: ReportInputs) -> dict[str, Any]:
     rows: dict[str, list[Any]] = {}
     names: dict[str, None] = {}
     for row in baseline_rows(inputs):
-        rows.setdefault(row["finding"], []).append(row.get("test"))
-        names[row["name"].split(",")[0].split(" (")[0]] = None
+        rows.setdefault(row.finding, []).append(row.test)
+        names[row.name.split(",")[0].split(" (")[0]] = None
     return {"names": list(names), "rows": [{"name": name, "records": records} for name, records in rows.items()]}
 
 

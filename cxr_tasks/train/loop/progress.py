@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.train.loop.phases import phases_of
 from cxr_tasks.train.loop.validation import is_better
-
-EpochRecord = dict[str, float]
 
 
 @dataclass(slots=True)
