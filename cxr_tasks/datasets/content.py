@@ -35,7 +35,7 @@ _HASHES = ("pixel_hash", "perceptual_hash")
 
 
 def hashes_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    """What ``write_content`` needs of a manifest beside the index."""
+    """What ``write_content`` needs of a manifest beside the index: ``image_id`` and both hashes of each image."""
     return manifest[["image_id", *_HASHES]]
 
 
@@ -53,7 +53,12 @@ def write_rows_of_content(path: Path, content: pd.DataFrame) -> None:
 
 
 def read_rows_of_content(path: Path) -> pd.DataFrame:
-    """The table in ``path``; ``DataDefect`` where it is not one."""
+    """The table in ``path``, with exactly the columns ``CONTENT_COLUMNS``, a row for each image.
+
+    Raises:
+        DataDefect: It is no such table.
+        OSError: The disk, or the rights to the file.
+    """
     table = read_table(path, "a table of what images are")
     missing = [name for name in CONTENT_COLUMNS if name not in table]
     if missing:
@@ -67,7 +72,7 @@ def scheme_of(salt: str) -> str:
 
 
 def content_of_splits(prepared: PreparedDataset, splits: Iterable[str]) -> pd.DataFrame:
-    """``CONTENT_COLUMNS`` of the images of ``splits``, in stored order.
+    """``CONTENT_COLUMNS`` of the images of ``splits``, a row for each, in stored order.
 
     A dataset prepared before this was kept knows its images by file and patient only.
 

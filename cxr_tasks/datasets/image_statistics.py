@@ -20,7 +20,7 @@ STATISTICS = ("mean", "deviation", "entropy", "sharpness", "border_fraction", "f
 
 
 def statistics_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    """What ``write_statistics`` needs of a manifest."""
+    """What ``write_statistics`` needs of a manifest: ``image_id`` and ``STATISTICS`` of each image."""
     return manifest[["image_id", *STATISTICS]]
 
 

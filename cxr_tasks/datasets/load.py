@@ -119,8 +119,9 @@ def _stored_batches(folder: Path, split: str, size_px: int, n_findings: int):
     return records.batch(READ_BATCH).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1).as_numpy_iterator()
 
 
-def plain_batches(images: np.ndarray, batch_size: int):
-    """``images`` (uint8) in order as float32 batches in [0, 1], nothing changed and nothing left out."""
+def plain_batches(images: np.ndarray, batch_size: int) -> Iterator[tf.Tensor]:
+    """``images`` (uint8 ``(n, size, size, 1)``) in order as float32 batches in [0, 1], nothing changed and nothing left
+    out; the last batch may be smaller."""
     for start in range(0, len(images), batch_size):
         yield unit_scale(tf.constant(images[start : start + batch_size]))
 

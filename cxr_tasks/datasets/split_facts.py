@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def split_facts(manifest: pd.DataFrame) -> SplitFacts:
-    """What became of the source's own splits.
+    """What became of the source's own splits, from a manifest with a row for each image.
 
     ``rule`` is ``official`` where the source has a test split, which is then all of test but for what is moved, else
     ``dealt``: by the salted hash. ``moved_in`` are images and patients whom the source has in train or validation and
@@ -46,6 +46,8 @@ def _counted(manifest: pd.DataFrame, is_meant: pd.Series) -> Moved:
 
 def changes_since(index: pd.DataFrame, name: str, fingerprint: str) -> ChangedSince | None:
     """Patients who stood in another split in the newest version of dataset ``name``; None where there is none other.
+
+    ``index`` has a row for each image, with ``patient_key`` and ``split``.
 
     Patients are known by their keys: where salt or secret have changed, nobody is.
     """

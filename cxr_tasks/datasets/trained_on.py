@@ -25,7 +25,8 @@ SPLITS = ("train", "validation")
 
 
 def trained_on(loaded: LoadedVersion, work: Path) -> pd.DataFrame:
-    """The images that a version was trained on; its record is fetched into ``work``.
+    """The images that a version was trained on, a row with ``content.CONTENT_COLUMNS`` for each; its record is fetched
+    into ``work``.
 
     Of a version trained before such records were kept, the training and validation images of its dataset.
 

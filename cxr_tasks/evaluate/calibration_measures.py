@@ -35,7 +35,11 @@ def intercept(is_positive: np.ndarray, logit: np.ndarray) -> Estimate:
     """Calibration in the large: what must be added to every calibrated logit for the mean probability to be right.
 
     Below 0 the probabilities are too high: at -0.69 the odds are twice too high. The maximum-likelihood intercept of a
-    logistic regression with slope 1; both classes must be present.
+    logistic regression with slope 1.
+
+    Args:
+        is_positive: bool ``(n,)``; both classes must be present.
+        logit: Calibrated, float ``(n,)``, finite.
     """
     value = 0.0
     for _ in range(100):
@@ -58,6 +62,11 @@ def slope(is_positive: np.ndarray, logit: np.ndarray, patient: np.ndarray) -> tu
     Firth's penalty (Biometrika 80:27-38, 1993) keeps it finite where the images are separable, as they are for a model
     with an AUROC of 1 (Heinze & Schemper, Statistics in Medicine 21:2409-2419, 2002). There the residuals say nothing
     of the error: the variance is the larger of the sandwich's and the information's.
+
+    Args:
+        is_positive: bool ``(n,)``; both classes must be present.
+        logit: Calibrated, float ``(n,)``, finite.
+        patient: Number of each image's patient, int ``(n,)`` from 0 on without a gap.
     """
     # Standardised for the search, so that a flat and a steep logit are alike to it.
     centre, scale = float(logit.mean()), float(logit.std()) or 1.0
@@ -86,14 +95,19 @@ def _penalised(
 
 
 def expected_to_observed(is_positive: np.ndarray, probability: np.ndarray) -> Estimate:
-    """Logarithm of (sum of probabilities / number of positives)."""
+    """Logarithm of (sum of probabilities / number of positives), 0 where both are the same.
+
+    Args:
+        is_positive: bool ``(n,)``, one positive at least.
+        probability: float ``(n,)`` in [0, 1], not all 0.
+    """
     expected, observed = float(probability.sum()), float(is_positive.sum())
     share = probability / expected
     return Estimate(math.log(expected / observed), share - is_positive / observed, share)
 
 
 def log_odds(is_positive: np.ndarray) -> Estimate:
-    """Logarithm of the odds that an image is positive: of the prevalence."""
+    """Logarithm of the odds that an image is positive: of the prevalence; bool ``(n,)`` with both classes."""
     share = float(is_positive.mean())
     each = np.full(len(is_positive), 1.0 / len(is_positive))
     return Estimate(math.log(share / (1.0 - share)), each * (is_positive - share) / (share * (1.0 - share)), each)

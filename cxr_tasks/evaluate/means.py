@@ -43,7 +43,10 @@ class Summary:
         )  # fmt: skip
 
     def resampled(self, name: str, value: float, values: np.ndarray, n_positive: int | None = None) -> MetricRecord:
-        """``value`` with percentile bounds of its resamples, or none where most of them are undefined."""
+        """``value`` with percentile bounds of its resamples ``values`` ``(n_resamples,)``, NaN where one is undefined.
+
+        A record without a number where ``value`` is NaN or most resamples are.
+        """
         if np.isnan(value):
             return self.undefined(name, f"the {name} of a finding has nothing to divide by")
         try:
@@ -136,7 +139,8 @@ def mean_auroc_interval(findings: Sequence[Scored], confidence: float) -> Interv
 
 
 def freedom_of(findings: Sequence[Scored]) -> float:
-    """Degrees of freedom of a mean over ``findings``, by the images of each patient of the one with most images."""
+    """Degrees of freedom, 1 or more, of a mean over ``findings``: by the images of each patient, of the finding with
+    most images. Infinite where each patient has one image."""
     key = max(findings, key=lambda finding: finding.n).patient_key
     return left_by_clusters(effective_number(images_each(patient_numbers(key))), len(key))
 
@@ -149,4 +153,5 @@ def _summed(aurocs: Sequence[tuple[float, np.ndarray]], findings: Sequence[Score
 
 
 def image_sums(rows: Scored, draws: Draws, columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums over each patient's images of ``columns``, each ``(n,)``; ``(len(columns), n_patients)``."""
     return patient_sums(draws.places(rows.patient_key), len(draws.keys), columns)

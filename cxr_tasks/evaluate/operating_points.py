@@ -51,6 +51,11 @@ def ppv_threshold(
 
     At least ``min_found`` of the images called must be positive: a PPV of 1 from the one highest image is luck.
 
+    Args:
+        is_positive: bool ``(n,)``, of validation.
+        logits: Calibrated, float ``(n,)``, finite.
+        target_ppv: In (0, 1].
+
     Returns:
         The probability threshold and an empty text, or None and the reason.
     """
@@ -115,7 +120,10 @@ def measure(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec, draws: Draw
 
 def proportion_records(rows: Scored, is_called: np.ndarray, spec: EvaluateSpec) -> list[MetricRecord]:
     """Sensitivity, specificity, PPV, NPV, accuracy and alarm rate of fixed calls, with Wilson intervals that count
-    patients (``shares.Share``). One of nothing (PPV when nothing was called) has no value, and the reason."""
+    patients (``shares.Share``). One of nothing (PPV when nothing was called) has no value, and the reason.
+
+    ``is_called`` is bool, an entry for each image of ``rows``.
+    """
     positive, is_right = rows.is_positive, rows.is_positive == is_called
     everything = np.ones(rows.n, bool)
     proportions = {

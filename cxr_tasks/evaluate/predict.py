@@ -42,6 +42,7 @@ def predictions_table(
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
-    """Write the table as Parquet; a reader sees the whole file or none."""
+    """Write the table, a row for each image with the columns of ``contracts.records``, as Parquet; a reader sees the
+    whole file or none."""
     with replaced_file(path) as aside:
         table.to_parquet(aside, index=False)

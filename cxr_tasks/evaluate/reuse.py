@@ -112,7 +112,7 @@ def _kept(test_sha256: str) -> np.ndarray | None:
 
 
 def reuse_remark(read: TestUse, auroc: MetricRecord, confidence: float) -> Remark:
-    """Which look at the test split this was, and what that does to ``auroc``."""
+    """Which look at the test split this was, and what that does to ``auroc``, with an interval of ``confidence``."""
     images = f"these {read.n_images} test images" if read.n_images > 1 else "this test image"
     if read.number == 1:
         sentence = f"The first model measured on {images} that is on record here: its intervals hold as they stand."

@@ -26,6 +26,9 @@ def subgroup_rows(
 ) -> tuple[SubgroupRow, ...]:
     """One row per value of source, view, sex, age band and (from ``index``) finer label of the source.
 
+    ``is_called`` (bool, an entry for each image of ``rows``) is the served decision. ``predictions`` and ``index`` are
+    the tables of ``contracts.records`` and of the prepared dataset; both may hold more images.
+
     A property with one value only is left out: it splits nothing. ``is_weak`` are groups with fewer than
     ``FEW_POSITIVES``, ``is_gap_weak`` those with fewer in the group or among all others. Measured are, where there is
     something to measure:

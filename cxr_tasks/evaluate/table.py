@@ -97,7 +97,8 @@ def check_predictions(table: pd.DataFrame, findings: Sequence[str], where: str) 
 
 
 def scored(table: pd.DataFrame, split: str, finding: str) -> Scored:
-    """The images of ``split`` whose target of ``finding`` is known."""
+    """The images of ``split`` whose target of ``finding`` is known, in the order of ``table``, which has the columns of
+    ``contracts.records`` (:func:`check_predictions`)."""
     rows = table[table["split"] == split]
     target = rows[target_column(finding)].to_numpy(float)
     known = ~np.isnan(target)

@@ -32,7 +32,7 @@ class FewErrors:
     """Of both AUROCs, in [0, 1]."""
 
     def error_at(self, difference: float) -> float:
-        """The standard error of the difference if ``difference`` were the true one.
+        """The standard error of the difference if ``difference``, in [-1, 1], were the true one.
 
         A model that made few errors by chance shows a small error, so it is taken at what is asked about, as Wilson's
         interval does: one model stays where it was measured, the other is put lower by as much as the difference says,
@@ -57,11 +57,13 @@ class Difference:
     """Where few errors make the standard error: what stands beside it."""
 
     def error_at(self, difference: float) -> float:
-        """The standard error, if the true difference were ``difference``: the larger of two where errors are few."""
+        """The standard error, if the true difference were ``difference``, in [-1, 1]: the larger of two where errors
+        are few."""
         return self.error if self.few is None else max(self.error, self.few.error_at(difference))
 
     def interval(self, confidence: float) -> Interval:
-        """DeLong's; where few errors make it, all true differences that are no further off than chance explains."""
+        """DeLong's interval of ``confidence``, in (0, 1); where few errors make it, all true differences that are no
+        further off than chance explains."""
         quantile = quantile_of(confidence, self.freedom)
         reach, percent = quantile * self.error, f"{confidence * 100:g} %{self.by}"
         if self.few is None:
@@ -88,7 +90,15 @@ class Difference:
 def paired_difference(
     is_positive: np.ndarray, candidate: np.ndarray, champion: np.ndarray, patient_key: np.ndarray | None = None
 ) -> Difference:
-    """AUROC of ``candidate`` less that of ``champion`` on the same images; ``patient_key`` as in ``delong.delong``.
+    """AUROC of ``candidate`` less that of ``champion`` on the same images.
+
+    Args:
+        is_positive: bool ``(n,)``.
+        candidate, champion: Scores, float ``(n,)``; any increasing scale serves. Not NaN.
+        patient_key: As in ``delong.delong``.
+
+    Raises:
+        ValueError, UndefinedMetric: As ``delong.delong``.
 
     Two models that rank all images alike differ by 0 without an error, and rightly so.
 

@@ -49,7 +49,15 @@ def sigmoid(value: np.ndarray) -> np.ndarray:
 
 
 def fit_calibration(is_positive: np.ndarray, logits: np.ndarray, method: Literal["platt", "temperature"]) -> Platt:
-    """The calibration of one finding by ``method``, from its validation images."""
+    """The calibration of one finding by ``method``, from its validation images.
+
+    Args:
+        is_positive: bool ``(n,)``.
+        logits: Of the model, float ``(n,)``, finite.
+
+    Raises:
+        ConfigurationError: ``method`` is not known.
+    """
     fits = {"platt": fit_platt, "temperature": fit_temperature}
     return chosen(fits, method, "evaluate.calibration")(is_positive, logits)
 
@@ -58,7 +66,7 @@ def fit_platt(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
     """The maximum-likelihood ``a`` and ``b`` with Platt's smoothed targets, which keep it finite when the classes
     are separable. Where the best ``a`` is not positive (the model ranks validation no better than chance) the slope
     is nearly flat instead, so that every probability is about the share of positives, and the note says so: a
-    calibration must not turn the ranking round.
+    calibration must not turn the ranking round. ``is_positive`` is bool, ``logits`` finite, both ``(n,)``.
 
     Source: Platt (1999); Newton's method with backtracking of Lin, Lin & Weng, Machine Learning 68:267-276 (2007).
     """
@@ -78,7 +86,7 @@ def fit_temperature(is_positive: np.ndarray, logits: np.ndarray) -> Platt:
     """The maximum-likelihood temperature, ``a = 1 / temperature`` and ``b = 0``, with Platt's smoothed targets.
 
     One number cannot move the mean: where training weighted the classes, probabilities stay off by that weight, and
-    the calibration error says so. The flat slope stands in as in :func:`fit_platt`.
+    the calibration error says so. Arguments, and the flat slope that stands in, as in :func:`fit_platt`.
 
     Source: Guo, Pleiss, Sun & Weinberger, ICML 2017.
     """
@@ -150,5 +158,5 @@ def brier_and_ece(sums: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def bins_of(probability: np.ndarray) -> np.ndarray:
-    """Bin number, 0 to ``N_BINS - 1``, of each probability in [0, 1]."""
+    """Bin number, 0 to ``N_BINS - 1``, of each probability in [0, 1]; int, the shape of ``probability``."""
     return np.minimum((np.asarray(probability) * N_BINS).astype(int), N_BINS - 1)

@@ -51,17 +51,20 @@ class Estimate:
         return max(float((errors**2).sum()), self.least_variance)
 
     def freedom(self, patient: np.ndarray) -> float:
-        """Degrees of freedom of :meth:`variance`; 1 or more."""
+        """Degrees of freedom of :meth:`variance`, of the same ``patient``; 1 or more."""
         return max(1.0, effective_number(np.bincount(patient, weights=self.weights)) - 1.0)
 
     def reach(self, patient: np.ndarray, confidence: float) -> float:
-        """Half the width of the interval."""
+        """Half the width of the interval of ``confidence``, in (0, 1); ``patient`` as in :meth:`variance`."""
         return quantile_of(confidence, self.freedom(patient)) * math.sqrt(self.variance(patient))
 
 
 def reach_of_sum(parts: list[tuple[Estimate, np.ndarray]], confidence: float) -> float:
     """Half the width of the interval of a sum of estimates, each with the numbers of its images' patients, who are
-    others than those of the rest; freedom as Welch (Biometrika 34:28-35, 1947) gives it."""
+    others than those of the rest; freedom as Welch (Biometrika 34:28-35, 1947) gives it.
+
+    ``confidence`` lies in (0, 1); each part's patients are as in :meth:`Estimate.variance`.
+    """
     variances = [estimate.variance(patient) for estimate, patient in parts]
     total = sum(variances)
     lost = sum(v**2 / estimate.freedom(patient) for v, (estimate, patient) in zip(variances, parts, strict=True))

@@ -30,7 +30,7 @@ class Interval:
 
 
 def z_of(confidence: float) -> float:
-    """Half-width of a two-sided interval in standard deviations; 1.96 for 0.95."""
+    """Half-width of a two-sided interval of ``confidence``, in (0, 1), in standard deviations; 1.96 for 0.95."""
     return quantile_of(confidence)
 
 
@@ -78,7 +78,8 @@ def independent_difference(one: Interval, other: Interval, method: str) -> Inter
 
 
 def correlated_difference(one: Interval, other: Interval, correlation: float, method: str) -> Interval:
-    """:func:`independent_difference` where the errors of both have ``correlation``, as with patients on both sides."""
+    """:func:`independent_difference` where the errors of both have ``correlation``, in [-1, 1], as with
+    patients on both sides."""
     difference = one.value - other.value
     sides = (one.value - one.lower, other.upper - other.value), (one.upper - one.value, other.value - other.lower)
     # hypot where there is no correlation, so that the known formula's bounds come out to the last bit.

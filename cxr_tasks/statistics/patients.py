@@ -66,7 +66,8 @@ def left_by_clusters(effective: float, n: int) -> float:
 
 
 def quantile_of(confidence: float, freedom: float = math.inf) -> float:
-    """Half-width of a two-sided interval in standard errors: Student's with ``freedom``; 1.96 for 0.95 and no limit."""
+    """Half-width of a two-sided interval of ``confidence``, in (0, 1), in standard errors: Student's with ``freedom``,
+    above 0; 1.96 for 0.95 and no limit."""
     if math.isinf(freedom):
         return NormalDist().inv_cdf(0.5 + confidence / 2.0)
     from scipy.special import stdtrit
@@ -75,7 +76,8 @@ def quantile_of(confidence: float, freedom: float = math.inf) -> float:
 
 
 def tail_of(value: float, freedom: float = math.inf) -> float:
-    """The chance of a number at or below ``value`` standard errors, by Student's distribution with ``freedom``."""
+    """The chance, in [0, 1], of a number at or below ``value`` standard errors, by Student's distribution with
+    ``freedom``, above 0."""
     if math.isinf(freedom):
         return NormalDist().cdf(value)
     from scipy.special import stdtr

@@ -97,5 +97,6 @@ def percentile_bounds(values: np.ndarray, n_patients: int, confidence: float) ->
 
 
 def clustered_variance(contributions: np.ndarray, patient_key: np.ndarray) -> float:
-    """The variance of a sum of ``contributions`` ``(n,)`` of which those of one patient go together."""
+    """The variance, 0 or more, of a sum of ``contributions`` ``(n,)`` of which those of one patient go together;
+    ``patient_key`` ``(n,)`` tells patients apart."""
     return float((np.bincount(patient_numbers(patient_key), weights=contributions) ** 2).sum())

@@ -100,7 +100,8 @@ def average_precision_of(steps: Steps) -> np.ndarray:
 
 
 def specificity_of(steps: Steps, sensitivity: float) -> np.ndarray:
-    """Specificity of each resample at its highest threshold that reaches ``sensitivity``, shape ``(b,)``."""
+    """Specificity of each resample at its highest threshold that reaches ``sensitivity``, in [0, 1]; ``(b,)``, NaN
+    where one of the classes is not drawn."""
     true_positives = np.cumsum(steps.positives, axis=0)
     # A hair below the target, so that 19 of 20 counts as 0.95 in floating point too.
     first = (true_positives >= sensitivity * true_positives[-1] - 1e-9).argmax(axis=0)
@@ -143,14 +144,16 @@ def f1_of(hits: np.ndarray, positives: np.ndarray, called: np.ndarray) -> np.nda
 
 
 def roc_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False-positive rate and sensitivity at each level, from (0, 0) to (1, 1); between them the curve is straight."""
+    """False-positive rate and sensitivity at each level, ``(n_levels + 1,)`` each, from (0, 0) to (1, 1); between them
+    the curve is straight. Arguments and errors as :func:`auroc`."""
     steps = _steps(is_positive, score, None)
     false_positives, true_positives = np.cumsum(steps.negatives[:, 0]), np.cumsum(steps.positives[:, 0])
     return np.r_[0.0, false_positives / false_positives[-1]], np.r_[0.0, true_positives / true_positives[-1]]
 
 
 def precision_recall_points(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision at each level, from the highest score down."""
+    """Recall and precision at each level, ``(n_levels,)`` each, from the highest score down. Arguments and errors as
+    :func:`auroc`."""
     steps = _steps(is_positive, score, None)
     true_positives = np.cumsum(steps.positives[:, 0])
     return true_positives / true_positives[-1], true_positives / (true_positives + np.cumsum(steps.negatives[:, 0]))

@@ -112,7 +112,8 @@ class Share:
         return self.n_patients < self.n
 
     def interval(self, confidence: float) -> Interval:
-        """Wilson's score interval (JASA 22:209-212, 1927) of as many images as these are worth.
+        """Wilson's score interval (JASA 22:209-212, 1927) of ``confidence``, in (0, 1), of as many images as these are
+        worth.
 
         Raises:
             UndefinedMetric: There are no images.

@@ -98,7 +98,8 @@ def fit(training: np.ndarray, validation: np.ndarray) -> TypicalityFit:
 
 
 def typicality(log_distances: np.ndarray, fitted: TypicalityFit) -> np.ndarray:
-    """In (0, 1) for each of ``log_distances``, falling with them; below ``UNUSUAL_BELOW`` an image is unusual."""
+    """In (0, 1) for each of ``log_distances``, float ``(n,)``, falling with them; below ``UNUSUAL_BELOW`` an image is
+    unusual."""
     shares = np.linspace(0.0, LAST_SHARE, len(fitted.usual))
     within = 1.0 - np.interp(log_distances, fitted.usual, shares)
     beyond = np.maximum(np.asarray(log_distances) - fitted.usual[-1], 0.0)

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 
 def as_sent(image: Any) -> bytes | Refused:
+    """What is sent of an image (``image_bytes``), or why it is not."""
     try:
         return image_bytes(image)
     except ImageRefused as error:
@@ -44,6 +45,7 @@ def merged(read: list[bytes | Refused], answers: list[Answer | Refused]) -> list
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """``items`` in lists of ``size``, the last one of what is left."""
     # itertools.batched needs Python 3.12.
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):

@@ -95,6 +95,7 @@ class Export:
 
 
 def export_folder(model_name: str, version: int) -> Path:
+    """Where the export of a version is kept, if it is."""
     return home() / "exports" / model_name / str(version)
 
 
@@ -164,6 +165,7 @@ def remove_export(registered: RegisteredModel) -> None:
 
 
 def prepared_export(registered: RegisteredModel) -> Export:
+    """The kept export of a version; ``DataDefect`` where there is none, or one that was changed."""
     export = find_export(registered)
     if export is None:
         raise DataDefect(

@@ -85,6 +85,7 @@ def _digest(folder: Path) -> str:
 
 
 def as_list(models: Iterable[Announced]) -> bytes:
+    """The list as it stands in the bucket; ``from_list`` reads it."""
     told = [
         {
             "name": model.name,

@@ -52,6 +52,7 @@ class ListedModel:
 
 
 def config_text(models: Iterable[ListedModel]) -> str:
+    """``models.config`` of the model server, as text of its protocol buffer."""
     return f"model_config_list {{\n{''.join(model.text() for model in models)}}}\n"
 
 
@@ -75,6 +76,7 @@ def listed_in(text: str) -> tuple[ListedModel, ...]:
 
 
 def models_config_path() -> Path:
+    """The file that the model server of this installation watches."""
     return home() / "stack" / "models.config"
 
 

@@ -106,6 +106,7 @@ class ServingState:
         return self.contents.get(str(version), Content())
 
     def with_content(self, version: int, content: Content) -> ServingState:
+        """This state with ``content`` under that number."""
         return replace(self, contents={**self.contents, str(version): content})
 
 

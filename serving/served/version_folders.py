@@ -32,6 +32,7 @@ def free_aside(model_name: str) -> int:
 
 
 def version_folder(model_name: str, version: int) -> Path:
+    """Where the SavedModel of a published version lies, if it is published."""
     return served_root() / model_name / str(version)
 
 

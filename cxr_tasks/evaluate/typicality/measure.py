@@ -56,7 +56,8 @@ class Judge:
         return Shape.of(self.fitted).log_distances(self.features(images))
 
     def share(self, name: str, distances: np.ndarray, keys: np.ndarray) -> MetricRecord:
-        """How many are called unusual."""
+        """The share of images that are called unusual, by their log ``distances``, float ``(n,)``, and their patients'
+        ``keys``, ``(n,)``."""
         is_unusual = typicality(distances, self.fitted) < UNUSUAL_BELOW
         share = Share.of(is_unusual, patient_numbers(keys))
         span = share.interval(self.confidence)
@@ -68,7 +69,8 @@ class Judge:
     def auroc(
         self, name: str, usual: tuple[np.ndarray, np.ndarray], strange: tuple[np.ndarray, np.ndarray]
     ) -> MetricRecord:
-        """Of distances, with patients' keys, of X-rays and of strange pictures."""
+        """How well distances tell strange pictures from X-rays; each side is log distances, float ``(n,)``, and the
+        keys of their patients, ``(n,)``."""
         score, keys = (np.concatenate(pair) for pair in zip(usual, strange, strict=True))
         is_strange = np.arange(len(score)) >= len(usual[0])
         counts: dict[str, Any] = {
