@@ -150,8 +150,8 @@ def _require_engines(file: Path, manifest: Manifest) -> None:
     if has_dumps != is_shared():
         made, here = ("Postgres", "SQLite") if has_dumps else ("SQLite", "Postgres")
         raise ConfigurationError(
-            f"{file}: made of an installation on {made}, this one asks for {here}; restore it with CXR_DATABASE="
-            f"{made.lower()}"
+            f"{file}: made of an installation on {made}, this installation asks for {here}; restore it with "
+            f"CXR_DATABASE={made.lower()}"
         )
     if BUCKET in manifest.units and not bucket_name():
         raise ConfigurationError(f"{file}: holds a bucket, but CXR_BUCKET names none to restore it into")

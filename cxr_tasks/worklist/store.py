@@ -30,7 +30,8 @@ class Worklist:
 
         Args:
             event: An Asset event that told of it, which counts as seen from now on.
-            unless_open: Take a request of the same kind, model, version and identity that has not ended for this one.
+            unless_open: A request of the same kind, model, version and identity that has not ended is taken for what is
+                wanted, and none is added.
         """
         with self._transaction() as rows:
             known = rows.execute("SELECT * FROM requests WHERE key = ?", (wanted.key,)).fetchone()

@@ -16,7 +16,7 @@ from serving.served.state import UNKNOWN_RUN, Content, ServingState
 def with_contents(model_name: str, state: ServingState) -> ServingState:
     """``state`` with what can be told of versions that were published before their contents were kept.
 
-    The run is that of the kept export with the very same files; else the one that the audit log knows for the number.
+    The run is that of the kept export with the very same files; else the run that the audit log knows for the number.
     Where the log knows two, the number has come again, and nothing says whose files these are: the champion then counts
     as not dealt with, and its release puts it right.
     """
@@ -94,7 +94,7 @@ def unless_on_disk(export: Export, loaded: tuple[int, ...]) -> Path | None:
     if version in loaded:
         raise ReleaseRefused(
             f"{name}: another version {version} is loaded (export {sha256[:12]}..., to be published: "
-            f"{export.record.sha256[:12]}...); release version {version} as champion, which lets the other one go first"
+            f"{export.record.sha256[:12]}...); release version {version} as champion, which unloads the other one first"
         )
     on_disk.withdraw(name, version)
     return export.saved_model

@@ -227,7 +227,9 @@ def test_engines_of_backup_and_installation_are_held_together(engines, tmp_path:
     with pytest.raises(ConfigurationError, match=r"names databases of Postgres \(airflow_database, .* is not set"):
         write_backup(tmp_path / "without.tar.gz", passphrase=None)
     assert not (tmp_path / "without.tar.gz").exists()
-    with pytest.raises(ConfigurationError, match="made of an installation on Postgres, this one asks for SQLite"):
+    with pytest.raises(
+        ConfigurationError, match="made of an installation on Postgres, this installation asks for SQLite"
+    ):
         restore_backup(file, passphrase=None)
 
 

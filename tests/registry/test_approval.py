@@ -170,7 +170,9 @@ def test_a_question_that_was_not_asked_is_not_answered(asked, change):
     forged = dataclasses.replace(
         request, **{change: {"version": other.version, "body": "all is well", "champion_version": 7}.get(change, "12")}
     )
-    with pytest.raises(ReleaseRefused, match="is not the one that the audit log has as asked in this run"):
+    with pytest.raises(
+        ReleaseRefused, match="the audit log does not have the question that was handed on as asked in this run"
+    ):
         settle(forged, answered("Approve"))
     assert champion() is None
 

@@ -130,7 +130,7 @@ def test_a_line_written_anew_with_a_right_digest_is_named_by_the_next():
     (problem,) = told(content_of([entries[0], forged, *entries[2:]]))
     assert problem == (
         "line 3: seq 3 (promoted of cxr_binary version 3) does not follow the line before it: "
-        "that one was changed or replaced, or this one put in"
+        "the line before was changed or replaced, or this line was put in"
     )
 
 

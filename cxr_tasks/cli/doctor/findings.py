@@ -58,7 +58,9 @@ def audit_findings() -> list[Finding]:
     if newer:
         n_newer = sum(entry.kind in newer for entry in trail.entries())
         text = f"{n_newer} entries are of a kind that only a newer version of the code knows: {', '.join(newer)}"
-        checks.append(_audit("WARN", text, "go on with that version; this one does not take account of them"))
+        checks.append(
+            _audit("WARN", text, "go on with that version of the code; the one that runs here passes them over")
+        )
     checks += clock_findings(trail.entries())
     if not problems:
         checks.append(_audit("OK", f"{n_entries} entries, the chain is whole" if n_entries else "nothing recorded yet"))

@@ -48,7 +48,7 @@ def release_of(worklist: Worklist, model: str, version: int, since: datetime) ->
     end = time.monotonic() + NEXT_RUN_LIMIT_S
     while time.monotonic() < end:
         for release in worklist.listing(kind="release", model=model, version=version)[::-1]:
-            # The one that was under way when the alias moved is this one.
+            # A release that was under way when the alias moved is the release of that move.
             if release.started_at is not None and (release.came_at >= since or not release.is_ended):
                 run = DagRun(release.dag_id, release.run_id, "queued")
                 return Progress(model=model, runs={run.dag_id: run}, champion=version, last=run.dag_id)

@@ -131,11 +131,11 @@ def _forged(
     answer = recorded.answer
     if find_question(request, run) is None:
         return (
-            "the question that was handed on is not the one that the audit log has as asked in this run (nor is one "
-            "that a former version of this platform asked)"
+            "the audit log does not have the question that was handed on as asked in this run (nor as asked by a "
+            "former version of this platform)"
         )
     if recorded.subject and (recorded.subject, recorded.body.strip()) != (request.subject, request.body.strip()):
-        return "the person was shown another question than the one that was handed on"
+        return "the person was shown another question than was handed on"
     if handed_on is not None and (handed_on.choice, handed_on.who) != (answer.choice, answer.who):
         said = f"{answer.choice or 'no answer'} by {answer.who or 'nobody'}"
         return (

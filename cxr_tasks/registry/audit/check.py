@@ -62,7 +62,9 @@ def _break(entry: AuditEntry, seq: int, place: dict[str, int]) -> str:
     if entry.seq > seq + 1:
         missing = f"seq {seq + 1}" if entry.seq == seq + 2 else f"seq {seq + 1} to {entry.seq - 1}"
         return f"{missing} removed before it: expected seq {seq + 1}, found {shown}"
-    return f"{shown} does not follow the line before it: that one was changed or replaced, or this one put in"
+    return (
+        f"{shown} does not follow the line before it: the line before was changed or replaced, or this line was put in"
+    )
 
 
 def _lost(entry: AuditEntry) -> str:

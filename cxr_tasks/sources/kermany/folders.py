@@ -183,7 +183,7 @@ def _without_class(image_id: str) -> Refusal:
     return Refusal(
         image_id=image_id,
         reason="no_label",
-        detail="expected images inside NORMAL or PNEUMONIA, found this one beside them",
+        detail="expected images inside NORMAL or PNEUMONIA, found this image beside them",
         action="move the image into the folder of its class, or remove it",
     )
 

@@ -108,7 +108,7 @@ class Devices:
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
 
     def part_seeds(self, network: keras.Model) -> None:
-        """Give dropout a seed of its own on each device, from the first one's, which is the one that is saved.
+        """Give dropout a seed of its own on each device, from the seed of the first device, which is saved.
 
         The same seed everywhere would drop the same units for images at the same place of every part.
         """
