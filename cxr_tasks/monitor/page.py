@@ -34,7 +34,7 @@ SHOWN = 180
 def write_pages(record: LookRecord, state: State, folder: Path) -> Path:
     """Write the look's page, its version's, and the list; the look's page."""
     page = folder / PAGE
-    write_text(page, _rendered("look.html.j2", one=record, rows=_sorted(record)))
+    write_text(page, _rendered("look.html.j2", look=record, rows=_sorted(record)))
     write_version_page(state, folder.parent)
     write_text(monitor_root() / PAGE, _rendered("monitor.html.j2", rows=_versions()))
     return page
