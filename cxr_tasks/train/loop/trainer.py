@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from cxr_tasks.contracts.errors import DataDefect, chosen
-from cxr_tasks.contracts.handoffs.training import EpochRecord
 from cxr_tasks.contracts.train_specs import TrainSpec
 from cxr_tasks.datasets.load import LoadedSplit
 from cxr_tasks.datasets.targets import evaluation_targets
@@ -30,7 +29,7 @@ from cxr_tasks.train.loop.phases import (
     set_trainable,
     updates_per_epoch,
 )
-from cxr_tasks.train.loop.progress import Progress
+from cxr_tasks.train.loop.progress import EpochRecord, Progress
 from cxr_tasks.train.loop.resume import SavedState, load_state
 from cxr_tasks.train.loop.steps import UpdateStep, WeightAverage
 from cxr_tasks.train.loop.validation import BATCH, ValidationScore, Validator, predict
