@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from cxr_tasks.contracts.errors import DataDefect
 from cxr_tasks.contracts.labels import LabelState
 from cxr_tasks.sources.base import Box, ImageRecord, Refusal
 from cxr_tasks.sources.nih.files import ImageFiles
-from cxr_tasks.sources.nih.tables import BOX_FRAME, Entry
+from cxr_tasks.sources.nih.tables import BOX_FRAME, TEST_LIST, TRAIN_VAL_LIST, Entry, listed_key
 from cxr_tasks.sources.reading.defects import row_defect, shown
 
 
@@ -34,9 +35,9 @@ class Reading:
     table: Path
     findings: Sequence[str]
     splits: dict[str, str]
-    """By image name; a row takes its own out."""
+    """By ``listed_key``; a row takes its own out."""
     boxes: dict[str, list[Box]]
-    """As ``splits``."""
+    """By image name; a row takes its own out."""
     files: ImageFiles
     has_splits: bool
     records: list[ImageRecord] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Reading:
     def add(self, entry: Entry, oddities: Counter[str]) -> None:
         """Match one row with its file."""
         self.n_listed += 1
-        official_split = self.splits.pop(entry.name, "")
+        official_split = self.splits.pop(listed_key(entry.name), "")
         self._n_unsplit += not official_split
         boxes = self._wanted_boxes(entry, oddities)
         places = self.files.places(entry.name)
@@ -82,6 +83,12 @@ class Reading:
 
     def note_unmatched(self, oddities: Counter[str], notes: Notes) -> None:
         """What lists and boxes say of images that the label table does not have, and the other way round."""
+        if self.has_splits and self._n_unsplit == self.n_listed:
+            # Without this the official test split would be dealt anew.
+            raise DataDefect(
+                f"{self.table}: none of its {self.n_listed} images stands in {TRAIN_VAL_LIST} or {TEST_LIST}; bring "
+                "the lists of this table, or set dataset.options.official_split to false"
+            )
         if self.has_splits:
             notes.count(self._n_unsplit, "image in neither split list: no official split")
             notes.count(len(self.splits), "name in a split list that the label table does not have")

@@ -151,7 +151,7 @@ def _span(path: Path, line: int, row: Mapping[str, str], start: str, size: str, 
 
 
 def read_official_splits(root: Path) -> dict[str, str] | None:
-    """``train`` or ``test`` by image name from the two lists beside the label table; None where there is neither.
+    """``train`` or ``test`` by ``listed_key`` from the two lists beside the label table; None where there is neither.
 
     Raises:
         DataDefect: Only one list is there, or a name stands in both, or twice in one.
@@ -168,9 +168,18 @@ def read_official_splits(root: Path) -> dict[str, str] | None:
     splits: dict[str, str] = {}
     for path, split in lists.items():
         for line, name in read_lines(path, unique=True):
-            if splits.setdefault(name, split) != split:
+            if splits.setdefault(listed_key(name), split) != split:
                 raise row_defect(path, line, f"{shown(name)} is in {TRAIN_VAL_LIST} too; an image is in one of them")
     return splits
+
+
+def listed_key(name: str) -> str:
+    r"""An image as a list and the label table both tell it: without folders, of either system, and without suffix.
+
+    >>> listed_key("images\\00000001_000.png"), listed_key("00000001_000")
+    ('00000001_000', '00000001_000')
+    """
+    return re.sub(r"\.(?:png|jpe?g|dcm|dicom)$", "", re.split(r"[\\/]", name)[-1], flags=re.IGNORECASE)
 
 
 def _entry_header(names: list[str]) -> list[str]:

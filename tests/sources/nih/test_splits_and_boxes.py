@@ -37,6 +37,24 @@ def test_images_in_neither_list_have_no_official_split_and_are_counted(write_nih
     } <= set(scan.notes)
 
 
+@pytest.mark.parametrize(
+    "as_listed",
+    ["images/{}.png", "images_001\\{}.png", "/data/nih/images/{}.png", "./{}.png", "{}", "{}.jpg"],
+)
+def test_lists_may_name_images_by_a_path_of_any_system_or_without_suffix(write_nih, spec, as_listed):
+    """Read as unknown names they would leave the official test split to be dealt anew, with a line in the log."""
+    listed = [as_listed.format(name.removesuffix(".png")) for name in NAMES]
+    root = write_nih(train_val=listed[:3], test=listed[3:])
+    assert [one.official_split for one in SOURCE.scan(root, spec).records] == ["train", "train", "train", "test"]
+
+
+def test_lists_of_another_table_are_a_defect(write_nih, spec):
+    root = write_nih(train_val=["00009998_000.png"], test=["00009999_000.png"])
+    with pytest.raises(DataDefect, match=r"none of its 4 images stands in train_val_list\.txt or test_list\.txt"):
+        SOURCE.scan(root, spec)
+    assert len(SOURCE.scan(root, with_options(spec, official_split=False)).records) == 4
+
+
 def test_an_image_in_both_lists_is_a_defect(write_nih, spec):
     with pytest.raises(DataDefect, match=r"test_list\.txt, line 2: '00000001_000\.png' is in train_val_list\.txt too"):
         SOURCE.scan(write_nih(test=[NAMES[3], NAMES[0]]), spec)
