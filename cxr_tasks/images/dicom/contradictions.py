@@ -1,7 +1,7 @@
-"""Where the values themselves say that a header is wrong about them: bits that it leaves out, or the other sign.
+"""Where the values say that a header is wrong about them: bits that it leaves out, another sign or byte order.
 
-Either cuts values off at a power of two: what should go on beyond begins anew at the other end, so that neighbours lie
-more than half of the range apart. In a picture that is read as it was stored few neighbours do.
+All cut values off at a power of two: what should go on beyond begins anew at the other end, so that neighbours lie more
+than half of the range apart. In a picture that is read as it was stored few neighbours do.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ def check_values(dataset: Dataset, raw: np.ndarray, *, is_noisy: bool) -> None:
         is_lost = np.ptp(stored) == 0 and np.ptp(all_bits) > 0
         if is_lost or _is_healed(stored, all_bits, bits):
             raise _too_few_bits(bits, int(np.abs(all_bits).max()).bit_length() + is_signed)
+    if raw.dtype.itemsize == 2 and not is_noisy:
+        swapped = points.astype(np.uint16).byteswap().astype(np.int64) & most
+        if _is_healed(stored, _read(swapped, bits, is_signed=is_signed), bits):
+            raise refused_element("PixelData", "values in the byte order of the file", "the other order")
 
 
 def _spread(length: int) -> np.ndarray:

@@ -65,6 +65,16 @@ def test_the_right_form_is_not_doubted(pixels, bits_stored):
     assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("bits_stored", [12, 16])
+def test_values_in_the_other_byte_order_are_refused(bits_stored, refusal):
+    grain = np.random.default_rng(0).integers(0, 16, PICTURE.shape, dtype=np.uint16)
+    content = dicom_file((PICTURE + grain).byteswap(), bits_stored=bits_stored)
+    assert (
+        refusal(content).detail
+        == "PixelData (7FE0,0010): expected values in the byte order of the file, found the other order"
+    )
+
+
 def test_text_and_edges_are_no_contradiction():
     dark = PICTURE // 4
     dark[20:40:2, 20:80] = 4095  # lines of text, as bright as can be, on less than half of the range
