@@ -176,8 +176,8 @@ chromium:
 	fi
 
 # The tests of several machines run Debian's Postgres and Redis on ports of their own; RUNLEVEL=1: Debian starts neither.
-.PHONY: services
-services:
+.PHONY: services validator
+services: validator
 	@if command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'installing Postgres, Redis and promtool for the tests of several machines'; \
@@ -185,4 +185,14 @@ services:
 	        postgresql redis-server prometheus >/dev/null; \
 	else \
 	    echo 'Postgres and Redis are not installed and may not be installed here: the tests of several machines will be skipped (apt-get install postgresql redis-server)'; \
+	fi
+
+# Holds the DICOM files that are written here against the standard.
+validator:
+	@if command -v dciodvfy >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends dicom3tools >/dev/null; then \
+	    echo 'installed dicom3tools, whose dciodvfy checks DICOM files'; \
+	else \
+	    echo 'dciodvfy is not installed and may not be installed here: three tests of DICOM files will be skipped (apt-get install dicom3tools)'; \
 	fi
